@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.28;
+
+/// @title How the updates of a round become the next model, for one chunk of it.
+/// @notice A rule is stateless, works on each parameter by itself, and has a twin in `galaxy_fl/aggregation` that gives the
+/// same bytes. Participants know rules by the hash of their runtime code.
+/// @dev Warning: a job whose rule reverts or runs out of gas can't be challenged. Take part in no job whose rule you don't know.
+interface IAggregationRule {
+    /// @notice Thrown when the updates, the weights or the lengths of the chunks don't fit together.
+    error MalformedChunks();
+
+    /// @notice The most updates that the rule can aggregate within a block's gas, in the worst case.
+    function maxUpdates() external view returns (uint256);
+
+    /// @notice Aggregates one chunk. All chunks are consecutive little-endian int32, a multiple of eight of them.
+    /// @param parameters One word of the job's terms; its meaning is the rule's own.
+    /// @param model The chunk of the round's model.
+    /// @param updates The same chunk of every included update, in the order of submission.
+    /// @param weights The number of samples that each update was trained on, at least 1 and below 2**24.
+    /// @return next The chunk of the next model, as long as `model`.
+    function aggregate(
+        bytes32 parameters,
+        bytes calldata model,
+        bytes[] calldata updates,
+        uint32[] calldata weights
+    ) external view returns (bytes memory next);
+}

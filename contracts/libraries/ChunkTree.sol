@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.28;
+
+/// @title Binary sha256 trees over the chunks of a vector (protocol section 2).
+library ChunkTree {
+    /// @notice The depth of a tree over `leaves` leaves: ceil(log2(leaves)).
+    function depth(uint256 leaves) internal pure returns (uint256 levels) {
+        while ((uint256(1) << levels) < leaves) ++levels;
+    }
+
+    /// @notice The root that a chunk at `index` and its path lead to.
+    function root(bytes calldata chunk, bytes32[] calldata path, uint256 index) internal view returns (bytes32 node) {
+        node = sha256(chunk);
+        for (uint256 level = 0; level < path.length; ++level) {
+            bytes32 sibling = path[level];
+            node = index & 1 == 0 ? _node(node, sibling) : _node(sibling, node);
+            index >>= 1;
+        }
+    }
+
+    /// @dev sha256 of two words in scratch space: `sha256(abi.encodePacked(…))` would leave each pair behind in memory, which
+    /// grows dearer with every client of a challenge.
+    function _node(bytes32 left, bytes32 right) private view returns (bytes32 digest) {
+        assembly ("memory-safe") {
+            mstore(0x00, left)
+            mstore(0x20, right)
+            if iszero(staticcall(gas(), 0x02, 0x00, 0x40, 0x00, 0x20)) { revert(0, 0) }
+            digest := mload(0x00)
+        }
+    }
+}

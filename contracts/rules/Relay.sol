@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.28;
+
+import {IAggregationRule} from "../interfaces/IAggregationRule.sol";
+
+/// @title The model stays as it is: the ledger only brings the clients' models together, for distillation.
+contract Relay is IAggregationRule {
+    /// @inheritdoc IAggregationRule
+    uint256 public constant maxUpdates = 256;
+
+    /// @inheritdoc IAggregationRule
+    function aggregate(bytes32, bytes calldata model, bytes[] calldata updates, uint32[] calldata weights)
+        external
+        pure
+        returns (bytes memory next)
+    {
+        if (updates.length == 0 || updates.length != weights.length) revert MalformedChunks();
+        return model;
+    }
+}

@@ -1,0 +1,108 @@
+#!/usr/bin/env python
+"""Compile the contracts into galaxy_chain/artifacts, the same bytes on every machine.
+
+The compiler is the one given by --solc, else a native one that py-solc-x has installed, else the npm package
+(`npm ci`) behind scripts/solc. Whichever it is, its version has to be the pinned one: another gives other bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import solcx
+
+ROOT = Path(__file__).resolve().parent.parent
+ARTIFACTS = ROOT / "galaxy_chain" / "artifacts"
+VERSION = "0.8.37"
+DEPLOYED = ("GalaxyLedger", "WeightedMean", "Relay")
+SETTINGS: dict[str, Any] = {
+    "evmVersion": "cancun",
+    "viaIR": True,
+    "optimizer": {"enabled": True, "runs": 2000},
+    # Without the hash of comments and paths, the bytecode is that of the code alone.
+    "metadata": {"appendCBOR": False, "bytecodeHash": "none"},
+    "outputSelection": {"*": {"*": ["abi", "evm.bytecode.object", "evm.deployedBytecode.object"]}},
+}
+
+
+def compiler(given: Path | None) -> Path:
+    """The compiler to use.
+
+    Raises:
+        SystemExit: there is none, or its version is another.
+    """
+    native = [str(version) for version in solcx.get_installed_solc_versions()]
+    if given:
+        binary = given
+    elif VERSION in native:
+        binary = solcx.install.get_executable(VERSION)
+    elif (ROOT / "node_modules" / "solc").is_dir():
+        binary = ROOT / "scripts" / "solc"
+    else:
+        raise SystemExit(f"there is no solc {VERSION}: run `npm ci` in {ROOT}, or give one by --solc")
+    said = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout
+    version = re.search(r"Version: (\d+\.\d+\.\d+)", said)
+    if version is None or version[1] != VERSION:
+        raise SystemExit(f"{binary} is not solc {VERSION}; it says: {said.strip()}")
+    return binary
+
+
+def compile_contracts(binary: Path) -> dict[str, dict[str, Any]]:
+    """Every deployed contract's artifact, by name.
+
+    Raises:
+        solcx.exceptions.SolcError: the sources do not compile.
+        SystemExit: the compiler warns.
+    """
+    sources = {
+        str(path.relative_to(ROOT)): {"content": path.read_text()}
+        for path in sorted((ROOT / "contracts").rglob("*.sol"))
+    }
+    output = solcx.compile_standard(
+        {"language": "Solidity", "sources": sources, "settings": SETTINGS}, solc_binary=binary
+    )
+    if warnings := [error["formattedMessage"] for error in output.get("errors", ())]:
+        raise SystemExit("\n".join(warnings))
+    settings = {key: value for key, value in SETTINGS.items() if key != "outputSelection"}
+    artifacts = {}
+    for source, contracts in output["contracts"].items():
+        for name, contract in contracts.items():
+            if name in DEPLOYED:
+                artifacts[name] = {
+                    "name": name,
+                    "source": source,
+                    "compiler": {"version": VERSION, "settings": settings},
+                    "abi": contract["abi"],
+                    "bytecode": "0x" + contract["evm"]["bytecode"]["object"],
+                    "runtime": "0x" + contract["evm"]["deployedBytecode"]["object"],
+                }
+    return artifacts
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--solc", type=Path, help=f"a solc {VERSION}")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if an artifact differs")
+    arguments = parser.parse_args()
+    artifacts = compile_contracts(compiler(arguments.solc))
+    ARTIFACTS.mkdir(exist_ok=True)
+    stale = []
+    for name, artifact in artifacts.items():
+        path, text = ARTIFACTS / f"{name}.json", json.dumps(artifact, indent=1) + "\n"
+        if not path.exists() or path.read_text() != text:
+            stale.append(name)
+            if not arguments.check:
+                path.write_text(text)
+        print(f"{name}: {len(artifact['runtime']) // 2 - 1} bytes of code")
+    if arguments.check and stale:
+        sys.exit(f"not what the sources compile to: {', '.join(stale)}; run scripts/compile.py")
+
+
+if __name__ == "__main__":
+    main()
