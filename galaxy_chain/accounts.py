@@ -1,0 +1,177 @@
+"""Accounts: encrypted keystore files, a key in the environment, or accounts that a development node has unlocked."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+from eth_utils.address import is_address, to_checksum_address
+
+from galaxy_chain.exceptions import AccountError
+from galaxy_chain.ledger.rpc import Rpc
+from galaxy_chain.ledger.transactions import Signer
+
+__all__ = ["KEY_VARIABLE", "PASSWORD_VARIABLE", "Keystore", "LocalSigner", "NodeSigner", "find_signer"]
+
+KEY_VARIABLE = "GALAXY_KEY"
+PASSWORD_VARIABLE = "GALAXY_PASSWORD"
+
+
+@dataclass(frozen=True)
+class LocalSigner:
+    """An account whose key this process holds."""
+
+    account: LocalAccount
+
+    @property
+    def address(self) -> str:
+        return str(self.account.address)
+
+    def send(self, rpc: Rpc, transaction: dict[str, Any]) -> str:
+        """Signs here and sends the signed transaction."""
+        raw = self.account.sign_transaction(transaction).raw_transaction
+        return str(rpc.request("eth_sendRawTransaction", "0x" + bytes(raw).hex()))
+
+
+@dataclass(frozen=True)
+class NodeSigner:
+    """An account that the node itself signs for: on development chains only."""
+
+    address: str
+
+    def send(self, rpc: Rpc, transaction: dict[str, Any]) -> str:
+        """Has the node sign and send."""
+        fields = {
+            key: "0x" + value.hex() if isinstance(value, bytes) else hex(value) if isinstance(value, int) else value
+            for key, value in transaction.items()
+            if key not in ("chainId", "type")
+        }
+        return str(rpc.request("eth_sendTransaction", {"from": self.address, **fields}))
+
+
+class Keystore:
+    """A folder of encrypted keys, one file a name (the Web3 Secret Storage format, as geth's).
+
+    Args:
+        folder: Is made, for its owner alone, when the first key is written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def create(self, name: str, password: str) -> str:
+        """Makes a new key and gives its address.
+
+        Raises:
+            AccountError: the name is taken or no file name, or the password is empty.
+        """
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+            raise AccountError(f"{name!r} is no name for an account: up to 64 letters, digits, '.', '_' and '-'")
+        if not password:
+            raise AccountError(f"an account needs a password: type one, or set {PASSWORD_VARIABLE}")
+        path = self.folder / f"{name}.json"
+        account = Account.create()
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            raise AccountError(f"there is an account {name} in {self.folder} already: choose another name") from None
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(Account.encrypt(account.key, password), file)
+        return str(account.address)
+
+    def list(self) -> dict[str, str]:
+        """The address of each key by its name.
+
+        Raises:
+            AccountError: a file is no key.
+        """
+        found = {}
+        for path in sorted(self.folder.glob("*.json")):
+            found[path.stem] = to_checksum_address("0x" + str(self._read(path)["address"]).removeprefix("0x"))
+        return found
+
+    def open(self, name: str, password: str) -> LocalSigner:
+        """The account of a key.
+
+        Raises:
+            AccountError: there is no such key, or the password is wrong.
+        """
+        path = self.folder / f"{name}.json"
+        try:
+            return LocalSigner(Account.from_key(Account.decrypt(self._read(path), password)))
+        except (ValueError, TypeError, KeyError) as error:
+            raise AccountError(f"{path} can't be opened with this password ({error})") from error
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        try:
+            content = json.loads(path.read_text())
+            if not isinstance(content, dict) or not is_address("0x" + str(content.get("address")).removeprefix("0x")):
+                raise ValueError("it has no address")
+        except (OSError, ValueError) as error:
+            raise AccountError(f"{path} is no keystore file: {error}") from error
+        return content
+
+
+def take_secret(variable: str) -> str | None:
+    """A secret from the environment, taken out of it, so that no process started later inherits it."""
+    return os.environ.pop(variable, None)
+
+
+def find_signer(
+    name: str | None, keystore: Keystore, rpc: Rpc, ask_password: Callable[[str], str] | None = None
+) -> Signer:
+    """The account that is meant.
+
+    Args:
+        name: A keystore's name or address, `dev:N` for the node's N-th unlocked account or the address of one; None
+            for the key in GALAXY_KEY.
+        keystore: Where to look for names and addresses.
+        rpc: The node whose unlocked accounts count.
+        ask_password: Asks on a terminal for the password of the account named, where GALAXY_PASSWORD is not set.
+
+    Raises:
+        AccountError: there is no such account, or its key can't be opened.
+        RpcError: the node fails.
+    """
+    key = take_secret(KEY_VARIABLE)
+    if name is None:
+        if key is None:
+            raise AccountError(
+                f"no account is named: give --account NAME (see `galaxy-chain account list`), or a key in {KEY_VARIABLE}"
+            )
+        try:
+            return LocalSigner(Account.from_key(key))
+        except (ValueError, TypeError) as error:
+            raise AccountError(f"{KEY_VARIABLE} holds no private key of 32 bytes in hexadecimal") from error
+    if match := re.fullmatch(r"dev:(\d+)", name):
+        accounts = rpc.request("eth_accounts")
+        if int(match[1]) >= len(accounts):
+            raise AccountError(f"{rpc.url} has {len(accounts)} unlocked accounts, no {name}: count from dev:0")
+        return NodeSigner(to_checksum_address(accounts[int(match[1])]))
+    known = keystore.list()
+    if is_address(name):
+        address = to_checksum_address(name)
+        found = next((known_name for known_name, known_address in known.items() if known_address == address), None)
+        if found is None:
+            if address in map(to_checksum_address, rpc.request("eth_accounts")):
+                return NodeSigner(address)
+            raise AccountError(f"the key of {address} is neither in {keystore.folder} nor unlocked in {rpc.url}")
+        name = found
+    if name not in known:
+        raise AccountError(
+            f"there is no account {name} in {keystore.folder}: make one with `galaxy-chain account new {name}`"
+        )
+    password = take_secret(PASSWORD_VARIABLE)
+    if password is None:
+        if ask_password is None:
+            raise AccountError(f"the password of {name} is not known: set {PASSWORD_VARIABLE}")
+        password = ask_password(name)
+    return keystore.open(name, password)

@@ -1,0 +1,127 @@
+"""What can go wrong on and around a ledger, and the exit code with which a command ends on it.
+
+The tree of `galaxy_fl.exceptions` goes on:
+
+    GalaxyError
+    ├── RpcError                   20   a node can't be reached or does not answer properly
+    │   └── WrongChainError        21   the node is of another chain
+    ├── NoLedgerError              22   there is no ledger at the address
+    ├── UnknownJobError            23   the ledger has no such job
+    ├── AccountError               24   a key can't be found or opened
+    ├── TransactionError           25   a transaction did not get in, or failed
+    │   └── InsufficientFundsError 26   the account can't pay for it
+    ├── LedgerRefusedError         27   the contract refused, with one of its own errors
+    │   ├── NotAdmittedError       28   the client is not admitted
+    │   └── AlreadySubmittedError  29   the client has another update in this attempt
+    ├── JobMismatchError           30   terms, job document, rule and initial model do not belong together
+    ├── AuditError                 31   the ledger or the content tells a lie
+    └── JobCancelledError          32   the owner has cancelled the job
+"""
+
+from __future__ import annotations
+
+from galaxy_fl.exceptions import GalaxyError
+
+__all__ = [
+    "AccountError",
+    "AlreadySubmittedError",
+    "AuditError",
+    "InsufficientFundsError",
+    "JobCancelledError",
+    "JobMismatchError",
+    "LedgerRefusedError",
+    "NoLedgerError",
+    "NotAdmittedError",
+    "RpcError",
+    "TransactionError",
+    "UnknownJobError",
+    "WrongChainError",
+]
+
+
+class RpcError(GalaxyError):
+    """A node can't be reached, or its answer is not what the RPC promises."""
+
+    exit_code = 20
+
+
+class WrongChainError(RpcError):
+    """The node is of another chain than the ledger."""
+
+    exit_code = 21
+
+
+class NoLedgerError(GalaxyError):
+    """There is no code at the ledger's address, or no address is known."""
+
+    exit_code = 22
+
+
+class UnknownJobError(GalaxyError):
+    """The ledger has no job of that number."""
+
+    exit_code = 23
+
+
+class AccountError(GalaxyError):
+    """An account's key can't be found, or can't be opened with the password given."""
+
+    exit_code = 24
+
+
+class TransactionError(GalaxyError):
+    """A transaction was not included in time, or failed without saying why."""
+
+    exit_code = 25
+
+
+class InsufficientFundsError(TransactionError):
+    """The account can't pay for the transaction."""
+
+    exit_code = 26
+
+
+class LedgerRefusedError(GalaxyError):
+    """The contract refused a call.
+
+    Attributes:
+        name: The custom error's name in `IGalaxyLedger.sol`.
+        arguments: Its arguments by name.
+    """
+
+    exit_code = 27
+
+    def __init__(self, message: str, name: str, arguments: dict[str, object]) -> None:
+        super().__init__(message)
+        self.name = name
+        self.arguments = arguments
+
+
+class NotAdmittedError(LedgerRefusedError):
+    """The address is not admitted to the job, or has not joined it."""
+
+    exit_code = 28
+
+
+class AlreadySubmittedError(LedgerRefusedError):
+    """The client has another update in this attempt."""
+
+    exit_code = 29
+
+
+class JobMismatchError(GalaxyError):
+    """The terms, the job document, the rule's code and the initial model do not belong together."""
+
+    exit_code = 30
+
+
+class AuditError(GalaxyError):
+    """What the ledger or a store says can't be true. The message names the round and the client or the chunk."""
+
+    exit_code = 31
+
+
+class JobCancelledError(GalaxyError):
+    """The owner has cancelled the job."""
+
+    exit_code = 32

@@ -1,0 +1,135 @@
+"""Job files: a job and its terms as people write them, in TOML."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from galaxy_chain.deployment import Address
+from galaxy_fl.exceptions import JobDocumentError
+from galaxy_fl.job_document import BuiltinModel, RuleChoice, explanations
+from galaxy_fl.training.specification import TrainSpecification
+
+__all__ = ["JobFile", "TermsSection", "wei"]
+
+UNITS = {"wei": 0, "gwei": 9, "ether": 18}
+
+
+def wei(value: object) -> object:
+    """An amount as people write it, "0.5 ether", in wei; integers are wei already.
+
+    Raises:
+        ValueError: it is no amount, or no whole number of wei.
+    """
+    if not isinstance(value, str):
+        return value
+    number, _, unit = value.strip().partition(" ")
+    if unit.strip() not in UNITS:
+        raise ValueError('expected an amount like "0.5 ether", "20 gwei" or a number of wei')
+    try:
+        amount = Decimal(number).scaleb(UNITS[unit.strip()])
+    except InvalidOperation:
+        raise ValueError(f"{number!r} is no number") from None
+    if not amount.is_finite() or amount != amount.to_integral_value():
+        raise ValueError("it is no whole number of wei")
+    return int(amount)
+
+
+Wei = Annotated[int, BeforeValidator(wei), Field(ge=0, lt=2**96)]
+Seconds = Annotated[int, Field(ge=1, le=2**31)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class TermsSection(_Strict):
+    """The terms of a job (protocol section 5), with the defaults that suit a small consortium."""
+
+    rounds: Annotated[int, Field(ge=1, le=2**31)]
+    min_updates: Annotated[int, Field(ge=1, le=256)]
+    max_updates: Annotated[int, Field(ge=1, le=256)] = 256
+    max_excluded: Annotated[int, Field(ge=0, le=256)] = 0
+    collect_seconds: Annotated[int, Field(ge=0, le=2**31)] = 60
+    aggregate_seconds: Seconds = 600
+    challenge_seconds: Seconds = 86_400
+    answer_seconds: Seconds = 3_600
+    chunk_parameters: Annotated[int, Field(ge=8, le=256, multiple_of=8)] = 64
+    open: bool = True
+    """Whether anyone may join, or only the addresses that the owner admits."""
+    server: Address | None = None
+    """Who aggregates; nobody named: anyone with a bond."""
+    bond: Wei = 10**18
+    demand_deposit: Wei = 10**16
+    reward: Wei = 0
+    """What the owner pays into the pool at once."""
+
+    @model_validator(mode="after")
+    def _belong_together(self) -> TermsSection:
+        if self.min_updates > self.max_updates:
+            raise ValueError(f"min_updates {self.min_updates} is more than max_updates {self.max_updates}")
+        if self.max_excluded > self.max_updates:
+            raise ValueError(f"max_excluded {self.max_excluded} is more than max_updates {self.max_updates}")
+        if self.chunk_parameters * self.max_updates > 16_384:
+            raise ValueError(
+                f"chunk_parameters {self.chunk_parameters} times max_updates {self.max_updates} is more than 16384, "
+                "which a challenge can't recompute in one transaction: lower either"
+            )
+        if self.bond == 0:
+            raise ValueError("bond is 0: a server without a bond has nothing to lose")
+        return self
+
+
+class JobFile(_Strict):
+    """What `galaxy-chain job create` reads."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    notes: Annotated[str, Field(max_length=10_000)] | None = None
+    model: BuiltinModel
+    train: TrainSpecification = TrainSpecification()
+    rule: RuleChoice = RuleChoice()
+    terms: TermsSection
+
+    @classmethod
+    def read(cls, path: Path) -> JobFile:
+        """Reads a job file.
+
+        Raises:
+            JobDocumentError: it can't be read, or is not valid; names each line and field that is wrong.
+        """
+        try:
+            text = path.read_text()
+            value = tomllib.loads(text)
+        except OSError as error:
+            raise JobDocumentError(f"the job file {path} can't be read: {error.strerror}") from error
+        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise JobDocumentError(f"{path} is no valid TOML: {error}") from error
+        try:
+            return cls.model_validate(value)
+        except ValidationError as error:
+            found = zip(error.errors(), explanations(error), strict=True)
+            raise JobDocumentError(
+                "\n".join(f"{path}:{_line(text, detail['loc'])}: {clause}" for detail, clause in found)
+            ) from error
+
+
+def _line(text: str, where: tuple[Any, ...]) -> int:
+    """The line where a field is written, or the nearest table around it; 1 if there is none."""
+    table: tuple[str, ...] = ()
+    best, depth = 1, 0
+    for number, line in enumerate(text.splitlines(), 1):
+        if match := re.match(r"\s*\[([^\[\]]+)\]", line):
+            table = tuple(part.strip(" \"'") for part in match[1].split("."))
+            path = table
+        elif match := re.match(r"\s*([\w.\"'-]+)\s*=", line):
+            path = table + tuple(part.strip("\"'") for part in match[1].split("."))
+        else:
+            continue
+        if path == where[: len(path)] and len(path) > depth:
+            best, depth = number, len(path)
+    return best

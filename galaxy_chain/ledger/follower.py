@@ -1,0 +1,77 @@
+"""Follows the events of one job on the chain, and starts over where the chain was reorganised."""
+
+from __future__ import annotations
+
+from galaxy_chain.exceptions import UnknownJobError
+from galaxy_chain.ledger.history import JobHistory
+from galaxy_chain.ledger.ledger import Ledger
+
+__all__ = ["JobFollower"]
+
+BLOCKS_A_REQUEST = 2_000
+
+
+class JobFollower:
+    """A job's history up to the newest block seen.
+
+    Backfill and live are one code path: `poll` takes whatever blocks are new. Where the block of the last poll is no
+    longer the chain's, the history is rebuilt from the ledger's first block.
+
+    Args:
+        ledger: Where the job is.
+        job: Its number.
+        submissions: Whether to follow every single update. A client that only trains has no need to, and in a
+            large job these are nearly all of the events.
+
+    Raises:
+        UnknownJobError: the ledger has no such job.
+    """
+
+    def __init__(self, ledger: Ledger, job: int, *, submissions: bool = True) -> None:
+        self.ledger = ledger
+        self.job = job
+        self.time = 0
+        """The newest block's timestamp, in seconds."""
+        self._names = [
+            "JobRegistered", "ClientJoined", "RoundCommitted", "RoundReopened", "RoundReverted", "JobCancelled",
+            "JobFinalized", *(["UpdateSubmitted"] if submissions else []),
+        ]  # fmt: skip
+        self._submissions = submissions
+        self._restart()
+        ledger.job(job)
+        self.poll()
+        if self.history.owner is None:
+            raise UnknownJobError(
+                f"job {job} has no events from block {ledger.first_block} on: the ledger's first block is wrong, "
+                "or the node keeps no old logs"
+            )
+
+    def _restart(self) -> None:
+        self.history = JobHistory(self.ledger.chain_id, self.ledger.address, self.job, self._submissions)
+        self._number = self.ledger.first_block - 1
+        self._hash: str | None = None
+
+    def poll(self) -> bool:
+        """Takes what is new; whether there was anything of this job.
+
+        Raises:
+            RpcError: the node fails; the next poll goes on where this one began.
+            AuditError: the events contradict each other.
+        """
+        rpc = self.ledger.rpc
+        latest = rpc.block("latest")
+        number, identity = int(latest["number"], 16), latest["hash"]
+        if identity == self._hash:
+            return False
+        changed = False
+        if self._hash is not None and (number < self._number or rpc.block(self._number)["hash"] != self._hash):
+            self._restart()
+            changed = True
+        while self._number < number:
+            last = min(number, self._number + BLOCKS_A_REQUEST)
+            for event in self.ledger.events(self._number + 1, last, job=self.job, names=self._names):
+                self.history.apply(event)
+                changed = True
+            self._number = last
+        self._hash, self.time = identity, int(latest["timestamp"], 16)
+        return changed

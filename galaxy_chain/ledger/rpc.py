@@ -1,0 +1,118 @@
+"""One Ethereum node, by JSON-RPC over HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import requests
+from web3 import HTTPProvider
+
+from galaxy_chain.exceptions import RpcError, WrongChainError
+
+__all__ = ["Rpc", "RpcAnswerError"]
+
+
+class RpcAnswerError(RpcError):
+    """The node answered with an error.
+
+    Attributes:
+        code: Of JSON-RPC; 3 for a revert on most nodes.
+        data: The revert data, or empty.
+    """
+
+    def __init__(self, method: str, code: int, message: str, data: bytes) -> None:
+        super().__init__(f"the node refuses {method}: {message} (code {code})")
+        self.code = code
+        self.reason = message
+        self.data = data
+
+
+def _revert_data(error: dict[str, Any]) -> bytes:
+    data = error.get("data")
+    if isinstance(data, dict):  # some nodes wrap it
+        data = data.get("data")
+    try:
+        return bytes.fromhex(data[2:]) if isinstance(data, str) and data.startswith("0x") else b""
+    except ValueError:
+        return b""
+
+
+class Rpc:
+    """A node's JSON-RPC: plain requests with plain JSON answers, and errors that say what to do.
+
+    Args:
+        url: `http://` or `https://`.
+        timeout: Seconds that one request may take. Raise it for a node that answers large `eth_getLogs` slowly.
+    """
+
+    def __init__(self, url: str, timeout: float = 30.0) -> None:
+        self.url = url
+        self._provider = HTTPProvider(
+            url, request_kwargs={"timeout": timeout}, exception_retry_configuration=None
+        )
+
+    def request(self, method: str, *parameters: Any) -> Any:
+        """The result of one request.
+
+        Raises:
+            RpcAnswerError: the node answered with an error.
+            RpcError: it can't be reached, or its answer is no JSON-RPC.
+        """
+        try:
+            answer: Any = self._provider.make_request(method, list(parameters))  # type: ignore[arg-type]
+        except requests.exceptions.RequestException as error:
+            raise RpcError(
+                f"no Ethereum node answers at {self.url} ({type(error).__name__}): start one with `galaxy-chain node`, "
+                "or name another with --rpc or GALAXY_RPC"
+            ) from error
+        except ValueError as error:
+            raise RpcError(f"{self.url} answers {method} with something that is not JSON: {error}") from error
+        if not isinstance(answer, dict):
+            raise RpcError(f"{self.url} answers {method} with something that is not JSON-RPC: {answer!r:.200}")
+        failure = answer.get("error")
+        if failure:
+            if not isinstance(failure, dict):
+                failure = {"message": str(failure)}
+            code = failure.get("code")
+            raise RpcAnswerError(
+                method, code if isinstance(code, int) else 0, str(failure.get("message")), _revert_data(failure)
+            )
+        if "result" not in answer:
+            raise RpcError(f"{self.url} answers {method} with neither result nor error: {answer!r:.200}")
+        return answer["result"]
+
+    def number(self, method: str, *parameters: Any) -> int:
+        """The result of a request that gives a quantity.
+
+        Raises:
+            RpcError: as `request`, or the answer is no quantity.
+        """
+        result = self.request(method, *parameters)
+        try:
+            return int(result, 16)
+        except (TypeError, ValueError) as error:
+            raise RpcError(f"{self.url} answers {method} with {result!r:.200}, which is no quantity") from error
+
+    def block(self, number: int | str) -> dict[str, Any]:
+        """A block's header by number or tag.
+
+        Raises:
+            RpcError: as `request`, or there is no such block.
+        """
+        result = self.request("eth_getBlockByNumber", hex(number) if isinstance(number, int) else number, False)
+        if not isinstance(result, dict) or not {"number", "hash", "timestamp"} <= result.keys():
+            raise RpcError(f"{self.url} has no block {number}: {result!r:.200}")
+        return result
+
+    def check_chain(self, expected: int) -> None:
+        """Makes sure that the node is of the chain that is meant.
+
+        Raises:
+            WrongChainError: it is of another.
+        """
+        found = self.number("eth_chainId")
+        if found != expected:
+            raise WrongChainError(
+                f"{self.url} is a node of chain {found}, but the ledger is on chain {expected}: name a node of that "
+                "chain with --rpc, or the file of the right ledger with --ledger"
+            )

@@ -1,0 +1,145 @@
+"""Job documents (protocol section 8): what the participants of a job agree on, as canonical JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+import rfc8785
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from galaxy_fl.aggregation import RULES
+from galaxy_fl.exceptions import JobDocumentError, VectorError
+from galaxy_fl.training.specification import Option, TrainSpecification
+from galaxy_fl.vectors import Layout
+
+__all__ = ["MAX_BYTES", "BuiltinModel", "JobDocument", "RuleChoice", "explain", "explanations"]
+
+MAX_BYTES = 262_144
+"""A job document has to fit one raw block of the content store."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class BuiltinModel(_Strict):
+    """A model that comes with Galaxy, or any torchvision classifier, by name."""
+
+    builtin: Annotated[str, Field(min_length=1, max_length=100)]
+    options: dict[str, Option] = {}
+
+
+class RuleChoice(_Strict):
+    """An aggregation rule and its word."""
+
+    name: str = "weighted_mean"
+    parameters: Annotated[int, Field(ge=0, lt=2**53)] = 0
+    """What the rule's 32-byte word says, as a number: how many updates `trimmed_mean` takes off at each end."""
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in RULES:
+            raise ValueError(f"there is no rule {name!r}: choose one of {', '.join(sorted(RULES))}")
+        return name
+
+    @property
+    def word(self) -> bytes:
+        """`parameters` as the 32 bytes of the job's terms."""
+        return self.parameters.to_bytes(32)
+
+
+class JobDocument(_Strict):
+    """A job, apart from its terms on the ledger. Every field means the same to every participant."""
+
+    version: Literal[1] = 1
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    model: BuiltinModel
+    layout: tuple[dict[str, Any], ...]
+    train: TrainSpecification = TrainSpecification()
+    rule: RuleChoice = RuleChoice()
+    reveal: Literal["immediate"] = "immediate"
+    notes: Annotated[str, Field(max_length=10_000)] | None = None
+
+    @field_validator("layout", mode="before")
+    @classmethod
+    def _layout(cls, value: Any) -> Any:
+        try:
+            return tuple(Layout.from_json(value).to_json())
+        except VectorError as error:
+            raise ValueError(str(error)) from error
+
+    @property
+    def tensors(self) -> Layout:
+        """The layout of the model's vectors."""
+        return Layout.from_json(list(self.layout))
+
+    def to_bytes(self) -> bytes:
+        """The document as canonical JSON (RFC 8785), UTF-8.
+
+        Raises:
+            JobDocumentError: it is longer than a block of the store.
+        """
+        content = rfc8785.dumps(self.model_dump(mode="json", exclude_none=True))
+        if len(content) > MAX_BYTES:
+            raise JobDocumentError(
+                f"the job document has {len(content)} bytes, at most {MAX_BYTES} fit a block: "
+                "shorten the notes, or the names of the model's tensors"
+            )
+        return content
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> JobDocument:
+        """Parses a document of another participant.
+
+        Raises:
+            JobDocumentError: it is not canonical JSON of a valid document; every field that is wrong is named.
+        """
+        if len(content) > MAX_BYTES:
+            raise JobDocumentError(f"a job document has at most {MAX_BYTES} bytes, this one {len(content)}")
+        try:
+            value = json.loads(content.decode(), object_pairs_hook=_without_duplicates, parse_constant=_refuse)
+        except (ValueError, RecursionError) as error:
+            raise JobDocumentError(f"the job document is not valid JSON: {error}") from error
+        try:
+            # Through JSON, for the strict types of Python know no tuple in it.
+            document = cls.model_validate_json(content)
+        except ValidationError as error:
+            raise JobDocumentError(f"the job document is not valid: {explain(error)}") from error
+        try:
+            canonical = rfc8785.dumps(value)
+        except rfc8785.CanonicalizationError as error:
+            raise JobDocumentError(f"the job document has no canonical form: {error}") from error
+        if canonical != content:
+            raise JobDocumentError("the job document is not canonical JSON (RFC 8785), so its id would not be unique")
+        return document
+
+
+def explanations(error: ValidationError) -> list[str]:
+    """What pydantic found, a clause a field: where, what, and which value."""
+    found = []
+    for detail in error.errors(include_url=False):
+        where = ".".join(map(str, detail["loc"])) or "the document"
+        value = "" if detail["type"] in ("extra_forbidden", "missing") else f" (found {detail['input']!r:.80})"
+        what = "there is no such key" if detail["type"] == "extra_forbidden" else detail["msg"]
+        found.append(f"{where}: {what.removeprefix('Value error, ')}{value}")
+    return found
+
+
+def explain(error: ValidationError) -> str:
+    """What pydantic found, in one line."""
+    return "; ".join(explanations(error))
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in result:
+            raise ValueError(f"the key {key!r} is there twice")
+        result[key] = value
+    return result
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON")

@@ -1,0 +1,142 @@
+"""What a round is, and what a client's and a server's loop need of the place where they meet.
+
+Standalone, cluster and chain mode differ in nothing but their coordinators.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from galaxy_fl.job_document import JobDocument
+from galaxy_fl.vectors import Vector
+
+__all__ = ["ClientCoordinator", "Committed", "Coordinator", "Phase", "Round", "ServerCoordinator", "Submitted"]
+
+
+class Phase(enum.Enum):
+    """Where a round stands."""
+
+    COLLECTING = "collecting"
+    CLOSED = "closed"
+    FINISHED = "finished"
+    """The job's last round is committed; `Round.number` is one more than that."""
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True)
+class Round:
+    """One attempt at one round, as the coordinator sees it now.
+
+    `updates` is how many are in; participants that don't follow every update may see 0 instead.
+    """
+
+    number: int
+    attempt: int
+    phase: Phase
+    updates: int
+
+    @property
+    def over(self) -> bool:
+        """Whether the job takes no more updates and makes no more models."""
+        return self.phase in (Phase.FINISHED, Phase.CANCELLED)
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """One update of a round: whose (a name to show and to sort by), and the samples it was trained on."""
+
+    client: str
+    weight: int
+
+
+@dataclass(frozen=True)
+class Committed:
+    """What a commit cost: gas, or 0 where there is no ledger."""
+
+    gas: int
+
+
+class Coordinator(Protocol):
+    """What clients and servers have in common."""
+
+    @property
+    def job(self) -> JobDocument:
+        """What the job's participants agreed on."""
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds the job has."""
+
+    def round(self) -> Round:
+        """Where the job stands now."""
+
+    def wait(self, seen: Round) -> Round:
+        """Where the job stands once that is no longer `seen`, which may take for ever."""
+
+    def model(self, round: Round) -> Path:
+        """The vector file of the model that the round starts from (after the last one: the final model), verified.
+
+        Raises:
+            ContentError: it is not to be had.
+            RoundMovedOnError: the round is over.
+        """
+
+
+class ClientCoordinator(Coordinator, Protocol):
+    """What a client's loop needs."""
+
+    def enter(self, samples: int) -> None:
+        """Makes sure that the client takes part in the job, with that many samples."""
+
+    def wants_update(self, round: Round) -> bool:
+        """Whether this client has something to do in the round: it collects, and neither has an update of the client's
+        nor refused one as too late."""
+
+    def submit(self, round: Round, update: Vector, weight: int) -> None:
+        """Hands in the update: int32 of the model's size, trained on `weight` samples.
+
+        Raises:
+            RoundMovedOnError: the round is over; it no longer wants an update.
+        """
+
+
+class ServerCoordinator(Coordinator, Protocol):
+    """What a server's loop needs."""
+
+    def enter(self) -> None:
+        """Makes sure that the server may commit."""
+
+    def updates(self, round: Round) -> Sequence[Submitted]:
+        """The updates of a closed round, in order.
+
+        Raises:
+            RoundMovedOnError: the round is over.
+        """
+
+    def update(self, round: Round, submitted: Submitted) -> Path:
+        """The vector file of an update, verified.
+
+        Raises:
+            ContentError: it is not to be had, or not what was promised.
+        """
+
+    def enough(self, usable: int) -> bool:
+        """Whether that many usable updates make a round."""
+
+    def commit(self, round: Round, next_model: Path, excluded: Sequence[Submitted]) -> Committed:
+        """Makes the vector file the next round's model.
+
+        Raises:
+            RoundMovedOnError: the round is over.
+        """
+
+    def reopen(self, round: Round, excluded: Sequence[Submitted]) -> None:
+        """Collects again without the excluded.
+
+        Raises:
+            RoundMovedOnError: the round is over.
+        """

@@ -1,0 +1,93 @@
+"""The loop of a server: wait until the updates are in, aggregate them, commit the next model."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from galaxy_fl.aggregation import RULES
+from galaxy_fl.aggregation.aggregate import aggregate_files
+from galaxy_fl.exceptions import ContentError, RoundMovedOnError
+from galaxy_fl.rounds.coordinator import Committed, Phase, Round, ServerCoordinator, Submitted
+
+__all__ = ["ServerReport", "run_server"]
+
+
+@dataclass(frozen=True)
+class ServerReport:
+    """What a server did in a round; `model` is the vector file that it committed, None where it reopened the round."""
+
+    round: Round
+    updates: int
+    excluded: dict[Submitted, str]
+    """Why each excluded update was unusable."""
+    model: Path | None
+    committed: Committed | None
+    seconds: float
+    """Since the round was seen closed."""
+
+
+def run_server(
+    coordinator: ServerCoordinator,
+    report: Callable[[ServerReport], None] = lambda report: None,
+    waiting: Callable[[Round], None] = lambda round: None,
+) -> Round:
+    """Serves a job until it is over.
+
+    Args:
+        coordinator: Where the job is.
+        report: Called after each round, before the next one is waited for; its `model` is there until it returns.
+        waiting: Called whenever there is nothing to do but wait.
+
+    Returns:
+        Where the job stood at its end.
+
+    Raises:
+        GalaxyError: whatever the coordinator can't mend.
+    """
+    round = coordinator.round()
+    if not round.over:
+        coordinator.enter()
+    with tempfile.TemporaryDirectory(prefix="galaxy-server-") as folder:
+        while not round.over:
+            if round.phase is Phase.CLOSED:
+                try:
+                    report(_serve_round(coordinator, round, Path(folder) / "next"))
+                except RoundMovedOnError:
+                    pass  # somebody else was faster, or the chain was reorganised: look again
+                round = coordinator.round()
+                continue
+            waiting(round)
+            round = coordinator.wait(round)
+    return round
+
+
+def _serve_round(coordinator: ServerCoordinator, round: Round, next_model: Path) -> ServerReport:
+    started = time.monotonic()
+    usable: dict[Submitted, Path] = {}
+    excluded: dict[Submitted, str] = {}
+    updates = coordinator.updates(round)
+    for submitted in updates:
+        try:
+            usable[submitted] = coordinator.update(round, submitted)
+        except ContentError as error:
+            excluded[submitted] = str(error)
+    committed = model = None
+    if coordinator.enough(len(usable)):
+        job = coordinator.job
+        aggregate_files(
+            RULES[job.rule.name],
+            job.rule.word,
+            coordinator.model(round),
+            list(usable.values()),
+            [submitted.weight for submitted in usable],
+            model := next_model,
+            job.tensors.parameters,
+        )
+        committed = coordinator.commit(round, model, list(excluded))
+    else:
+        coordinator.reopen(round, list(excluded))
+    return ServerReport(round, len(updates), excluded, model, committed, time.monotonic() - started)
