@@ -39,7 +39,7 @@ contract GalaxyLedger is IGalaxyLedger {
     /// @dev Only words of rounds below the current one stand. A rollback lowers the current round instead of deleting words, and
     /// each is overwritten before its round lies below the current one again.
     mapping(uint256 job => mapping(uint32 round => bytes32)) private _records;
-    mapping(uint256 job => mapping(bytes32 word => Demand)) private _demands;
+    mapping(uint256 job => mapping(bytes32 word => mapping(uint256 index => Demand))) private _demands;
 
     /* ------------------------------------------------------------------------------------------------------------ */
     /*                                                     JOBS                                                     */
@@ -302,15 +302,16 @@ contract GalaxyLedger is IGalaxyLedger {
         Job storage j = _job(job);
         bytes32 word = _word(job, j, record);
         _inWindow(j, record);
-        if (msg.value != j.terms.demandDeposit) revert WrongValue(msg.value, j.terms.demandDeposit);
         _chunks(j, index);
-        Demand storage d = _demands[job][word];
+        Demand storage d = _demands[job][word][index];
         if (d.demander != address(0)) revert AlreadyDemanded(record.round);
+        uint32 deposits = ++_accounts[job][record.server].demands;
+        uint256 deposit = uint256(deposits) * j.terms.demandDeposit;
+        if (msg.value != deposit) revert WrongValue(msg.value, deposit);
         d.demander = msg.sender;
         d.answerBy = uint40(block.timestamp) + j.terms.answerSeconds;
-        d.index = uint56(index);
+        d.deposits = deposits;
         ++j.state.openDemands;
-        ++_accounts[job][record.server].demands;
         emit ChunkDemanded(job, record.attempt, msg.sender, record.round, index, d.answerBy);
     }
 
@@ -322,7 +323,7 @@ contract GalaxyLedger is IGalaxyLedger {
         if (block.timestamp >= d.answerBy) revert WindowOver(d.answerBy);
         if (!_isRight(job, j, record, index, openings)) revert CommitIsWrong(record.round, index);
         emit ChunkAnswered(job, record.attempt, msg.sender, record.round, index, openings.next);
-        _pay(j.terms.demandDeposit);
+        _pay(uint256(d.deposits) * j.terms.demandDeposit);
     }
 
     /// @inheritdoc IGalaxyLedger
@@ -337,7 +338,7 @@ contract GalaxyLedger is IGalaxyLedger {
         uint256 burned;
         if (stands) (reward, burned) = _revertRound(job, j, record, d.demander);
         // To the account, not to the address: a demander that refuses ether must not keep a wrong commit alive.
-        _accounts[job][d.demander].amount += uint96(reward) + j.terms.demandDeposit;
+        _accounts[job][d.demander].amount += uint96(reward + uint256(d.deposits) * j.terms.demandDeposit);
         _burn(burned);
     }
 
@@ -346,9 +347,9 @@ contract GalaxyLedger is IGalaxyLedger {
         private
         returns (Demand memory d)
     {
-        d = _demands[job][word];
-        if (d.demander == address(0) || d.index != index) revert NotDemanded(record.round, index);
-        delete _demands[job][word];
+        d = _demands[job][word][index];
+        if (d.demander == address(0)) revert NotDemanded(record.round, index);
+        delete _demands[job][word][index];
         --j.state.openDemands;
         --_accounts[job][record.server].demands;
     }
@@ -420,6 +421,12 @@ contract GalaxyLedger is IGalaxyLedger {
             j.terms.ruleParameters, openings.previous.chunk, updates, weights
         );
         if (next.length != size) revert RuleMisbehaved(next.length);
+        if (index == chunks - 1) {
+            // Behind the last parameter there are zeros, in the chunk and in the tree: otherwise a root could be wrong over
+            // chunks that are all right.
+            if (!ChunkTree.isPadded(openings.next.path, index)) return false;
+            for (uint256 i = j.terms.parameters * 4 - index * size; i < size; ++i) next[i] = 0;
+        }
         return keccak256(next) == keccak256(openings.next.chunk);
     }
 
@@ -499,8 +506,8 @@ contract GalaxyLedger is IGalaxyLedger {
     }
 
     /// @inheritdoc IGalaxyLedger
-    function demandOf(uint256 job, bytes32 word) external view returns (Demand memory) {
-        return _demands[job][word];
+    function demandOf(uint256 job, bytes32 word, uint256 index) external view returns (Demand memory) {
+        return _demands[job][word][index];
     }
 
     /* ------------------------------------------------------------------------------------------------------------ */

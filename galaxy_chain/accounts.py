@@ -93,7 +93,7 @@ class Keystore:
         Raises:
             AccountError: a file is no key.
         """
-        found = {}
+        found: dict[str, str] = {}
         for path in sorted(self.folder.glob("*.json")):
             found[path.stem] = to_checksum_address("0x" + str(self._read(path)["address"]).removeprefix("0x"))
         return found
@@ -145,7 +145,8 @@ def find_signer(
     if name is None:
         if key is None:
             raise AccountError(
-                f"no account is named: give --account NAME (see `galaxy-chain account list`), or a key in {KEY_VARIABLE}"
+                f"no account is named: give --account NAME (see `galaxy-chain account list`), "
+                f"or a key in {KEY_VARIABLE}"
             )
         try:
             return LocalSigner(Account.from_key(key))

@@ -149,6 +149,6 @@ class Auditor:
             if not np.array_equal(ours[block], theirs[block]):
                 index = block.start + int(np.flatnonzero(ours[block] != theirs[block])[0])
                 raise AuditError(
-                    f"round {number}: parameter {index} (chunk {index // terms.chunk_parameters}) of the committed model is "
-                    f"{theirs[index]}, but its updates make {ours[index]}"
+                    f"round {number}: parameter {index} (chunk {index // terms.chunk_parameters}) of the committed "
+                    f"model is {theirs[index]}, but its updates make {ours[index]}"
                 )

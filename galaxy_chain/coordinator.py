@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from galaxy_chain.exceptions import NotAdmittedError
 from galaxy_chain.job_check import check_job
 from galaxy_chain.ledger.follower import JobFollower
 from galaxy_chain.ledger.history import JobHistory
 from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.ledger.structs import Model, Status, Submission, Update
-from galaxy_chain.exceptions import NotAdmittedError
 from galaxy_chain.store import ContentId, Store
 from galaxy_fl.exceptions import (
     ConfigurationError,
@@ -23,7 +23,13 @@ from galaxy_fl.exceptions import (
 from galaxy_fl.rounds.coordinator import Committed, Phase, Round, Submitted
 from galaxy_fl.vectors import Vector, commitment, read_vector, tree_root
 
-__all__ = ["Patience", "LedgerClientCoordinator", "LedgerCoordinator", "LedgerServerCoordinator", "verified_vector"]
+__all__ = [
+    "LedgerClientCoordinator",
+    "LedgerCoordinator",
+    "LedgerServerCoordinator",
+    "Patience",
+    "verified_vector",
+]
 
 
 @dataclass(frozen=True)
@@ -199,14 +205,14 @@ class LedgerClientCoordinator(LedgerCoordinator):
         """Whether the round collects and this client has not been part of it yet."""
         return round.phase is Phase.COLLECTING and round.attempt > self._done
 
-    def submit(self, round: Round, update: Vector, weight: int) -> None:
+    def submit(self, round: Round, update: Vector, weight: int) -> int:
         """Puts the update into the store, then commits to it on the ledger."""
         self._expect(round)
         root = tree_root(update, self.terms.chunk_parameters)
-        content = self.store.put(memoryview(update))
+        content = self.store.put(update.data)
         promised = Update(commitment(root, address_bytes(self.address)), content.digest, weight)
         try:
-            self.ledger.transact("submitUpdate", self.number, round.attempt, promised)
+            return self.ledger.transact("submitUpdate", self.number, round.attempt, promised).gas_used
         finally:
             self._done = round.attempt
 
@@ -250,9 +256,14 @@ class LedgerServerCoordinator(LedgerCoordinator):
         for submission in history.submissions:
             self.store.pin(ContentId(submission.update.content, content.size))
         receipt = self.ledger.transact(
-            "commitRound", self.number, round.attempt, history.head, Model(root, content.digest), _ascending(excluded)
+            "commitRound",
+            self.number,
+            round.attempt,
+            history.head,
+            Model(root, content.digest),
+            _ascending(excluded),
         )
-        return Committed(receipt.gas_used)
+        return Committed(root, receipt.gas_used)
 
     def reopen(self, round: Round, excluded: Sequence[Submitted]) -> None:
         """Has the ledger collect again."""

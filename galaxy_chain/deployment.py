@@ -90,8 +90,6 @@ def deploy(rpc: Rpc, transactions: Transactions) -> tuple[Deployment, int]:
     assert block is not None
     rules = {rule: addresses[contract] for rule, contract in RULE_CONTRACTS.items()}
     return (
-        Deployment(
-            chain_id=rpc.number("eth_chainId"), ledger=addresses["GalaxyLedger"], block=block, rules=rules
-        ),
+        Deployment(chain_id=rpc.number("eth_chainId"), ledger=addresses["GalaxyLedger"], block=block, rules=rules),
         gas,
     )

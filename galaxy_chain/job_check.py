@@ -35,10 +35,12 @@ def check_job(ledger: Ledger, store: Store, job: int, terms: Terms) -> JobDocume
         raise JobMismatchError(f"job {job}: its document says {document.rule.name}, but its contract is {rule}")
     if terms.rule_parameters != document.rule.word:
         raise JobMismatchError(
-            f"job {job}: its document gives the rule {document.rule.parameters}, its terms {terms.rule_parameters.hex()}"
+            f"job {job}: its document gives the rule {document.rule.parameters}, its terms say "
+            f"{terms.rule_parameters.hex()}"
         )
     if terms.parameters != document.tensors.parameters:
         raise JobMismatchError(
-            f"job {job}: its document's layout has {document.tensors.parameters} parameters, its terms {terms.parameters}"
+            f"job {job}: its document's layout has {document.tensors.parameters} parameters, "
+            f"its terms {terms.parameters}"
         )
     return document

@@ -56,7 +56,7 @@ class JobDocument(_Strict):
     version: Literal[1] = 1
     name: Annotated[str, Field(min_length=1, max_length=100)]
     model: BuiltinModel
-    layout: tuple[dict[str, Any], ...]
+    layout: list[dict[str, Any]]
     train: TrainSpecification = TrainSpecification()
     rule: RuleChoice = RuleChoice()
     reveal: Literal["immediate"] = "immediate"
@@ -66,14 +66,14 @@ class JobDocument(_Strict):
     @classmethod
     def _layout(cls, value: Any) -> Any:
         try:
-            return tuple(Layout.from_json(value).to_json())
+            return Layout.from_json(value).to_json()
         except VectorError as error:
             raise ValueError(str(error)) from error
 
     @property
     def tensors(self) -> Layout:
         """The layout of the model's vectors."""
-        return Layout.from_json(list(self.layout))
+        return Layout.from_json(self.layout)
 
     def to_bytes(self) -> bytes:
         """The document as canonical JSON (RFC 8785), UTF-8.

@@ -12,6 +12,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,19 @@ import solcx
 ROOT = Path(__file__).resolve().parent.parent
 ARTIFACTS = ROOT / "galaxy_chain" / "artifacts"
 VERSION = "0.8.37"
-DEPLOYED = ("GalaxyLedger", "WeightedMean", "Relay")
+DEPLOYED = {
+    "GalaxyLedger": "contracts/GalaxyLedger.sol",
+    "WeightedMean": "contracts/rules/WeightedMean.sol",
+    "Relay": "contracts/rules/Relay.sol",
+}
 SETTINGS: dict[str, Any] = {
     "evmVersion": "cancun",
     "viaIR": True,
     "optimizer": {"enabled": True, "runs": 2000},
     # Without the hash of comments and paths, the bytecode is that of the code alone.
     "metadata": {"appendCBOR": False, "bytecodeHash": "none"},
-    "outputSelection": {"*": {"*": ["abi", "evm.bytecode.object", "evm.deployedBytecode.object"]}},
 }
+OUTPUTS = ("abi", "evm.bytecode.object", "evm.deployedBytecode.object")
 
 
 def compiler(given: Path | None) -> Path:
@@ -53,36 +58,41 @@ def compiler(given: Path | None) -> Path:
     return binary
 
 
-def compile_contracts(binary: Path) -> dict[str, dict[str, Any]]:
-    """Every deployed contract's artifact, by name.
+def compile_contracts(binary: Path, contracts: Mapping[str, str] = DEPLOYED) -> dict[str, dict[str, Any]]:
+    """Compile contracts, given by name and source file, into artifacts. They may import from `contracts/`.
 
     Raises:
         solcx.exceptions.SolcError: the sources do not compile.
         SystemExit: the compiler warns.
     """
-    sources = {
-        str(path.relative_to(ROOT)): {"content": path.read_text()}
-        for path in sorted((ROOT / "contracts").rglob("*.sol"))
-    }
+    files = {path.relative_to(ROOT).as_posix() for path in (ROOT / "contracts").rglob("*.sol")}
+    sources = {file: {"content": (ROOT / file).read_text()} for file in sorted(files.union(contracts.values()))}
+    wanted: dict[str, dict[str, list[str]]] = {file: {} for file in contracts.values()}
+    for name, file in contracts.items():
+        wanted[file][name] = list(OUTPUTS)
     output = solcx.compile_standard(
-        {"language": "Solidity", "sources": sources, "settings": SETTINGS}, solc_binary=binary
+        {"language": "Solidity", "sources": sources, "settings": {**SETTINGS, "outputSelection": wanted}},
+        solc_binary=binary,
     )
     if warnings := [error["formattedMessage"] for error in output.get("errors", ())]:
         raise SystemExit("\n".join(warnings))
-    settings = {key: value for key, value in SETTINGS.items() if key != "outputSelection"}
     artifacts = {}
-    for source, contracts in output["contracts"].items():
-        for name, contract in contracts.items():
-            if name in DEPLOYED:
-                artifacts[name] = {
-                    "name": name,
-                    "source": source,
-                    "compiler": {"version": VERSION, "settings": settings},
-                    "abi": contract["abi"],
-                    "bytecode": "0x" + contract["evm"]["bytecode"]["object"],
-                    "runtime": "0x" + contract["evm"]["deployedBytecode"]["object"],
-                }
+    for name, file in contracts.items():
+        contract = output["contracts"][file][name]
+        artifacts[name] = {
+            "name": name,
+            "source": file,
+            "compiler": {"version": VERSION, "settings": SETTINGS},
+            "abi": contract["abi"],
+            "bytecode": "0x" + contract["evm"]["bytecode"]["object"],
+            "runtime": "0x" + contract["evm"]["deployedBytecode"]["object"],
+        }
     return artifacts
+
+
+def text_of(artifact: dict[str, Any]) -> str:
+    """An artifact as its file has it."""
+    return json.dumps(artifact, indent=1) + "\n"
 
 
 def main() -> None:
@@ -94,7 +104,7 @@ def main() -> None:
     ARTIFACTS.mkdir(exist_ok=True)
     stale = []
     for name, artifact in artifacts.items():
-        path, text = ARTIFACTS / f"{name}.json", json.dumps(artifact, indent=1) + "\n"
+        path, text = ARTIFACTS / f"{name}.json", text_of(artifact)
         if not path.exists() or path.read_text() != text:
             stale.append(name)
             if not arguments.check:

@@ -15,7 +15,7 @@ interface IGalaxyLedger {
         bytes32 ruleParameters;
         /// The aggregation rule's contract.
         address rule;
-        /// What a demand costs, in wei.
+        /// What a demand costs, in wei; the second that waits at a time twice as much, and so on.
         uint96 demandDeposit;
         /// Who aggregates; zero: anyone with a bond.
         address server;
@@ -150,7 +150,8 @@ interface IGalaxyLedger {
     struct Demand {
         address demander;
         uint40 answerBy;
-        uint56 index;
+        /// How many times `demandDeposit` it cost.
+        uint32 deposits;
     }
 
     // ------------------------------------------------------------------------------------------------- events
@@ -258,7 +259,7 @@ interface IGalaxyLedger {
     error CommitIsRight(uint32 round, uint256 index);
     /// @notice Thrown when the answer itself shows that the commit is wrong.
     error CommitIsWrong(uint32 round, uint256 index);
-    /// @notice Thrown when a demand waits for this record already.
+    /// @notice Thrown when a demand waits for this chunk already.
     error AlreadyDemanded(uint32 round);
     /// @notice Thrown when no such demand waits.
     error NotDemanded(uint32 round, uint256 index);
@@ -339,7 +340,11 @@ interface IGalaxyLedger {
     /// @dev Warning: nodes take transactions of at most 128 kB; `docs/gas.md` says how many clients that is.
     function challenge(uint256 job, Record calldata record, uint256 index, Openings calldata openings) external;
 
-    /// @notice Demands that the committer opens a chunk. Costs `demandDeposit`, which an answer earns.
+    /// @notice Demands that the committer opens a chunk. Costs `demandDeposit` times the number of demands that the committer
+    /// has to answer in this job, this one included; an answer earns it.
+    /// @dev Were one demand open a record at a time, a server could occupy it with demands of its own, for chunks that are
+    /// right, until the window is over. So it is one a chunk; the price, rising with each that waits, keeps demands from
+    /// coming faster than an honest server can answer.
     function demand(uint256 job, Record calldata record, uint256 index) external payable;
 
     /// @notice Answers a demand: the same openings as of a challenge, which have to prove the chunk right.
@@ -369,6 +374,6 @@ interface IGalaxyLedger {
     /// @notice The word kept of the latest commit of a round: keccak256 of the ABI-encoded `Record`.
     function recordOf(uint256 job, uint32 round) external view returns (bytes32);
 
-    /// @notice The demand that waits for the record with that word.
-    function demandOf(uint256 job, bytes32 word) external view returns (Demand memory);
+    /// @notice The demand that waits for a chunk of the record with that word.
+    function demandOf(uint256 job, bytes32 word, uint256 index) external view returns (Demand memory);
 }

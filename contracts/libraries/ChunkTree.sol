@@ -18,6 +18,16 @@ library ChunkTree {
         }
     }
 
+    /// @notice Whether all nodes behind the last leaf are padding; its path shows every one of them.
+    function isPadded(bytes32[] calldata path, uint256 last) internal view returns (bool) {
+        bytes32 padding;
+        for (uint256 level = 0; level < path.length; ++level) {
+            if ((last >> level) & 1 == 0 && path[level] != padding) return false;
+            padding = _node(padding, padding);
+        }
+        return true;
+    }
+
     /// @dev sha256 of two words in scratch space: `sha256(abi.encodePacked(…))` would leave each pair behind in memory, which
     /// grows dearer with every client of a challenge.
     function _node(bytes32 left, bytes32 right) private view returns (bytes32 digest) {

@@ -16,8 +16,6 @@ __all__ = ["RULE_CONTRACTS", "Artifact", "artifact", "rule_of_code"]
 RULE_CONTRACTS: Mapping[str, str] = {
     "weighted_mean": "WeightedMean",
     "relay": "Relay",
-    "coordinate_median": "CoordinateMedian",
-    "trimmed_mean": "TrimmedMean",
 }
 """The contract of each rule of `galaxy_fl.aggregation`, its twin."""
 
@@ -36,9 +34,7 @@ class Artifact:
 def artifact(name: str) -> Artifact:
     """The artifact of a contract by its name in `contracts/`."""
     data = json.loads(files("galaxy_chain").joinpath("artifacts", f"{name}.json").read_text())
-    return Artifact(
-        name, data["abi"], bytes.fromhex(data["bytecode"][2:]), bytes.fromhex(data["runtime"][2:])
-    )
+    return Artifact(name, data["abi"], bytes.fromhex(data["bytecode"][2:]), bytes.fromhex(data["runtime"][2:]))
 
 
 @cache

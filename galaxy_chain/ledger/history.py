@@ -104,9 +104,8 @@ class JobHistory:
         if handler is None:
             return
         if (self.owner is None) != (event.name == "JobRegistered"):
-            raise AuditError(f"job {self.job}: {event.name} in block {event.block}, but the job {
-                'has been registered before' if self.owner else 'is not registered yet'
-            }")  # fmt: skip
+            stands = "has been registered before" if self.owner else "is not registered yet"
+            raise AuditError(f"job {self.job}: {event.name} in block {event.block}, but the job {stands}")
         handler(event)
 
     def _on_JobRegistered(self, event: Event) -> None:
@@ -167,7 +166,6 @@ class JobHistory:
     def _expect_attempt(self, event: Event) -> None:
         if (event.round, event.attempt) != (self.round, self.attempt):
             raise AuditError(
-                f"{event.name} in block {event.block} is of round {event.round}, attempt {event.attempt}, but the events "
-                f"before it lead to round {self.round}, attempt {self.attempt}"
+                f"{event.name} in block {event.block} is of round {event.round}, attempt {event.attempt}, but the "
+                f"events before it lead to round {self.round}, attempt {self.attempt}"
             )
-

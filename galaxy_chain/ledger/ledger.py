@@ -116,8 +116,9 @@ class Ledger:
         self.chain_id = chain_id if chain_id is not None else rpc.number("eth_chainId")
         if rpc.request("eth_getCode", address, "latest") in ("0x", "0x0", None):
             raise NoLedgerError(
-                f"there is no contract at {address} on chain {self.chain_id}: deploy a ledger with `galaxy-chain deploy`, "
-                "or name the file of another with --ledger (an embedded chain forgets everything when it ends)"
+                f"there is no contract at {address} on chain {self.chain_id}: deploy a ledger with "
+                "`galaxy-chain deploy`, or name the file of another with --ledger "
+                "(an embedded chain forgets everything when it ends)"
             )
 
     def call(self, name: str, *arguments: Any) -> Any:

@@ -47,9 +47,7 @@ class Rpc:
 
     def __init__(self, url: str, timeout: float = 30.0) -> None:
         self.url = url
-        self._provider = HTTPProvider(
-            url, request_kwargs={"timeout": timeout}, exception_retry_configuration=None
-        )
+        self._provider = HTTPProvider(url, request_kwargs={"timeout": timeout}, exception_retry_configuration=None)
 
     def request(self, method: str, *parameters: Any) -> Any:
         """The result of one request.
@@ -59,7 +57,7 @@ class Rpc:
             RpcError: it can't be reached, or its answer is no JSON-RPC.
         """
         try:
-            answer: Any = self._provider.make_request(method, list(parameters))  # type: ignore[arg-type]
+            answer: Any = self._provider.make_request(method, list(parameters))
         except requests.exceptions.RequestException as error:
             raise RpcError(
                 f"no Ethereum node answers at {self.url} ({type(error).__name__}): start one with `galaxy-chain node`, "
@@ -75,7 +73,10 @@ class Rpc:
                 failure = {"message": str(failure)}
             code = failure.get("code")
             raise RpcAnswerError(
-                method, code if isinstance(code, int) else 0, str(failure.get("message")), _revert_data(failure)
+                method,
+                code if isinstance(code, int) else 0,
+                str(failure.get("message")),
+                _revert_data(failure),
             )
         if "result" not in answer:
             raise RpcError(f"{self.url} answers {method} with neither result nor error: {answer!r:.200}")

@@ -87,7 +87,11 @@ class Transactions:
             return {"gasPrice": self.rpc.number("eth_gasPrice")}
         tip = self.rpc.number("eth_maxPriorityFeePerGas")
         # Twice the base fee stays enough for six full blocks in a row.
-        return {"maxPriorityFeePerGas": tip, "maxFeePerGas": 2 * int(block["baseFeePerGas"], 16) + tip, "type": 2}
+        return {
+            "maxPriorityFeePerGas": tip,
+            "maxFeePerGas": 2 * int(block["baseFeePerGas"], 16) + tip,
+            "type": 2,
+        }
 
     def _wait(self, identity: str, call: dict[str, Any]) -> Receipt:
         deadline = time.monotonic() + self.timeout
@@ -95,7 +99,8 @@ class Transactions:
         while (receipt := self.rpc.request("eth_getTransactionReceipt", identity)) is None:
             if time.monotonic() > deadline:
                 raise TransactionError(
-                    f"transaction {identity} is in no block after {self.timeout:.0f} s: see whether the chain makes blocks"
+                    f"transaction {identity} is in no block after {self.timeout:.0f} s: see whether the chain "
+                    "makes blocks"
                 )
             time.sleep(pause)
             pause = min(1.0, pause * 1.5)

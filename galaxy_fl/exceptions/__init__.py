@@ -11,7 +11,8 @@
     ├── DataError                   8   a data set cannot be used with the job
     ├── TrainingError               9   training failed
     │   └── DivergedError          10   the loss became NaN or infinite
-    └── RoundMovedOnError          11   the round is no longer the one that was named
+    ├── RoundMovedOnError          11   the round is no longer the one that was named
+    └── AggregationError           12   a rule can't aggregate these updates, weights or parameters
 
 `galaxy_chain.exceptions` continues the tree from 20 on.
 """
@@ -19,6 +20,7 @@
 from __future__ import annotations
 
 __all__ = [
+    "AggregationError",
     "ConfigurationError",
     "ContentAlteredError",
     "ContentError",
@@ -102,3 +104,9 @@ class RoundMovedOnError(GalaxyError):
     """What was to be done belongs to a round that is over; there is nothing to repeat."""
 
     exit_code = 11
+
+
+class AggregationError(GalaxyError):
+    """The number of updates, a weight or the parameter word is out of the rule's range."""
+
+    exit_code = 12

@@ -34,8 +34,8 @@ class ClientReport:
 
     round: Round
     result: TrainResult
-    submitted: bool
-    """False where the round was over before the update was in."""
+    gas: int | None
+    """What the submission cost; None where the round was over before the update was in."""
 
 
 def round_seed(seed: int, round: int) -> int:
@@ -85,12 +85,12 @@ def run_client(
                 if document.rule.name != "relay":
                     update = difference(update, read_vector(model_file, parameters))
                 try:
-                    coordinator.submit(round, update, result.samples)
+                    gas = coordinator.submit(round, update, result.samples)
                 except RoundMovedOnError:
-                    report(ClientReport(round, result, submitted=False))
+                    report(ClientReport(round, result, None))
                     round = coordinator.round()
                     continue
-                report(ClientReport(round, result, submitted=True))
+                report(ClientReport(round, result, gas))
             waiting(round)
             round = coordinator.wait(round)
     return round

@@ -14,7 +14,15 @@ from typing import Protocol
 from galaxy_fl.job_document import JobDocument
 from galaxy_fl.vectors import Vector
 
-__all__ = ["ClientCoordinator", "Committed", "Coordinator", "Phase", "Round", "ServerCoordinator", "Submitted"]
+__all__ = [
+    "ClientCoordinator",
+    "Committed",
+    "Coordinator",
+    "Phase",
+    "Round",
+    "ServerCoordinator",
+    "Submitted",
+]
 
 
 class Phase(enum.Enum):
@@ -55,8 +63,9 @@ class Submitted:
 
 @dataclass(frozen=True)
 class Committed:
-    """What a commit cost: gas, or 0 where there is no ledger."""
+    """What was committed, the root of the model's chunk tree (32 bytes), and what it cost in gas."""
 
+    model: bytes
     gas: int
 
 
@@ -96,8 +105,9 @@ class ClientCoordinator(Coordinator, Protocol):
         """Whether this client has something to do in the round: it collects, and neither has an update of the client's
         nor refused one as too late."""
 
-    def submit(self, round: Round, update: Vector, weight: int) -> None:
-        """Hands in the update: int32 of the model's size, trained on `weight` samples.
+    def submit(self, round: Round, update: Vector, weight: int) -> int:
+        """Hands in the update: int32 of the model's size, trained on `weight` samples. Gives what it cost: gas, or 0
+        without a ledger.
 
         Raises:
             RoundMovedOnError: the round is over; it no longer wants an update.

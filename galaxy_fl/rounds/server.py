@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,10 +55,9 @@ def run_server(
     with tempfile.TemporaryDirectory(prefix="galaxy-server-") as folder:
         while not round.over:
             if round.phase is Phase.CLOSED:
-                try:
+                # Somebody else may be faster, or the chain be reorganised: then look again.
+                with suppress(RoundMovedOnError):
                     report(_serve_round(coordinator, round, Path(folder) / "next"))
-                except RoundMovedOnError:
-                    pass  # somebody else was faster, or the chain was reorganised: look again
                 round = coordinator.round()
                 continue
             waiting(round)

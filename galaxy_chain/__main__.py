@@ -1,0 +1,4 @@
+from galaxy_chain.cli import main
+
+if __name__ == "__main__":
+    main()

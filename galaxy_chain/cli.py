@@ -1,0 +1,76 @@
+"""galaxy-chain: the command line of a ledger."""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from galaxy_chain.commands import account, audit, demo, deploy, job, node, participate, store
+from galaxy_fl.exceptions import ConfigurationError, GalaxyError
+
+__all__ = ["app", "main", "read_settings"]
+
+SETTINGS_FILE = Path("galaxy.toml")
+SETTINGS = frozenset({"rpc", "home", "ledger", "store", "account", "data_root", "device", "threads", "poll"})
+INTERRUPTED = 130
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Federated learning whose every round stands on a blockchain.",
+    epilog="Settings come from flags, then GALAXY_… variables, then galaxy.toml. Exit codes: docs/operations.md.",
+)
+app.command()(demo.demo)
+app.command()(node.node)
+app.add_typer(account.app, name="account")
+app.command()(deploy.deploy)
+app.add_typer(job.app, name="job")
+app.command()(participate.server)
+app.command()(participate.client)
+app.command()(audit.audit)
+app.add_typer(store.app, name="store")
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The settings of galaxy.toml, or none where there is no such file.
+
+    Raises:
+        ConfigurationError: it is not valid.
+    """
+    try:
+        settings = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"{path} can't be read: {error}") from error
+    if unknown := sorted(settings.keys() - SETTINGS):
+        raise ConfigurationError(
+            f"{path}: there is no setting {', '.join(unknown)}: there are {', '.join(sorted(SETTINGS))}"
+        )
+    return settings
+
+
+def _defaults(command: Any, settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings as click takes them: by command, then by parameter."""
+    if hasattr(command, "commands"):
+        return {name: _defaults(inner, settings) for name, inner in command.commands.items()}
+    return {parameter.name: settings[parameter.name] for parameter in command.params if parameter.name in settings}
+
+
+def main() -> None:
+    """Runs the command line; errors end it with the exit codes of docs/operations.md."""
+    command = typer.main.get_command(app)
+    try:
+        command.main(prog_name="galaxy-chain", default_map=_defaults(command, read_settings(SETTINGS_FILE)))
+    except GalaxyError as error:
+        sys.stderr.write(f"galaxy-chain: {error}\n")
+        sys.exit(error.exit_code)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            sys.stderr.write("stopped; the same command goes on where it was\n")
+        raise

@@ -1,0 +1,69 @@
+"""How commands print: tables and lines for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+__all__ = ["console", "line_for_people", "print_json", "print_table", "short"]
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """Prints a JSON value in one line, at once."""
+    sys.stdout.write(json.dumps(value) + "\n")
+    sys.stdout.flush()
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Prints a table; numbers to the right."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    rows = [list(row) for row in rows]
+    for index, column in enumerate(columns):
+        numbers = all(isinstance(row[index], int | float) for row in rows)
+        table.add_column(column, justify="right" if numbers and rows else "left")
+    for row in rows:
+        table.add_row(*("" if cell is None else str(cell) for cell in row))
+    console.print(table)
+
+
+def short(digest: bytes | str) -> str:
+    """The beginning of a digest or an address, for tables."""
+    text = digest.hex() if isinstance(digest, bytes) else digest
+    return text[:12] + "…"
+
+
+def line_for_people(said: dict[str, Any]) -> str | None:
+    """What a participant says, as a line of text; None for what is not worth one."""
+    match said["event"]:
+        case "started":
+            samples = f" on {said['samples']} samples" if "samples" in said else ""
+            return f"{said['account']} takes part in “{said['job']}”{samples}"
+        case "trained":
+            end = ", too late" if said["gas"] is None else f", submitted for {said['gas']} gas"
+            return f"round {said['round']}: trained in {said['seconds']:.2f} s, {_quality(said)}{end}"
+        case "committed":
+            quality = f", {_quality(said)}" if "loss" in said else ""
+            excluded = f", {len(said['excluded'])} excluded" if said["excluded"] else ""
+            return (
+                f"round {said['round']}: {said['updates']} updates{excluded} → model {short(said['model'])}"
+                f"{quality}, {said['gas']} gas, {said['seconds']:.2f} s"
+            )
+        case "reopened":
+            return f"round {said['round']}: collecting again, too few usable updates: {said['excluded']}"
+        case "collecting":
+            return f"round {said['round']}: {said['updates']} of {said['wanted']} updates are in"
+        case "finished":
+            return f"finished: {said['rounds']} rounds, final model {said['model']}"
+    return None
+
+
+def _quality(said: dict[str, Any]) -> str:
+    accuracy = "" if said["accuracy"] is None else f", accuracy {100 * said['accuracy']:.1f} %"
+    return f"loss {said['loss']:.3f}{accuracy}"

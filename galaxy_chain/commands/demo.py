@@ -1,0 +1,62 @@
+"""galaxy-chain demo: all of it on one machine, in one go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from galaxy_chain.commands.console import console, print_json, short
+from galaxy_chain.commands.settings import JsonOption
+
+__all__ = ["demo"]
+
+
+def demo(
+    clients: Annotated[int, typer.Option(min=1, max=256, help="How many clients share the digits.")] = 4,
+    rounds: Annotated[int, typer.Option(min=1, help="How many rounds they train.")] = 5,
+    home: Annotated[Path, typer.Option(help="The folder for all that is kept.")] = Path(".galaxy/demo"),
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the chain running at the end, to look around.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Run a real federated job on the embedded chain: a server, clients and an audit, each in a process of its own."""
+    from galaxy_chain.demo import demonstrate
+
+    if json:
+        demonstrate(clients, rounds, home, print_json, keep)
+        return
+    audited: list[int] = []
+    rpc: list[str] = []
+    console.print(f"digits, {clients} clients, {rounds} rounds; everything is kept in [bold]{home}[/]")
+    with console.status("loading torch and the chain"):
+
+        def say(said: dict[str, Any]) -> None:
+            match said["event"]:
+                case "chain":
+                    rpc.append(said["rpc"])
+                    console.print(f"chain      embedded, at {said['rpc']}")
+                case "deployed":
+                    console.print(f"ledger     {said['ledger']}, {said['gas']:,} gas")
+                case "created":
+                    console.print(f"job        {said['job']}, {said['parameters']:,} parameters, {said['gas']:,} gas\n")
+                    console.print("[bold]round    loss  accuracy  updates        gas  seconds  model[/]")
+                case "committed":
+                    console.print(
+                        f"{said['round']:>5}  {said['loss']:6.3f}  {100 * said['accuracy']:6.1f} %  "
+                        f"{said['updates']:>7}  {said['gas']:>9,}  {said['seconds']:7.2f}  {short(said['model'])}"
+                    )
+                case "audited":
+                    audited.append(said["round"])
+                case "finished":
+                    console.print(f"\n{rounds} rounds in {said['seconds']:.1f} s; final model {said['model']}")
+                    console.print(f"audit      {len(audited)} rounds recomputed from ledger and content, all right")
+                    console.print(f"ledger     {home / 'ledger.json'}")
+                    console.print(f"content    {home / 'store'}")
+                    console.print(f"metrics    {home / 'metrics'}")
+                case "kept":
+                    where = f"--rpc {rpc[0]} --home {home}"
+                    console.print("\nThe chain goes on until Ctrl-C. In another terminal:")
+                    console.print(f"  galaxy-chain job show 1 {where}\n  galaxy-chain audit 1 {where}")
+
+        demonstrate(clients, rounds, home, say, keep)

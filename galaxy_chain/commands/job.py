@@ -1,0 +1,216 @@
+"""galaxy-chain job: create, list, show, admit, cancel."""
+
+from __future__ import annotations
+
+import json as json_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from galaxy_chain.commands.console import console, print_json, print_table, short
+from galaxy_chain.commands.settings import (
+    DEFAULT_HOME,
+    DEFAULT_RPC,
+    AccountOption,
+    HomeOption,
+    JsonOption,
+    LedgerOption,
+    Place,
+    RpcOption,
+    StoreOption,
+)
+
+__all__ = ["JobArgument", "app"]
+
+app = typer.Typer(no_args_is_help=True, help="Jobs on the ledger.")
+
+JobArgument = Annotated[int, typer.Argument(min=1, help="The job's number.")]
+
+
+@app.command()
+def example() -> None:
+    """Print an example of a job file."""
+    from galaxy_chain.demo import example_job
+
+    typer.echo(example_job(), nl=False)
+
+
+@app.command()
+def create(
+    file: Annotated[Path, typer.Argument(help="The job file (TOML).")],
+    account: AccountOption = None,
+    rpc: RpcOption = DEFAULT_RPC,
+    home: HomeOption = DEFAULT_HOME,
+    ledger: LedgerOption = None,
+    store: StoreOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Register a job: put its document and initial model into the store, and its terms on the ledger."""
+    from galaxy_chain.job_creation import create_job
+    from galaxy_chain.job_file import JobFile
+
+    job_file = JobFile.read(file)
+    place = Place.of(rpc, home, ledger, store)
+    created = create_job(place.ledger_for(account), place.deployment().rules, place.store(), job_file)
+    if json:
+        print_json({"job": created.job, "parameters": created.parameters, "gas": created.gas})
+    else:
+        console.print(f"job {created.job}: “{job_file.name}”, {created.parameters} parameters, {created.gas} gas")
+
+
+@app.command("list")
+def list_jobs(
+    rpc: RpcOption = DEFAULT_RPC,
+    home: HomeOption = DEFAULT_HOME,
+    ledger: LedgerOption = None,
+    store: StoreOption = None,
+    json: JsonOption = False,
+) -> None:
+    """List the ledger's jobs."""
+    place = Place.of(rpc, home, ledger, store)
+    on = place.ledger()
+    contents = place.store()
+    rows = []
+    for number in range(1, on.call("jobs") + 1):
+        job = on.job(number)
+        rows.append(
+            {
+                "job": number,
+                "name": _name(contents, job.terms.spec),
+                "round": min(job.state.round, job.terms.rounds),
+                "rounds": job.terms.rounds,
+                "updates": job.state.updates,
+                "status": _status(job.state.round, job.terms.rounds, job.state.status),
+                "owner": job.owner,
+            }
+        )
+    if json:
+        print_json(rows)
+    else:
+        print_table(("job", "name", "round", "of", "updates", "status", "owner"), [list(row.values()) for row in rows])
+
+
+@app.command()
+def show(
+    job: JobArgument,
+    rpc: RpcOption = DEFAULT_RPC,
+    home: HomeOption = DEFAULT_HOME,
+    ledger: LedgerOption = None,
+    store: StoreOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show a job: terms, participants, rounds with their hashes, and its server's metrics where they are at hand."""
+    from galaxy_chain.ledger.follower import JobFollower
+
+    place = Place.of(rpc, home, ledger, store)
+    on = place.ledger()
+    history = JobFollower(on, job).history
+    terms = history.terms
+    measured = _metrics(place.metrics(on.address, job))
+    rounds: list[dict[str, Any]] = [
+        {
+            "round": number,
+            "updates": len(commit.included),
+            "excluded": list(commit.record.excluded),
+            "model": commit.record.next.root.hex(),
+            "server": commit.record.server,
+            "block": commit.block,
+            "transaction": "0x" + commit.transaction.hex(),
+            **{key: measured.get(commit.attempt, {}).get(key) for key in ("loss", "accuracy", "gas", "seconds")},
+        }
+        for number, commit in sorted(history.commits.items())
+    ]
+    shown: dict[str, Any] = {
+        "job": job,
+        "name": _name(place.store(), terms.spec),
+        "owner": history.owner,
+        "status": _status(history.round, terms.rounds, history.status),
+        "round": history.round,
+        "terms": {key: value.hex() if isinstance(value, bytes) else value for key, value in vars(terms).items()},
+        "clients": history.clients,
+        "model": history.model.root.hex(),
+        "rounds": rounds,
+    }
+    if json:
+        print_json(shown)
+        return
+    console.print(f"[bold]job {job}: {shown['name']}[/]  {shown['status']}, owner {history.owner}")
+    print_table(("term", "value"), shown["terms"].items())
+    console.print()
+    print_table(("client", "samples"), history.clients.items())
+    console.print()
+    print_table(
+        ("round", "updates", "excluded", "model", "loss", "accuracy", "gas", "seconds", "block"),
+        [
+            (
+                row["round"], row["updates"], len(row["excluded"]), short(row["model"]), _digits(row["loss"]),
+                _digits(row["accuracy"]), row["gas"], _digits(row["seconds"]), row["block"],
+            )
+            for row in rounds
+        ],
+    )  # fmt: skip
+
+
+@app.command()
+def admit(
+    job: JobArgument,
+    clients: Annotated[list[str], typer.Argument(help="Addresses.")],
+    account: AccountOption = None,
+    rpc: RpcOption = DEFAULT_RPC,
+    home: HomeOption = DEFAULT_HOME,
+    ledger: LedgerOption = None,
+) -> None:
+    """Admit clients to a job that is not open."""
+    from eth_utils.address import is_address
+
+    from galaxy_fl.exceptions import ConfigurationError
+
+    for client in clients:
+        if not is_address(client):
+            raise ConfigurationError(f"{client!r} is no address: expected 0x and 40 hexadecimal digits")
+    receipt = Place.of(rpc, home, ledger).ledger_for(account).transact("admit", job, clients)
+    console.print(f"admitted {len(clients)} to job {job}, {receipt.gas_used} gas")
+
+
+@app.command()
+def cancel(
+    job: JobArgument,
+    account: AccountOption = None,
+    rpc: RpcOption = DEFAULT_RPC,
+    home: HomeOption = DEFAULT_HOME,
+    ledger: LedgerOption = None,
+) -> None:
+    """Cancel a job. Commits can be challenged as before, and what clients earned stays theirs."""
+    receipt = Place.of(rpc, home, ledger).ledger_for(account).transact("cancelJob", job)
+    console.print(f"job {job} is cancelled, {receipt.gas_used} gas")
+
+
+def _name(store: Any, spec: bytes) -> str | None:
+    from galaxy_fl.exceptions import GalaxyError
+    from galaxy_fl.job_document import JobDocument
+
+    try:
+        return JobDocument.from_bytes(store.block(spec)).name
+    except GalaxyError:
+        return None  # a list is not the place to complain that somebody else's document is not here
+
+
+def _status(round: int, rounds: int, status: int) -> str:
+    from galaxy_chain.ledger.structs import Status
+
+    if status == Status.RUNNING and round > rounds:
+        return "finished"
+    return Status(status).name.lower()
+
+
+def _metrics(path: Path) -> dict[int, dict[str, Any]]:
+    """A server's metrics by attempt; empty where there are none."""
+    if not path.exists():
+        return {}
+    lines = [json_module.loads(line) for line in path.read_text().splitlines()]
+    return {line["attempt"]: line for line in lines if line["event"] == "committed"}
+
+
+def _digits(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"

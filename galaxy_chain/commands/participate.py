@@ -1,0 +1,118 @@
+"""galaxy-chain server and client: taking part in a job."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from galaxy_chain.commands.console import console, line_for_people, print_json
+from galaxy_chain.commands.settings import (
+    DEFAULT_HOME,
+    DEFAULT_RPC,
+    AccountOption,
+    HomeOption,
+    JsonOption,
+    LedgerOption,
+    Place,
+    RpcOption,
+    StoreOption,
+)
+
+__all__ = ["client", "server"]
+
+JobOption = Annotated[int, typer.Option(min=1, help="The job's number.")]
+DataRootOption = Annotated[str | None, typer.Option(help="Where downloaded data sets are.", rich_help_panel="Data")]
+DeviceOption = Annotated[str, typer.Option(help="Of torch: cpu, cuda, mps, …", rich_help_panel="Data")]
+ThreadsOption = Annotated[
+    int, typer.Option(min=1, help="Of torch; more than 1 may change the last bits.", rich_help_panel="Data")
+]
+PollOption = Annotated[float, typer.Option(min=0.01, help="Longest pause between two looks at the chain, in seconds.")]
+ContentOption = Annotated[float, typer.Option(min=0, help="How long to wait for content that is missing, in seconds.")]
+
+
+def server(
+    job: JobOption,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Evaluate each model on this data set's test split.", rich_help_panel="Data"),
+    ] = None,
+    data_root: DataRootOption = None,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = 1,
+    poll: PollOption = 1.0,
+    content_timeout: ContentOption = 10.0,
+    account: AccountOption = None,
+    rpc: RpcOption = DEFAULT_RPC,
+    home: HomeOption = DEFAULT_HOME,
+    ledger: LedgerOption = None,
+    store: StoreOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Serve a job: aggregate the updates of each round and commit the next model, with a bond."""
+    from galaxy_chain.coordinator import Patience
+    from galaxy_chain.participants import DataChoice, run_server_of_job
+
+    place = Place.of(rpc, home, ledger, store)
+    choice = None if data is None else DataChoice(data, root=data_root, device=device, threads=threads)
+    on = place.ledger_for(account)
+    run_server_of_job(
+        on,
+        place.store(),
+        job,
+        choice,
+        place.metrics(on.address, job),
+        _say(json),
+        Patience(poll, content_timeout),
+    )
+
+
+def client(
+    job: JobOption,
+    data: Annotated[
+        str,
+        typer.Option(
+            help="digits, mnist, fashion-mnist, cifar-10, or module:function of your own.",
+            rich_help_panel="Data",
+        ),
+    ],
+    shard: Annotated[str, typer.Option(help="Which part of the data: i/n.", rich_help_panel="Data")] = "1/1",
+    partition: Annotated[
+        str,
+        typer.Option(help="How the data are divided: iid, dirichlet:ALPHA, labels:K.", rich_help_panel="Data"),
+    ] = "iid",
+    partition_seed: Annotated[int, typer.Option(min=0, help="The same for all clients.", rich_help_panel="Data")] = 0,
+    data_root: DataRootOption = None,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = 1,
+    poll: PollOption = 1.0,
+    content_timeout: ContentOption = 10.0,
+    account: AccountOption = None,
+    rpc: RpcOption = DEFAULT_RPC,
+    home: HomeOption = DEFAULT_HOME,
+    ledger: LedgerOption = None,
+    store: StoreOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Take part in a job: train each round's model on your own data and submit the update."""
+    from galaxy_chain.coordinator import Patience
+    from galaxy_chain.participants import DataChoice, run_client_of_job
+
+    place = Place.of(rpc, home, ledger, store)
+    choice = DataChoice(data, shard, partition, partition_seed, data_root, device, threads)
+    run_client_of_job(
+        place.ledger_for(account), place.store(), job, choice, _say(json), Patience(poll, content_timeout)
+    )
+
+
+def _say(json: bool) -> Any:
+    last: list[str] = []
+
+    def say(said: dict[str, Any]) -> None:
+        if json:
+            print_json(said)
+        elif (line := line_for_people(said)) is not None and [line] != last:
+            console.print(line)
+            last[:] = [line]
+
+    return say

@@ -1,0 +1,150 @@
+"""A whole federated job on one machine: embedded chain, server, clients, audit, each participant a real process."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from importlib.resources import as_file, files
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+from galaxy_fl.training import forkserver
+
+__all__ = ["demonstrate", "embedded_chain", "example_job"]
+
+SAMPLES = 1437
+"""Of the digits' training split: one client each at most."""
+
+
+def example_job() -> str:
+    """The example of a job file, a digits job."""
+    return files("galaxy_chain").joinpath("digits.toml").read_text()
+
+
+@contextmanager
+def embedded_chain(accounts: int) -> Iterator[Callable[[], tuple[str, list[str]]]]:
+    """An embedded chain in a process of its own while the context lasts; gives what waits for its url and accounts."""
+    from galaxy_chain.exceptions import RpcError
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "galaxy_chain", "node", "--port", "0", "--accounts", str(accounts), "--json"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+    def ready() -> tuple[str, list[str]]:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line:
+            raise RpcError(f"the embedded chain ended with exit code {process.wait()}: standard error says why")
+        said = json.loads(line)
+        return said["url"], said["accounts"]
+
+    try:
+        yield ready
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def demonstrate(clients: int, rounds: int, home: Path, say: Callable[[dict[str, Any]], None], keep: bool) -> None:
+    """Runs the digits job: chain, ledger, job, one server and so many clients, and an audit at the end.
+
+    Says `chain`, `deployed`, `created`, whatever the server says, `audited` (a round) and `finished`.
+
+    Args:
+        clients: How many, each with its own part of the digits.
+        rounds: How many.
+        home: Where the ledger's file, the store and the metrics go.
+        say: Takes what is said.
+        keep: Wait for an interrupt at the end, the chain still running.
+
+    Raises:
+        GalaxyError: something went wrong; the message of the participant that it went wrong with.
+    """
+    # Before anything slow is imported here: the fork server imports torch meanwhile, and the chain py-evm.
+    forkserver.start("galaxy_chain.demo_participant")
+    with embedded_chain(clients + 2) as ready, ExitStack() as stack:
+        from galaxy_chain.accounts import NodeSigner
+        from galaxy_chain.audit import Auditor
+        from galaxy_chain.demo_participant import Instructions
+        from galaxy_chain.deployment import deploy
+        from galaxy_chain.job_creation import create_job
+        from galaxy_chain.job_file import JobFile
+        from galaxy_chain.ledger.ledger import Ledger
+        from galaxy_chain.ledger.rpc import Rpc
+        from galaxy_chain.ledger.transactions import Transactions
+        from galaxy_chain.store import LocalStore
+        from galaxy_fl.exceptions import GalaxyError
+
+        with as_file(files("galaxy_chain").joinpath("digits.toml")) as path:
+            job_file = JobFile.read(path)
+        terms = {"rounds": rounds, "min_updates": clients, "max_updates": clients}
+        job_file = job_file.model_copy(update={"terms": job_file.terms.model_copy(update=terms)})
+
+        url, (owner, server, *client_accounts) = ready()
+        say({"event": "chain", "rpc": url})
+        rpc = Rpc(url)
+        transactions = Transactions(rpc, NodeSigner(owner))
+        deployment, gas = deploy(rpc, transactions)
+        deployment.write(home / "ledger.json")
+        say({"event": "deployed", "ledger": deployment.ledger, "gas": gas})
+        ledger = Ledger(rpc, deployment.ledger, transactions, first_block=deployment.block)
+        store = LocalStore(home / "store")
+        created = create_job(ledger, deployment.rules, store, job_file)
+        say({"event": "created", "job": created.job, "parameters": created.parameters, "gas": created.gas})
+
+        started = time.monotonic()
+        metrics = home / "metrics" / f"{deployment.ledger}-{created.job}.jsonl"
+        told = Instructions(
+            role="server",
+            rpc=url,
+            account=server,
+            deployment=deployment,
+            store=str(store.root.absolute()),
+            metrics=str(metrics.absolute()),
+            job=created.job,
+        )
+        everybody = [told]
+        for index, account in enumerate(client_accounts, 1):
+            shard = f"{index}/{clients}"
+            everybody.append(told.model_copy(update={"role": "client", "account": account, "shard": shard}))
+        connections = {}
+        for instructions in everybody:
+            child = stack.enter_context(forkserver.fork("galaxy_chain.demo_participant:run"))
+            child.connection.send_bytes(instructions.model_dump_json().encode())
+            connections[child.connection] = instructions
+        submission_gas: dict[int, int] = {}
+        while connections:
+            for connection in wait(list(connections)):
+                instructions = connections[connection]  # type: ignore[index]
+                try:
+                    said = json.loads(connection.recv_bytes())  # type: ignore[union-attr]
+                except EOFError:
+                    raise GalaxyError(
+                        f"the {instructions.role} {instructions.account} ended before the job did"
+                    ) from None
+                match said["event"]:
+                    case "failed":
+                        raise GalaxyError(f"the {instructions.role} {instructions.account} failed: {said['message']}")
+                    case "trained":
+                        submission_gas[said["round"]] = submission_gas.get(said["round"], 0) + (said["gas"] or 0)
+                    case "committed":
+                        say(said | {"gas": said["gas"] + submission_gas[said["round"]]})
+                    case "finished":
+                        del connections[connection]  # type: ignore[arg-type]
+                        if instructions.role == "server":
+                            finished = said
+        trained = time.monotonic() - started
+        for audited in Auditor(ledger, store, created.job).rounds():
+            say({"event": "audited", "round": audited.round, "model": audited.root.hex()})
+        say(finished | {"seconds": trained})
+        if keep:
+            say({"event": "kept"})
+            while True:
+                time.sleep(3600)

@@ -1,0 +1,172 @@
+"""A client and a server of a ledger's job, whole: coordinator, worker process, and what they say of themselves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from galaxy_chain.coordinator import (
+    LedgerClientCoordinator,
+    LedgerCoordinator,
+    LedgerServerCoordinator,
+    Patience,
+)
+from galaxy_chain.exceptions import JobCancelledError
+from galaxy_chain.ledger.ledger import Ledger
+from galaxy_chain.store import Store
+from galaxy_fl.rounds.client import ClientReport, run_client
+from galaxy_fl.rounds.coordinator import Phase, Round
+from galaxy_fl.rounds.server import ServerReport, run_server
+from galaxy_fl.training.worker import Worker, WorkerSettings
+
+__all__ = ["DataChoice", "Say", "run_client_of_job", "run_server_of_job"]
+
+Say = Callable[[dict[str, Any]], None]
+"""Takes what a participant reports: JSON values by name, `event` among them."""
+
+
+@dataclass(frozen=True)
+class DataChoice:
+    """Which data a participant trains or evaluates on, and where: all local, none of it in the job."""
+
+    name: str
+    shard: str = "1/1"
+    partition: str = "iid"
+    partition_seed: int = 0
+    root: str | None = None
+    device: str = "cpu"
+    threads: int = 1
+
+
+def _prepare(worker: Worker, coordinator: LedgerCoordinator, data: DataChoice) -> int:
+    document = coordinator.job
+    settings = WorkerSettings(
+        model=document.model.model_dump(mode="json"),
+        layout=document.tensors.to_json(),
+        train=document.train,
+        data=data.name,
+        shard=data.shard,
+        partition=data.partition,
+        partition_seed=data.partition_seed,
+        data_root=data.root,
+        device=data.device,
+        threads=data.threads,
+    )
+    return worker.prepare(settings).samples
+
+
+def _end(coordinator: LedgerCoordinator, round: Round, say: Say) -> None:
+    if round.phase is Phase.CANCELLED:
+        raise JobCancelledError(f"job {coordinator.number} was cancelled by its owner in round {round.number}")
+    model = coordinator.history.model
+    say({"event": "finished", "rounds": coordinator.rounds, "model": model.root.hex()})
+
+
+def run_client_of_job(
+    ledger: Ledger, store: Store, job: int, data: DataChoice, say: Say, patience: Patience = Patience()
+) -> None:
+    """Takes part in a job as a client until it is finished.
+
+    Says `started`, `trained` (a round), `waiting` and `finished`.
+
+    Raises:
+        JobCancelledError: it was cancelled.
+        GalaxyError: whatever can't be mended.
+    """
+    coordinator = LedgerClientCoordinator(ledger, store, job, patience)
+    round = coordinator.round()
+    if round.over:
+        return _end(coordinator, round, say)
+    with Worker() as worker:
+        samples = _prepare(worker, coordinator, data)
+        say(
+            {
+                "event": "started",
+                "account": coordinator.address,
+                "job": coordinator.job.name,
+                "samples": samples,
+            }
+        )
+
+        def report(done: ClientReport) -> None:
+            say(
+                {
+                    "event": "trained",
+                    "round": done.round.number,
+                    "attempt": done.round.attempt,
+                    "gas": done.gas,
+                    **done.result.model_dump(mode="json"),
+                }
+            )
+
+        def waiting(round: Round) -> None:
+            say({"event": "waiting", "round": round.number})
+
+        round = run_client(coordinator, worker, samples, report, waiting)
+    _end(coordinator, round, say)
+
+
+def run_server_of_job(
+    ledger: Ledger,
+    store: Store,
+    job: int,
+    data: DataChoice | None,
+    metrics: Path,
+    say: Say,
+    patience: Patience = Patience(),
+) -> None:
+    """Serves a job until it is finished.
+
+    Says `started`, `collecting`, `committed` or `reopened` (a round), and `finished`.
+
+    Args:
+        data: Whose test split each model is evaluated on; None for no evaluation.
+        metrics: A file to which each round's line goes as JSON; `galaxy-chain job show` reads it.
+
+    Raises:
+        JobCancelledError: it was cancelled.
+        GalaxyError: whatever can't be mended.
+    """
+    coordinator = LedgerServerCoordinator(ledger, store, job, patience)
+    round = coordinator.round()
+    if round.over:
+        return _end(coordinator, round, say)
+    metrics.parent.mkdir(parents=True, exist_ok=True)
+    with Worker() as worker:
+        if data is not None:
+            _prepare(worker, coordinator, data)
+        say({"event": "started", "account": coordinator.address, "job": coordinator.job.name})
+
+        def report(done: ServerReport) -> None:
+            line: dict[str, Any] = {
+                "event": "reopened" if done.model is None else "committed",
+                "round": done.round.number,
+                "attempt": done.round.attempt,
+                "updates": done.updates - len(done.excluded),
+                "excluded": {submitted.client: reason for submitted, reason in done.excluded.items()},
+                "seconds": done.seconds,
+            }
+            if done.model is not None and done.committed is not None:
+                line |= {"model": done.committed.model.hex(), "gas": done.committed.gas}
+                if data is not None:
+                    evaluation = worker.evaluate(done.model)
+                    line |= {"loss": evaluation.loss, "accuracy": evaluation.accuracy}
+            with metrics.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+            say(line)
+
+        def waiting(round: Round) -> None:
+            say(
+                {
+                    "event": "collecting",
+                    "round": round.number,
+                    "updates": round.updates,
+                    "wanted": coordinator.terms.min_updates,
+                }
+            )
+
+        round = run_server(coordinator, report, waiting)
+    _end(coordinator, round, say)

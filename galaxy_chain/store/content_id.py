@@ -1,0 +1,155 @@
+"""Content ids: what content is called, in every store and on the ledger (protocol section 3).
+
+An id is the CIDv1 that `ipfs add --cid-version=1 --raw-leaves --chunker=size-262144` gives: up to one block
+of 262,144 bytes the digest of the bytes themselves (codec raw), above that the digest of the root of a
+balanced UnixFS tree with at most 174 links a node (codec dag-pb). The ledger keeps the 32-byte digest
+alone; the codec follows from the size.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import BinaryIO
+
+from aleph_cid import CidHasher
+
+from galaxy_fl.exceptions import ContentError
+
+__all__ = ["BLOCK_SIZE", "Codec", "ContentId", "Hasher", "blocks", "parse"]
+
+BLOCK_SIZE = 262_144
+"""Bytes in a block, the unit that is hashed; the last may be shorter."""
+
+_READ_SIZE = 4 * BLOCK_SIZE
+
+
+class Codec(IntEnum):
+    """How the bytes under a digest are to be read: the multicodec numbers of the two that occur."""
+
+    RAW = 0x55
+    DAG_PB = 0x70
+
+
+@dataclass(frozen=True, slots=True)
+class ContentId:
+    """Names content by what it is.
+
+    `digest`: 32 bytes, sha2-256, as on the ledger. `size`: bytes of the content itself.
+    """
+
+    digest: bytes
+    size: int
+
+    def __post_init__(self) -> None:
+        if len(self.digest) != 32:
+            raise ContentError(
+                f"a content digest has 32 bytes, not {len(self.digest)} ({self.digest.hex()}): take it"
+                " whole from the ledger's event or from a cid"
+            )
+        if self.size < 0:
+            raise ContentError(f"content can't have {self.size} bytes: give its size, 0 or more")
+
+    @property
+    def codec(self) -> Codec:
+        return Codec.RAW if self.size <= BLOCK_SIZE else Codec.DAG_PB
+
+    @property
+    def cid(self) -> str:
+        """CIDv1 in base32, 59 characters: `bafkrei…` (raw) or `bafybei…` (dag-pb)."""
+        return _encode(self.digest, self.codec)
+
+    def __str__(self) -> str:
+        return self.cid
+
+    @classmethod
+    def from_cid(cls, cid: str, size: int) -> ContentId:
+        """The content of `size` bytes called `cid`.
+
+        Raises ContentError if `cid` is malformed or can't be that of content of this size.
+        """
+        digest, codec = parse(cid)
+        content = cls(digest, size)
+        if codec is not content.codec:
+            raise ContentError(
+                f"{cid} is a {_name(codec)} id, but content of {size} bytes has a {_name(content.codec)} one:"
+                f" check the size, and that it was added in blocks of {BLOCK_SIZE} bytes"
+            )
+        return content
+
+    @classmethod
+    def of(cls, data: bytes | bytearray | memoryview) -> ContentId:
+        hasher = Hasher()
+        hasher.update(data)
+        return hasher.finish()
+
+    @classmethod
+    def of_file(cls, path: Path) -> ContentId:
+        """Streams the file. Raises OSError if it can't be read."""
+        hasher = Hasher()
+        with path.open("rb") as file:
+            for block in blocks(file):
+                hasher.update(block)
+        return hasher.finish()
+
+
+class Hasher:
+    """Computes the id of a stream. Its memory is one block, and some tens of bytes for each before it."""
+
+    def __init__(self) -> None:
+        self._hasher = CidHasher.for_ipfs_v1_raw_leaves()
+        self._size = 0
+
+    def update(self, data: bytes | bytearray | memoryview) -> None:
+        """The stream goes on with `data`, of any length and, in a memoryview, of any contiguous item type."""
+        for block in blocks(data):
+            self._hasher.update(block)
+            self._size += len(block)
+
+    def finish(self) -> ContentId:
+        """The id of all that was given. Afterwards the hasher is spent: ValueError."""
+        return ContentId.from_cid(self._hasher.finalize(), self._size)
+
+
+def blocks(source: bytes | bytearray | memoryview | BinaryIO) -> Iterator[bytes]:
+    """The bytes of `source` in pieces of at most 1 MiB; a stream is read from where it stands."""
+    if isinstance(source, bytes) and len(source) <= _READ_SIZE:
+        yield source
+    elif isinstance(source, bytes | bytearray | memoryview):
+        view = memoryview(source)
+        flat = view.cast("B") if view.nbytes else memoryview(b"")  # an empty view can't be cast
+        for start in range(0, len(flat), _READ_SIZE):
+            yield bytes(flat[start : start + _READ_SIZE])
+    else:
+        while block := source.read(_READ_SIZE):
+            yield block
+
+
+def parse(cid: str) -> tuple[bytes, Codec]:
+    """The 32-byte digest and the codec of a CIDv1 as Galaxy writes it.
+
+    Raises ContentError for any other text, and for another spelling of the same id: ids are compared as
+    text.
+    """
+    try:
+        binary = base64.b32decode(cid[1:].upper() + "======")
+        digest, codec = binary[4:], Codec(binary[1])
+        if len(digest) == 32 and _encode(digest, codec) == cid:
+            return digest, codec
+    except (ValueError, IndexError):  # not base32; another codec; too short
+        pass
+    raise ContentError(
+        f"{cid!r} is not a content id: expected CIDv1 in lower-case base32 with a sha2-256 digest, codec raw"
+        " or dag-pb (59 characters from bafkrei… or bafybei…); `ipfs cid base32` converts other spellings"
+    )
+
+
+def _encode(digest: bytes, codec: Codec) -> str:
+    return "b" + base64.b32encode(bytes((1, codec, 0x12, 32)) + digest).decode().rstrip("=").lower()
+
+
+def _name(codec: Codec) -> str:
+    return codec.name.lower().replace("_", "-")

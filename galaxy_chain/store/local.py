@@ -1,0 +1,333 @@
+"""The store in a folder: the default, and what every other backend keeps its copies in.
+
+    VERSION            marks the folder as a store, and its layout
+    objects/yk/<cid>   content, never changed once it is there; sharded by the last two characters but one
+    pins/<cid>         empty files
+    temporary/         what is being written; each file is locked by its writer as long as that lives
+    lock               shared by writers for moments, exclusive for gc
+
+A put writes to a temporary file, syncs it, renames it, and syncs the folder: content is there as a whole
+or not at all, whenever the process or the machine dies. Any number of processes of one user on one machine
+may share the folder; reading needs no lock and no permission to write.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from galaxy_fl.exceptions import ContentAlteredError, ContentError, ContentMissingError
+
+from .content_id import BLOCK_SIZE, ContentId, Hasher, blocks, parse
+from .files import explained, lock_is_held, locked, sync_folder, write_all
+from .store import GcReport, Source
+
+__all__ = ["LocalStore"]
+
+_LAYOUT = b"galaxy store 1\n"
+_READ_SIZE = 1 << 20
+
+_SETTLED_NS = 2_000_000_000
+"""A file changed more recently may change again under the same times: clocks tick, and stamps come late."""
+
+_REMEMBERED = 10_000
+
+_Fingerprint = tuple[int, int, int, int, int]
+
+
+class LocalStore:
+    """A `Store` in the folder `root`, which is made if it is not there.
+
+    A file that was hashed is not hashed again by this instance as long as its (device, inode, size,
+    modification time, change time) stay the same: a write changes the last of them, which no program can
+    set back. As file systems stamp writes late, a file that changed within the last two seconds is not
+    remembered. What can escape is a write through a memory map made writable long before, and a failing
+    disk: for these there is `verify`, which hashes everything afresh.
+
+    Raises ContentError if the folder can't be used, or holds something that is not a store.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self._objects = self.root / "objects"
+        self._pins = self.root / "pins"
+        self._temporary = self.root / "temporary"
+        self._lock = self.root / "lock"
+        self._verified: dict[ContentId, _Fingerprint] = {}
+        self._open()
+
+    def _open(self) -> None:
+        marker = self.root / "VERSION"
+        with explained(f"open the store {self.root}"):
+            if not marker.exists():
+                self._create(marker)
+            layout = marker.read_bytes()
+        if layout != _LAYOUT:
+            raise ContentError(
+                f"the store {self.root} has the layout {layout!r} where this release reads {_LAYOUT!r}: use"
+                " the release of Galaxy that made it, or another folder"
+            )
+
+    def _create(self, marker: Path) -> None:
+        self.root.mkdir(parents=True, exist_ok=True)
+        ours = {marker.name, "VERSION.new", "objects", "pins", "temporary", "lock"}
+        strangers = sorted({entry.name for entry in self.root.iterdir()} - ours)
+        if strangers:
+            raise ContentError(
+                f"{self.root} is not a store: it has no VERSION file but {strangers[0]!r} in it; name an"
+                " empty folder, or one that is not there yet"
+            )
+        with locked(self._lock, exclusive=True):
+            for folder in (self._objects, self._pins, self._temporary):
+                folder.mkdir(exist_ok=True)
+            new = self.root / "VERSION.new"
+            new.write_bytes(_LAYOUT)
+            os.replace(new, marker)  # last: whoever sees the marker sees a whole store
+            sync_folder(self.root)
+
+    # Writing
+
+    def put(self, source: Source) -> ContentId:
+        if isinstance(source, bytes | bytearray | memoryview):
+            content = ContentId.of(source)
+            if self._keep(content):
+                return content
+        hasher = Hasher()
+        with self._temporary_file() as (path, descriptor):
+            for piece in _pieces(source):
+                hasher.update(piece)
+                with explained(f"write to the store {self.root}"):
+                    write_all(descriptor, piece)
+            content = hasher.finish()
+            if not self._keep(content):
+                self._commit(path, descriptor, content)
+        return content
+
+    @contextmanager
+    def _temporary_file(self) -> Iterator[tuple[Path, int]]:
+        path = self._temporary / secrets.token_hex(16)
+        with explained(f"write to the store {self.root}"), locked(self._lock):
+            # Under the shared lock: gc never sees the file without the lock that says its writer lives.
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            yield path, descriptor
+        finally:
+            path.unlink(missing_ok=True)
+            os.close(descriptor)
+
+    def _commit(self, path: Path, descriptor: int, content: ContentId) -> None:
+        target = self._object(content)
+        with explained(f"write to the store {self.root}"):
+            os.fsync(descriptor)
+            with locked(self._lock):
+                if not target.parent.exists():
+                    target.parent.mkdir(exist_ok=True)
+                    sync_folder(self._objects)
+                os.replace(path, target)
+            sync_folder(target.parent)
+
+    def _keep(self, content: ContentId) -> bool:
+        """Whether sound content is there already; if so its grace period begins anew."""
+        path = self._object(content)
+        with explained(f"write to the store {self.root}"):
+            with locked(self._lock):
+                try:
+                    with self._verified_file(content):
+                        os.utime(path)
+                except (ContentMissingError, ContentAlteredError):
+                    return False
+            sync_folder(path.parent)  # another process may have renamed it a moment ago
+        return True
+
+    # Reading
+
+    def path(self, content: ContentId) -> Path:
+        with self._verified_file(content):
+            return self._object(content)
+
+    def get(self, content: ContentId, start: int = 0, stop: int | None = None) -> bytes:
+        stop = content.size if stop is None else stop
+        if not 0 <= start <= stop <= content.size:
+            raise ContentError(
+                f"bytes {start} to {stop} of {content.cid} can't be read: it has {content.size} bytes; ask"
+                " for 0 ≤ start ≤ stop ≤ size"
+            )
+        with self._verified_file(content) as descriptor, explained(f"read {self._object(content)}"):
+            data = bytearray()
+            while piece := os.pread(descriptor, stop - start - len(data), start + len(data)):
+                data += piece
+        if len(data) != stop - start:
+            raise self._altered(content, f"it was cut to {start + len(data)} bytes while it was read")
+        return bytes(data)
+
+    def block(self, digest: bytes) -> bytes:
+        content = ContentId(digest, 0)  # all sizes up to a block's have the same cid
+        path = self._object(content)
+        with explained(f"read {path}"):
+            try:
+                size = path.stat().st_size
+            except FileNotFoundError:
+                raise self._missing(content.cid) from None
+        if size > BLOCK_SIZE:
+            raise self._altered(content, f"it has {size} bytes, more than a block")
+        return self.get(ContentId(digest, size))
+
+    def has(self, content: ContentId) -> bool:
+        with explained(f"read the store {self.root}"):
+            try:
+                found = self._object(content).stat()
+            except FileNotFoundError:
+                return False
+        return stat.S_ISREG(found.st_mode) and found.st_size == content.size
+
+    def contents(self) -> Iterator[tuple[str, int]]:
+        for path in self._files():
+            try:
+                yield path.name, path.stat().st_size
+            except FileNotFoundError:  # collected meanwhile
+                continue
+
+    def verify(self) -> Iterator[tuple[str, ContentError | None]]:
+        for path in self._files():
+            try:
+                with explained(f"read {path}"):
+                    found = ContentId.of_file(path)
+            except ContentError as error:
+                if path.exists():  # else collected meanwhile
+                    yield path.name, error
+                continue
+            yield (
+                path.name,
+                None if found.cid == path.name else _altered(path.name, path, f"its bytes are {found}"),
+            )
+
+    @contextmanager
+    def _verified_file(self, content: ContentId) -> Iterator[int]:
+        path = self._object(content)
+        with explained(f"read {path}"):
+            try:
+                descriptor = os.open(path, os.O_RDONLY)
+            except FileNotFoundError:
+                raise self._missing(f"{content.cid} ({content.size} bytes)") from None
+        try:
+            with explained(f"read {path}"):
+                self._verify(content, descriptor)
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _verify(self, content: ContentId, descriptor: int) -> None:
+        now = time.time_ns()
+        before = _fingerprint(descriptor)
+        if self._verified.get(content) == before:
+            return
+        size, changed = before[2], before[4]
+        if size != content.size:
+            raise self._altered(content, f"it has {size} bytes, not {content.size}")
+        hasher = Hasher()
+        position = 0
+        while piece := os.pread(descriptor, _READ_SIZE, position):
+            hasher.update(piece)
+            position += len(piece)
+        found = hasher.finish()
+        if found != content:
+            raise self._altered(content, f"its bytes are {found}")
+        if changed < now - _SETTLED_NS and _fingerprint(descriptor) == before:
+            if len(self._verified) >= _REMEMBERED:
+                self._verified.clear()
+            self._verified[content] = before
+
+    def _missing(self, what: str) -> ContentMissingError:
+        return ContentMissingError(
+            f"{what} is not in the store {self.root}: fetch it from whoever made it, or recompute it, and put it"
+        )
+
+    def _altered(self, content: ContentId, what: str) -> ContentAlteredError:
+        return _altered(content.cid, self._object(content), what)
+
+    def _object(self, content: ContentId) -> Path:
+        cid = content.cid
+        return self._objects / cid[-3:-1] / cid
+
+    def _files(self) -> Iterator[Path]:
+        with explained(f"read the store {self.root}"):
+            shards = sorted(self._objects.iterdir())
+        for shard in shards:
+            with explained(f"read the store {self.root}"):
+                paths = sorted(shard.iterdir()) if shard.is_dir() else []
+            yield from (path for path in paths if _is_cid(path.name))
+
+    # Keeping
+
+    def pin(self, content: ContentId) -> None:
+        with explained(f"pin in the store {self.root}"), locked(self._lock):
+            if not self.has(content):
+                raise ContentMissingError(
+                    f"{content.cid} ({content.size} bytes) can't be pinned: it is not in the store"
+                    f" {self.root}; put it first"
+                )
+            (self._pins / content.cid).touch()
+            sync_folder(self._pins)
+
+    def unpin(self, content: ContentId) -> None:
+        with explained(f"unpin in the store {self.root}"):
+            (self._pins / content.cid).unlink(missing_ok=True)
+            sync_folder(self._pins)
+
+    def pins(self) -> frozenset[str]:
+        with explained(f"read the store {self.root}"):
+            return frozenset(path.name for path in self._pins.iterdir() if _is_cid(path.name))
+
+    def gc(self, grace_seconds: float = 3600.0) -> GcReport:
+        removed = freed = 0
+        with explained(f"collect in the store {self.root}"), locked(self._lock, exclusive=True):
+            pinned = self.pins()
+            latest = time.time() - grace_seconds
+            unpinned = (path for path in self._files() if path.name not in pinned)
+            old = (path for path in unpinned if path.stat().st_mtime <= latest)
+            for path in (*old, *self._temporary.iterdir()):
+                try:
+                    if path.parent == self._temporary and lock_is_held(path):
+                        continue
+                    size = path.stat().st_size
+                    path.unlink()
+                except FileNotFoundError:  # a writer has just removed its temporary file
+                    continue
+                removed += 1
+                freed += size
+        return GcReport(removed, freed)
+
+
+def _pieces(source: Source) -> Iterator[bytes]:
+    if not isinstance(source, Path):
+        yield from blocks(source)
+        return
+    with explained(f"read {source}"), source.open("rb") as file:
+        yield from blocks(file)
+
+
+def _fingerprint(descriptor: int) -> _Fingerprint:
+    found = os.fstat(descriptor)
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _altered(cid: str, path: Path, what: str) -> ContentAlteredError:
+    return ContentAlteredError(
+        f"{path} is no longer {cid}: {what}; delete the file, look after the disk, and put the content again"
+        " or fetch it from whoever made it"
+    )
+
+
+def _is_cid(name: str) -> bool:
+    try:
+        parse(name)
+    except ContentError:
+        return False
+    return True

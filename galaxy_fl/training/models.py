@@ -1,0 +1,116 @@
+"""The models that a job can name instead of bringing source: `{"builtin": name, "options": {…}}`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import torch
+from pydantic import ConfigDict, Field, ValidationError, validate_call
+from torch import nn
+
+from galaxy_fl.exceptions import JobDocumentError
+from galaxy_fl.training.names import unknown_name
+
+__all__ = ["build_model"]
+
+# Documents come from strangers: a size beyond this is a mistake, or an attack on the client's memory.
+Size = Annotated[int, Field(strict=True, ge=1, le=65_536)]
+TORCHVISION = "torchvision:"
+
+
+def mlp(*, inputs: Size = 64, hidden: Size = 64, outputs: Size = 10) -> nn.Module:
+    """One hidden layer over the flattened sample; gives logits."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
+
+
+def cnn(*, channels: Size = 1, size: Size = 8, outputs: Size = 10, width: Size = 16, hidden: Size = 64) -> nn.Module:
+    """A small convolutional network for square images of `size` pixels; gives logits.
+
+    Convolutions of 3x3, doubling in width and halving the image until it has at most 4 pixels a side.
+    The default is for the digits data set: 1x8x8, 10 classes, 38,282 parameters. It has no batch
+    normalisation: its statistics are of one client's data and do not average well.
+    """
+    layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+    while size > 4:
+        layers += [nn.Conv2d(width, 2 * width, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+        width, size = 2 * width, size // 2
+    layers += [nn.Flatten(), nn.Linear(width * size * size, hidden), nn.ReLU(), nn.Linear(hidden, outputs)]
+    return nn.Sequential(*layers).apply(_initialize)
+
+
+def _initialize(layer: nn.Module) -> None:
+    """He's initialization (2015), made for ReLU: with torch's default the first rounds learn little."""
+    if isinstance(layer, nn.Conv2d | nn.Linear):
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+
+
+def lenet(*, outputs: Size = 10) -> nn.Module:
+    """The network of PFL's README for 1x28x28 images (MNIST), without its softmax: gives logits."""
+    return nn.Sequential(
+        nn.Conv2d(1, 20, 5),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(20, 50, 5),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(4 * 4 * 50, 500),
+        nn.ReLU(),
+        nn.Linear(500, outputs),
+    )
+
+
+BUILTIN: dict[str, Callable[..., nn.Module]] = {"cnn": cnn, "lenet": lenet, "mlp": mlp}
+
+
+def build_model(model: dict[str, Any], seed: int) -> nn.Module:
+    """The built-in model of a job document, with initial weights that follow from `seed` alone.
+
+    `model` is `{"builtin": name}` with `options`, the keyword arguments of `mlp`, `cnn` or `lenet`; or
+    `"torchvision:<name>"` for a classifier of torchvision, never with downloaded weights. The caller's
+    random state is left alone.
+
+    Raises JobDocumentError for an unknown name or key and for options that the model does not take.
+    """
+    unknown = model.keys() - {"builtin", "options"}
+    name, options = model.get("builtin"), model.get("options", {})
+    if unknown or not isinstance(name, str) or not isinstance(options, dict):
+        raise JobDocumentError(f'model {model!r}: expected {{"builtin": name, "options": {{…}}}}')
+    builder = _torchvision(name.removeprefix(TORCHVISION)) if name.startswith(TORCHVISION) else _builtin(name)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            return builder(**options)
+        except ValidationError as error:
+            wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            raise JobDocumentError(f"options of model {name!r}: {wrong}") from error
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise JobDocumentError(f"model {name!r} with options {options!r}: {error}") from error
+
+
+def _builtin(name: str) -> Callable[..., nn.Module]:
+    if name not in BUILTIN:
+        known = [*BUILTIN, f"{TORCHVISION}resnet18"]
+        raise JobDocumentError(
+            f"unknown builtin model {name!r}: use one of {', '.join(known)} (or another classifier of torchvision)"
+        )
+    return validate_call(config=ConfigDict(arbitrary_types_allowed=True))(BUILTIN[name])
+
+
+def _torchvision(name: str) -> Callable[..., nn.Module]:
+    from torchvision import models  # a second or more, and only these models need it
+
+    known = models.list_models(module=models)
+    if name not in known:
+        raise JobDocumentError(unknown_name("torchvision classifier", name, known))
+
+    def build(**options: Any) -> nn.Module:
+        if options.keys() & {"weights", "weights_backbone"}:
+            raise TypeError("weights are the job's, never downloaded: leave 'weights' out")
+        built: nn.Module = models.get_model(name, weights=None, **options)
+        return built
+
+    return build

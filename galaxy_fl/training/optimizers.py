@@ -1,0 +1,42 @@
+"""Optimizers by their names in torch.optim."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+from galaxy_fl.exceptions import TrainingError
+from galaxy_fl.training.names import unknown_name
+from galaxy_fl.training.specification import TrainSpecification
+
+__all__ = ["OPTIMIZERS", "build_optimizer"]
+
+# LBFGS evaluates the loss many times a step, so it can't be driven by an ordinary training loop.
+OPTIMIZERS: dict[str, Any] = {
+    name: found
+    for name, found in inspect.getmembers(torch.optim, inspect.isclass)
+    if issubclass(found, torch.optim.Optimizer) and name not in {"Optimizer", "LBFGS"}
+}
+DEFAULTS: dict[str, dict[str, Any]] = {"SGD": {"momentum": 0.5}}
+
+
+def build_optimizer(
+    parameters: Iterable[torch.nn.Parameter], specification: TrainSpecification
+) -> torch.optim.Optimizer:
+    """The optimizer of `specification` over `parameters`; SGD has momentum 0.5 unless told otherwise.
+
+    Raises TrainingError for a name that torch does not have (with the nearest ones) and for options that
+    the optimizer does not take.
+    """
+    name = specification.optimizer
+    if name not in OPTIMIZERS:
+        raise TrainingError(unknown_name("optimizer", name, OPTIMIZERS))
+    options = DEFAULTS.get(name, {}) | specification.optimizer_options
+    try:
+        built: torch.optim.Optimizer = OPTIMIZERS[name](parameters, lr=specification.learning_rate, **options)
+        return built
+    except (TypeError, ValueError) as error:
+        raise TrainingError(f"optimizer {name} with options {options!r}: {error}") from error

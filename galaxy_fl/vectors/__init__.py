@@ -1,0 +1,50 @@
+"""Models as they cross the wire: layouts, fixed point and chunk trees (protocol sections 1 and 2)."""
+
+from __future__ import annotations
+
+from galaxy_fl.vectors.chunk_tree import (
+    ChunkTree,
+    Opening,
+    chunk_count,
+    commitment,
+    depth,
+    root_of,
+    tree_root,
+    verify,
+)
+from galaxy_fl.vectors.fixed_point import decode, difference, encode, read_vector, write_vector
+from galaxy_fl.vectors.layout import Layout, TensorLayout
+from galaxy_fl.vectors.vector import (
+    BLOCK_PARAMETERS,
+    INT32_MAX,
+    INT32_MIN,
+    VECTOR_DTYPE,
+    Vector,
+    as_vector,
+    blocks,
+)
+
+__all__ = [
+    "BLOCK_PARAMETERS",
+    "INT32_MAX",
+    "INT32_MIN",
+    "VECTOR_DTYPE",
+    "ChunkTree",
+    "Layout",
+    "Opening",
+    "TensorLayout",
+    "Vector",
+    "as_vector",
+    "blocks",
+    "chunk_count",
+    "commitment",
+    "decode",
+    "depth",
+    "difference",
+    "encode",
+    "read_vector",
+    "root_of",
+    "tree_root",
+    "verify",
+    "write_vector",
+]

@@ -1,0 +1,197 @@
+"""Chunk trees: how one piece of a vector is proved against 32 bytes (protocol section 2).
+
+A Merkle tree (R. Merkle, "A Digital Signature Based on a Conventional Encryption Function", CRYPTO 1987)
+whose depth and chunk length are known from the job's terms, so that a leaf can't pass for a node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from struct import iter_unpack
+
+import numpy as np
+
+from galaxy_fl.exceptions import VectorError
+from galaxy_fl.vectors.vector import Vector, as_vector
+
+__all__ = ["ChunkTree", "Opening", "chunk_count", "commitment", "depth", "root_of", "tree_root", "verify"]
+
+_DIGEST_BYTES = 32
+_ADDRESS_BYTES = 20
+
+
+@dataclass(frozen=True)
+class Opening:
+    """One chunk of a vector, and what proves it.
+
+    Attributes:
+        index: which chunk, from 0.
+        chunk: its bytes, `4 * chunk_parameters`; the last chunk of a vector is padded with zeros.
+        path: the siblings on the way to the root, the leaf's own first, 32 bytes each.
+    """
+
+    index: int
+    chunk: bytes
+    path: tuple[bytes, ...]
+
+
+class ChunkTree:
+    """The tree of a vector, kept whole so that any chunk can be opened.
+
+    It refers to the vector and does not copy it; with 64 parameters a chunk the nodes take `d` bytes.
+
+    Attributes:
+        root: 32 bytes.
+        depth: length of every path.
+
+    Raises:
+        VectorError: the vector is not int32, or not longer than one chunk.
+    """
+
+    def __init__(self, vector: Vector, chunk_parameters: int) -> None:
+        self._vector = as_vector(vector)
+        self._chunk_parameters = chunk_parameters
+        self._levels = [b"".join(nodes) for nodes in _levels(self._vector, chunk_parameters)]
+        self.root = self._levels[-1]
+        self.depth = len(self._levels) - 1
+
+    def opening(self, index: int) -> Opening:
+        """Return the opening of chunk `index`.
+
+        Raises:
+            VectorError: there is no such chunk.
+        """
+        _check_index(index, chunk_count(len(self._vector), self._chunk_parameters))
+        start = index * self._chunk_parameters
+        chunk = self._vector[start : start + self._chunk_parameters].tobytes()
+        path = []
+        for level, nodes in enumerate(self._levels[:-1]):
+            sibling = _DIGEST_BYTES * ((index >> level) ^ 1)
+            path.append(nodes[sibling : sibling + _DIGEST_BYTES])
+        return Opening(index, chunk.ljust(4 * self._chunk_parameters, b"\0"), tuple(path))
+
+
+def chunk_count(parameters: int, chunk_parameters: int) -> int:
+    """Return how many chunks a vector has.
+
+    Raises:
+        VectorError: the vector is not longer than one chunk, so that its tree's root would be the digest
+            of its content; or a chunk is empty.
+    """
+    if not 1 <= chunk_parameters < parameters:
+        raise VectorError(
+            f"{parameters} parameters in chunks of {chunk_parameters}: a chunk needs at least one parameter "
+            "and a vector more than one chunk; choose smaller chunks"
+        )
+    return -(-parameters // chunk_parameters)
+
+
+def depth(parameters: int, chunk_parameters: int) -> int:
+    """Return the tree's depth, ceil(log2(chunks)).
+
+    Raises:
+        VectorError: as `chunk_count`.
+    """
+    return (chunk_count(parameters, chunk_parameters) - 1).bit_length()
+
+
+def tree_root(vector: Vector, chunk_parameters: int) -> bytes:
+    """Return the root (32 bytes) of a vector's tree; keeps no more than two levels at a time.
+
+    Raises:
+        VectorError: the vector is not int32, or not longer than one chunk.
+    """
+    for nodes in _levels(as_vector(vector), chunk_parameters):
+        top = nodes
+    return top[0]
+
+
+def root_of(opening: Opening, parameters: int, chunk_parameters: int) -> bytes:
+    """Return the root that an opening leads to.
+
+    Args:
+        opening: taken from anybody.
+        parameters: d, the vector's length.
+        chunk_parameters: C.
+
+    Raises:
+        VectorError: the opening's index, chunk or path is not of this shape of tree.
+    """
+    _check_index(opening.index, chunk_count(parameters, chunk_parameters))
+    if len(opening.chunk) != 4 * chunk_parameters:
+        raise VectorError(f"the chunk has {len(opening.chunk)} bytes, expected {4 * chunk_parameters}")
+    levels = depth(parameters, chunk_parameters)
+    if len(opening.path) != levels:
+        raise VectorError(f"the path has {len(opening.path)} nodes, expected {levels}")
+    node = sha256(opening.chunk).digest()
+    position = opening.index
+    for sibling in opening.path:
+        # Were another length let through, bytes could wander between a node and its neighbour.
+        if len(sibling) != _DIGEST_BYTES:
+            raise VectorError(f"a node of the path has {len(sibling)} bytes, expected {_DIGEST_BYTES}")
+        node = sha256(sibling + node if position & 1 else node + sibling).digest()
+        position >>= 1
+    return node
+
+
+def verify(opening: Opening, root: bytes, parameters: int, chunk_parameters: int) -> bool:
+    """Tell whether an opening, taken from anybody, belongs to the tree of this root.
+
+    Raises:
+        VectorError: `parameters` and `chunk_parameters` make no tree. A malformed opening is just false.
+    """
+    chunk_count(parameters, chunk_parameters)
+    try:
+        return root_of(opening, parameters, chunk_parameters) == root
+    except VectorError:
+        return False
+
+
+def commitment(root: bytes, address: bytes) -> bytes:
+    """Bind a tree's root (32 bytes) to its sender's address (20 bytes), and hide it (section 4).
+
+    Raises:
+        VectorError: root or address has another length.
+    """
+    if len(root) != _DIGEST_BYTES or len(address) != _ADDRESS_BYTES:
+        raise VectorError(
+            f"a commitment takes a root of {_DIGEST_BYTES} and an address of {_ADDRESS_BYTES} bytes, "
+            f"got {len(root)} and {len(address)}"
+        )
+    return sha256(root + address).digest()
+
+
+def _levels(vector: Vector, chunk_parameters: int) -> Iterator[list[bytes]]:
+    """Yield the tree's levels, leaves first; all but the root's have an even number of nodes.
+
+    The nodes beyond stand over padding alone and are all alike on a level: one is computed.
+    """
+    levels = depth(len(vector), chunk_parameters)
+    nodes = _leaves(vector, chunk_parameters)
+    padding = bytes(_DIGEST_BYTES)
+    for _ in range(levels):
+        if len(nodes) % 2:
+            nodes.append(padding)
+        yield nodes
+        one_by_one = iter(nodes)
+        nodes = [sha256(left + right).digest() for left, right in zip(one_by_one, one_by_one, strict=True)]
+        padding = sha256(padding + padding).digest()
+    yield nodes
+
+
+def _leaves(vector: Vector, chunk_parameters: int) -> list[bytes]:
+    chunk_bytes = 4 * chunk_parameters
+    content = vector.view(np.uint8).data
+    whole = len(content) // chunk_bytes * chunk_bytes
+    # iter_unpack cuts the chunks in C; hashlib keeps the GIL below 2 KB, so threads would not help.
+    leaves = [sha256(chunk).digest() for (chunk,) in iter_unpack(f"{chunk_bytes}s", content[:whole])]
+    if rest := bytes(content[whole:]):
+        leaves.append(sha256(rest.ljust(chunk_bytes, b"\0")).digest())
+    return leaves
+
+
+def _check_index(index: int, chunks: int) -> None:
+    if not 0 <= index < chunks:
+        raise VectorError(f"there is no chunk {index}, expected 0 to {chunks - 1}")

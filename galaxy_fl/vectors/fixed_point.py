@@ -1,0 +1,193 @@
+"""Fixed point: between a model's floats and the int32 that cross the wire (protocol section 1)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from galaxy_fl.exceptions import EncodingError, VectorError
+from galaxy_fl.vectors.layout import Layout, State, TensorLayout, is_floating
+from galaxy_fl.vectors.vector import (
+    BLOCK_PARAMETERS,
+    INT32_MAX,
+    INT32_MIN,
+    VECTOR_DTYPE,
+    Vector,
+    as_vector,
+    blocks,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["decode", "difference", "encode", "read_vector", "write_vector"]
+
+
+def encode(state: State, layout: Layout) -> Vector:
+    """Encode a state_dict's floating-point tensors as one vector, rounding half to even.
+
+    Args:
+        state: torch tensors (on any device, of any strides) or numpy arrays, of 16, 32 or 64-bit
+            floats, by name. Integer tensors are ignored: they stay local.
+        layout: which tensors, in which order and how fine.
+
+    Returns:
+        int32 array of shape (layout.parameters,).
+
+    Raises:
+        VectorError: a tensor is missing, one too many, or has another shape or type.
+        EncodingError: a value is NaN, infinite or out of its tensor's range; names the first one.
+    """
+    vector = np.empty(layout.parameters, VECTOR_DTYPE)
+    names = {tensor.name for tensor in layout.tensors}
+    for name, value in state.items():
+        if name not in names and is_floating(value):
+            raise VectorError(f"the state has a tensor {name!r} that the layout does not know")
+    start = 0
+    for tensor in layout.tensors:
+        if tensor.name not in state:
+            raise VectorError(f"the state has no tensor {tensor.name!r}, which the layout lists")
+        end = start + tensor.parameters
+        _encode_tensor(_floats(state[tensor.name], tensor), tensor, vector[start:end])
+        start = end
+    return vector
+
+
+def decode(vector: Vector, layout: Layout) -> dict[str, torch.Tensor]:
+    """Decode a vector to a state_dict of float32 tensors on the CPU, each with storage of its own.
+
+    Args:
+        vector: int32 array of shape (layout.parameters,).
+        layout: which tensors, in which order and how fine.
+
+    Raises:
+        VectorError: the vector has another type or length.
+    """
+    import torch
+
+    vector = as_vector(vector, layout.parameters)
+    state: dict[str, torch.Tensor] = {}
+    start = 0
+    for tensor in layout.tensors:
+        # numpy's memory, because it asks for huge pages: three times faster than filling torch's.
+        values = np.empty(tensor.shape, np.float32)
+        flat = values.reshape(-1)
+        # Only the conversion rounds (half to even); the power of two then changes just the exponent, and
+        # never below the normal floats, so this is float32(q * 2**-fraction_bits).
+        step = np.float32(2.0**-tensor.fraction_bits)
+        for block in blocks(tensor.parameters):
+            part = flat[block]
+            part[...] = vector[start + block.start : start + block.stop]
+            part *= step
+        state[tensor.name] = torch.from_numpy(values)
+        start += tensor.parameters
+    return state
+
+
+def difference(trained: Vector, model: Vector) -> Vector:
+    """Return the update `trained - model`, saturating at the ends of int32.
+
+    Args:
+        trained: int32 array of shape (d,), the client's trained vector.
+        model: int32 array of shape (d,), the vector that the round began with.
+
+    Raises:
+        VectorError: not int32 vectors of one length.
+    """
+    model = as_vector(model)
+    trained = as_vector(trained, len(model))
+    update = np.empty(len(model), VECTOR_DTYPE)
+    wide = np.empty(min(len(model), BLOCK_PARAMETERS), np.int64)
+    for block in blocks(len(model)):
+        part = wide[: block.stop - block.start]
+        np.subtract(trained[block], model[block], out=part, dtype=np.int64)
+        np.clip(part, INT32_MIN, INT32_MAX, out=part)
+        update[block] = part
+    return update
+
+
+def read_vector(path: str | os.PathLike[str], parameters: int) -> Vector:
+    """Map a vector's file into memory, read-only.
+
+    Args:
+        path: a file of exactly `4 * parameters` bytes.
+        parameters: d, at least 1.
+
+    Returns:
+        Read-only int32 array of shape (parameters,), backed by the file.
+
+    Raises:
+        VectorError: the file has another length.
+        OSError: it can't be read.
+    """
+    with Path(path).open("rb") as file:
+        length = os.fstat(file.fileno()).st_size
+        if length != 4 * parameters:
+            raise VectorError(
+                f"{os.fspath(path)} has {length} bytes, "
+                f"expected {4 * parameters} for {parameters} parameters: it is not a vector of this job"
+            )
+        return np.memmap(file, VECTOR_DTYPE, mode="r", shape=(parameters,)).view(np.ndarray)
+
+
+def write_vector(path: str | os.PathLike[str], vector: Vector) -> None:
+    """Write a vector's bytes, little-endian int32, to a file of its own.
+
+    Raises:
+        VectorError: it is not a one-dimensional int32 array.
+        OSError: the file can't be written.
+    """
+    Path(path).write_bytes(as_vector(vector).view(np.uint8).data)
+
+
+def _floats(value: Any, tensor: TensorLayout) -> npt.NDArray[Any]:
+    """Return a tensor of the state as a flat float array of at least the precision it came in."""
+    if not is_floating(value):
+        raise VectorError(
+            f"tensor {tensor.name!r} is {getattr(value, 'dtype', type(value).__name__)}, expected floating point"
+        )
+    if tuple(value.shape) != tensor.shape:
+        raise VectorError(f"tensor {tensor.name!r} has the shape {tuple(value.shape)}, the layout says {tensor.shape}")
+    if value.dtype.itemsize not in (2, 4, 8):
+        raise VectorError(f"tensor {tensor.name!r} is {value.dtype}, expected 16, 32 or 64-bit floats")
+    if isinstance(value, np.ndarray):
+        array = value
+    else:
+        tensor_on_cpu = value.detach().cpu()
+        # numpy has no bfloat16; every 16-bit float is a float32 exactly.
+        array = (tensor_on_cpu.float() if value.dtype.itemsize == 2 else tensor_on_cpu).numpy()
+    return array.reshape(-1)
+
+
+def _encode_tensor(values: npt.NDArray[Any], tensor: TensorLayout, out: Vector) -> None:
+    # float32 stays float32: scaling up by a power of two only moves the exponent (a float too small to be
+    # normal gains digits, one too large becomes infinite and is refused), rint is exact, and the result
+    # is compared with 2**31, which float32 holds; the largest float32 below it is 2**31 - 128.
+    dtype: type[np.floating[Any]] = np.float64 if values.dtype.itemsize == 8 else np.float32
+    scale = dtype(2.0**tensor.fraction_bits)
+    buffer = np.empty(min(len(values), BLOCK_PARAMETERS), dtype)
+    for block in blocks(len(values)):
+        scaled = buffer[: block.stop - block.start]
+        with np.errstate(over="ignore", invalid="ignore"):
+            np.multiply(values[block], scale, out=scaled)
+            np.rint(scaled, out=scaled)
+            # NaN spreads into min and max and makes both comparisons false.
+            in_range = bool(scaled.min() >= INT32_MIN) and bool(scaled.max() < 2**31)
+        if not in_range:
+            fits = np.logical_and(np.greater_equal(scaled, INT32_MIN), np.less(scaled, 2**31))
+            _refuse(values, tensor, block.start + int(np.argmin(fits)))
+        np.copyto(out[block], scaled, casting="unsafe")
+
+
+def _refuse(values: npt.NDArray[Any], tensor: TensorLayout, position: int) -> None:
+    index = tuple(int(i) for i in np.unravel_index(position, tensor.shape))
+    raise EncodingError(
+        f"tensor {tensor.name!r} at {index} is {float(values[position])!r}, outside ±2**"
+        f"{31 - tensor.fraction_bits} (±{2.0 ** (31 - tensor.fraction_bits):g}), the limit of "
+        f"{tensor.fraction_bits} fraction bits: train with a smaller learning rate, or give the tensor fewer "
+        "fraction bits"
+    )

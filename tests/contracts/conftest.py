@@ -1,0 +1,57 @@
+"""One chain a session; every test begins on it as it was deployed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from scripts.compile import compile_contracts, compiler
+from tests.contracts.ledger import Actor, Chain, Job
+
+_SOLIDITY = "tests/contracts/solidity"
+
+
+@pytest.fixture(scope="session")
+def deployed() -> Chain:
+    return Chain(accounts=12)
+
+
+@pytest.fixture
+def chain(deployed: Chain) -> Iterator[Chain]:
+    snapshot = deployed.tester.take_snapshot()
+    yield deployed
+    deployed.tester.revert_to_snapshot(snapshot)
+
+
+@pytest.fixture(scope="session")
+def prepared(deployed: Chain) -> tuple[Any, Job]:
+    """A prepared job, and the snapshot that has it."""
+    before = deployed.tester.take_snapshot()
+    job = Job(deployed).prepare()
+    after = deployed.tester.take_snapshot()
+    deployed.tester.revert_to_snapshot(before)
+    return after, job
+
+
+@pytest.fixture
+def job(chain: Chain, prepared: tuple[Any, Job]) -> Job:
+    """Three clients have joined and the server has its bond; the first round collects."""
+    snapshot, job = prepared
+    chain.tester.revert_to_snapshot(snapshot)
+    return job.copy()
+
+
+@pytest.fixture(scope="session")
+def test_contracts() -> dict[str, dict[str, Any]]:
+    """The contracts that only tests use, compiled; without a compiler this fails and says `npm ci`."""
+    return compile_contracts(
+        compiler(None),
+        {"Actor": f"{_SOLIDITY}/Actor.sol", "HostileRule": f"{_SOLIDITY}/HostileRule.sol"},
+    )
+
+
+@pytest.fixture
+def actor(chain: Chain, test_contracts: dict[str, dict[str, Any]]) -> Actor:
+    return Actor(chain, test_contracts["Actor"])

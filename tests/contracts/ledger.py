@@ -1,0 +1,578 @@
+"""The contracts on an in-process chain, and jobs on them that remember what a watcher would know.
+
+`Chain` sends, calls and travels in time. `Job` keeps models, submissions and heads as protocol.md has them, computed
+here and not read from the ledger, so that every use of it compares the two.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+from eth_abi import decode, encode
+from eth_tester import EthereumTester, PyEVMBackend
+from eth_tester.exceptions import TransactionFailed
+from eth_utils import keccak, to_canonical_address, to_checksum_address
+from web3 import EthereumTesterProvider, Web3
+from web3.contract import Contract
+
+from galaxy_fl.aggregation import RULES
+from galaxy_fl.vectors import ChunkTree, Vector, commitment
+
+__all__ = ["ETHER", "NEVER", "NOBODY", "ZERO", "Actor", "Chain", "Commit", "Event", "Job", "Receipt", "Upload"]
+
+ROOT = Path(__file__).resolve().parents[2]
+ARTIFACTS = ROOT / "galaxy_chain" / "artifacts"
+MNEMONIC = "test test test test test test test test test test test junk"
+GAS = 16_000_000
+ETHER = 10**18
+NEVER = 2**40 - 1
+NOBODY = "0x" + "00" * 20
+ZERO = bytes(32)
+
+UPDATE = "(bytes32,bytes32,uint32)"
+RECORD = "(uint32,uint32,uint16,bytes32,bytes32,(bytes32,bytes32),address[],address,uint40)"
+
+
+class Event(NamedTuple):
+    name: str
+    args: dict[str, Any]
+
+
+class Receipt(NamedTuple):
+    """What a transaction did; `gas` used, `time` of its block, `fee` in wei."""
+
+    gas: int
+    time: int
+    fee: int
+    events: list[Event]
+
+    def event(self, name: str) -> dict[str, Any]:
+        """The arguments of the only event of that name."""
+        (found,) = [event.args for event in self.events if event.name == name]
+        return found
+
+
+class Chain:
+    """An eth-tester chain with a ledger and the rules on it.
+
+    Attributes:
+        accounts: addresses that have 10,000 ether each; the first has deployed everything.
+        ledger, rules: contracts.
+    """
+
+    def __init__(self, accounts: int) -> None:
+        backend = PyEVMBackend.from_mnemonic(
+            MNEMONIC, num_accounts=accounts, genesis_state_overrides={"balance": 10_000 * ETHER}
+        )
+        self.tester = EthereumTester(backend)
+        self.web3 = Web3(EthereumTesterProvider(self.tester))
+        self.accounts: list[str] = list(self.web3.eth.accounts)
+        self.deployments: dict[str, int] = {}
+        self.ledger = self.deploy(artifact("GalaxyLedger"))
+        self.rules = {name: self.deploy(artifact(contract_name(name))) for name in ("weighted_mean","relay")}
+        self._events = {event.topic: event for event in self.ledger.events}
+        self._errors = {keccak(text=_signature(entry))[:4]: entry for entry in _errors(self.ledger)}
+        self._errors |= {keccak(text=_signature(entry))[:4]: entry for entry in _errors(self.rules["relay"])}
+
+    # ------------------------------------------------------------------------------------------------- time
+
+    @property
+    def now(self) -> int:
+        """The time of the latest block, which calls see; the next transaction is a second later, at least."""
+        return int(self.tester.get_block_by_number("latest")["timestamp"])
+
+    def travel(self, to: int) -> None:
+        """Mine an empty block at that time. A transaction sent next has time `to + 1`."""
+        if to > self.now:
+            # eth-tester means by it the time of the next transaction.
+            self.tester.time_travel(to + 1)
+
+    # -------------------------------------------------------------------------------------- calls and transactions
+
+    def deploy(self, contract: dict[str, Any]) -> Contract:
+        """Deploy an artifact; it has no arguments."""
+        sender = self.accounts[0]
+        receipt = self._mined({"from": sender, "gas": GAS, "data": contract["bytecode"]})
+        self.deployments[contract["name"]] = receipt["gasUsed"]
+        address = receipt["contractAddress"]
+        # Not typed as None: the receipt is that of a deployment.
+        return self.web3.eth.contract(address=address, abi=contract["abi"])
+
+    def send(
+        self, sender: str, name: str, *arguments: Any, value: int = 0, to: Contract | None = None
+    ) -> Receipt:
+        """Send a transaction to the ledger and give what it did.
+
+        Raises:
+            AssertionError: it was reverted; says with which error.
+        """
+        contract = to or self.ledger
+        message = self._message(sender, contract, name, arguments, value)
+        receipt = self._mined(message)
+        if receipt["status"] != 1:
+            raise AssertionError(f"{name} was reverted: {self._failure(message)}")
+        time = self.web3.eth.get_block(receipt["blockNumber"])["timestamp"]
+        fee = receipt["gasUsed"] * receipt["effectiveGasPrice"]
+        return Receipt(receipt["gasUsed"], time, fee, [self._event(log) for log in receipt["logs"]])
+
+    def view(self, name: str, *arguments: Any, to: Contract | None = None) -> Any:
+        """Call a view; a struct is given as a namespace of its fields, several results as one of theirs."""
+        contract = to or self.ledger
+        message = self._message(self.accounts[0], contract, name, arguments, 0)
+        outputs = _entry(contract, name)["outputs"]
+        values = decode([_type(output) for output in outputs], _bytes(self.tester.call(message)))
+        if len(outputs) == 1:
+            return _named(outputs[0], values[0])
+        return SimpleNamespace(**{o["name"]: _named(o, v) for o, v in zip(outputs, values, strict=True)})
+
+    def refusal(
+        self, sender: str, name: str, *arguments: Any, value: int = 0, to: Contract | None = None
+    ) -> tuple[str, dict[str, Any]]:
+        """The custom error that a call reverts with at the time `now`, and its arguments by name.
+
+        Raises:
+            AssertionError: the call goes through.
+        """
+        failure = self._failure(self._message(sender, to or self.ledger, name, arguments, value))
+        if failure is None:
+            raise AssertionError(f"{name} goes through")
+        return failure
+
+    def balance(self, address: str) -> int:
+        """In wei."""
+        return int(self.tester.get_balance(address))
+
+    def _message(
+        self, sender: str, contract: Contract, name: str, arguments: Sequence[Any], value: int
+    ) -> dict[str, Any]:
+        data = contract.encode_abi(name, list(arguments))
+        return {"from": sender, "to": contract.address, "gas": GAS, "value": value, "data": data}
+
+    def _mined(self, message: dict[str, Any]) -> Any:
+        return self.web3.eth.get_transaction_receipt(self.tester.send_transaction(message))
+
+    def _event(self, log: Any) -> Event:
+        event = self._events["0x" + bytes(log["topics"][0]).hex()].process_log(log)
+        return Event(event["event"], dict(event["args"]))
+
+    def _failure(self, message: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
+        try:
+            self.tester.call(message)
+        except TransactionFailed as failure:
+            # eth-tester gives the data of a revert as the text of a bytes literal.
+            text = str(failure.args[0])
+            if not text.startswith(("b'", 'b"')):
+                return text, {}
+            data: bytes = ast.literal_eval(text)
+            if data[:4] not in self._errors:
+                return "0x" + data.hex(), {}
+            error = self._errors[data[:4]]
+            values = decode([_type(i) for i in error["inputs"]], data[4:])
+            return error["name"], {
+                i["name"]: _named(i, v) for i, v in zip(error["inputs"], values, strict=True)
+            }
+        return None
+
+
+def artifact(name: str) -> dict[str, Any]:
+    """A committed artifact."""
+    content: dict[str, Any] = json.loads((ARTIFACTS / f"{name}.json").read_text())
+    return content
+
+
+def contract_name(rule: str) -> str:
+    """The contract of a rule that job documents call `rule`: `weighted_mean` is `WeightedMean`."""
+    return "".join(word.capitalize() for word in rule.split("_"))
+
+
+def _errors(contract: Contract) -> list[Any]:
+    return [entry for entry in contract.abi if entry["type"] == "error"]
+
+
+def _entry(contract: Contract, name: str) -> Any:
+    (entry,) = [e for e in contract.abi if e["type"] == "function" and e["name"] == name]
+    return entry
+
+
+def _signature(entry: Any) -> str:
+    return f"{entry['name']}({','.join(_type(i) for i in entry['inputs'])})"
+
+
+def _type(entry: Any) -> str:
+    if not entry["type"].startswith("tuple"):
+        return str(entry["type"])
+    return f"({','.join(_type(c) for c in entry['components'])}){entry['type'][5:]}"
+
+
+def _named(entry: Any, value: Any) -> Any:
+    if entry["type"] == "tuple":
+        parts = zip(entry["components"], value, strict=True)
+        return SimpleNamespace(**{c["name"]: _named(c, v) for c, v in parts})
+    return to_checksum_address(value) if entry["type"] == "address" else value
+
+
+def _bytes(data: Any) -> bytes:
+    return bytes.fromhex(data.removeprefix("0x")) if isinstance(data, str) else bytes(data)
+
+
+# ------------------------------------------------------------------------------------------------------------- jobs
+
+
+@dataclass(frozen=True)
+class Upload:
+    """An update as its client has it."""
+
+    client: str
+    vector: Vector
+    tree: ChunkTree
+    weight: int
+    forged: tuple[bytes, bytes, int] | None = None
+    """What went to the ledger instead, when the client is not honest."""
+
+    @cached_property
+    def update(self) -> tuple[bytes, bytes, int]:
+        """The struct that goes to the ledger."""
+        if self.forged:
+            return self.forged
+        content = content_of(self.vector)
+        return commitment(self.tree.root, to_canonical_address(self.client)), content, self.weight
+
+    @property
+    def digest(self) -> int:
+        """What the ledger keeps of it."""
+        return int.from_bytes(keccak(encode([UPDATE], [self.update]))[12:])
+
+    @property
+    def submission(self) -> tuple[str, tuple[bytes, bytes, int]]:
+        return self.client, self.update
+
+
+@dataclass
+class Attempt:
+    """What collecting on one model has gathered."""
+
+    number: int
+    round: int
+    model: Vector
+    head: bytes
+    uploads: list[Upload] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A commit, and all that is needed to open any chunk of it."""
+
+    attempt: Attempt
+    next: Vector
+    excluded: tuple[str, ...]
+    server: str
+    time: int
+    chunk_parameters: int
+    root: bytes = b""
+    """What was committed to; the root of `next`, unless the server is not honest."""
+
+    @cached_property
+    def previous_tree(self) -> ChunkTree:
+        return ChunkTree(self.attempt.model, self.chunk_parameters)
+
+    @cached_property
+    def next_tree(self) -> ChunkTree:
+        return ChunkTree(self.next, self.chunk_parameters)
+
+    @property
+    def record(self) -> tuple[Any, ...]:
+        """The preimage that `challenge`, `demand`, `answer` and `expire` take."""
+        attempt = self.attempt
+        model = (self.root or self.next_tree.root, content_of(self.next))
+        return (
+            attempt.number,
+            attempt.round,
+            len(attempt.uploads),
+            attempt.head,
+            self.previous_tree.root,
+            model,
+            list(self.excluded),
+            self.server,
+            self.time,
+        )
+
+    @property
+    def word(self) -> bytes:
+        return keccak(encode([RECORD], [self.record]))
+
+    @property
+    def included(self) -> list[Upload]:
+        return [upload for upload in self.attempt.uploads if upload.client not in self.excluded]
+
+    def openings(self, index: int) -> tuple[Any, ...]:
+        """What proves chunk `index` right or wrong."""
+        return (
+            opening(self.previous_tree, index),
+            opening(self.next_tree, index),
+            [upload.submission for upload in self.attempt.uploads],
+            [opening(upload.tree, index) for upload in self.included],
+        )
+
+
+class Job:
+    """A job on the ledger, and what a watcher with all the content knows of it.
+
+    Attributes:
+        terms: as registered, by name.
+        attempt: the current one; after a rollback the one whose submissions count again.
+        number: of the current attempt.
+        commits: the commits that stand, by round.
+    """
+
+    def __init__(
+        self,
+        chain: Chain,
+        model: Vector | None = None,
+        rule: str = "weighted_mean",
+        pool: int = 0,
+        **terms: Any,
+    ) -> None:
+        self.chain = chain
+        self.rule = RULES[rule]
+        self.owner = chain.accounts[0]
+        self.server = chain.accounts[1]
+        self.clients = chain.accounts[2:5]
+        self.terms = terms_of(chain, rule) | terms
+        if model is None:
+            model = np.arange(-5, self.terms["parameters"] - 5, dtype="<i4")
+        self._generator = np.random.default_rng(1)
+        initial = (self.root_of(model), content_of(model))
+        self.registered = chain.send(self.owner, "registerJob", self.terms, initial, value=pool)
+        self.id: int = self.registered.event("JobRegistered")["job"]
+        self.commits: dict[int, Commit] = {}
+        self.number = 0
+        self._open(1, model)
+
+    @property
+    def state(self) -> Any:
+        return self.chain.view("jobOf", self.id).state
+
+    @property
+    def round(self) -> int:
+        return self.attempt.round
+
+    def account(self, address: str) -> Any:
+        return self.chain.view("accountOf", self.id, address)
+
+    def client(self, address: str) -> Any:
+        return self.chain.view("clientOf", self.id, address)
+
+    def send(self, sender: str, name: str, *arguments: Any, value: int = 0) -> Receipt:
+        """A call of the ledger whose first argument is the job."""
+        return self.chain.send(sender, name, self.id, *arguments, value=value)
+
+    def refusal(
+        self, sender: str, name: str, *arguments: Any, value: int = 0
+    ) -> tuple[str, dict[str, Any]]:
+        """As `Chain.refusal`, the first argument being the job."""
+        return self.chain.refusal(sender, name, self.id, *arguments, value=value)
+
+    def prepare(self) -> Job:
+        """Bond the server and let the clients join."""
+        self.bond(self.server)
+        for client in self.clients:
+            self.join(client)
+        return self
+
+    def copy(self) -> Job:
+        """Another one of the same job, still in its first round."""
+        twin = copy(self)
+        twin.attempt = replace(self.attempt, uploads=list(self.attempt.uploads))
+        twin.commits = dict(self.commits)
+        return twin
+
+    def join(self, client: str, samples: int = 100) -> Receipt:
+        return self.send(client, "join", samples, ZERO)
+
+    def bond(self, server: str, value: int | None = None) -> Receipt:
+        return self.send(server, "depositBond", value=self.terms["bond"] if value is None else value)
+
+    def upload(self, client: str, vector: Vector | None = None, weight: int = 10) -> Upload:
+        """An update ready to be submitted; a random one unless it is given."""
+        if vector is None:
+            vector = self._generator.integers(-(2**20), 2**20, self.terms["parameters"], dtype="<i4")
+        return Upload(client, vector, ChunkTree(vector, self.terms["chunkParameters"]), weight)
+
+    def submit(self, client: str, vector: Vector | None = None, weight: int = 10) -> Receipt:
+        upload = self.upload(client, vector, weight)
+        receipt = self.send(client, "submitUpdate", self.number, upload.update)
+        self.record_upload(upload)
+        return receipt
+
+    def record_upload(self, upload: Upload) -> None:
+        """What a submission does."""
+        self.attempt.uploads.append(upload)
+        self.attempt.head = next_head(self.attempt.head, *upload.submission)
+
+    def collect(self, clients: Sequence[str] | None = None) -> None:
+        """Let clients, all of the job's by default, submit; then wait until collecting has ended."""
+        for client in clients or self.clients:
+            self.submit(client)
+        self.chain.travel(self.state.closesAt)
+
+    def aggregate(self, excluded: Sequence[str] = ()) -> Vector:
+        """The right next model."""
+        included = [upload for upload in self.attempt.uploads if upload.client not in excluded]
+        return self.rule.aggregate(
+            self.terms["ruleParameters"],
+            self.attempt.model,
+            [upload.vector for upload in included],
+            [upload.weight for upload in included],
+        )
+
+    def commit(
+        self, server: str | None = None, next: Vector | None = None, excluded: Sequence[str] = ()
+    ) -> Commit:
+        """Commit the right model, or the one that is given."""
+        if next is None:
+            next = self.aggregate(excluded)
+        excluded = ascending(excluded)
+        sender = server or self.server
+        self.receipt = self.send(sender, "commitRound", *self.commit_arguments(next, excluded))
+        commit = Commit(
+            self.attempt, next, tuple(excluded), sender, self.receipt.time, self.terms["chunkParameters"]
+        )
+        self.commits[self.round] = commit
+        self._open(self.round + 1, next)
+        return commit
+
+    def commit_wrong(self, server: str | None = None, index: int = 0) -> Commit:
+        """Commit a model with one wrong parameter, the first of chunk `index`."""
+        model = self.aggregate()
+        model[index * self.terms["chunkParameters"]] += 1
+        return self.commit(server, model)
+
+    def commit_arguments(self, next: Vector, excluded: Sequence[str] = ()) -> tuple[Any, ...]:
+        return self.number, self.attempt.head, (self.root_of(next), content_of(next)), list(excluded)
+
+    def reopen(self, server: str | None = None, excluded: Sequence[str] = ()) -> Receipt:
+        receipt = self.send(
+            server or self.server, "reopenRound", self.number, self.attempt.head, ascending(excluded)
+        )
+        self._open(self.round, self.attempt.model)
+        return receipt
+
+    def challenge(self, challenger: str, commit: Commit, index: int = 0) -> Receipt:
+        receipt = self.send(challenger, "challenge", commit.record, index, commit.openings(index))
+        self.rolled_back(commit)
+        return receipt
+
+    def demand(self, demander: str, commit: Commit, index: int = 0) -> Receipt:
+        return self.send(demander, "demand", commit.record, index, value=self.terms["demandDeposit"])
+
+    def rolled_back(self, commit: Commit) -> None:
+        """What a successful challenge of a commit, or its expiry, does."""
+        self.attempt = commit.attempt
+        self.number += 1
+        for round in range(commit.attempt.round, max(self.commits) + 1):
+            del self.commits[round]
+
+    def first_head(self, attempt: int, root: bytes) -> bytes:
+        values = [self.chain.web3.eth.chain_id, self.chain.ledger.address, self.id, attempt, root]
+        return keccak(encode(["uint256", "address", "uint256", "uint32", "bytes32"], values))
+
+    def _open(self, round: int, model: Vector) -> None:
+        self.number += 1
+        head = self.first_head(self.number, self.root_of(model))
+        self.attempt = Attempt(self.number, round, model, head)
+
+    def root_of(self, vector: Vector) -> bytes:
+        return ChunkTree(vector, self.terms["chunkParameters"]).root
+
+
+def terms_of(chain: Chain, rule: str = "weighted_mean") -> dict[str, Any]:
+    """Valid terms: three chunks of 8 parameters, the last of them half full, so that there is padding of every kind."""
+    return {
+        "spec": sha256(b"job document").digest(),
+        "ruleParameters": ZERO,
+        "rule": chain.rules[rule].address,
+        "demandDeposit": ETHER // 1000,
+        "server": chain.accounts[1],
+        "bond": ETHER,
+        "rounds": 3,
+        "minUpdates": 2,
+        "maxUpdates": 3,
+        "maxExcluded": 1,
+        "collectSeconds": 100,
+        "aggregateSeconds": 200,
+        "challengeSeconds": 1000,
+        "answerSeconds": 300,
+        "chunkParameters": 8,
+        "open": True,
+        "parameters": 20,
+    }
+
+
+def next_head(head: bytes, client: str, update: tuple[bytes, bytes, int]) -> bytes:
+    return keccak(encode(["bytes32", "address", UPDATE], [head, client, update]))
+
+
+def content_of(vector: Vector) -> bytes:
+    """The digest of the content id; these vectors fit a raw block."""
+    return sha256(vector.tobytes()).digest()
+
+
+def opening(tree: ChunkTree, index: int) -> tuple[bytes, list[bytes]]:
+    proof = tree.opening(index)
+    return proof.chunk, list(proof.path)
+
+
+def ascending(addresses: Sequence[str]) -> list[str]:
+    return sorted(addresses, key=to_canonical_address)
+
+
+# ----------------------------------------------------------------------------------------------- contracts that take part
+
+
+class Actor:
+    """A contract that takes part; it can refuse ether, or call back when it gets some."""
+
+    def __init__(self, chain: Chain, contract: dict[str, Any]) -> None:
+        self.chain = chain
+        self.contract = chain.deploy(contract)
+        self.address: str = self.contract.address
+
+    def send(self, name: str, *arguments: Any, value: int = 0) -> Receipt:
+        """Let it call the ledger."""
+        return self.chain.send(
+            self.chain.accounts[0], "act", *self._call(name, arguments), value=value, to=self.contract
+        )
+
+    def refusal(self, name: str, *arguments: Any, value: int = 0) -> tuple[str, dict[str, Any]]:
+        return self.chain.refusal(
+            self.chain.accounts[0], "act", *self._call(name, arguments), value=value, to=self.contract
+        )
+
+    def refuse(self) -> None:
+        self.chain.send(self.chain.accounts[0], "refuse", to=self.contract)
+
+    def call_back(self, name: str, *arguments: Any) -> None:
+        _, data = self._call(name, arguments)
+        self.chain.send(self.chain.accounts[0], "callBack", data, to=self.contract)
+
+    @property
+    def entered(self) -> int:
+        """How many calls it made while ether arrived went through."""
+        return int(self.chain.view("entered", to=self.contract))
+
+    @property
+    def received(self) -> int:
+        return int(self.chain.view("received", to=self.contract))
+
+    def _call(self, name: str, arguments: Sequence[Any]) -> tuple[str, str]:
+        return self.chain.ledger.address, self.chain.ledger.encode_abi(name, list(arguments))

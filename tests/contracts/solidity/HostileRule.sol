@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.28;
+
+import {IAggregationRule} from "contracts/interfaces/IAggregationRule.sol";
+
+/// @title A rule that misbehaves, in the way that its parameters say.
+contract HostileRule is IAggregationRule {
+    uint256 private constant SHORT = 1;
+    uint256 private constant REVERT = 2;
+    uint256 private constant HUGE = 3;
+    uint256 private constant ENDLESS = 4;
+
+    /// @inheritdoc IAggregationRule
+    uint256 public constant maxUpdates = 256;
+
+    /// @inheritdoc IAggregationRule
+    function aggregate(bytes32 parameters, bytes calldata model, bytes[] calldata, uint32[] calldata)
+        external
+        view
+        returns (bytes memory)
+    {
+        uint256 way = uint256(parameters);
+        if (way == SHORT) return model[:model.length - 4];
+        if (way == REVERT) revert MalformedChunks();
+        if (way == HUGE) {
+            assembly ("memory-safe") {
+                mstore(0, 0x20)
+                mstore(0x20, 0x200000)
+                return(0, 0x200000)
+            }
+        }
+        while (way == ENDLESS && gasleft() > 0) {}
+        return model;
+    }
+}

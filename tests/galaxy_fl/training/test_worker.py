@@ -1,0 +1,156 @@
+"""The worker process, honest, dying and lying."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from galaxy_fl.exceptions import DataError, DivergedError, JobDocumentError, TrainingError, VectorError
+from galaxy_fl.training.specification import TrainSpecification
+from galaxy_fl.training.worker import Worker, WorkerSettings
+
+MODEL = {"builtin": "cnn"}
+TRAIN = TrainSpecification(learning_rate=0.1, batch_size=16)
+FOREIGN = "tests.galaxy_fl.training.foreign"
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def worker():
+    with Worker() as started:
+        yield started
+
+
+@pytest.fixture
+def layout(worker):
+    return worker.describe(MODEL, 0, Path("initial")).to_json()
+
+
+@pytest.fixture
+def settings(layout):
+    return WorkerSettings(model=MODEL, layout=layout, train=TRAIN, data="digits", shard="1/8")
+
+
+def test_the_same_seed_gives_the_same_bytes_in_two_workers(worker, settings):
+    worker.prepare(settings)
+    with Worker() as second:
+        second.prepare(settings)
+        # The first has trained something else before: nothing of it may be left.
+        worker.train(Path("initial"), Path("other"), round_seed=2)
+        result = worker.train(Path("initial"), Path("first"), round_seed=1)
+        second.train(Path("initial"), Path("second"), round_seed=1)
+    assert Path("first").read_bytes() == Path("second").read_bytes() != Path("other").read_bytes()
+    assert (result.samples, result.batches) == (180, 12)
+
+
+def test_training_improves_the_vector_on_the_test_split(worker, settings):
+    assert worker.prepare(settings).samples == 180
+    before = worker.evaluate(Path("initial"))
+    vector = Path("initial")
+    for number in range(3):
+        worker.train(vector, vector := Path(f"trained-{number}"), round_seed=number)
+    after = worker.evaluate(vector)
+    assert before.samples == after.samples == 360
+    assert after.loss < before.loss
+    assert after.accuracy > before.accuracy + 0.3
+
+
+def test_describing_follows_from_the_seed(worker):
+    layout = worker.describe(MODEL, 3, Path("a"))
+    assert layout.parameters == 38_282
+    worker.describe(MODEL, 3, Path("b"))
+    worker.describe(MODEL, 4, Path("c"))
+    assert Path("a").read_bytes() == Path("b").read_bytes() != Path("c").read_bytes()
+    assert Path("a").stat().st_size == 4 * layout.parameters
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "said"),
+    [
+        ({"data": "digit"}, DataError, "unknown data set 'digit'"),
+        ({"shard": "1/2000"}, DataError, "1437 samples"),
+        ({"model": {"builtin": "vgg"}}, JobDocumentError, "unknown builtin"),
+        ({"model": {"builtin": "mlp"}}, JobDocumentError, "layout is not that of its model"),
+        ({"layout": [{"name": "a", "shape": [-1]}]}, VectorError, "shape"),
+    ],
+)
+def test_an_error_comes_back_as_the_class_it_was(worker, settings, change, error, said):
+    with pytest.raises(error, match=said) as caught:
+        worker.prepare(settings.model_copy(update=change))
+    assert type(caught.value) is error
+    worker.prepare(settings)
+
+
+def test_a_divergence_comes_back_as_one(worker, settings):
+    train = TrainSpecification(learning_rate=1e30)
+    worker.prepare(settings.model_copy(update={"train": train}))
+    with pytest.raises(DivergedError, match=r"learning rate 1e\+30"):
+        worker.train(Path("initial"), Path("trained"), 0)
+    assert not Path("trained").exists()
+
+
+def test_any_other_exception_comes_back_as_its_last_line(worker, settings):
+    worker.prepare(settings)
+    with pytest.raises(TrainingError, match=r"FileNotFoundError: .*absent.* \(.*, line \d+\)"):
+        worker.train(Path("absent"), Path("trained"), 0)
+
+
+def test_a_vector_of_another_length_is_refused(worker, settings):
+    worker.prepare(settings)
+    Path("short").write_bytes(b"\0" * 40)
+    with pytest.raises(VectorError, match="40 bytes"):
+        worker.evaluate(Path("short"))
+
+
+def test_training_before_preparing_is_refused(worker):
+    with pytest.raises(TrainingError, match="prepared first"):
+        worker.train(Path("initial"), Path("trained"), 0)
+
+
+def test_an_interrupt_at_the_terminal_leaves_the_worker_alone(worker, settings):
+    os.kill(worker.pid, signal.SIGINT)
+    assert worker.prepare(settings).samples == 180
+
+
+def test_a_worker_that_was_killed_says_by_which_signal(worker, settings):
+    os.kill(worker.pid, signal.SIGKILL)
+    with pytest.raises(TrainingError, match="killed by SIGKILL: out of memory, or killed by hand"):
+        worker.prepare(settings)
+
+
+def test_a_worker_that_is_killed_while_it_works_says_so(worker, settings):
+    def kill_once_it_hangs():
+        while not Path("hanging").exists():
+            time.sleep(0.01)
+        os.kill(worker.pid, signal.SIGSEGV)
+
+    killer = threading.Thread(target=kill_once_it_hangs)
+    killer.start()
+    with pytest.raises(TrainingError, match="prepare: the worker was killed by SIGSEGV"):
+        worker.prepare(settings.model_copy(update={"data": f"{FOREIGN}:hangs"}))
+    killer.join()
+
+
+def test_a_data_set_that_exits_is_told_by_the_exit_code(worker, settings):
+    with pytest.raises(TrainingError, match="ended by itself, with exit code 7"):
+        worker.prepare(settings.model_copy(update={"data": f"{FOREIGN}:exits"}))
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ("forges_an_answer", "no Prepared"),
+        ("forges_an_error", "made up"),
+        ("floods", "no message"),
+    ],
+)
+def test_what_foreign_code_says_in_the_workers_name_is_checked(worker, settings, data, said):
+    with pytest.raises(TrainingError, match=said):
+        worker.prepare(settings.model_copy(update={"data": f"{FOREIGN}:{data}", "shard": "1/1"}))
