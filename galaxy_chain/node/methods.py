@@ -104,10 +104,11 @@ class Methods:
         return hex(self._chain.head.number)
 
     def eth_getBlockByNumber(self, block: Any, full: Any = False) -> dict[str, Any] | None:
+        whole = _flag(full)
         if block == "pending":
-            return self._pending_block(_flag(full))
+            return self._pending_block(whole)
         try:
-            return _block(self._block(block), _flag(full))
+            return _block(self._block(block), whole)
         except _UnknownBlock:
             return None
 
@@ -144,9 +145,10 @@ class Methods:
         return hex_data(await self._engine.run(partial(self._chain.call, message, header)))
 
     async def eth_estimateGas(self, transaction: Any, block: Any = "pending") -> str:
-        # pending, because the latest block may be old here and a condition on the time long since met
         message = _message(transaction)
-        header = self._header(block)
+        # it is for a transaction of the next block, though web3.py asks for the latest: here that one may be
+        # old, and a condition on the time long since met
+        header = self._header("pending" if block == "latest" else block)
         return hex(await self._engine.run(partial(self._chain.estimate_gas, message, header)))
 
     # Transactions

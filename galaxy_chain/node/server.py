@@ -95,28 +95,19 @@ class Node:
         )
         self._thread.start()
 
-    def stop(self) -> None:
-        """Stops answering and lets the port go; harmless if it never started."""
+    def interrupt(self) -> None:
+        """Asks it to stop; for signal handlers, which must not wait."""
         self._server.should_exit = True
-        self._finish()
 
-    def run(self) -> None:
-        """Answers until SIGINT or SIGTERM, then stops. Only in the main thread of a process."""
-
-        def end(_signal: int, _frame: Any) -> None:
-            self._server.should_exit = True
-
-        before = {each: signal.signal(each, end) for each in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            self.start()
-            self._finish()
-        finally:
-            for each, handler in before.items():
-                signal.signal(each, handler)
-
-    def _finish(self) -> None:
+    def wait(self) -> None:
+        """Waits until it has stopped answering."""
         if self._thread is not None:
             self._thread.join()
+
+    def stop(self) -> None:
+        """Stops answering and lets the port go; harmless if it never started."""
+        self.interrupt()
+        self.wait()
         self._engine.close()
         self._socket.close()
 
@@ -139,13 +130,23 @@ def serve(
     mnemonic: str = DEVELOPMENT_MNEMONIC,
     ready: Callable[[Node], None],
 ) -> None:
-    """Runs a node in the foreground until SIGINT or SIGTERM; prints nothing.
+    """Runs a node in the foreground until SIGINT or SIGTERM; prints nothing. Only in a main thread.
 
     `ready` is called once the node listens, to show its url, chain id and accounts. Raises as `Node` does.
     """
     node = Node(host, port, accounts=accounts, chain_id=chain_id, mnemonic=mnemonic)
-    ready(node)
-    node.run()
+
+    def end(_signal: int, _frame: Any) -> None:
+        node.interrupt()
+
+    before = {each: signal.signal(each, end) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with node:
+            ready(node)
+            node.wait()
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def _listen(host: str, port: int) -> socket.socket:

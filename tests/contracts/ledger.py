@@ -49,11 +49,12 @@ class Event(NamedTuple):
 
 
 class Receipt(NamedTuple):
-    """What a transaction did; `gas` used, `time` of its block, `fee` in wei."""
+    """What a transaction did: `gas` used, `time` of its block, `fee` in wei and the `tip` in it, which goes to NOBODY."""
 
     gas: int
     time: int
     fee: int
+    tip: int
     events: list[Event]
 
     def event(self, name: str) -> dict[str, Any]:
@@ -121,9 +122,10 @@ class Chain:
         receipt = self._mined(message)
         if receipt["status"] != 1:
             raise AssertionError(f"{name} was reverted: {self._failure(message)}")
-        time = self.web3.eth.get_block(receipt["blockNumber"])["timestamp"]
-        fee = receipt["gasUsed"] * receipt["effectiveGasPrice"]
-        return Receipt(receipt["gasUsed"], time, fee, [self._event(log) for log in receipt["logs"]])
+        block = self.tester.get_block_by_number(receipt["blockNumber"], full_transactions=False)
+        gas, price = receipt["gasUsed"], receipt["effectiveGasPrice"]
+        tip = gas * (price - block["base_fee_per_gas"])
+        return Receipt(gas, block["timestamp"], gas * price, tip, [self._event(log) for log in receipt["logs"]])
 
     def view(self, name: str, *arguments: Any, to: Contract | None = None) -> Any:
         """Call a view; a struct is given as a namespace of its fields, several results as one of theirs."""
@@ -338,16 +340,16 @@ class Job:
         self,
         chain: Chain,
         model: Vector | None = None,
-        rule: str = "weighted_mean",
+        rule_name: str = "weighted_mean",
         pool: int = 0,
         **terms: Any,
     ) -> None:
         self.chain = chain
-        self.rule = RULES[rule]
+        self.rule = RULES[rule_name]
         self.owner = chain.accounts[0]
         self.server = chain.accounts[1]
         self.clients = chain.accounts[2:5]
-        self.terms = terms_of(chain, rule) | terms
+        self.terms = terms_of(chain, rule_name) | terms
         if model is None:
             model = np.arange(-5, self.terms["parameters"] - 5, dtype="<i4")
         self._generator = np.random.default_rng(1)
@@ -495,12 +497,12 @@ class Job:
         return ChunkTree(vector, self.terms["chunkParameters"]).root
 
 
-def terms_of(chain: Chain, rule: str = "weighted_mean") -> dict[str, Any]:
+def terms_of(chain: Chain, rule_name: str = "weighted_mean") -> dict[str, Any]:
     """Valid terms: three chunks of 8 parameters, the last of them half full, so that there is padding of every kind."""
     return {
         "spec": sha256(b"job document").digest(),
         "ruleParameters": ZERO,
-        "rule": chain.rules[rule].address,
+        "rule": chain.rules[rule_name].address,
         "demandDeposit": ETHER // 1000,
         "server": chain.accounts[1],
         "bond": ETHER,

@@ -114,7 +114,7 @@ def test_half_of_the_bond_is_the_challengers_and_half_is_burned(chain: Chain, jo
         "reward": ETHER // 2,
     }
     assert chain.balance(challenger) == before + ETHER // 2 - receipt.fee
-    assert chain.balance(NOBODY) == burned + ETHER // 2
+    assert chain.balance(NOBODY) == burned + ETHER // 2 + receipt.tip
     assert chain.balance(chain.ledger.address) == 0
     assert (job.account(job.server).amount, job.account(job.server).barred) == (0, True)
 
@@ -122,8 +122,9 @@ def test_half_of_the_bond_is_the_challengers_and_half_is_burned(chain: Chain, jo
 def test_an_odd_wei_is_burned(chain: Chain, job: Job, commit: Commit) -> None:
     job.bond(job.server, 1)
     burned = chain.balance(NOBODY)
-    assert job.challenge(chain.accounts[8], commit).event("BondSlashed")["reward"] == ETHER // 2
-    assert chain.balance(NOBODY) == burned + ETHER // 2 + 1
+    receipt = job.challenge(chain.accounts[8], commit)
+    assert receipt.event("BondSlashed")["reward"] == ETHER // 2
+    assert chain.balance(NOBODY) == burned + ETHER // 2 + 1 + receipt.tip
 
 
 def test_the_job_goes_back_to_the_round_with_its_updates_closed(

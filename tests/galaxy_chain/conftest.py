@@ -23,4 +23,5 @@ def web3(node: Node) -> Iterator[Web3]:
     client = Web3(HTTPProvider(node.url))
     snapshot = client.provider.make_request("evm_snapshot", [])["result"]
     yield client
+    client.provider.make_request("evm_setAutomine", [True])
     assert client.provider.make_request("evm_revert", [snapshot])["result"] is True

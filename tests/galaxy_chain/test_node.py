@@ -442,40 +442,35 @@ def test_a_transaction_whose_nonce_is_not_due_waits_for_it(web3: Web3, node: Nod
 
 def test_without_automining_transactions_wait_and_can_be_replaced(web3: Web3, node: Node) -> None:
     result(node, "evm_setAutomine", False)
-    try:
-        sender = node.accounts[8]
-        number, nonce = web3.eth.block_number, web3.eth.get_transaction_count(sender)
-        old = result(node, "eth_sendRawTransaction", signed(node, 8))
-        assert web3.eth.block_number == number
-        assert web3.eth.get_transaction_count(sender) == nonce
-        assert web3.eth.get_transaction_count(sender, "pending") == nonce + 1
-        assert web3.eth.get_block("pending")["transactions"] == [HexBytes(old)]
+    sender = node.accounts[8]
+    number, nonce = web3.eth.block_number, web3.eth.get_transaction_count(sender)
+    old = result(node, "eth_sendRawTransaction", signed(node, 8))
+    assert web3.eth.block_number == number
+    assert web3.eth.get_transaction_count(sender) == nonce
+    assert web3.eth.get_transaction_count(sender, "pending") == nonce + 1
+    assert web3.eth.get_block("pending")["transactions"] == [HexBytes(old)]
 
-        cheap = signed(node, 8, maxFeePerGas=10 * GWEI + 1)
-        assert "replacement transaction underpriced" in error(node, "eth_sendRawTransaction", cheap)["message"]
-        better = signed(node, 8, maxFeePerGas=11 * GWEI, maxPriorityFeePerGas=GWEI * 11 // 10)
-        new = result(node, "eth_sendRawTransaction", better)
-        assert result(node, "eth_getTransactionByHash", old) is None
+    cheap = signed(node, 8, maxFeePerGas=10 * GWEI + 1)
+    assert "replacement transaction underpriced" in error(node, "eth_sendRawTransaction", cheap)["message"]
+    better = signed(node, 8, maxFeePerGas=11 * GWEI, maxPriorityFeePerGas=GWEI * 11 // 10)
+    new = result(node, "eth_sendRawTransaction", better)
+    assert result(node, "eth_getTransactionByHash", old) is None
 
-        # a nonce that is filled in counts what waits
-        follow = result(node, "eth_sendTransaction", {"from": sender, "to": sender})
-        result(node, "evm_mine")
-        assert web3.eth.get_block("latest")["transactions"] == [HexBytes(new), HexBytes(follow)]
-        assert web3.eth.get_block("pending")["transactions"] == []
-    finally:
-        result(node, "evm_setAutomine", True)
+    # a nonce that is filled in counts what waits
+    follow = result(node, "eth_sendTransaction", {"from": sender, "to": sender})
+    result(node, "evm_mine")
+    assert web3.eth.get_block("latest")["transactions"] == [HexBytes(new), HexBytes(follow)]
+    assert web3.eth.get_block("pending")["transactions"] == []
 
 
 def test_what_does_not_fit_into_a_block_goes_into_the_next(web3: Web3, node: Node) -> None:
     result(node, "evm_setAutomine", False)
     for index in range(3):
-        result(node, "eth_sendRawTransaction", signed(node, index, gas=12_000_000))
+        result(node, "eth_sendRawTransaction", signed(node, index, gas=29_990_000))
     number = web3.eth.block_number
     result(node, "evm_setAutomine", True)
-    sizes = [len(web3.eth.get_block(number + step)["transactions"]) for step in (1, 2)]
-    # the limit counts what was used: two transactions with 12 million each fit behind one that used 21,000
-    assert sum(sizes) == 3
-    assert web3.eth.block_number == number + 2 if sizes[1] else number + 1
+    assert web3.eth.block_number == number + 3
+    assert [len(web3.eth.get_block(number + step)["transactions"]) for step in (1, 2, 3)] == [1, 1, 1]
 
 
 def test_concurrent_senders_are_all_included_and_share_blocks(web3: Web3, node: Node) -> None:
@@ -692,7 +687,7 @@ json_values = st.recursive(
     st.none()
     | st.booleans()
     | st.integers()
-    | st.floats(allow_nan=False)
+    | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(max_size=5)
     | st.sampled_from(["0x", "0x1", "latest", "pending", "0x" + "11" * 20, "0x" + "11" * 32]),
     lambda inner: (
@@ -706,7 +701,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     method=st.sampled_from(
         [

@@ -8,7 +8,7 @@ contract HostileRule is IAggregationRule {
     uint256 private constant SHORT = 1;
     uint256 private constant REVERT = 2;
     uint256 private constant HUGE = 3;
-    uint256 private constant ENDLESS = 4;
+    uint256 private constant GREEDY = 4;
 
     /// @inheritdoc IAggregationRule
     uint256 public constant maxUpdates = 256;
@@ -16,7 +16,7 @@ contract HostileRule is IAggregationRule {
     /// @inheritdoc IAggregationRule
     function aggregate(bytes32 parameters, bytes calldata model, bytes[] calldata, uint32[] calldata)
         external
-        view
+        pure
         returns (bytes memory)
     {
         uint256 way = uint256(parameters);
@@ -29,7 +29,11 @@ contract HostileRule is IAggregationRule {
                 return(0, 0x200000)
             }
         }
-        while (way == ENDLESS && gasleft() > 0) {}
+        if (way == GREEDY) {
+            assembly ("memory-safe") {
+                invalid()
+            }
+        }
         return model;
     }
 }
