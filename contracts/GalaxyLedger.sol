@@ -7,9 +7,9 @@ import {ChunkTree} from "./libraries/ChunkTree.sol";
 
 /// @title GalaxyLedger
 /// @notice Federated learning jobs whose rounds anyone can recompute, and whose servers answer for them with a bond.
-/// @dev Read `IGalaxyLedger.sol` first. Nobody owns this contract and nothing in it can be changed or paused. Ether moves in
-/// `_pay` and `_burn` alone, always after every effect, and to nobody but the caller or nobody at all; so there is no reentrancy
-/// to guard against and no receiver that could block another.
+/// @dev Read `IGalaxyLedger.sol` first. Nobody owns this contract and nothing in it can be changed or paused. Ether
+/// moves in `_pay` and `_burn` alone, always after every effect, and to nobody but the caller or nobody at all; so
+/// there is no reentrancy to guard against and no receiver that could block another.
 contract GalaxyLedger is IGalaxyLedger {
     /* ------------------------------------------------------------------------------------------------------------ */
     /*                                                    STORAGE                                                   */
@@ -36,8 +36,8 @@ contract GalaxyLedger is IGalaxyLedger {
     mapping(uint256 job => mapping(address => Client)) private _clients;
     mapping(uint256 job => mapping(address => Account)) private _accounts;
 
-    /// @dev Only words of rounds below the current one stand. A rollback lowers the current round instead of deleting words, and
-    /// each is overwritten before its round lies below the current one again.
+    /// @dev Only words of rounds below the current one stand. A rollback lowers the current round instead of deleting
+    /// words, and each is overwritten before its round lies below the current one again.
     mapping(uint256 job => mapping(uint32 round => bytes32)) private _records;
     mapping(uint256 job => mapping(bytes32 word => mapping(uint256 index => Demand))) private _demands;
 
@@ -80,7 +80,7 @@ contract GalaxyLedger is IGalaxyLedger {
     function cancelJob(uint256 job) external {
         Job storage j = _job(job);
         _onlyOwner(j);
-        _collecting(job, j.state, j.terms.rounds);
+        _collecting(job, j.state.status, j.state.round, j.terms.rounds);
         j.state.status = Status.Cancelled;
         emit JobCancelled(job, msg.sender);
     }
@@ -93,7 +93,7 @@ contract GalaxyLedger is IGalaxyLedger {
         if (!ended) revert JobNotRunning(job, s.status);
         if (block.timestamp < s.finalAt) revert WindowOpen(s.finalAt);
         if (s.openDemands != 0) revert DemandsOpen(s.openDemands);
-        uint128 earned = s.totalCredits == 0 ? 0 : uint128(uint256(j.pool) * (s.round - 1) / j.terms.rounds);
+        uint128 earned = s.totalCredits == 0 ? 0 : uint128((uint256(j.pool) * (s.round - 1)) / j.terms.rounds);
         j.state.status = Status.Final;
         j.rest = j.pool - earned;
         j.pool = earned;
@@ -107,7 +107,7 @@ contract GalaxyLedger is IGalaxyLedger {
         Client storage client = _clients[job][msg.sender];
         uint256 amount;
         if (client.credits != 0) {
-            amount = uint256(j.pool) * client.credits / j.state.totalCredits;
+            amount = (uint256(j.pool) * client.credits) / j.state.totalCredits;
             client.credits = 0;
         }
         if (msg.sender == j.owner) {
@@ -125,8 +125,8 @@ contract GalaxyLedger is IGalaxyLedger {
 
     /// @inheritdoc IGalaxyLedger
     function join(uint256 job, uint24 samples, bytes32 key) external {
-        Job storage j = _job(job);
-        _collecting(job, j.state, j.terms.rounds);
+        Job storage j = _jobs[job];
+        _collecting(job, j.state.status, j.state.round, j.terms.rounds);
         Client storage client = _clients[job][msg.sender];
         if (client.samples != 0) revert AlreadyJoined(msg.sender);
         if (samples == 0) revert NoSamples();
@@ -137,7 +137,7 @@ contract GalaxyLedger is IGalaxyLedger {
 
     /// @inheritdoc IGalaxyLedger
     function submitUpdate(uint256 job, uint32 attempt, Update calldata update) external {
-        Client memory client = _clients[job][msg.sender];
+        Client storage client = _clients[job][msg.sender];
         if (client.samples == 0) revert NotJoined(msg.sender);
         uint160 digest = uint160(uint256(keccak256(abi.encode(update))));
         if (client.attempt == attempt) {
@@ -146,24 +146,30 @@ contract GalaxyLedger is IGalaxyLedger {
             revert AlreadySubmitted(attempt);
         }
         Job storage j = _jobs[job];
-        State memory s = j.state;
-        _collecting(job, s, j.terms.rounds);
+        State storage s = j.state;
+        uint32 round = s.round;
+        uint40 closesAt = s.closesAt;
+        _collecting(job, s.status, round, j.terms.rounds);
         if (attempt != s.attempt) revert WrongAttempt(attempt, s.attempt);
-        if (block.timestamp >= s.closesAt) revert RoundClosed(s.closesAt);
+        if (block.timestamp >= closesAt) revert RoundClosed(closesAt);
         if (update.weight == 0 || update.weight > client.samples) {
             revert WeightOutOfRange(update.weight, client.samples);
         }
-        ++s.updates;
-        ++s.totalCredits;
-        if (s.updates == j.terms.minUpdates) s.closesAt = uint40(block.timestamp) + j.terms.collectSeconds;
-        if (s.updates == j.terms.maxUpdates) s.closesAt = uint40(block.timestamp);
+        uint16 updates = s.updates + 1;
+        uint40 totalCredits = s.totalCredits + 1;
+        if (updates == j.terms.minUpdates) closesAt = uint40(block.timestamp) + j.terms.collectSeconds;
+        if (updates == j.terms.maxUpdates) closesAt = uint40(block.timestamp);
+        uint32 credits = client.credits + 1;
+        bytes32 head = _nextHead(j.head, msg.sender, update);
+        // All reads are done: the compiler puts what goes into one slot into one write.
+        s.updates = updates;
+        s.closesAt = closesAt;
+        s.totalCredits = totalCredits;
         client.attempt = attempt;
-        ++client.credits;
+        client.credits = credits;
         client.digest = digest;
-        j.state = s;
-        j.head = _nextHead(j.head, msg.sender, update);
-        _clients[job][msg.sender] = client;
-        emit UpdateSubmitted(job, attempt, msg.sender, s.round, update);
+        j.head = head;
+        emit UpdateSubmitted(job, attempt, msg.sender, round, update);
     }
 
     /// @inheritdoc IGalaxyLedger
@@ -174,7 +180,7 @@ contract GalaxyLedger is IGalaxyLedger {
         Model calldata next,
         address[] calldata excluded
     ) external {
-        Job storage j = _job(job);
+        Job storage j = _jobs[job];
         State memory s = j.state;
         uint256 left = _closeRound(job, j, s, attempt, head, excluded);
         if (excluded.length > j.terms.maxExcluded) revert TooManyExcluded(excluded.length, j.terms.maxExcluded);
@@ -191,7 +197,7 @@ contract GalaxyLedger is IGalaxyLedger {
 
     /// @inheritdoc IGalaxyLedger
     function reopenRound(uint256 job, uint32 attempt, bytes32 head, address[] calldata excluded) external {
-        Job storage j = _job(job);
+        Job storage j = _jobs[job];
         State memory s = j.state;
         uint256 left = _closeRound(job, j, s, attempt, head, excluded);
         if (left >= j.terms.minUpdates) revert EnoughUpdates(left, j.terms.minUpdates);
@@ -208,7 +214,7 @@ contract GalaxyLedger is IGalaxyLedger {
         bytes32 head,
         address[] calldata excluded
     ) private returns (uint256 left) {
-        _collecting(job, s, j.terms.rounds);
+        _collecting(job, s.status, s.round, j.terms.rounds);
         if (attempt != s.attempt) revert WrongAttempt(attempt, s.attempt);
         if (block.timestamp < s.closesAt) revert RoundOpen(s.closesAt);
         if (head != j.head) revert HeadChanged(head, j.head);
@@ -343,10 +349,13 @@ contract GalaxyLedger is IGalaxyLedger {
     }
 
     /// @dev Ends the demand for that chunk and gives it.
-    function _endDemand(uint256 job, Job storage j, Record calldata record, bytes32 word, uint256 index)
-        private
-        returns (Demand memory d)
-    {
+    function _endDemand(
+        uint256 job,
+        Job storage j,
+        Record calldata record,
+        bytes32 word,
+        uint256 index
+    ) private returns (Demand memory d) {
         d = _demands[job][word][index];
         if (d.demander == address(0)) revert NotDemanded(record.round, index);
         delete _demands[job][word][index];
@@ -355,10 +364,12 @@ contract GalaxyLedger is IGalaxyLedger {
     }
 
     /// @dev Takes the committer's bond, bars it, and goes back to the record's round with its updates, closed.
-    function _revertRound(uint256 job, Job storage j, Record calldata record, address challenger)
-        private
-        returns (uint256 reward, uint256 burned)
-    {
+    function _revertRound(
+        uint256 job,
+        Job storage j,
+        Record calldata record,
+        address challenger
+    ) private returns (uint256 reward, uint256 burned) {
         Account storage account = _accounts[job][record.server];
         uint256 amount = account.amount;
         account.amount = 0;
@@ -382,8 +393,8 @@ contract GalaxyLedger is IGalaxyLedger {
         emit RoundReverted(job, s.attempt, record.server, record.round, challenger);
     }
 
-    /// @dev Recomputes one chunk of a commit from its openings. Reverts unless these are what the ledger has recorded; gives
-    /// whether the commit says what the rule says.
+    /// @dev Recomputes one chunk of a commit from its openings. Reverts unless these are what the ledger has recorded;
+    /// gives whether the commit says what the rule says.
     function _isRight(
         uint256 job,
         Job storage j,
@@ -393,7 +404,8 @@ contract GalaxyLedger is IGalaxyLedger {
     ) private view returns (bool) {
         (uint256 size, uint256 chunks) = _chunks(j, index);
         uint256 depth = ChunkTree.depth(chunks);
-        if (_root(openings.previous, index, size, depth, address(0)) != record.previousRoot) revert WrongOpening(address(0));
+        if (_root(openings.previous, index, size, depth, address(0)) != record.previousRoot)
+            revert WrongOpening(address(0));
         if (_root(openings.next, index, size, depth, address(0)) != record.next.root) revert WrongOpening(address(0));
 
         bytes[] memory updates = new bytes[](openings.included.length);
@@ -418,12 +430,15 @@ contract GalaxyLedger is IGalaxyLedger {
         if (openings.submissions.length - included != record.excluded.length) return false;
 
         bytes memory next = IAggregationRule(j.terms.rule).aggregate(
-            j.terms.ruleParameters, openings.previous.chunk, updates, weights
+            j.terms.ruleParameters,
+            openings.previous.chunk,
+            updates,
+            weights
         );
         if (next.length != size) revert RuleMisbehaved(next.length);
         if (index == chunks - 1) {
-            // Behind the last parameter there are zeros, in the chunk and in the tree: otherwise a root could be wrong over
-            // chunks that are all right.
+            // Behind the last parameter there are zeros, in the chunk and in the tree: otherwise a root could be wrong
+            // over chunks that are all right.
             if (!ChunkTree.isPadded(openings.next.path, index)) return false;
             for (uint256 i = j.terms.parameters * 4 - index * size; i < size; ++i) next[i] = 0;
         }
@@ -431,11 +446,13 @@ contract GalaxyLedger is IGalaxyLedger {
     }
 
     /// @dev The root that an opening leads to, its form being right.
-    function _root(Opening calldata opening, uint256 index, uint256 size, uint256 depth, address client)
-        private
-        view
-        returns (bytes32)
-    {
+    function _root(
+        Opening calldata opening,
+        uint256 index,
+        uint256 size,
+        uint256 depth,
+        address client
+    ) private view returns (bytes32) {
         if (opening.chunk.length != size || opening.path.length != depth) revert WrongOpening(client);
         return ChunkTree.root(opening.chunk, opening.path, index);
     }
@@ -481,7 +498,9 @@ contract GalaxyLedger is IGalaxyLedger {
     /* ------------------------------------------------------------------------------------------------------------ */
 
     /// @inheritdoc IGalaxyLedger
-    function jobOf(uint256 job)
+    function jobOf(
+        uint256 job
+    )
         external
         view
         returns (Terms memory terms, address owner, State memory state, bytes32 root, bytes32 head, uint256 pool)
@@ -523,9 +542,11 @@ contract GalaxyLedger is IGalaxyLedger {
         if (msg.sender != j.owner) revert NotOwner(msg.sender, j.owner);
     }
 
-    /// @dev Updates and commits are taken: the job runs and has a round left.
-    function _collecting(uint256 job, State memory s, uint32 rounds) private pure {
-        if (s.status != Status.Running || s.round > rounds) revert JobNotRunning(job, s.status);
+    /// @dev Updates and commits are taken: the job is there, runs and has a round left. The status tells whether it is
+    /// there; the owner, as in `_job`, would be one more slot to load.
+    function _collecting(uint256 job, Status status, uint32 round, uint32 rounds) private pure {
+        if (status == Status.None) revert UnknownJob(job);
+        if (status != Status.Running || round > rounds) revert JobNotRunning(job, status);
     }
 
     function _checkTerms(Terms calldata t) private view {
@@ -538,7 +559,8 @@ contract GalaxyLedger is IGalaxyLedger {
         if (t.challengeSeconds == 0 || t.challengeSeconds > 2 ** 31) revert InvalidTerm("challengeSeconds");
         if (t.answerSeconds == 0 || t.answerSeconds > 2 ** 31) revert InvalidTerm("answerSeconds");
         uint256 size = t.chunkParameters;
-        if (size == 0 || size > 256 || size % 8 != 0 || size * t.maxUpdates > 16_384) revert InvalidTerm("chunkParameters");
+        if (size == 0 || size > 256 || size % 8 != 0 || size * t.maxUpdates > 16_384)
+            revert InvalidTerm("chunkParameters");
         // More than a chunk, so that no content digest equals a tree root; and a tree of at most 40 levels.
         if (t.parameters <= size || t.parameters > 2 ** 40) revert InvalidTerm("parameters");
         if (t.bond == 0) revert InvalidTerm("bond");
@@ -554,13 +576,13 @@ contract GalaxyLedger is IGalaxyLedger {
 
     /// @dev Pays the caller. The last thing that a call does, but for `_burn`.
     function _pay(uint256 amount) private {
-        (bool taken,) = msg.sender.call{value: amount}("");
+        (bool taken, ) = msg.sender.call{value: amount}("");
         if (!taken) revert PaymentRefused(msg.sender);
     }
 
     /// @dev To the zero address, whose key nobody has.
     function _burn(uint256 amount) private {
-        (bool taken,) = address(0).call{value: amount}("");
+        (bool taken, ) = address(0).call{value: amount}("");
         if (!taken) revert PaymentRefused(address(0));
     }
 }

@@ -8,15 +8,16 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from eth_account import Account
-from eth_account.signers.local import LocalAccount
 from eth_utils.address import is_address, to_checksum_address
 
 from galaxy_chain.exceptions import AccountError
 from galaxy_chain.ledger.rpc import Rpc
 from galaxy_chain.ledger.transactions import Signer
+
+if TYPE_CHECKING:  # half a second, which only those who hold a key have to pay
+    from eth_account.signers.local import LocalAccount
 
 __all__ = ["KEY_VARIABLE", "PASSWORD_VARIABLE", "Keystore", "LocalSigner", "NodeSigner", "find_signer"]
 
@@ -76,15 +77,20 @@ class Keystore:
             raise AccountError(f"{name!r} is no name for an account: up to 64 letters, digits, '.', '_' and '-'")
         if not password:
             raise AccountError(f"an account needs a password: type one, or set {PASSWORD_VARIABLE}")
+        from eth_account import Account
+
         path = self.folder / f"{name}.json"
         account = Account.create()
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        content = json.dumps(Account.encrypt(account.key, password))  # slow, so before there is a file
         try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(content)
         except FileExistsError:
-            raise AccountError(f"there is an account {name} in {self.folder} already: choose another name") from None
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(Account.encrypt(account.key, password), file)
+            raise AccountError(f"{path} is there already: choose another name") from None
+        except OSError as error:
+            raise AccountError(f"{path} can't be written: {error.strerror}") from error
         return str(account.address)
 
     def list(self) -> dict[str, str]:
@@ -104,10 +110,12 @@ class Keystore:
         Raises:
             AccountError: there is no such key, or the password is wrong.
         """
+        from eth_account import Account
+
         path = self.folder / f"{name}.json"
         try:
             return LocalSigner(Account.from_key(Account.decrypt(self._read(path), password)))
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, NotImplementedError) as error:
             raise AccountError(f"{path} can't be opened with this password ({error})") from error
 
     def _read(self, path: Path) -> dict[str, Any]:
@@ -148,6 +156,8 @@ def find_signer(
                 f"no account is named: give --account NAME (see `galaxy-chain account list`), "
                 f"or a key in {KEY_VARIABLE}"
             )
+        from eth_account import Account
+
         try:
             return LocalSigner(Account.from_key(key))
         except (ValueError, TypeError) as error:

@@ -5,35 +5,43 @@ from __future__ import annotations
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from galaxy_chain.commands import account, audit, demo, deploy, job, node, participate, store
 from galaxy_fl.exceptions import ConfigurationError, GalaxyError
 
-__all__ = ["app", "main", "read_settings"]
+if TYPE_CHECKING:
+    from typer import Typer
+
+__all__ = ["SETTINGS", "application", "main", "read_settings"]
 
 SETTINGS_FILE = Path("galaxy.toml")
 SETTINGS = frozenset({"rpc", "home", "ledger", "store", "account", "data_root", "device", "threads", "poll"})
 INTERRUPTED = 130
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Federated learning whose every round stands on a blockchain.",
-    epilog="Settings come from flags, then GALAXY_… variables, then galaxy.toml. Exit codes: docs/operations.md.",
-)
-app.command()(demo.demo)
-app.command()(node.node)
-app.add_typer(account.app, name="account")
-app.command()(deploy.deploy)
-app.add_typer(job.app, name="job")
-app.command()(participate.server)
-app.command()(participate.client)
-app.command()(audit.audit)
-app.add_typer(store.app, name="store")
+
+def application() -> Typer:
+    """The command line with all its commands."""
+    import typer
+
+    from galaxy_chain.commands import account, audit, demo, deploy, job, node, participate, store
+
+    app = typer.Typer(
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        help="Federated learning whose every round stands on a blockchain.",
+        epilog="Settings come from flags, then GALAXY_… variables, then galaxy.toml. Exit codes: docs/operations.md.",
+    )
+    app.command()(demo.demo)
+    app.command()(node.node)
+    app.add_typer(account.app, name="account")
+    app.command()(deploy.deploy)
+    app.add_typer(job.app, name="job")
+    app.command()(participate.server)
+    app.command()(participate.client)
+    app.command()(audit.audit)
+    app.add_typer(store.app, name="store")
+    return app
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -43,7 +51,7 @@ def read_settings(path: Path) -> dict[str, Any]:
         ConfigurationError: it is not valid.
     """
     try:
-        settings = tomllib.loads(path.read_text())
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -64,13 +72,17 @@ def _defaults(command: Any, settings: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Runs the command line; errors end it with the exit codes of docs/operations.md."""
-    command = typer.main.get_command(app)
     try:
+        # Here, so that an interrupt meanwhile ends as quietly as a later one.
+        from typer.main import get_command
+
+        command = get_command(application())
         command.main(prog_name="galaxy-chain", default_map=_defaults(command, read_settings(SETTINGS_FILE)))
     except GalaxyError as error:
         sys.stderr.write(f"galaxy-chain: {error}\n")
         sys.exit(error.exit_code)
-    except SystemExit as end:
-        if end.code == INTERRUPTED:
-            sys.stderr.write("stopped; the same command goes on where it was\n")
-        raise
+    except OSError as error:  # a full disk, a folder that may not be written to: the world's fault, not the program's
+        sys.stderr.write(f"galaxy-chain: {error}\n")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from galaxy_chain.exceptions import NotAdmittedError
+from galaxy_chain.exceptions import LedgerRefusedError, NotAdmittedError
 from galaxy_chain.job_check import check_job
 from galaxy_chain.ledger.follower import JobFollower
 from galaxy_chain.ledger.history import JobHistory
 from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.ledger.structs import Model, Status, Submission, Update
+from galaxy_chain.ledger.transactions import Receipt
 from galaxy_chain.store import ContentId, Store
 from galaxy_fl.exceptions import (
     ConfigurationError,
     ContentAlteredError,
+    ContentError,
     ContentMissingError,
     RoundMovedOnError,
 )
@@ -193,7 +195,11 @@ class LedgerClientCoordinator(LedgerCoordinator):
                     "NotAdmitted",
                     {"client": self.address},
                 )
-            self.ledger.transact("join", self.number, samples, bytes(32))
+            try:
+                self.ledger.transact("join", self.number, samples, bytes(32))
+            except LedgerRefusedError as error:
+                if error.name != "AlreadyJoined":  # by another process of this account, a moment ago
+                    raise
         elif client.samples < samples:
             raise ConfigurationError(
                 f"{self.address} joined job {self.number} with {client.samples} samples, but the data set now has "
@@ -226,7 +232,7 @@ class LedgerServerCoordinator(LedgerCoordinator):
     def enter(self) -> None:
         """Brings the account's bond up to what the job asks for."""
         account = self.ledger.account(self.number, self.address)
-        if account.amount < self.terms.bond and not account.barred:
+        if account.amount < self.terms.bond:
             self.ledger.transact("depositBond", self.number, value=self.terms.bond - account.amount)
 
     def updates(self, round: Round) -> Sequence[Submitted]:
@@ -247,32 +253,38 @@ class LedgerServerCoordinator(LedgerCoordinator):
         """Whether that many make a round."""
         return usable >= self.terms.min_updates
 
-    def commit(self, round: Round, next_model: Path, excluded: Sequence[Submitted]) -> Committed:
+    def commit(self, round: Round, next_model: Path, excluded: Mapping[Submitted, str]) -> Committed:
         """Puts the next model into the store, then commits it on the ledger."""
         history = self._expect(round)
+        if len(excluded) > self.terms.max_excluded:
+            raise ContentError(
+                f"round {round.number}: {len(excluded)} of {len(history.submissions)} updates can't be used, but the "
+                f"job lets a server leave out {self.terms.max_excluded}: get their content back into the store and "
+                f"start again, or ask the owner to cancel the job ({'; '.join(excluded.values())})"
+            )
         root = tree_root(read_vector(next_model, self.terms.parameters), self.terms.chunk_parameters)
         content = self.store.put(next_model)
         self.store.pin(content)
         for submission in history.submissions:
             self.store.pin(ContentId(submission.update.content, content.size))
-        receipt = self.ledger.transact(
-            "commitRound",
-            self.number,
-            round.attempt,
-            history.head,
-            Model(root, content.digest),
-            _ascending(excluded),
-        )
-        return Committed(root, receipt.gas_used)
+        named = round.attempt, history.head, Model(root, content.digest), _ascending(excluded)
+        return Committed(root, self._close("commitRound", *named).gas_used)
 
-    def reopen(self, round: Round, excluded: Sequence[Submitted]) -> None:
+    def reopen(self, round: Round, excluded: Mapping[Submitted, str]) -> None:
         """Has the ledger collect again."""
-        history = self._expect(round)
-        self.ledger.transact("reopenRound", self.number, round.attempt, history.head, _ascending(excluded))
+        self._close("reopenRound", round.attempt, self._expect(round).head, _ascending(excluded))
+
+    def _close(self, name: str, *arguments: object) -> Receipt:
+        try:
+            return self.ledger.transact(name, self.number, *arguments)
+        except RoundMovedOnError:
+            # Where only the block is missing that lets the round's time be over, the loop would come back at once.
+            time.sleep(self.patience.poll)
+            raise
 
     def _submission(self, round: Round, submitted: Submitted) -> Submission:
         return next(s for s in self._expect(round).submissions if s.client == submitted.client)
 
 
-def _ascending(excluded: Sequence[Submitted]) -> list[str]:
+def _ascending(excluded: Iterable[Submitted]) -> list[str]:
     return sorted((submitted.client for submitted in excluded), key=address_bytes)

@@ -119,7 +119,8 @@ def demonstrate(clients: int, rounds: int, home: Path, say: Callable[[dict[str, 
             child = stack.enter_context(forkserver.fork("galaxy_chain.demo_participant:run"))
             child.connection.send_bytes(instructions.model_dump_json().encode())
             connections[child.connection] = instructions
-        submission_gas: dict[int, int] = {}
+        gas_of: dict[int, list[int]] = {}
+        committed: dict[int, dict[str, Any]] = {}
         while connections:
             for connection in wait(list(connections)):
                 instructions = connections[connection]  # type: ignore[index]
@@ -133,13 +134,18 @@ def demonstrate(clients: int, rounds: int, home: Path, say: Callable[[dict[str, 
                     case "failed":
                         raise GalaxyError(f"the {instructions.role} {instructions.account} failed: {said['message']}")
                     case "trained":
-                        submission_gas[said["round"]] = submission_gas.get(said["round"], 0) + (said["gas"] or 0)
+                        gas_of.setdefault(said["round"], []).append(said["gas"])
                     case "committed":
-                        say(said | {"gas": said["gas"] + submission_gas[said["round"]]})
+                        committed[said["round"]] = said
                     case "finished":
                         del connections[connection]  # type: ignore[arg-type]
                         if instructions.role == "server":
                             finished = said
+                number = said.get("round")
+                # The server may be heard before the last client whose update it has aggregated.
+                if number in committed and len(gas_of[number]) == clients:
+                    told_of = committed.pop(number)
+                    say(told_of | {"gas": told_of["gas"] + sum(gas_of[number])})
         trained = time.monotonic() - started
         for audited in Auditor(ledger, store, created.job).rounds():
             say({"event": "audited", "round": audited.round, "model": audited.root.hex()})

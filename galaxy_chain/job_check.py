@@ -24,8 +24,7 @@ def check_job(ledger: Ledger, store: Store, job: int, terms: Terms) -> JobDocume
         RpcError: the node fails.
     """
     document = JobDocument.from_bytes(store.block(terms.spec))
-    code = ledger.rpc.request("eth_getCode", terms.rule, "latest")
-    rule = rule_of_code(bytes.fromhex(code[2:]))
+    rule = rule_of_code(ledger.rpc.data("eth_getCode", terms.rule, "latest"))
     if rule is None:
         raise JobMismatchError(
             f"job {job} aggregates by the contract at {terms.rule}, whose code is none of the rules known here: "

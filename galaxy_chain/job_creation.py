@@ -39,7 +39,7 @@ def create_job(ledger: Ledger, rules: Mapping[str, str], store: Store, job_file:
         job_file: The job.
 
     Raises:
-        JobDocumentError: the model does not exist, or is smaller than a chunk.
+        JobDocumentError: the model, the optimizer or the loss does not exist, or the model is smaller than a chunk.
         NoLedgerError: no contract of the rule is known.
         LedgerRefusedError, TransactionError, ContentError, RpcError: it could not be registered or stored.
     """
@@ -50,7 +50,7 @@ def create_job(ledger: Ledger, rules: Mapping[str, str], store: Store, job_file:
     with tempfile.TemporaryDirectory(prefix="galaxy-job-") as folder:
         vector_file = Path(folder) / "initial"
         with Worker() as worker:
-            layout = worker.describe(model, job_file.train.seed, vector_file)
+            layout = worker.describe(model, job_file.train, vector_file)
         initial = read_vector(vector_file, layout.parameters).copy()
     if layout.parameters <= terms.chunk_parameters:
         raise JobDocumentError(

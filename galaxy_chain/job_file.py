@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation, localcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from galaxy_chain.deployment import Address
 from galaxy_fl.exceptions import JobDocumentError
-from galaxy_fl.job_document import BuiltinModel, RuleChoice, explanations
+from galaxy_fl.job_document import BuiltinModel, Name, RuleChoice, explanations
 from galaxy_fl.training.specification import TrainSpecification
 
 __all__ = ["JobFile", "TermsSection", "wei"]
@@ -32,11 +32,13 @@ def wei(value: object) -> object:
     if unit.strip() not in UNITS:
         raise ValueError('expected an amount like "0.5 ether", "20 gwei" or a number of wei')
     try:
-        amount = Decimal(number).scaleb(UNITS[unit.strip()])
+        with localcontext(prec=100):  # more digits than all the wei there are
+            amount = Decimal(number).scaleb(UNITS[unit.strip()])
+            whole = amount.is_finite() and amount == amount.to_integral_value()
     except InvalidOperation:
         raise ValueError(f"{number!r} is no number") from None
-    if not amount.is_finite() or amount != amount.to_integral_value():
-        raise ValueError("it is no whole number of wei")
+    if not whole or amount.adjusted() > 40:
+        raise ValueError("it is no whole number of wei, or more than there are")
     return int(amount)
 
 
@@ -88,7 +90,7 @@ class TermsSection(_Strict):
 class JobFile(_Strict):
     """What `galaxy-chain job create` reads."""
 
-    name: Annotated[str, Field(min_length=1, max_length=100)]
+    name: Name
     notes: Annotated[str, Field(max_length=10_000)] | None = None
     model: BuiltinModel
     train: TrainSpecification = TrainSpecification()
@@ -103,7 +105,7 @@ class JobFile(_Strict):
             JobDocumentError: it can't be read, or is not valid; names each line and field that is wrong.
         """
         try:
-            text = path.read_text()
+            text = path.read_text(encoding="utf-8")
             value = tomllib.loads(text)
         except OSError as error:
             raise JobDocumentError(f"the job file {path} can't be read: {error.strerror}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from galaxy_chain.coordinator import (
 from galaxy_chain.exceptions import JobCancelledError
 from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.store import Store
+from galaxy_fl.exceptions import DivergedError
 from galaxy_fl.rounds.client import ClientReport, run_client
 from galaxy_fl.rounds.coordinator import Phase, Round
 from galaxy_fl.rounds.server import ServerReport, run_server
@@ -109,6 +111,14 @@ def run_client_of_job(
     _end(coordinator, round, say)
 
 
+def _evaluate(worker: Worker, model: Path) -> dict[str, Any]:
+    try:
+        evaluation = worker.evaluate(model)
+    except DivergedError as error:  # the round is committed all the same, and the job goes on
+        return {"diverged": str(error)}
+    return {"loss": evaluation.loss, "accuracy": evaluation.accuracy}
+
+
 def run_server_of_job(
     ledger: Ledger,
     store: Store,
@@ -135,8 +145,8 @@ def run_server_of_job(
     if round.over:
         return _end(coordinator, round, say)
     metrics.parent.mkdir(parents=True, exist_ok=True)
-    with Worker() as worker:
-        if data is not None:
+    with nullcontext() if data is None else Worker() as worker:
+        if worker is not None and data is not None:
             _prepare(worker, coordinator, data)
         say({"event": "started", "account": coordinator.address, "job": coordinator.job.name})
 
@@ -151,9 +161,8 @@ def run_server_of_job(
             }
             if done.model is not None and done.committed is not None:
                 line |= {"model": done.committed.model.hex(), "gas": done.committed.gas}
-                if data is not None:
-                    evaluation = worker.evaluate(done.model)
-                    line |= {"loss": evaluation.loss, "accuracy": evaluation.accuracy}
+                if worker is not None:
+                    line |= _evaluate(worker, done.model)
             with metrics.open("a") as file:
                 file.write(json.dumps(line) + "\n")
             say(line)

@@ -6,14 +6,14 @@ import json
 from typing import Annotated, Any, Literal
 
 import rfc8785
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from galaxy_fl.aggregation import RULES
 from galaxy_fl.exceptions import JobDocumentError, VectorError
-from galaxy_fl.training.specification import Option, TrainSpecification
+from galaxy_fl.training.specification import LARGEST_INTEGER, Option, TrainSpecification
 from galaxy_fl.vectors import Layout
 
-__all__ = ["MAX_BYTES", "BuiltinModel", "JobDocument", "RuleChoice", "explain", "explanations"]
+__all__ = ["MAX_BYTES", "BuiltinModel", "JobDocument", "Name", "RuleChoice", "explain", "explanations"]
 
 MAX_BYTES = 262_144
 """A job document has to fit one raw block of the content store."""
@@ -21,6 +21,16 @@ MAX_BYTES = 262_144
 
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def _printable(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("it is shown on terminals: leave out line breaks and other control characters")
+    return value
+
+
+Name = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_printable)]
+"""What a job is called."""
 
 
 class BuiltinModel(_Strict):
@@ -54,7 +64,7 @@ class JobDocument(_Strict):
     """A job, apart from its terms on the ledger. Every field means the same to every participant."""
 
     version: Literal[1] = 1
-    name: Annotated[str, Field(min_length=1, max_length=100)]
+    name: Name
     model: BuiltinModel
     layout: list[dict[str, Any]]
     train: TrainSpecification = TrainSpecification()
@@ -99,7 +109,12 @@ class JobDocument(_Strict):
         if len(content) > MAX_BYTES:
             raise JobDocumentError(f"a job document has at most {MAX_BYTES} bytes, this one {len(content)}")
         try:
-            value = json.loads(content.decode(), object_pairs_hook=_without_duplicates, parse_constant=_refuse)
+            value = json.loads(
+                content.decode(),
+                object_pairs_hook=_without_duplicates,
+                parse_constant=_refuse,
+                parse_int=_number,
+            )
         except (ValueError, RecursionError) as error:
             raise JobDocumentError(f"the job document is not valid JSON: {error}") from error
         try:
@@ -139,6 +154,12 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise ValueError(f"the key {key!r} is there twice")
         result[key] = value
     return result
+
+
+def _number(digits: str) -> int | float:
+    """All numbers of RFC 8785 are doubles: 1e17 is written in full, and is no integer that it takes."""
+    number = int(digits)
+    return number if abs(number) <= LARGEST_INTEGER else float(digits)
 
 
 def _refuse(constant: str) -> Any:

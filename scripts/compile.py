@@ -25,6 +25,8 @@ DEPLOYED = {
     "GalaxyLedger": "contracts/GalaxyLedger.sol",
     "WeightedMean": "contracts/rules/WeightedMean.sol",
     "Relay": "contracts/rules/Relay.sol",
+    "CoordinateMedian": "contracts/rules/CoordinateMedian.sol",
+    "TrimmedMean": "contracts/rules/TrimmedMean.sol",
 }
 SETTINGS: dict[str, Any] = {
     "evmVersion": "cancun",

@@ -2,9 +2,10 @@
 pragma solidity ^0.8.28;
 
 /// @title How the updates of a round become the next model, for one chunk of it.
-/// @notice A rule is stateless, works on each parameter by itself, and has a twin in `galaxy_fl/aggregation` that gives the
-/// same bytes. Participants know rules by the hash of their runtime code.
-/// @dev Warning: a job whose rule reverts or runs out of gas can't be challenged. Take part in no job whose rule you don't know.
+/// @notice A rule is stateless, works on each parameter by itself, and has a twin in `galaxy_fl/aggregation` that gives
+/// the same bytes. Participants know rules by the hash of their runtime code.
+/// @dev Warning: a job whose rule reverts or runs out of gas can't be challenged. Take part in no job whose rule you
+/// don't know.
 interface IAggregationRule {
     /// @notice Thrown when the updates, the weights or the lengths of the chunks don't fit together.
     error MalformedChunks();
@@ -12,7 +13,8 @@ interface IAggregationRule {
     /// @notice The most updates that the rule can aggregate within a block's gas, in the worst case.
     function maxUpdates() external view returns (uint256);
 
-    /// @notice Aggregates one chunk. All chunks are consecutive little-endian int32, a multiple of eight of them.
+    /// @notice Aggregates one chunk. All chunks are consecutive little-endian int32, a multiple of eight of them. The last
+    /// chunk of a vector is padded with zeros, and it doesn't count what becomes of them.
     /// @param parameters One word of the job's terms; its meaning is the rule's own.
     /// @param model The chunk of the round's model.
     /// @param updates The same chunk of every included update, in the order of submission.

@@ -51,7 +51,8 @@ interface IGalaxyLedger {
         bytes32 content;
     }
 
-    /// @notice An update: `sha256(root || client)`, the digest of its content id, and the samples that it was trained on.
+    /// @notice An update: `sha256(root || client)`, the digest of its content id, and the samples that it was trained
+    /// on.
     struct Update {
         bytes32 commitment;
         bytes32 content;
@@ -161,7 +162,11 @@ interface IGalaxyLedger {
     event ClientAdmitted(uint256 indexed job, address indexed client);
     event ClientJoined(uint256 indexed job, address indexed client, uint24 samples, bytes32 key);
     event UpdateSubmitted(
-        uint256 indexed job, uint32 indexed attempt, address indexed client, uint32 round, Update update
+        uint256 indexed job,
+        uint32 indexed attempt,
+        address indexed client,
+        uint32 round,
+        Update update
     );
     event RoundCommitted(
         uint256 indexed job,
@@ -175,19 +180,44 @@ interface IGalaxyLedger {
     );
     /// @dev `attempt` is the one that ends.
     event RoundReopened(
-        uint256 indexed job, uint32 indexed attempt, address indexed server, uint32 round, address[] excluded
+        uint256 indexed job,
+        uint32 indexed attempt,
+        address indexed server,
+        uint32 round,
+        address[] excluded
     );
-    /// @dev `attempt` is the new one; the round's head and submissions are those of the reverted commit again, and closed.
+    /// @dev `attempt` is the new one; the round's head and submissions are those of the reverted commit again, and
+    /// closed.
     event RoundReverted(
-        uint256 indexed job, uint32 indexed attempt, address indexed server, uint32 round, address challenger
+        uint256 indexed job,
+        uint32 indexed attempt,
+        address indexed server,
+        uint32 round,
+        address challenger
     );
     event ChunkDemanded(
-        uint256 indexed job, uint32 indexed attempt, address indexed demander, uint32 round, uint256 index, uint40 answerBy
+        uint256 indexed job,
+        uint32 indexed attempt,
+        address indexed demander,
+        uint32 round,
+        uint256 index,
+        uint40 answerBy
     );
     event ChunkAnswered(
-        uint256 indexed job, uint32 indexed attempt, address indexed server, uint32 round, uint256 index, Opening next
+        uint256 indexed job,
+        uint32 indexed attempt,
+        address indexed server,
+        uint32 round,
+        uint256 index,
+        Opening next
     );
-    event DemandExpired(uint256 indexed job, uint32 indexed attempt, address indexed demander, uint32 round, uint256 index);
+    event DemandExpired(
+        uint256 indexed job,
+        uint32 indexed attempt,
+        address indexed demander,
+        uint32 round,
+        uint256 index
+    );
     event JobCancelled(uint256 indexed job, address indexed owner);
     event JobFinalized(uint256 indexed job, bytes32 root, uint256 earned);
     event BondDeposited(uint256 indexed job, address indexed server, uint256 amount);
@@ -275,8 +305,8 @@ interface IGalaxyLedger {
     // --------------------------------------------------------------------------------------------------- jobs
 
     /// @notice Registers a job and opens its first round; the value sent is the reward pool.
-    /// @dev Warning: the ledger can't know whether `initial` exists or whether the job document says what the terms say.
-    /// Clients check it before they join.
+    /// @dev Warning: the ledger can't know whether `initial` exists or whether the job document says what the terms
+    /// say. Clients check it before they join.
     function registerJob(Terms calldata terms, Model calldata initial) external payable returns (uint256 job);
 
     /// @notice Adds to the reward pool.
@@ -285,7 +315,8 @@ interface IGalaxyLedger {
     /// @notice Admits clients to a job that is not open. Admitting twice does nothing.
     function admit(uint256 job, address[] calldata clients) external;
 
-    /// @notice Ends collecting for good. Bonds stay locked and commits can be challenged as before; what was earned stays earned.
+    /// @notice Ends collecting for good. Bonds stay locked and commits can be challenged as before; what was earned
+    /// stays earned.
     function cancelJob(uint256 job) external;
 
     /// @notice Closes the books: splits the pool into what clients earned and what goes back to the owner.
@@ -321,8 +352,8 @@ interface IGalaxyLedger {
     ) external;
 
     /// @notice Collects again because too few updates are usable.
-    /// @dev Warning: not bounded by `maxExcluded`, for otherwise silent clients could stop a job for ever; so a server can take
-    /// credits and delay a job. The owner can cancel it.
+    /// @dev Warning: not bounded by `maxExcluded`, for otherwise silent clients could stop a job for ever; so a server
+    /// can take credits and delay a job. The owner can cancel it.
     function reopenRound(uint256 job, uint32 attempt, bytes32 head, address[] calldata excluded) external;
 
     // -------------------------------------------------------------------------------------------------- bonds
@@ -330,28 +361,29 @@ interface IGalaxyLedger {
     /// @notice Adds to the caller's bond. One bond answers for all commits of its owner in the job.
     function depositBond(uint256 job) external payable;
 
-    /// @notice Pays out all of the caller's account, once the window of its last commit has passed and no demand waits for it.
+    /// @notice Pays out all of the caller's account, once the window of its last commit has passed and no demand waits
+    /// for it.
     function withdrawBond(uint256 job) external;
 
     // --------------------------------------------------------------------------------------------- challenges
 
-    /// @notice Proves one chunk of a commit wrong. Half of the committer's bond goes to the caller, half is burned; the job goes
-    /// back to that round, with the same updates, and anybody with a bond may commit at once.
+    /// @notice Proves one chunk of a commit wrong. Half of the committer's bond goes to the caller, half is burned; the
+    /// job goes back to that round, with the same updates, and anybody with a bond may commit at once.
     /// @dev Warning: nodes take transactions of at most 128 kB; `docs/gas.md` says how many clients that is.
     function challenge(uint256 job, Record calldata record, uint256 index, Openings calldata openings) external;
 
-    /// @notice Demands that the committer opens a chunk. Costs `demandDeposit` times the number of demands that the committer
-    /// has to answer in this job, this one included; an answer earns it.
-    /// @dev Were one demand open a record at a time, a server could occupy it with demands of its own, for chunks that are
-    /// right, until the window is over. So it is one a chunk; the price, rising with each that waits, keeps demands from
-    /// coming faster than an honest server can answer.
+    /// @notice Demands that the committer opens a chunk. Costs `demandDeposit` times the number of demands that the
+    /// committer has to answer in this job, this one included; an answer earns it.
+    /// @dev Were one demand open a record at a time, a server could occupy it with demands of its own, for chunks that
+    /// are right, until the window is over. So it is one a chunk; the price, rising with each that waits, keeps demands
+    /// from coming faster than an honest server can answer.
     function demand(uint256 job, Record calldata record, uint256 index) external payable;
 
     /// @notice Answers a demand: the same openings as of a challenge, which have to prove the chunk right.
     function answer(uint256 job, Record calldata record, uint256 index, Openings calldata openings) external;
 
-    /// @notice Ends a demand that was not answered in time: the same as a challenge, for the demander, to whose account in this
-    /// job the deposit and the reward go. Where the record no longer stands, only the deposit goes back.
+    /// @notice Ends a demand that was not answered in time: the same as a challenge, for the demander, to whose account
+    /// in this job the deposit and the reward go. Where the record no longer stands, only the deposit goes back.
     function expire(uint256 job, Record calldata record, uint256 index) external;
 
     // -------------------------------------------------------------------------------------------------- views
@@ -360,7 +392,9 @@ interface IGalaxyLedger {
     function jobs() external view returns (uint256);
 
     /// @notice A job's terms, owner, state, the root of its current model, its head, and its pool.
-    function jobOf(uint256 job)
+    function jobOf(
+        uint256 job
+    )
         external
         view
         returns (Terms memory terms, address owner, State memory state, bytes32 root, bytes32 head, uint256 pool);

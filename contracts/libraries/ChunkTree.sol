@@ -28,13 +28,15 @@ library ChunkTree {
         return true;
     }
 
-    /// @dev sha256 of two words in scratch space: `sha256(abi.encodePacked(…))` would leave each pair behind in memory, which
-    /// grows dearer with every client of a challenge.
+    /// @dev sha256 of two words in scratch space: `sha256(abi.encodePacked(…))` would leave each pair behind in memory,
+    /// which grows dearer with every client of a challenge.
     function _node(bytes32 left, bytes32 right) private view returns (bytes32 digest) {
         assembly ("memory-safe") {
             mstore(0x00, left)
             mstore(0x20, right)
-            if iszero(staticcall(gas(), 0x02, 0x00, 0x40, 0x00, 0x20)) { revert(0, 0) }
+            if iszero(staticcall(gas(), 0x02, 0x00, 0x40, 0x00, 0x20)) {
+                revert(0, 0)
+            }
             digest := mload(0x00)
         }
     }

@@ -9,11 +9,12 @@ contract Relay is IAggregationRule {
     uint256 public constant maxUpdates = 256;
 
     /// @inheritdoc IAggregationRule
-    function aggregate(bytes32, bytes calldata model, bytes[] calldata updates, uint32[] calldata weights)
-        external
-        pure
-        returns (bytes memory next)
-    {
+    function aggregate(
+        bytes32,
+        bytes calldata model,
+        bytes[] calldata updates,
+        uint32[] calldata weights
+    ) external pure returns (bytes memory next) {
         if (updates.length == 0 || updates.length != weights.length) revert MalformedChunks();
         return model;
     }

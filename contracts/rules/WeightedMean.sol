@@ -13,11 +13,12 @@ contract WeightedMean is IAggregationRule {
     uint256 public constant maxUpdates = 256;
 
     /// @inheritdoc IAggregationRule
-    function aggregate(bytes32, bytes calldata model, bytes[] calldata updates, uint32[] calldata weights)
-        external
-        pure
-        returns (bytes memory next)
-    {
+    function aggregate(
+        bytes32,
+        bytes calldata model,
+        bytes[] calldata updates,
+        uint32[] calldata weights
+    ) external pure returns (bytes memory next) {
         uint256 length = model.length;
         if (updates.length == 0 || updates.length != weights.length || length % 32 != 0) revert MalformedChunks();
         int256[] memory sums = new int256[](length / 4);
@@ -42,8 +43,8 @@ contract WeightedMean is IAggregationRule {
         }
     }
 
-    /// @dev sums += weight * update. This is the inner loop of every challenge: pointers instead of indices, and eight lanes
-    /// unrolled by the shift, save about half of its gas.
+    /// @dev sums += weight * update. This is the inner loop of every challenge: pointers instead of indices, and eight
+    /// lanes unrolled by the shift, save about half of its gas.
     function _accumulate(int256[] memory sums, bytes calldata update, int256 weight) private pure {
         uint256 cell;
         assembly ("memory-safe") {
@@ -52,7 +53,9 @@ contract WeightedMean is IAggregationRule {
         for (uint256 first = 0; first < sums.length; first += 8) {
             uint256 word = Int32Lanes.load(update, first);
             assembly ("memory-safe") {
-                for { let shift := 256 } shift {} {
+                for {
+                    let shift := 256
+                } shift {} {
                     shift := sub(shift, 32)
                     mstore(cell, add(mload(cell), mul(weight, signextend(3, shr(shift, word)))))
                     cell := add(cell, 0x20)

@@ -12,7 +12,8 @@ from rich.table import Table
 
 __all__ = ["console", "line_for_people", "print_json", "print_table", "short"]
 
-console = Console(highlight=False, soft_wrap=True)
+# No markup: names of jobs come from strangers.
+console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 def print_json(value: Any) -> None:
@@ -49,14 +50,15 @@ def line_for_people(said: dict[str, Any]) -> str | None:
             end = ", too late" if said["gas"] is None else f", submitted for {said['gas']} gas"
             return f"round {said['round']}: trained in {said['seconds']:.2f} s, {_quality(said)}{end}"
         case "committed":
-            quality = f", {_quality(said)}" if "loss" in said else ""
+            quality = f", {_quality(said)}" if "loss" in said else f", {said['diverged']}" if "diverged" in said else ""
             excluded = f", {len(said['excluded'])} excluded" if said["excluded"] else ""
             return (
                 f"round {said['round']}: {said['updates']} updates{excluded} → model {short(said['model'])}"
                 f"{quality}, {said['gas']} gas, {said['seconds']:.2f} s"
             )
         case "reopened":
-            return f"round {said['round']}: collecting again, too few usable updates: {said['excluded']}"
+            reasons = "; ".join(said["excluded"].values())
+            return f"round {said['round']}: collecting again, too few usable updates: {reasons}"
         case "collecting":
             return f"round {said['round']}: {said['updates']} of {said['wanted']} updates are in"
         case "finished":

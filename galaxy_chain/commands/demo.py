@@ -28,7 +28,7 @@ def demo(
         return
     audited: list[int] = []
     rpc: list[str] = []
-    console.print(f"digits, {clients} clients, {rounds} rounds; everything is kept in [bold]{home}[/]")
+    console.print(f"digits, {clients} clients, {rounds} rounds; everything is kept in {home}")
     with console.status("loading torch and the chain"):
 
         def say(said: dict[str, Any]) -> None:
@@ -40,7 +40,7 @@ def demo(
                     console.print(f"ledger     {said['ledger']}, {said['gas']:,} gas")
                 case "created":
                     console.print(f"job        {said['job']}, {said['parameters']:,} parameters, {said['gas']:,} gas\n")
-                    console.print("[bold]round    loss  accuracy  updates        gas  seconds  model[/]")
+                    console.print("round    loss  accuracy  updates        gas  seconds  model", style="bold")
                 case "committed":
                     console.print(
                         f"{said['round']:>5}  {said['loss']:6.3f}  {100 * said['accuracy']:6.1f} %  "

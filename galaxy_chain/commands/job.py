@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from galaxy_chain.commands.console import console, print_json, print_table, shor
 from galaxy_chain.commands.settings import (
     DEFAULT_HOME,
     DEFAULT_RPC,
+    LARGEST_JOB,
     AccountOption,
     HomeOption,
     JsonOption,
@@ -25,7 +27,7 @@ __all__ = ["JobArgument", "app"]
 
 app = typer.Typer(no_args_is_help=True, help="Jobs on the ledger.")
 
-JobArgument = Annotated[int, typer.Argument(min=1, help="The job's number.")]
+JobArgument = Annotated[int, typer.Argument(min=1, max=LARGEST_JOB, help="The job's number.")]
 
 
 @app.command()
@@ -117,7 +119,10 @@ def show(
             "server": commit.record.server,
             "block": commit.block,
             "transaction": "0x" + commit.transaction.hex(),
-            **{key: measured.get(commit.attempt, {}).get(key) for key in ("loss", "accuracy", "gas", "seconds")},
+            **{
+                key: measured.get((commit.attempt, commit.record.next.root.hex()), {}).get(key)
+                for key in ("loss", "accuracy", "gas", "seconds")
+            },
         }
         for number, commit in sorted(history.commits.items())
     ]
@@ -135,7 +140,8 @@ def show(
     if json:
         print_json(shown)
         return
-    console.print(f"[bold]job {job}: {shown['name']}[/]  {shown['status']}, owner {history.owner}")
+    console.print(f"job {job}: {shown['name']}", style="bold", end="")
+    console.print(f"  {shown['status']}, owner {history.owner}")
     print_table(("term", "value"), shown["terms"].items())
     console.print()
     print_table(("client", "samples"), history.clients.items())
@@ -204,12 +210,16 @@ def _status(round: int, rounds: int, status: int) -> str:
     return Status(status).name.lower()
 
 
-def _metrics(path: Path) -> dict[int, dict[str, Any]]:
-    """A server's metrics by attempt; empty where there are none."""
+def _metrics(path: Path) -> dict[tuple[int, str], dict[str, Any]]:
+    """A server's metrics by attempt and model; empty where there are none."""
     if not path.exists():
         return {}
-    lines = [json_module.loads(line) for line in path.read_text().splitlines()]
-    return {line["attempt"]: line for line in lines if line["event"] == "committed"}
+    found = {}
+    for text in path.read_text().splitlines():
+        with suppress(ValueError, KeyError, TypeError):  # a server that was killed leaves half a line behind
+            line = json_module.loads(text)
+            found[line["attempt"], line["model"]] = line
+    return found
 
 
 def _digits(value: float | None) -> str:

@@ -30,7 +30,7 @@ def node(
         if json:
             print_json({"url": node.url, "chain_id": node.chain_id, "accounts": node.accounts})
             return
-        console.print(f"Ethereum JSON-RPC at [bold]{node.url}[/], chain id {node.chain_id}, nothing is kept")
+        console.print(f"Ethereum JSON-RPC at {node.url}, chain id {node.chain_id}, nothing is kept")
         console.print("unlocked accounts, 10,000 ether each:")
         for index, address in enumerate(node.accounts):
             console.print(f"  dev:{index:<3} {address}")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -10,24 +13,23 @@ from galaxy_chain.commands.console import console, line_for_people, print_json
 from galaxy_chain.commands.settings import (
     DEFAULT_HOME,
     DEFAULT_RPC,
+    LARGEST_JOB,
     AccountOption,
+    DataRootOption,
+    DeviceOption,
     HomeOption,
     JsonOption,
     LedgerOption,
     Place,
+    PollOption,
     RpcOption,
     StoreOption,
+    ThreadsOption,
 )
 
 __all__ = ["client", "server"]
 
-JobOption = Annotated[int, typer.Option(min=1, help="The job's number.")]
-DataRootOption = Annotated[str | None, typer.Option(help="Where downloaded data sets are.", rich_help_panel="Data")]
-DeviceOption = Annotated[str, typer.Option(help="Of torch: cpu, cuda, mps, …", rich_help_panel="Data")]
-ThreadsOption = Annotated[
-    int, typer.Option(min=1, help="Of torch; more than 1 may change the last bits.", rich_help_panel="Data")
-]
-PollOption = Annotated[float, typer.Option(min=0.01, help="Longest pause between two looks at the chain, in seconds.")]
+JobOption = Annotated[int, typer.Option(min=1, max=LARGEST_JOB, help="The job's number.")]
 ContentOption = Annotated[float, typer.Option(min=0, help="How long to wait for content that is missing, in seconds.")]
 
 
@@ -56,15 +58,16 @@ def server(
     place = Place.of(rpc, home, ledger, store)
     choice = None if data is None else DataChoice(data, root=data_root, device=device, threads=threads)
     on = place.ledger_for(account)
-    run_server_of_job(
-        on,
-        place.store(),
-        job,
-        choice,
-        place.metrics(on.address, job),
-        _say(json),
-        Patience(poll, content_timeout),
-    )
+    with _resumable():
+        run_server_of_job(
+            on,
+            place.store(),
+            job,
+            choice,
+            place.metrics(on.address, job),
+            _say(json),
+            Patience(poll, content_timeout),
+        )
 
 
 def client(
@@ -100,9 +103,18 @@ def client(
 
     place = Place.of(rpc, home, ledger, store)
     choice = DataChoice(data, shard, partition, partition_seed, data_root, device, threads)
-    run_client_of_job(
-        place.ledger_for(account), place.store(), job, choice, _say(json), Patience(poll, content_timeout)
-    )
+    on = place.ledger_for(account)
+    with _resumable():
+        run_client_of_job(on, place.store(), job, choice, _say(json), Patience(poll, content_timeout))
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; the same command goes on where it was\n")
+        raise
 
 
 def _say(json: bool) -> Any:

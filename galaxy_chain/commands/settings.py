@@ -17,7 +17,20 @@ if TYPE_CHECKING:
     from galaxy_chain.ledger.ledger import Ledger
     from galaxy_chain.store import LocalStore
 
-__all__ = ["AccountOption", "HomeOption", "JsonOption", "LedgerOption", "Place", "RpcOption", "StoreOption"]
+__all__ = [
+    "LARGEST_JOB",
+    "AccountOption",
+    "DataRootOption",
+    "DeviceOption",
+    "HomeOption",
+    "JsonOption",
+    "LedgerOption",
+    "Place",
+    "PollOption",
+    "RpcOption",
+    "StoreOption",
+    "ThreadsOption",
+]
 
 RpcOption = Annotated[
     str,
@@ -44,6 +57,27 @@ AccountOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
+DataRootOption = Annotated[
+    str | None,
+    typer.Option(envvar="GALAXY_DATA_ROOT", help="Where downloaded data sets are.", rich_help_panel="Data"),
+]
+DeviceOption = Annotated[
+    str, typer.Option(envvar="GALAXY_DEVICE", help="Of torch: cpu, cuda, mps, …", rich_help_panel="Data")
+]
+ThreadsOption = Annotated[
+    int,
+    typer.Option(
+        envvar="GALAXY_THREADS", min=1, help="Of torch; more than 1 may change the last bits.", rich_help_panel="Data"
+    ),
+]
+PollOption = Annotated[
+    float,
+    typer.Option(
+        envvar="GALAXY_POLL", min=0.01, max=3600, help="Longest pause between two looks at the chain, in seconds."
+    ),
+]
+
+LARGEST_JOB = 2**63 - 1
 DEFAULT_RPC = "http://127.0.0.1:8545"
 DEFAULT_HOME = Path(".galaxy")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from galaxy_chain.exceptions import UnknownJobError
+from galaxy_chain.exceptions import AuditError, UnknownJobError
 from galaxy_chain.ledger.history import JobHistory
 from galaxy_chain.ledger.ledger import Ledger
 
@@ -60,18 +60,26 @@ class JobFollower:
         """
         rpc = self.ledger.rpc
         latest = rpc.block("latest")
-        number, identity = int(latest["number"], 16), latest["hash"]
-        if identity == self._hash:
+        if latest.identity == self._hash:
             return False
         changed = False
-        if self._hash is not None and (number < self._number or rpc.block(self._number)["hash"] != self._hash):
+        if self._hash is not None and (latest.number < self._number or rpc.block(self._number).identity != self._hash):
             self._restart()
             changed = True
-        while self._number < number:
-            last = min(number, self._number + BLOCKS_A_REQUEST)
-            for event in self.ledger.events(self._number + 1, last, job=self.job, names=self._names):
-                self.history.apply(event)
-                changed = True
-            self._number = last
-        self._hash, self.time = identity, int(latest["timestamp"], 16)
+        while self._number < latest.number:
+            last = min(latest.number, self._number + BLOCKS_A_REQUEST)
+            events = self.ledger.events(self._number + 1, last, job=self.job, names=self._names)
+            try:
+                for event in events:
+                    self.history.apply(event)
+            except AuditError:
+                if rpc.block(latest.number).identity == latest.identity:
+                    raise
+                # The chain was reorganised between two requests: what was taken is of two branches.
+                self._restart()
+                self.poll()
+                return True
+            changed = changed or bool(events)
+            self._number, self._hash = last, (latest if last == latest.number else rpc.block(last)).identity
+        self._hash, self.time = latest.identity, latest.time
         return changed

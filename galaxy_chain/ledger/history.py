@@ -144,6 +144,11 @@ class JobHistory:
     def _on_RoundReverted(self, event: Event) -> None:
         if event.round not in self.commits:
             raise AuditError(f"round {event.round} is reverted in block {event.block}, but has no commit")
+        if event.attempt != self.attempt + 1:
+            raise AuditError(
+                f"round {event.round} is reverted in block {event.block} as attempt {event.attempt}, but the attempt "
+                f"before is {self.attempt}"
+            )
         for number in sorted(number for number in self.commits if number >= event.round):
             self.reverted.append(commit := self.commits.pop(number))
             if number == event.round:

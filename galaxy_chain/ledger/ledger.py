@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -114,7 +114,7 @@ class Ledger:
         if chain_id is not None:
             rpc.check_chain(chain_id)
         self.chain_id = chain_id if chain_id is not None else rpc.number("eth_chainId")
-        if rpc.request("eth_getCode", address, "latest") in ("0x", "0x0", None):
+        if not rpc.data("eth_getCode", address, "latest"):
             raise NoLedgerError(
                 f"there is no contract at {address} on chain {self.chain_id}: deploy a ledger with "
                 "`galaxy-chain deploy`, or name the file of another with --ledger "
@@ -130,12 +130,12 @@ class Ledger:
         function = ledger_abi().functions[name]
         call = {"to": self.address, "data": "0x" + function.encode(*arguments).hex()}
         try:
-            answer = self.rpc.request("eth_call", call, "latest")
+            answer = self.rpc.data("eth_call", call, "latest")
         except RpcAnswerError as error:
             raise _refusal(name, error.data) or error from error
         try:
-            return function.decode(bytes.fromhex(answer[2:]))
-        except (TypeError, ValueError) as error:
+            return function.decode(answer)
+        except ValueError as error:
             raise RpcError(f"{self.rpc.url}: {error}") from error
 
     def transact(self, name: str, *arguments: Any, value: int = 0) -> Receipt:
@@ -173,7 +173,7 @@ class Ledger:
 
     def events(
         self, first: int, last: int, *, job: int | None = None, names: Iterable[str] | None = None
-    ) -> Iterator[Event]:
+    ) -> list[Event]:
         """The contract's events of blocks first to last, both included, in order.
 
         Args:
@@ -196,8 +196,6 @@ class Ledger:
         if not isinstance(logs, list):
             raise RpcError(f"{self.rpc.url} answers eth_getLogs with {logs!r:.200}, which is no list")
         try:
-            for log in logs:
-                if (event := ledger_abi().event(log)) is not None:
-                    yield event
+            return [event for log in logs if (event := ledger_abi().event(log)) is not None]
         except ValueError as error:
             raise RpcError(f"{self.rpc.url}: {error}") from error

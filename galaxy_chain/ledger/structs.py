@@ -156,4 +156,5 @@ class Demand:
 
     demander: str
     answer_by: int
-    index: int
+    deposits: int
+    """How many times the demand deposit it cost."""

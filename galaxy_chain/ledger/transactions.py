@@ -6,10 +6,17 @@ import time
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from eth_utils.address import to_checksum_address
+
 from galaxy_chain.exceptions import InsufficientFundsError, RpcError, TransactionError
 from galaxy_chain.ledger.rpc import Rpc, RpcAnswerError
 
 __all__ = ["Receipt", "Signer", "Transactions"]
+
+TRIES = 10
+NONCE_PAUSE = 0.1
+"""Seconds. Two programs of one account may take the same nonce; the later one takes the next."""
+NONCE_CONFLICTS = ("nonce too low", "already known", "already imported", "replacement transaction underpriced")
 
 
 class Signer(Protocol):
@@ -59,37 +66,49 @@ class Transactions:
         call: dict[str, Any] = {"from": self.signer.address, "data": "0x" + data.hex(), "value": hex(value)}
         if to is not None:
             call["to"] = to
-        try:
-            gas = self.rpc.number("eth_estimateGas", call)
-            transaction: dict[str, Any] = {
-                "data": data,
-                "value": value,
-                # Another transaction may come in between and make it dearer, but never by as much.
-                "gas": gas + gas // 4,
-                "nonce": self.rpc.number("eth_getTransactionCount", self.signer.address, "pending"),
-                "chainId": self._chain_id,
-                **self._fees(),
-            }
-            if to is not None:
-                transaction["to"] = to
-            identity = self.signer.send(self.rpc, transaction)
-        except RpcAnswerError as error:
-            if "insufficient" in error.reason.lower():
-                raise InsufficientFundsError(
-                    f"{self.signer.address} can't pay for the transaction ({error.reason}): send it some ether first"
-                ) from error
-            raise
-        return self._wait(identity, call)
+        for _ in range(TRIES):
+            try:
+                identity = self._broadcast(to, data, value, call)
+            except RpcAnswerError as error:
+                reason = error.reason.lower()
+                if "insufficient" in reason:
+                    raise InsufficientFundsError(
+                        f"{self.signer.address} can't pay for it ({error.reason}): send it some ether first"
+                    ) from error
+                if not any(conflict in reason for conflict in NONCE_CONFLICTS):
+                    raise
+                time.sleep(NONCE_PAUSE)
+            else:
+                return self._wait(identity, call)
+        raise TransactionError(
+            f"other transactions of {self.signer.address} came first {TRIES} times: give every program that runs at "
+            "the same time an account of its own"
+        )
+
+    def _broadcast(self, to: str | None, data: bytes, value: int, call: dict[str, Any]) -> str:
+        gas = self.rpc.number("eth_estimateGas", call)
+        transaction: dict[str, Any] = {
+            "data": data,
+            "value": value,
+            # Another transaction may come in between and make it dearer, but never by as much.
+            "gas": gas + gas // 4,
+            "nonce": self.rpc.number("eth_getTransactionCount", self.signer.address, "pending"),
+            "chainId": self._chain_id,
+            **self._fees(),
+        }
+        if to is not None:
+            transaction["to"] = to_checksum_address(to)
+        return self.signer.send(self.rpc, transaction)
 
     def _fees(self) -> dict[str, int]:
-        block = self.rpc.block("latest")
-        if "baseFeePerGas" not in block:
+        base_fee = self.rpc.block("latest").base_fee
+        if base_fee is None:
             return {"gasPrice": self.rpc.number("eth_gasPrice")}
         tip = self.rpc.number("eth_maxPriorityFeePerGas")
         # Twice the base fee stays enough for six full blocks in a row.
         return {
             "maxPriorityFeePerGas": tip,
-            "maxFeePerGas": 2 * int(block["baseFeePerGas"], 16) + tip,
+            "maxFeePerGas": 2 * base_fee + tip,
             "type": 2,
         }
 

@@ -6,7 +6,7 @@ Standalone, cluster and chain mode differ in nothing but their coordinators.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -137,14 +137,15 @@ class ServerCoordinator(Coordinator, Protocol):
     def enough(self, usable: int) -> bool:
         """Whether that many usable updates make a round."""
 
-    def commit(self, round: Round, next_model: Path, excluded: Sequence[Submitted]) -> Committed:
-        """Makes the vector file the next round's model.
+    def commit(self, round: Round, next_model: Path, excluded: Mapping[Submitted, str]) -> Committed:
+        """Makes the vector file the next round's model. `excluded` says why each update that is not in it is unusable.
 
         Raises:
+            ContentError: more are unusable than may be left out.
             RoundMovedOnError: the round is over.
         """
 
-    def reopen(self, round: Round, excluded: Sequence[Submitted]) -> None:
+    def reopen(self, round: Round, excluded: Mapping[Submitted, str]) -> None:
         """Collects again without the excluded.
 
         Raises:

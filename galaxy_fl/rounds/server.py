@@ -87,7 +87,7 @@ def _serve_round(coordinator: ServerCoordinator, round: Round, next_model: Path)
             model := next_model,
             job.tensors.parameters,
         )
-        committed = coordinator.commit(round, model, list(excluded))
+        committed = coordinator.commit(round, model, excluded)
     else:
-        coordinator.reopen(round, list(excluded))
+        coordinator.reopen(round, excluded)
     return ServerReport(round, len(updates), excluded, model, committed, time.monotonic() - started)

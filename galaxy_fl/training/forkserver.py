@@ -48,6 +48,8 @@ SECRETS = ("GALAXY_KEY", "GALAXY_PASSWORD")
 PRELOAD = "galaxy_fl.training.preload"
 NUMBER = struct.Struct("<q")
 REQUEST_BYTES = 65_536
+LAST_IMPORT = 1.0
+"""Seconds that the server has to end in; loading torch takes longer, and can't be interrupted otherwise."""
 STDIN = 0
 
 _lock = threading.Lock()
@@ -113,9 +115,10 @@ def start(*modules: str) -> None:
                 stdin=subprocess.PIPE,
                 env={name: value for name, value in os.environ.items() if name not in SECRETS},
                 pass_fds=[listener.fileno()],
+                process_group=0,  # an interrupt at the terminal is for the starter
             )
         _address = address
-        atexit.register(_stop, _server)
+        atexit.register(_stop, _server, folder)
 
 
 def fork(target: str) -> Child:
@@ -154,10 +157,16 @@ def _receive_number(control: socket.socket) -> int:
     return number
 
 
-def _stop(server: subprocess.Popen[bytes]) -> None:
+def _stop(server: subprocess.Popen[bytes], folder: str) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the program ends already
     assert server.stdin is not None
     server.stdin.close()
-    server.wait()
+    try:
+        server.wait(LAST_IMPORT)
+    except subprocess.TimeoutExpired:  # it still imports, and has no children yet
+        server.kill()
+        server.wait()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 # ---- The server's side ------------------------------------------------------------------------------------

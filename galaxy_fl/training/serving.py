@@ -6,19 +6,23 @@ import json
 import signal
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 
 from galaxy_fl import exceptions
 from galaxy_fl.data.datasets import load
 from galaxy_fl.data.shards import load_shard
 from galaxy_fl.exceptions import JobDocumentError, TrainingError
+from galaxy_fl.training.losses import build_loss
 from galaxy_fl.training.models import build_model
+from galaxy_fl.training.optimizers import build_optimizer
+from galaxy_fl.training.specification import TrainSpecification
 from galaxy_fl.training.trainer import evaluate, train
 from galaxy_fl.training.worker import Prepared, WorkerSettings
 from galaxy_fl.vectors.fixed_point import decode, encode, read_vector, write_vector
@@ -37,7 +41,7 @@ def serve(connection: Connection) -> None:
     while True:
         try:
             asked = json.loads(connection.recv_bytes())
-        except EOFError:
+        except (EOFError, ConnectionError):
             return
         try:
             if asked["request"] == "prepare":
@@ -50,12 +54,19 @@ def serve(connection: Connection) -> None:
                 raise TrainingError(f"request {asked['request']!r}: the worker has to be prepared first")
         except Exception as error:
             answer = failure(error)
-        connection.send_bytes(json.dumps(answer).encode())
+        with suppress(ConnectionError):  # nobody waits for it any more
+            connection.send_bytes(json.dumps(answer).encode())
 
 
-def describe(model: dict[str, Any], seed: int, vector: str) -> Answer:
-    """The layout of a job document's model; its initial vector goes to the file `vector`."""
-    built = build_model(model, seed)
+def describe(model: dict[str, Any], train: dict[str, Any], vector: str) -> Answer:
+    """The layout of a job document's model, which can be trained so; its initial vector goes to the file `vector`."""
+    specification = TrainSpecification.model_validate_json(json.dumps(train))
+    built = build_model(model, specification.seed)
+    try:
+        build_loss(specification)
+        build_optimizer(built.parameters(), specification)
+    except TrainingError as error:
+        raise JobDocumentError(f"train: {error}") from error
     layout = Layout.of(built)
     write_vector(vector, encode(built.state_dict(), layout))
     return {"layout": layout.to_json()}
@@ -75,6 +86,8 @@ class Session:
             settings.data, "train", settings.shard, settings.partition, settings.partition_seed, self._root
         )
         self._test: Dataset[Any] | None = None
+        # Whether the data fit the model is better known before anybody relies on this client.
+        evaluate(self._model, Subset(self._data, [0]), settings.train, settings.device)
 
     @property
     def samples(self) -> int:

@@ -88,9 +88,14 @@ class Worker:
     def pid(self) -> int:
         return self._child.pid
 
-    def describe(self, model: dict[str, Any], seed: int, vector: Path) -> Layout:
-        """Write the initial vector of a job document's `model` to `vector`; return its layout."""
-        answer = self._ask("describe", _Described, model=model, seed=seed, vector=str(vector.absolute()))
+    def describe(self, model: dict[str, Any], train: TrainSpecification, vector: Path) -> Layout:
+        """Write the initial vector of a job document's `model` to `vector`; return its layout.
+
+        Raises JobDocumentError if there is no such model, optimizer or loss.
+        """
+        answer = self._ask(
+            "describe", _Described, model=model, train=train.model_dump(mode="json"), vector=str(vector.absolute())
+        )
         return Layout.from_json(answer.layout)
 
     def prepare(self, settings: WorkerSettings) -> Prepared:

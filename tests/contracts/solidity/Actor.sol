@@ -33,7 +33,7 @@ contract Actor {
         require(!_refuses, "refused");
         ++received;
         if (_onReceive.length == 0) return;
-        (bool done,) = msg.sender.call(_onReceive);
+        (bool done, ) = msg.sender.call(_onReceive);
         if (done) ++entered;
     }
 }

@@ -14,11 +14,12 @@ contract HostileRule is IAggregationRule {
     uint256 public constant maxUpdates = 256;
 
     /// @inheritdoc IAggregationRule
-    function aggregate(bytes32 parameters, bytes calldata model, bytes[] calldata, uint32[] calldata)
-        external
-        pure
-        returns (bytes memory)
-    {
+    function aggregate(
+        bytes32 parameters,
+        bytes calldata model,
+        bytes[] calldata,
+        uint32[] calldata
+    ) external pure returns (bytes memory) {
         uint256 way = uint256(parameters);
         if (way == SHORT) return model[:model.length - 4];
         if (way == REVERT) revert MalformedChunks();

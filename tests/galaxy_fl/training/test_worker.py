@@ -30,7 +30,7 @@ def worker():
 
 @pytest.fixture
 def layout(worker):
-    return worker.describe(MODEL, 0, Path("initial")).to_json()
+    return worker.describe(MODEL, TRAIN, Path("initial")).to_json()
 
 
 @pytest.fixture
@@ -63,10 +63,10 @@ def test_training_improves_the_vector_on_the_test_split(worker, settings):
 
 
 def test_describing_follows_from_the_seed(worker):
-    layout = worker.describe(MODEL, 3, Path("a"))
+    layout = worker.describe(MODEL, TrainSpecification(seed=3), Path("a"))
     assert layout.parameters == 38_282
-    worker.describe(MODEL, 3, Path("b"))
-    worker.describe(MODEL, 4, Path("c"))
+    worker.describe(MODEL, TrainSpecification(seed=3), Path("b"))
+    worker.describe(MODEL, TrainSpecification(seed=4), Path("c"))
     assert Path("a").read_bytes() == Path("b").read_bytes() != Path("c").read_bytes()
     assert Path("a").stat().st_size == 4 * layout.parameters
 

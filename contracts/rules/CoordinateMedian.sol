@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.28;
+
+import {IAggregationRule} from "../interfaces/IAggregationRule.sol";
+import {Int32Lanes} from "../libraries/Int32Lanes.sol";
+import {SortedChunk} from "../libraries/SortedChunk.sol";
+
+/// @title Coordinate-wise median (Yin et al., 2018): fewer than half of the clients can't move a parameter beyond what
+/// the others say.
+/// @notice next = model + median; of an even number of updates floor((a + b) / 2) of the two in the middle. Weights do
+/// not count, and the parameters of the rule are not used.
+contract CoordinateMedian is IAggregationRule {
+    using Int32Lanes for uint256;
+
+    /// @inheritdoc IAggregationRule
+    uint256 public constant maxUpdates = 64;
+
+    /// @inheritdoc IAggregationRule
+    function aggregate(
+        bytes32,
+        bytes calldata model,
+        bytes[] calldata updates,
+        uint32[] calldata weights
+    ) external pure returns (bytes memory next) {
+        uint256 length = model.length;
+        uint256 count = updates.length;
+        if (count == 0 || count != weights.length || length % 32 != 0) revert MalformedChunks();
+        for (uint256 u = 0; u < count; ++u) if (updates[u].length != length) revert MalformedChunks();
+        next = new bytes(length);
+        for (uint256 first = 0; first < length / 4; first += 8) {
+            (uint256[] memory even, uint256[] memory odd) = SortedChunk.load(updates, first);
+            // Two values below 2**32 a lane: their sum stays within it.
+            uint256 evenSum = even[(count - 1) / 2] + even[count / 2];
+            uint256 oddSum = odd[(count - 1) / 2] + odd[count / 2];
+            uint256 old = Int32Lanes.load(model, first);
+            uint256 word;
+            for (uint256 i = 0; i < 8; ++i) {
+                int256 sum = SortedChunk.lane(evenSum, oddSum, i);
+                word = word.put(i, old.lane(i) + Int32Lanes.floorDiv(sum, 2) - SortedChunk.BIAS);
+            }
+            Int32Lanes.store(next, first, word);
+        }
+    }
+}

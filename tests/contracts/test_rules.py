@@ -1,0 +1,103 @@
+"""The rule contracts give the same bytes as their Python twins."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from galaxy_fl.aggregation import RULES
+from galaxy_fl.exceptions import AggregationError
+from tests.contracts.ledger import ROOT, ZERO, Chain
+
+VECTORS: list[dict[str, Any]] = json.loads((ROOT / "tests" / "vectors" / "aggregation.json").read_text())["cases"]
+EDGES = [-(2**31), -(2**31) + 1, -2, -1, 0, 1, 2, 2**31 - 2, 2**31 - 1]
+
+
+def _aggregate(
+    chain: Chain, rule: str, parameters: bytes, model: bytes, updates: list[bytes], weights: list[int]
+) -> bytes:
+    result: bytes = chain.view("aggregate", parameters, model, updates, weights, to=chain.rules[rule])
+    return result
+
+
+def _refused(chain: Chain, rule: str, *arguments: Any) -> bool:
+    refusal = chain.refusal(chain.accounts[0], "aggregate", *arguments, to=chain.rules[rule])
+    return refusal == ("MalformedChunks", {})
+
+
+@pytest.mark.parametrize("case", VECTORS, ids=lambda case: f"{case['rule']}, {case['name']}")
+def test_the_vectors_come_out(deployed: Chain, case: dict[str, Any]) -> None:
+    chunks = (
+        bytes.fromhex(case["parameters"]),
+        bytes.fromhex(case["model"]),
+        [bytes.fromhex(update) for update in case["updates"]],
+        case["weights"],
+    )
+    assert _aggregate(deployed, case["rule"], *chunks).hex() == case["next"]
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_twins_take_the_same_number_of_updates(deployed: Chain, rule: str) -> None:
+    assert deployed.view("maxUpdates", to=deployed.rules[rule]) == RULES[rule].max_updates
+
+
+@pytest.mark.parametrize("rule", RULES)
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_both_twins_say_the_same(deployed: Chain, rule: str, data: st.DataObject) -> None:
+    count = data.draw(st.integers(1, 12) | st.sampled_from([31, 32, 33, 63, 64]))
+    seed = data.draw(st.integers(0, 2**32 - 1))
+    spread = data.draw(st.sampled_from([2, 2**8, 2**24, 2**31]))
+    generator = np.random.default_rng(seed)
+    values = generator.integers(-spread, spread, (count + 1, 16)).astype("<i4")
+    values[generator.random(values.shape) < 0.2] = data.draw(st.sampled_from(EDGES))
+    weights = data.draw(st.lists(st.integers(1, 2**24 - 1), min_size=count, max_size=count))
+    trimmed = data.draw(st.integers(0, count // 2 + 1)) if rule == "trimmed_mean" else 0
+    parameters = trimmed.to_bytes(32, "big")
+    model, *updates = values
+    chunks = (parameters, model.tobytes(), [update.tobytes() for update in updates], weights)
+    try:
+        expected = RULES[rule].aggregate(parameters, model, updates, weights)
+    except AggregationError:
+        assert _refused(deployed, rule, *chunks)
+    else:
+        assert _aggregate(deployed, rule, *chunks) == expected.tobytes()
+
+
+@pytest.mark.parametrize(("rule", "trimmed"), [("coordinate_median", 0), *(("trimmed_mean", k) for k in range(5))])
+def test_the_network_sorts_every_pattern_of_two_values(deployed: Chain, rule: str, trimmed: int) -> None:
+    """By the 0-1 principle a network that sorts these sorts everything: all 2**9 patterns of nine values."""
+    count = 9
+    patterns = (np.arange(2**count)[:, None] >> np.arange(count) & 1).astype("<i4")
+    model, weights, parameters = np.zeros(256, "<i4"), [1] * count, trimmed.to_bytes(32, "big")
+    for half in (patterns[:256], patterns[256:]):
+        updates = list(np.ascontiguousarray(half.T))
+        expected = RULES[rule].aggregate(parameters, model, updates, weights)
+        chunks = [update.tobytes() for update in updates]
+        assert _aggregate(deployed, rule, parameters, model.tobytes(), chunks, weights) == expected.tobytes()
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_chunks_that_do_not_fit_together_are_refused(deployed: Chain, rule: str) -> None:
+    chunk = bytes(64)
+    assert _refused(deployed, rule, ZERO, chunk, [], [])
+    assert _refused(deployed, rule, ZERO, chunk, [chunk], [])
+    assert _refused(deployed, rule, ZERO, chunk, [chunk], [1, 1])
+    if rule != "relay":
+        assert _refused(deployed, rule, ZERO, chunk, [chunk, chunk[:32]], [1, 1])
+        assert _refused(deployed, rule, ZERO, chunk[:60], [chunk[:60]], [1])
+
+
+@pytest.mark.parametrize(("trimmed", "fits"), [(0, True), (2, True), (3, False), (2**256 - 1, False), (2**255, False)])
+def test_trimming_has_to_leave_one(deployed: Chain, trimmed: int, fits: bool) -> None:
+    chunk = bytes(32)
+    arguments = (trimmed.to_bytes(32, "big"), chunk, [chunk] * 5, [1] * 5)
+    if fits:
+        assert _aggregate(deployed, "trimmed_mean", *arguments) == chunk
+    else:
+        assert _refused(deployed, "trimmed_mean", *arguments)
