@@ -57,6 +57,7 @@ contract GalaxyLedger is IGalaxyLedger {
         s.status = Status.Running;
         _open(job, j, s, 1, initial.root);
         emit JobRegistered(job, msg.sender, terms, initial);
+        if (msg.value != 0) emit JobFunded(job, msg.sender, msg.value);
     }
 
     /// @inheritdoc IGalaxyLedger

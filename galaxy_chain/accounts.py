@@ -84,12 +84,11 @@ class Keystore:
         content = json.dumps(Account.encrypt(account.key, password))  # slow, so before there is a file
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w") as file:
+            with open(path, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
                 file.write(content)
-        except FileExistsError:
-            raise AccountError(f"{path} is there already: choose another name") from None
         except OSError as error:
+            if path.exists():
+                raise AccountError(f"{path} is there already: choose another name") from error
             raise AccountError(f"{path} can't be written: {error.strerror}") from error
         return str(account.address)
 

@@ -6,27 +6,19 @@ commit, the content and the commitment of every update, and every aggregate.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
-
-from galaxy_chain.coordinator import address_bytes, verified_vector
 from galaxy_chain.exceptions import AuditError
 from galaxy_chain.job_check import check_job
 from galaxy_chain.ledger.follower import JobFollower
 from galaxy_chain.ledger.history import Commit, JobHistory, record_word
 from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.store import Store
-from galaxy_fl.aggregation import RULES
-from galaxy_fl.aggregation.aggregate import aggregate_files
-from galaxy_fl.exceptions import ContentAlteredError, ContentMissingError
+from galaxy_chain.verification import Verifier
 from galaxy_fl.job_document import JobDocument
-from galaxy_fl.vectors import blocks, commitment, read_vector
 
-__all__ = ["AuditedRound", "Auditor"]
+__all__ = ["AuditedRound", "Auditor", "WrongAggregateError"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +31,20 @@ class AuditedRound:
     server: str
     root: bytes
     """Of the model that the round made."""
+
+
+class WrongAggregateError(AuditError):
+    """A commit that one transaction can prove wrong.
+
+    Attributes:
+        commit: The wrong one.
+        chunk: The index of a chunk that it has wrong.
+    """
+
+    def __init__(self, message: str, commit: Commit, chunk: int) -> None:
+        super().__init__(message)
+        self.commit = commit
+        self.chunk = chunk
 
 
 class Auditor:
@@ -61,6 +67,7 @@ class Auditor:
         self._follower = JobFollower(ledger, job)
         self.history: JobHistory = self._follower.history
         self.document: JobDocument = check_job(ledger, store, job, self.history.terms)
+        self.verifier = Verifier(store, self.history.terms, self.document)
 
     def rounds(self) -> Iterator[AuditedRound]:
         """Audits what is committed, round by round.
@@ -71,7 +78,7 @@ class Auditor:
             ContentAlteredError: content that a store holds is not what its id says.
         """
         history = self.history
-        self._model(0, history.initial.content, history.initial.root)
+        self.verifier.model(history.initial, "the initial model")
         for number, commit in sorted(history.commits.items()):
             self._record(commit)
             self._aggregate(commit)
@@ -107,48 +114,15 @@ class Auditor:
         if strangers:
             raise AuditError(f"round {number}: {', '.join(sorted(strangers))} was excluded without having submitted")
 
-    def _model(self, number: int, content: bytes, root: bytes) -> Path:
-        path, found = self._vector(f"the model after round {number}", content)
-        if found != root:
-            raise AuditError(f"round {number}: the model's content has the root {found.hex()}, the ledger {root.hex()}")
-        return path
-
-    def _vector(self, what: str, content: bytes) -> tuple[Path, bytes]:
-        terms = self.history.terms
-        try:
-            return verified_vector(self.store, content, terms.parameters, terms.chunk_parameters)
-        except (ContentMissingError, ContentAlteredError) as error:
-            raise type(error)(f"{what}: {error}") from error
-
     def _aggregate(self, commit: Commit) -> None:
-        number, terms = commit.record.round, self.history.terms
-        updates = []
-        for submission in commit.included:
-            path, root = self._vector(f"round {number}: the update of {submission.client}", submission.update.content)
-            if commitment(root, address_bytes(submission.client)) != submission.update.commitment:
-                raise AuditError(f"round {number}: the update of {submission.client} is not what it committed to")
-            updates.append(path)
-        previous = self._model(number - 1, commit.previous.content, commit.previous.root)
-        committed = self._model(number, commit.record.next.content, commit.record.next.root)
-        with tempfile.TemporaryDirectory(prefix="galaxy-audit-") as folder:
-            aggregate_files(
-                RULES[self.document.rule.name],
-                self.document.rule.word,
-                previous,
-                updates,
-                [submission.update.weight for submission in commit.included],
-                recomputed := Path(folder) / "next",
-                terms.parameters,
+        number = commit.record.round
+        self.verifier.model(commit.record.next, f"round {number}: the model after it")
+        wrong = self.verifier.wrong_parameter(self.history, commit)
+        if wrong is not None:
+            index, theirs, ours = wrong
+            raise WrongAggregateError(
+                f"round {number}: parameter {index} (chunk {index // self.history.terms.chunk_parameters}) of the "
+                f"committed model is {theirs}, but its updates make {ours}",
+                commit,
+                index // self.history.terms.chunk_parameters,
             )
-            self._compare(number, recomputed, committed)
-
-    def _compare(self, number: int, recomputed: Path, committed: Path) -> None:
-        terms = self.history.terms
-        ours, theirs = read_vector(recomputed, terms.parameters), read_vector(committed, terms.parameters)
-        for block in blocks(terms.parameters):
-            if not np.array_equal(ours[block], theirs[block]):
-                index = block.start + int(np.flatnonzero(ours[block] != theirs[block])[0])
-                raise AuditError(
-                    f"round {number}: parameter {index} (chunk {index // terms.chunk_parameters}) of the committed "
-                    f"model is {theirs[index]}, but its updates make {ours[index]}"
-                )

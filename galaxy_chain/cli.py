@@ -23,7 +23,7 @@ def application() -> Typer:
     """The command line with all its commands."""
     import typer
 
-    from galaxy_chain.commands import account, audit, demo, deploy, job, node, participate, store
+    from galaxy_chain.commands import account, audit, demo, deploy, job, money, node, participate, store, watch
 
     app = typer.Typer(
         no_args_is_help=True,
@@ -40,6 +40,9 @@ def application() -> Typer:
     app.command()(participate.server)
     app.command()(participate.client)
     app.command()(audit.audit)
+    app.command()(watch.watch)
+    app.add_typer(money.app, name="bond")
+    app.command()(money.claim)
     app.add_typer(store.app, name="store")
     return app
 

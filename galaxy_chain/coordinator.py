@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from galaxy_chain.challenge import challenge
 from galaxy_chain.exceptions import LedgerRefusedError, NotAdmittedError
 from galaxy_chain.job_check import check_job
 from galaxy_chain.ledger.follower import JobFollower
-from galaxy_chain.ledger.history import JobHistory
+from galaxy_chain.ledger.history import Commit, JobHistory
 from galaxy_chain.ledger.ledger import Ledger
-from galaxy_chain.ledger.structs import Model, Status, Submission, Update
+from galaxy_chain.ledger.structs import ZERO_ADDRESS, Model, Status, Submission, Update
 from galaxy_chain.ledger.transactions import Receipt
+from galaxy_chain.pending import Pending
 from galaxy_chain.store import ContentId, Store
-from galaxy_fl.exceptions import (
-    ConfigurationError,
-    ContentAlteredError,
-    ContentError,
-    ContentMissingError,
-    RoundMovedOnError,
-)
+from galaxy_chain.verification import Verifier, Verify, address_bytes
+from galaxy_fl.exceptions import ConfigurationError, ContentError, ContentMissingError, RoundMovedOnError
 from galaxy_fl.rounds.coordinator import Committed, Phase, Round, Submitted
 from galaxy_fl.vectors import Vector, commitment, read_vector, tree_root
 
@@ -30,7 +28,6 @@ __all__ = [
     "LedgerCoordinator",
     "LedgerServerCoordinator",
     "Patience",
-    "verified_vector",
 ]
 
 
@@ -43,25 +40,6 @@ class Patience:
     where requests are dear."""
     content: float = 10.0
     """How long to wait for content that is not there yet. Raise it for a slow network."""
-
-
-def address_bytes(address: str) -> bytes:
-    """The 20 bytes of an address."""
-    return bytes.fromhex(address[2:])
-
-
-def verified_vector(store: Store, content: bytes, parameters: int, chunk_parameters: int) -> tuple[Path, bytes]:
-    """A vector's file, its bytes checked against the content id, and the root of its chunk tree.
-
-    Args:
-        content: The content id's digest, 32 bytes.
-        parameters, chunk_parameters: Of the job.
-
-    Raises:
-        ContentError: it is not to be had, or altered.
-    """
-    path = store.path(ContentId(content, 4 * parameters))
-    return path, tree_root(read_vector(path, parameters), chunk_parameters)
 
 
 class LedgerCoordinator:
@@ -96,6 +74,7 @@ class LedgerCoordinator:
         self.terms = self.history.terms
         self.job = check_job(ledger, store, job, self.terms)
         self.rounds = self.terms.rounds
+        self.verifier = Verifier(store, self.terms, self.job)
         self._closes_at: tuple[int, int] = (0, 0)
         self._model: tuple[Model, Path] | None = None
 
@@ -118,37 +97,30 @@ class LedgerCoordinator:
 
     def wait(self, seen: Round) -> Round:
         """Where the job stands once that is no longer `seen`."""
-        pause = self.patience.poll / 20
+        pause = self.patience.poll / 50
         while (round := self.round()) == seen:
             time.sleep(pause)
             pause = min(self.patience.poll, pause * 1.3)
         return round
 
     def model(self, round: Round) -> Path:
-        """The vector file of the round's model, its content and its root verified."""
+        """The vector file of the round's model, its content and its root verified; recomputed where it can't be had."""
         history = self._expect(round)
         wanted = history.model
         if self._model is None or self._model[0] != wanted:
-            path = self._vector(wanted.content, lambda root: root == wanted.root, f"the model of round {round.number}")
-            self._model = wanted, path
+            self._model = wanted, self._patiently(lambda: self.verifier.model_after(history, history.round - 1))
         return self._model[1]
 
-    def _vector(self, content: bytes, belongs: Callable[[bytes], bool], what: str) -> Path:
+    def _patiently(self, get: Callable[[], Path]) -> Path:
+        """Content that may still be on its way."""
         deadline = time.monotonic() + self.patience.content
         while True:
             try:
-                path, root = verified_vector(self.store, content, self.terms.parameters, self.terms.chunk_parameters)
-                break
+                return get()
             except ContentMissingError:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(min(0.2, self.patience.content / 10))
-        if not belongs(root):
-            raise ContentAlteredError(
-                f"{what}: the content is what its id says, but the root of its chunk tree, {root.hex()}, "
-                "is not the one on the ledger"
-            )
-        return path
 
     def _phase(self, history: JobHistory) -> Phase:
         if history.finished:
@@ -160,13 +132,15 @@ class LedgerCoordinator:
         count = len(history.submissions)
         if count < self.terms.min_updates:
             return Phase.COLLECTING
-        if count < self.terms.max_updates:
-            if self._closes_at[0] != history.attempt:
-                self._closes_at = history.attempt, self.ledger.job(self.number).state.closes_at
-            # The next block can be no earlier than this.
-            if max(self._follower.time + 1, int(time.time())) < self._closes_at[1]:
-                return Phase.COLLECTING
+        if count < self.terms.max_updates and self._follower.next_time < self._closing_time(history):
+            return Phase.COLLECTING
         return Phase.CLOSED
+
+    def _closing_time(self, history: JobHistory) -> int:
+        """When collecting ends, or ended, in seconds; only where at least `minUpdates` are in."""
+        if self._closes_at[0] != history.attempt:
+            self._closes_at = history.attempt, self.ledger.job(self.number).state.closes_at
+        return self._closes_at[1]
 
     def _expect(self, round: Round) -> JobHistory:
         if self.history.attempt != round.attempt:
@@ -177,12 +151,61 @@ class LedgerCoordinator:
 
 
 class LedgerClientCoordinator(LedgerCoordinator):
-    """A client of a ledger's job."""
+    """A client of a ledger's job.
 
-    def __init__(self, ledger: Ledger, store: Store, job: int, patience: Patience = Patience()) -> None:
-        super().__init__(ledger, store, job, submissions=False, patience=patience)
+    Args:
+        verify: How it checks the commit that it is to train on; one that is wrong it challenges.
+        pending: A folder of this client's own for updates that are not revealed yet, where the job reveals after close.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        store: Store,
+        job: int,
+        patience: Patience = Patience(),
+        *,
+        verify: Verify = Verify(),
+        pending: Path | None = None,
+    ) -> None:
+        super().__init__(ledger, store, job, submissions=True, patience=patience)
+        self.verify = verify
+        self._pending = Pending(pending, f"{ledger.address}-{job}-{self.address}")
+        if self.job.reveal == "after-close" and pending is None:
+            raise ConfigurationError(f"job {job} reveals after close: name a folder for what is not revealed yet")
+        self.challenged: Callable[[Commit, int], None] = lambda commit, chunk: None
+        """Called after a challenge of a commit by a chunk."""
+        self._verified: Model | None = None
         self._done = 0
         """The last attempt that wants nothing more of this client."""
+
+    def round(self) -> Round:
+        """Where the job stands now; reveals what may be revealed now."""
+        round = super().round()
+        open_attempt = round.attempt if round.phase is Phase.COLLECTING else 0
+        for vector in self._pending.take_other_than(open_attempt):
+            self.store.put(vector)
+            vector.unlink()
+        return round
+
+    def model(self, round: Round) -> Path:
+        """The round's model, its last commit audited. A wrong commit is challenged, which moves the round on.
+
+        Raises:
+            ContentError: it can't be had, or can't be recomputed.
+            RoundMovedOnError: the round is over, or its model was wrong and has been challenged.
+        """
+        path = super().model(round)
+        history = self._expect(round)
+        if history.round > 1 and self._verified != history.model:
+            commit = history.commits[history.round - 1]
+            chunk = self.verifier.wrong_chunk(history, commit, self.verify)
+            if chunk is not None:
+                if challenge(self.ledger, self.verifier, self.number, history, commit, chunk) is not None:
+                    self.challenged(commit, chunk)
+                raise RoundMovedOnError(f"round {commit.record.round} was committed wrongly, and has been challenged")
+            self._verified = history.model
+        return path
 
     def enter(self, samples: int) -> None:
         """Joins, if the client has not before."""
@@ -215,7 +238,10 @@ class LedgerClientCoordinator(LedgerCoordinator):
         """Puts the update into the store, then commits to it on the ledger."""
         self._expect(round)
         root = tree_root(update, self.terms.chunk_parameters)
-        content = self.store.put(update.data)
+        if self.job.reveal == "after-close":
+            content = self._pending.keep(round.attempt, update)
+        else:
+            content = self.store.put(update.data)
         promised = Update(commitment(root, address_bytes(self.address)), content.digest, weight)
         try:
             return self.ledger.transact("submitUpdate", self.number, round.attempt, promised).gas_used
@@ -224,10 +250,23 @@ class LedgerClientCoordinator(LedgerCoordinator):
 
 
 class LedgerServerCoordinator(LedgerCoordinator):
-    """A server of a ledger's job."""
+    """A server of a ledger's job. Answers demands for what it committed by itself, whenever it looks at the chain.
 
-    def __init__(self, ledger: Ledger, store: Store, job: int, patience: Patience = Patience()) -> None:
+    Args:
+        takeover: Serve although the job names another server: commit what that one has left undone when its time is up.
+    """
+
+    def __init__(
+        self, ledger: Ledger, store: Store, job: int, patience: Patience = Patience(), *, takeover: bool = False
+    ) -> None:
         super().__init__(ledger, store, job, submissions=True, patience=patience)
+        named = self.terms.server
+        self._named = named in (ZERO_ADDRESS, self.address)
+        if not self._named and not takeover:
+            raise ConfigurationError(
+                f"job {job} names the server {named}, not {self.address}: use that account, or --takeover to commit "
+                f"what it leaves undone for {self.terms.aggregate_seconds} s"
+            )
 
     def enter(self) -> None:
         """Brings the account's bond up to what the job asks for."""
@@ -235,19 +274,52 @@ class LedgerServerCoordinator(LedgerCoordinator):
         if account.amount < self.terms.bond:
             self.ledger.transact("depositBond", self.number, value=self.terms.bond - account.amount)
 
+    def round(self) -> Round:
+        """Where the job stands now; answers what is demanded of this server."""
+        round = super().round()
+        for number, demand in list(self.history.demands.items()):
+            commit = self.history.commits.get(number)
+            if (
+                commit is not None
+                and commit.record.server == self.address
+                and self._follower.next_time < demand.answer_by
+            ):
+                openings = self.verifier.openings(self.history, commit, demand.index)
+                with suppress(LedgerRefusedError):  # another process of this account was faster
+                    self.ledger.transact("answer", self.number, commit.record, demand.index, openings)
+                self._follower.poll()
+        return round
+
+    def _phase(self, history: JobHistory) -> Phase:
+        phase = super()._phase(history)
+        if phase is Phase.CLOSED and not self._named and history.attempt == history.origin:
+            its_turn_ends = self._closing_time(history) + self.terms.aggregate_seconds
+            barred = self.ledger.account(self.number, self.terms.server).barred
+            if self._follower.next_time < its_turn_ends and not barred:
+                return Phase.COLLECTING
+        return phase
+
+    def bond_locked_until(self) -> int:
+        """Until when this server answers for what it committed, in seconds."""
+        return self.ledger.account(self.number, self.address).locked_until
+
+    def stay(self, round: Round, until: int) -> bool:
+        """Answers demands until then; True as soon as the job is no longer in `round`, for a commit was reverted."""
+        while self.round() == round:
+            if self._follower.next_time >= until:
+                return False
+            time.sleep(self.patience.poll)
+        return True
+
     def updates(self, round: Round) -> Sequence[Submitted]:
         """The submissions of the round, in order."""
         return [Submitted(s.client, s.update.weight) for s in self._expect(round).submissions]
 
     def update(self, round: Round, submitted: Submitted) -> Path:
         """The vector file of an update, its content and its commitment verified."""
-        update = self._submission(round, submitted).update
-        client = address_bytes(submitted.client)
-        return self._vector(
-            update.content,
-            lambda root: commitment(root, client) == update.commitment,
-            f"the update of {submitted.client} in round {round.number}",
-        )
+        submission = self._submission(round, submitted)
+        what = f"the update of {submitted.client} in round {round.number}"
+        return self._patiently(lambda: self.verifier.update(submission, what))
 
     def enough(self, usable: int) -> bool:
         """Whether that many make a round."""
@@ -264,9 +336,12 @@ class LedgerServerCoordinator(LedgerCoordinator):
             )
         root = tree_root(read_vector(next_model, self.terms.parameters), self.terms.chunk_parameters)
         content = self.store.put(next_model)
-        self.store.pin(content)
-        for submission in history.submissions:
-            self.store.pin(ContentId(submission.update.content, content.size))
+        # All that an audit needs stays here, whoever else goes.
+        self.store.pin(ContentId(self.terms.spec, len(self.job.to_bytes())))
+        left_out = {submitted.client for submitted in excluded}
+        included = [s.update.content for s in history.submissions if s.client not in left_out]
+        for digest in (history.model.content, content.digest, *included):
+            self.store.pin(ContentId(digest, content.size))
         named = round.attempt, history.head, Model(root, content.digest), _ascending(excluded)
         return Committed(root, self._close("commitRound", *named).gas_used)
 

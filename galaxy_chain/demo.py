@@ -48,11 +48,20 @@ def embedded_chain(accounts: int) -> Iterator[Callable[[], tuple[str, list[str]]
     try:
         yield ready
     finally:
-        process.terminate()
+        process.kill()  # it keeps nothing that could be lost
         process.wait()
 
 
-def demonstrate(clients: int, rounds: int, home: Path, say: Callable[[dict[str, Any]], None], keep: bool) -> None:
+def demonstrate(
+    clients: int,
+    rounds: int,
+    home: Path,
+    say: Callable[[dict[str, Any]], None],
+    *,
+    keep: bool = False,
+    cheat: bool = False,
+    verify: str = "full",
+) -> None:
     """Runs the digits job: chain, ledger, job, one server and so many clients, and an audit at the end.
 
     Says `chain`, `deployed`, `created`, whatever the server says, `audited` (a round) and `finished`.
@@ -62,6 +71,8 @@ def demonstrate(clients: int, rounds: int, home: Path, say: Callable[[dict[str, 
         rounds: How many.
         home: Where the ledger's file, the store and the metrics go.
         say: Takes what is said.
+        cheat: Let the job's own server lie in round 2. A client proves it, and another server finishes the job.
+        verify: How much of each commit the clients recompute: `full`, `sample:K` or `off`.
         keep: Wait for an interrupt at the end, the chain still running.
 
     Raises:
@@ -69,7 +80,7 @@ def demonstrate(clients: int, rounds: int, home: Path, say: Callable[[dict[str, 
     """
     # Before anything slow is imported here: the fork server imports torch meanwhile, and the chain py-evm.
     forkserver.start("galaxy_chain.demo_participant")
-    with embedded_chain(clients + 2) as ready, ExitStack() as stack:
+    with embedded_chain(clients + 3) as ready, ExitStack() as stack:
         from galaxy_chain.accounts import NodeSigner
         from galaxy_chain.audit import Auditor
         from galaxy_chain.demo_participant import Instructions
@@ -84,10 +95,11 @@ def demonstrate(clients: int, rounds: int, home: Path, say: Callable[[dict[str, 
 
         with as_file(files("galaxy_chain").joinpath("digits.toml")) as path:
             job_file = JobFile.read(path)
-        terms = {"rounds": rounds, "min_updates": clients, "max_updates": clients}
+
+        url, (owner, server, liar, *client_accounts) = ready()
+        terms = {"rounds": rounds, "min_updates": clients, "max_updates": clients, "server": liar if cheat else server}
         job_file = job_file.model_copy(update={"terms": job_file.terms.model_copy(update=terms)})
 
-        url, (owner, server, *client_accounts) = ready()
         say({"event": "chain", "rpc": url})
         rpc = Rpc(url)
         transactions = Transactions(rpc, NodeSigner(owner))
@@ -111,9 +123,12 @@ def demonstrate(clients: int, rounds: int, home: Path, say: Callable[[dict[str, 
             job=created.job,
         )
         everybody = [told]
+        if cheat:
+            everybody.append(told.model_copy(update={"role": "liar", "account": liar}))
         for index, account in enumerate(client_accounts, 1):
             shard = f"{index}/{clients}"
-            everybody.append(told.model_copy(update={"role": "client", "account": account, "shard": shard}))
+            client = {"role": "client", "account": account, "shard": shard, "verify": verify}
+            everybody.append(told.model_copy(update=client))
         connections = {}
         for instructions in everybody:
             child = stack.enter_context(forkserver.fork("galaxy_chain.demo_participant:run"))
@@ -131,6 +146,11 @@ def demonstrate(clients: int, rounds: int, home: Path, say: Callable[[dict[str, 
                         f"the {instructions.role} {instructions.account} ended before the job did"
                     ) from None
                 match said["event"]:
+                    case "failed" if instructions.role == "liar":
+                        del connections[connection]  # type: ignore[arg-type]
+                        say({"event": "barred", "server": instructions.account, "message": said["message"]})
+                    case "challenged":
+                        say(said | {"client": instructions.account})
                     case "failed":
                         raise GalaxyError(f"the {instructions.role} {instructions.account} failed: {said['message']}")
                     case "trained":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
@@ -10,16 +11,21 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from galaxy_chain.accounts import NodeSigner
-from galaxy_chain.coordinator import Patience
+from galaxy_chain.coordinator import LedgerClientCoordinator, LedgerServerCoordinator
 from galaxy_chain.deployment import Deployment
 from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.ledger.rpc import Rpc
 from galaxy_chain.ledger.transactions import Transactions
 from galaxy_chain.participants import DataChoice, run_client_of_job, run_server_of_job
 from galaxy_chain.store import LocalStore
+from galaxy_chain.verification import Verify
 from galaxy_fl.exceptions import GalaxyError
+from galaxy_fl.rounds.coordinator import Committed, Round, Submitted
+from galaxy_fl.vectors import read_vector, write_vector
 
-__all__ = ["Instructions", "run"]
+__all__ = ["LYING_ROUND", "Instructions", "run"]
+
+LYING_ROUND = 2
 
 
 class Instructions(BaseModel):
@@ -27,7 +33,7 @@ class Instructions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    role: Literal["server", "client"]
+    role: Literal["server", "liar", "client"]
     rpc: str
     account: str
     deployment: Deployment
@@ -35,6 +41,19 @@ class Instructions(BaseModel):
     metrics: str
     job: int
     shard: str = "1/1"
+    verify: str = "full"
+
+
+class LyingServerCoordinator(LedgerServerCoordinator):
+    """A server that commits a wrong model in one round: off by one in one parameter."""
+
+    def commit(self, round: Round, next_model: Path, excluded: Mapping[Submitted, str]) -> Committed:
+        """As any server, but for one lie."""
+        if round.number == LYING_ROUND:
+            vector = read_vector(next_model, self.terms.parameters).copy()
+            vector[len(vector) // 2] += 1
+            write_vector(next_model, vector)
+        return super().commit(round, next_model, excluded)
 
 
 def run(connection: Connection) -> None:
@@ -51,10 +70,14 @@ def run(connection: Connection) -> None:
         ledger = Ledger(rpc, where.ledger, transactions, first_block=where.block, chain_id=where.chain_id)
         store = LocalStore(Path(told.store))
         data = DataChoice("digits", shard=told.shard)
-        if told.role == "server":
-            run_server_of_job(ledger, store, told.job, data, Path(told.metrics), say, Patience())
+        if told.role == "client":
+            verify = Verify.parse(told.verify)
+            run_client_of_job(LedgerClientCoordinator(ledger, store, told.job, verify=verify), data, say)
+        elif told.role == "server":
+            coordinator = LedgerServerCoordinator(ledger, store, told.job, takeover=True)
+            run_server_of_job(coordinator, data, Path(told.metrics), say)
         else:
-            run_client_of_job(ledger, store, told.job, data, say, Patience())
+            run_server_of_job(LyingServerCoordinator(ledger, store, told.job), data, Path(told.metrics), say)
     except GalaxyError as error:
         say({"event": "failed", "message": str(error)})
     except (KeyboardInterrupt, BrokenPipeError):

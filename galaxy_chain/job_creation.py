@@ -64,6 +64,7 @@ def create_job(ledger: Ledger, rules: Mapping[str, str], store: Store, job_file:
         layout=layout.to_json(),
         train=job_file.train,
         rule=job_file.rule,
+        reveal=job_file.reveal,
     )
     spec = store.put(document.to_bytes())
     content = store.put(initial.data)

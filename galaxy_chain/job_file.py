@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import tomllib
-from decimal import Decimal, InvalidOperation, localcontext
+from decimal import Decimal, localcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -35,7 +35,7 @@ def wei(value: object) -> object:
         with localcontext(prec=100):  # more digits than all the wei there are
             amount = Decimal(number).scaleb(UNITS[unit.strip()])
             whole = amount.is_finite() and amount == amount.to_integral_value()
-    except InvalidOperation:
+    except ArithmeticError:
         raise ValueError(f"{number!r} is no number") from None
     if not whole or amount.adjusted() > 40:
         raise ValueError("it is no whole number of wei, or more than there are")
@@ -92,6 +92,7 @@ class JobFile(_Strict):
 
     name: Name
     notes: Annotated[str, Field(max_length=10_000)] | None = None
+    reveal: Literal["immediate", "after-close"] = "immediate"
     model: BuiltinModel
     train: TrainSpecification = TrainSpecification()
     rule: RuleChoice = RuleChoice()

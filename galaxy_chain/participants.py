@@ -13,11 +13,8 @@ from galaxy_chain.coordinator import (
     LedgerClientCoordinator,
     LedgerCoordinator,
     LedgerServerCoordinator,
-    Patience,
 )
 from galaxy_chain.exceptions import JobCancelledError
-from galaxy_chain.ledger.ledger import Ledger
-from galaxy_chain.store import Store
 from galaxy_fl.exceptions import DivergedError
 from galaxy_fl.rounds.client import ClientReport, run_client
 from galaxy_fl.rounds.coordinator import Phase, Round
@@ -67,18 +64,18 @@ def _end(coordinator: LedgerCoordinator, round: Round, say: Say) -> None:
     say({"event": "finished", "rounds": coordinator.rounds, "model": model.root.hex()})
 
 
-def run_client_of_job(
-    ledger: Ledger, store: Store, job: int, data: DataChoice, say: Say, patience: Patience = Patience()
-) -> None:
+def run_client_of_job(coordinator: LedgerClientCoordinator, data: DataChoice, say: Say) -> None:
     """Takes part in a job as a client until it is finished.
 
-    Says `started`, `trained` (a round), `waiting` and `finished`.
+    Says `started`, `trained` (a round), `challenged` (a wrong commit), `waiting` and `finished`.
 
     Raises:
         JobCancelledError: it was cancelled.
         GalaxyError: whatever can't be mended.
     """
-    coordinator = LedgerClientCoordinator(ledger, store, job, patience)
+    coordinator.challenged = lambda commit, chunk: say(
+        {"event": "challenged", "round": commit.record.round, "server": commit.record.server, "chunk": chunk}
+    )
     round = coordinator.round()
     if round.over:
         return _end(coordinator, round, say)
@@ -120,29 +117,24 @@ def _evaluate(worker: Worker, model: Path) -> dict[str, Any]:
 
 
 def run_server_of_job(
-    ledger: Ledger,
-    store: Store,
-    job: int,
-    data: DataChoice | None,
-    metrics: Path,
-    say: Say,
-    patience: Patience = Patience(),
+    coordinator: LedgerServerCoordinator, data: DataChoice | None, metrics: Path, say: Say, *, stay: bool = False
 ) -> None:
     """Serves a job until it is finished.
 
-    Says `started`, `collecting`, `committed` or `reopened` (a round), and `finished`.
+    Says `started`, `collecting`, `committed` or `reopened` (a round), `finished`, and `staying`.
 
     Args:
         data: Whose test split each model is evaluated on; None for no evaluation.
         metrics: A file to which each round's line goes as JSON; `galaxy-chain job show` reads it.
+        stay: When all rounds are committed, stay until the bond is free: to answer demands, and to go on where a
+            commit is reverted.
 
     Raises:
         JobCancelledError: it was cancelled.
         GalaxyError: whatever can't be mended.
     """
-    coordinator = LedgerServerCoordinator(ledger, store, job, patience)
     round = coordinator.round()
-    if round.over:
+    if round.over and not stay:
         return _end(coordinator, round, say)
     metrics.parent.mkdir(parents=True, exist_ok=True)
     with nullcontext() if data is None else Worker() as worker:
@@ -177,5 +169,10 @@ def run_server_of_job(
                 }
             )
 
-        round = run_server(coordinator, report, waiting)
-    _end(coordinator, round, say)
+        while True:
+            round = run_server(coordinator, report, waiting)
+            _end(coordinator, round, say)
+            free = coordinator.bond_locked_until()
+            say({"event": "staying" if stay else "leaving", "until": free})
+            if not stay or not coordinator.stay(round, free):
+                return

@@ -1,28 +1,66 @@
-"""Recomputing commits from content: what audits, watchtowers, clients before they train, and servers under demand share."""
+"""Recomputing commits from content: for audits, watchtowers, clients before they train, and servers under demand."""
 
 from __future__ import annotations
 
+import random
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from galaxy_chain.ledger.history import Commit
+from galaxy_chain.ledger.history import Commit, JobHistory
 from galaxy_chain.ledger.structs import Model, Opening, Openings, Submission, Terms
 from galaxy_chain.store import ContentId, Store
 from galaxy_fl.aggregation import RULES, aggregate_files
-from galaxy_fl.exceptions import ContentAlteredError, ContentMissingError
+from galaxy_fl.exceptions import ConfigurationError, ContentAlteredError, ContentMissingError
 from galaxy_fl.job_document import JobDocument
-from galaxy_fl.vectors import ChunkTree, Vector, blocks, chunk_count, commitment, read_vector, tree_root
+from galaxy_fl.vectors import (
+    VECTOR_DTYPE,
+    ChunkTree,
+    Vector,
+    blocks,
+    chunk_count,
+    commitment,
+    read_vector,
+    tree_root,
+)
 
-__all__ = ["Verifier", "address_bytes"]
+__all__ = ["Verifier", "Verify", "address_bytes"]
 
 
 def address_bytes(address: str) -> bytes:
     """The 20 bytes of an address."""
     return bytes.fromhex(address[2:])
+
+
+@dataclass(frozen=True)
+class Verify:
+    """How much of a commit to recompute: all of it (`chunks` None), so many random chunks, or nothing (0).
+
+    Random chunks spare the chunk trees of the updates, and so take their content at its id's word, not at its
+    commitment's. Take them where many clients verify one server: a lie in a share s of the chunks is found by n clients
+    of k chunks each with probability 1 - (1 - s)**(n * k).
+    """
+
+    chunks: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Verify:
+        """From `full`, `sample:K` or `off`.
+
+        Raises:
+            ConfigurationError: it is none of these.
+        """
+        if text in ("full", "off"):
+            return cls(None if text == "full" else 0)
+        match = re.fullmatch(r"sample:([1-9]\d{0,5})", text)
+        if match is None:
+            raise ConfigurationError(f"{text!r} is no way to verify: expected full, sample:K (K chunks) or off")
+        return cls(int(match[1]))
 
 
 class Verifier:
@@ -53,8 +91,8 @@ class Verifier:
         path, root = self._vector(model.content, what)
         if root != model.root:
             raise ContentAlteredError(
-                f"{what}: the content is what its id says, but the root of its chunk tree is {root.hex()}, on the ledger "
-                f"stands {model.root.hex()}"
+                f"{what}: the content is what its id says, but the root of its chunk tree is {root.hex()}, "
+                f"on the ledger stands {model.root.hex()}"
             )
         return path
 
@@ -81,15 +119,38 @@ class Verifier:
         """A vector file of the job, memory-mapped."""
         return read_vector(path, self.terms.parameters)
 
+    def model_after(self, history: JobHistory, number: int) -> Path:
+        """The vector file of the model after round `number` (0: the initial one).
+
+        Content that is missing, or that has another root than the ledger's, is recomputed from the updates, and put
+        into the store for whoever comes next.
+
+        Raises:
+            ContentMissingError, ContentAlteredError: it is not to be had, and can't be recomputed.
+        """
+        if number == 0:
+            return self.model(history.initial, "the initial model")
+        commit = history.commits[number]
+        try:
+            return self.model(commit.record.next, f"the model after round {number}")
+        except (ContentMissingError, ContentAlteredError) as error:
+            try:
+                with self.recomputed(history, commit) as path:
+                    if tree_root(self.read(path), self.terms.chunk_parameters) == commit.record.next.root:
+                        return self.store.path(self.store.put(path))
+            except (ContentMissingError, ContentAlteredError) as cause:
+                raise type(error)(f"{error}; nor can it be recomputed, for {cause}") from cause
+            raise
+
     @contextmanager
-    def recomputed(self, commit: Commit) -> Iterator[Path]:
+    def recomputed(self, history: JobHistory, commit: Commit) -> Iterator[Path]:
         """The model that the commit should have made, in a temporary file.
 
         Raises:
             ContentMissingError, ContentAlteredError: the model before or an update is not to be had.
         """
         number = commit.record.round
-        previous = self.model(commit.previous, f"the model of round {number}")
+        previous = self.model_after(history, number - 1)
         updates = [self.update(s, f"round {number}: the update of {s.client}") for s in commit.included]
         with tempfile.TemporaryDirectory(prefix="galaxy-recompute-") as folder:
             destination = Path(folder) / "model"
@@ -109,10 +170,54 @@ class Verifier:
         left, right = self.read(ours), self.read(theirs)
         for block in blocks(self.terms.parameters):
             if not np.array_equal(left[block], right[block]):
-                return block.start + int(np.flatnonzero(left[block] != right[block])[0])
+                return int(block.start) + int(np.flatnonzero(left[block] != right[block])[0])
         return None
 
-    def openings(self, commit: Commit, index: int) -> Openings:
+    def wrong_parameter(self, history: JobHistory, commit: Commit) -> tuple[int, int, int] | None:
+        """The first parameter that a commit has wrong, what it is and what it should be; None if all are right.
+
+        Raises:
+            ContentMissingError, ContentAlteredError: something that is needed is not to be had.
+        """
+        with self.recomputed(history, commit) as ours:
+            if tree_root(self.read(ours), self.terms.chunk_parameters) == commit.record.next.root:
+                return None
+            theirs = self.model(commit.record.next, f"the model after round {commit.record.round}")
+            index = self.first_difference(ours, theirs)
+            assert index is not None, "two roots of one vector"
+            return index, int(self.read(theirs)[index]), int(self.read(ours)[index])
+
+    def wrong_chunk(self, history: JobHistory, commit: Commit, how: Verify) -> int | None:
+        """The index of a chunk that a commit has wrong, None where none was found.
+
+        Raises:
+            ContentMissingError, ContentAlteredError: something that is needed is not to be had.
+        """
+        if how.chunks == 0:
+            return None
+        if how.chunks is None:
+            wrong = self.wrong_parameter(history, commit)
+            return None if wrong is None else wrong[0] // self.terms.chunk_parameters
+        previous = self.read(self.model_after(history, commit.record.round - 1))
+        theirs = self.read(self.model_after(history, commit.record.round))
+        size = self.terms.chunk_parameters
+        for index in random.SystemRandom().sample(range(self.chunks()), min(how.chunks, self.chunks())):
+            part = slice(index * size, min((index + 1) * size, self.terms.parameters))
+            ours = RULES[self.document.rule.name].aggregate(
+                self.document.rule.word,
+                previous[part],
+                [self._part(submission.update.content, part) for submission in commit.included],
+                [submission.update.weight for submission in commit.included],
+            )
+            if not np.array_equal(ours, theirs[part]):
+                return index
+        return None
+
+    def _part(self, digest: bytes, part: slice) -> Vector:
+        content = self.store.get(self.content_id(digest), 4 * part.start, 4 * part.stop)
+        return np.frombuffer(content, VECTOR_DTYPE)
+
+    def openings(self, history: JobHistory, commit: Commit, index: int) -> Openings:
         """What a challenge or an answer for chunk `index` of a commit has to show.
 
         Raises:
@@ -120,8 +225,8 @@ class Verifier:
         """
         number = commit.record.round
         return Openings(
-            previous=self._opening(self.model(commit.previous, f"the model of round {number}"), index),
-            next=self._opening(self.model(commit.record.next, f"the model after round {number}"), index),
+            previous=self._opening(self.model_after(history, number - 1), index),
+            next=self._opening(self.model_after(history, number), index),
             submissions=commit.submissions,
             included=tuple(
                 self._opening(self.update(s, f"round {number}: the update of {s.client}"), index)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any, Literal
 
 import rfc8785
@@ -10,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from galaxy_fl.aggregation import RULES
 from galaxy_fl.exceptions import JobDocumentError, VectorError
-from galaxy_fl.training.specification import LARGEST_INTEGER, Option, TrainSpecification
+from galaxy_fl.training.specification import Option, TrainSpecification
 from galaxy_fl.vectors import Layout
 
 __all__ = ["MAX_BYTES", "BuiltinModel", "JobDocument", "Name", "RuleChoice", "explain", "explanations"]
@@ -69,7 +68,8 @@ class JobDocument(_Strict):
     layout: list[dict[str, Any]]
     train: TrainSpecification = TrainSpecification()
     rule: RuleChoice = RuleChoice()
-    reveal: Literal["immediate"] = "immediate"
+    reveal: Literal["immediate", "after-close"] = "immediate"
+    """When clients put their updates into the store: at once, or only once the round has closed."""
     notes: Annotated[str, Field(max_length=10_000)] | None = None
 
     @field_validator("layout", mode="before")
@@ -89,9 +89,12 @@ class JobDocument(_Strict):
         """The document as canonical JSON (RFC 8785), UTF-8.
 
         Raises:
-            JobDocumentError: it is longer than a block of the store.
+            JobDocumentError: it is longer than a block of the store, or a size in its layout is beyond what JSON carries.
         """
-        content = rfc8785.dumps(self.model_dump(mode="json", exclude_none=True))
+        try:
+            content = rfc8785.dumps(self.model_dump(mode="json", exclude_none=True))
+        except rfc8785.CanonicalizationError as error:
+            raise JobDocumentError(f"the job document has no canonical form: {error}") from error
         if len(content) > MAX_BYTES:
             raise JobDocumentError(
                 f"the job document has {len(content)} bytes, at most {MAX_BYTES} fit a block: "
@@ -109,25 +112,15 @@ class JobDocument(_Strict):
         if len(content) > MAX_BYTES:
             raise JobDocumentError(f"a job document has at most {MAX_BYTES} bytes, this one {len(content)}")
         try:
-            value = json.loads(
-                content.decode(),
-                object_pairs_hook=_without_duplicates,
-                parse_constant=_refuse,
-                parse_int=_number,
-            )
-        except (ValueError, RecursionError) as error:
-            raise JobDocumentError(f"the job document is not valid JSON: {error}") from error
-        try:
             # Through JSON, for the strict types of Python know no tuple in it.
             document = cls.model_validate_json(content)
         except ValidationError as error:
             raise JobDocumentError(f"the job document is not valid: {explain(error)}") from error
-        try:
-            canonical = rfc8785.dumps(value)
-        except rfc8785.CanonicalizationError as error:
-            raise JobDocumentError(f"the job document has no canonical form: {error}") from error
-        if canonical != content:
-            raise JobDocumentError("the job document is not canonical JSON (RFC 8785), so its id would not be unique")
+        if document.to_bytes() != content:
+            raise JobDocumentError(
+                "the job document is not the canonical JSON (RFC 8785) of all its fields, defaults included and each "
+                "key once, so its id would not be unique: write it with `galaxy-chain job create`"
+            )
         return document
 
 
@@ -145,22 +138,3 @@ def explanations(error: ValidationError) -> list[str]:
 def explain(error: ValidationError) -> str:
     """What pydantic found, in one line."""
     return "; ".join(explanations(error))
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in result:
-            raise ValueError(f"the key {key!r} is there twice")
-        result[key] = value
-    return result
-
-
-def _number(digits: str) -> int | float:
-    """All numbers of RFC 8785 are doubles: 1e17 is written in full, and is no integer that it takes."""
-    number = int(digits)
-    return number if abs(number) <= LARGEST_INTEGER else float(digits)
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no JSON")

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
 from galaxy_chain.commands.console import console, print_json, short
 from galaxy_chain.commands.job import JobArgument
 from galaxy_chain.commands.settings import (
     DEFAULT_HOME,
     DEFAULT_RPC,
+    AccountOption,
     HomeOption,
     JsonOption,
     LedgerOption,
@@ -14,6 +20,9 @@ from galaxy_chain.commands.settings import (
     RpcOption,
     StoreOption,
 )
+
+if TYPE_CHECKING:
+    from galaxy_chain.audit import AuditedRound, Auditor
 
 __all__ = ["audit"]
 
@@ -24,15 +33,20 @@ def audit(
     home: HomeOption = DEFAULT_HOME,
     ledger: LedgerOption = None,
     store: StoreOption = None,
+    challenge: Annotated[
+        bool, typer.Option("--challenge", help="Challenge a commit that is found wrong, by --account.")
+    ] = False,
+    account: AccountOption = None,
     json: JsonOption = False,
 ) -> None:
     """Recompute every round of a job from the ledger's events and the content, to the bit. Needs no key."""
     from galaxy_chain.audit import Auditor
 
     place = Place.of(rpc, home, ledger, store)
-    auditor = Auditor(place.ledger(), place.store(), job)
+    on = place.ledger_for(account) if challenge else place.ledger()
+    auditor = Auditor(on, place.store(), job)
     count = 0
-    for audited in auditor.rounds():
+    for audited in _rounds(auditor, challenge):
         count += 1
         if json:
             print_json(
@@ -53,3 +67,17 @@ def audit(
             )
     if not json:
         console.print(f"job {job}: {count} of {auditor.history.terms.rounds} rounds are committed, and all are right")
+
+
+def _rounds(auditor: Auditor, challenge: bool) -> Iterator[AuditedRound]:
+    """The audited rounds; a wrong one is challenged, if it is to be, before the audit ends on it."""
+    from galaxy_chain.audit import WrongAggregateError
+    from galaxy_chain.challenge import challenge as send
+
+    try:
+        yield from auditor.rounds()
+    except WrongAggregateError as error:
+        if challenge:
+            send(auditor.ledger, auditor.verifier, auditor.job, auditor.history, error.commit, error.chunk)
+            console.print(f"round {error.commit.record.round}: challenged by chunk {error.chunk}, and reverted")
+        raise

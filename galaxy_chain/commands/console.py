@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 from rich.console import Console
@@ -61,9 +62,22 @@ def line_for_people(said: dict[str, Any]) -> str | None:
             return f"round {said['round']}: collecting again, too few usable updates: {reasons}"
         case "collecting":
             return f"round {said['round']}: {said['updates']} of {said['wanted']} updates are in"
+        case "challenged":
+            return (
+                f"round {said['round']}: {said['server']} committed a wrong model; challenged by chunk "
+                f"{said['chunk']}, and its bond is gone"
+            )
+        case "staying":
+            return f"staying to answer demands until {_time(said['until'])}; Ctrl-C ends it, and risks the bond"
+        case "leaving":
+            return f"the bond is locked until {_time(said['until'])}; `--stay` answers demands until then"
         case "finished":
             return f"finished: {said['rounds']} rounds, final model {said['model']}"
     return None
+
+
+def _time(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds).isoformat(" ", "seconds")
 
 
 def _quality(said: dict[str, Any]) -> str:

@@ -17,6 +17,12 @@ def demo(
     clients: Annotated[int, typer.Option(min=1, max=256, help="How many clients share the digits.")] = 4,
     rounds: Annotated[int, typer.Option(min=1, help="How many rounds they train.")] = 5,
     home: Annotated[Path, typer.Option(help="The folder for all that is kept.")] = Path(".galaxy/demo"),
+    cheat: Annotated[
+        bool, typer.Option("--cheat", help="Let the server lie in round 2, and see what becomes of it.")
+    ] = False,
+    verify: Annotated[
+        str, typer.Option(help="How much of each commit clients recompute: full, sample:K, off.")
+    ] = "full",
     keep: Annotated[bool, typer.Option("--keep", help="Leave the chain running at the end, to look around.")] = False,
     json: JsonOption = False,
 ) -> None:
@@ -24,7 +30,7 @@ def demo(
     from galaxy_chain.demo import demonstrate
 
     if json:
-        demonstrate(clients, rounds, home, print_json, keep)
+        demonstrate(clients, rounds, home, print_json, keep=keep, cheat=cheat, verify=verify)
         return
     audited: list[int] = []
     rpc: list[str] = []
@@ -46,6 +52,15 @@ def demo(
                         f"{said['round']:>5}  {said['loss']:6.3f}  {100 * said['accuracy']:6.1f} %  "
                         f"{said['updates']:>7}  {said['gas']:>9,}  {said['seconds']:7.2f}  {short(said['model'])}"
                     )
+                case "challenged":
+                    console.print(
+                        f"       wrong: client {short(said['client'])} proves it to the ledger by chunk "
+                        f"{said['chunk']}; the round is open again"
+                    )
+                case "barred":
+                    console.print(
+                        f"       server {short(said['server'])} has lost its bond and is barred; another goes on"
+                    )
                 case "audited":
                     audited.append(said["round"])
                 case "finished":
@@ -59,4 +74,4 @@ def demo(
                     console.print("\nThe chain goes on until Ctrl-C. In another terminal:")
                     console.print(f"  galaxy-chain job show 1 {where}\n  galaxy-chain audit 1 {where}")
 
-        demonstrate(clients, rounds, home, say, keep)
+        demonstrate(clients, rounds, home, say, keep=keep, cheat=cheat, verify=verify)

@@ -42,6 +42,12 @@ def server(
     data_root: DataRootOption = None,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = 1,
+    takeover: Annotated[
+        bool, typer.Option("--takeover", help="Serve though another is named: commit what it leaves undone.")
+    ] = False,
+    stay: Annotated[
+        bool, typer.Option("--stay", help="When all is done, stay to answer demands until the bond is free.")
+    ] = False,
     poll: PollOption = 1.0,
     content_timeout: ContentOption = 10.0,
     account: AccountOption = None,
@@ -52,22 +58,17 @@ def server(
     json: JsonOption = False,
 ) -> None:
     """Serve a job: aggregate the updates of each round and commit the next model, with a bond."""
-    from galaxy_chain.coordinator import Patience
+    from galaxy_chain.coordinator import LedgerServerCoordinator, Patience
     from galaxy_chain.participants import DataChoice, run_server_of_job
 
     place = Place.of(rpc, home, ledger, store)
     choice = None if data is None else DataChoice(data, root=data_root, device=device, threads=threads)
     on = place.ledger_for(account)
     with _resumable():
-        run_server_of_job(
-            on,
-            place.store(),
-            job,
-            choice,
-            place.metrics(on.address, job),
-            _say(json),
-            Patience(poll, content_timeout),
+        coordinator = LedgerServerCoordinator(
+            on, place.store(), job, Patience(poll, content_timeout), takeover=takeover
         )
+        run_server_of_job(coordinator, choice, place.metrics(on.address, job), _say(json), stay=stay)
 
 
 def client(
@@ -88,6 +89,9 @@ def client(
     data_root: DataRootOption = None,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = 1,
+    verify: Annotated[
+        str, typer.Option(help="How much of each commit to recompute before training on it: full, sample:K, off.")
+    ] = "full",
     poll: PollOption = 1.0,
     content_timeout: ContentOption = 10.0,
     account: AccountOption = None,
@@ -98,14 +102,23 @@ def client(
     json: JsonOption = False,
 ) -> None:
     """Take part in a job: train each round's model on your own data and submit the update."""
-    from galaxy_chain.coordinator import Patience
+    from galaxy_chain.coordinator import LedgerClientCoordinator, Patience
     from galaxy_chain.participants import DataChoice, run_client_of_job
+    from galaxy_chain.verification import Verify
 
     place = Place.of(rpc, home, ledger, store)
     choice = DataChoice(data, shard, partition, partition_seed, data_root, device, threads)
     on = place.ledger_for(account)
     with _resumable():
-        run_client_of_job(on, place.store(), job, choice, _say(json), Patience(poll, content_timeout))
+        coordinator = LedgerClientCoordinator(
+            on,
+            place.store(),
+            job,
+            Patience(poll, content_timeout),
+            verify=Verify.parse(verify),
+            pending=place.home / "pending",
+        )
+        run_client_of_job(coordinator, choice, _say(json))
 
 
 @contextmanager

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 from galaxy_chain.exceptions import AuditError, UnknownJobError
 from galaxy_chain.ledger.history import JobHistory
 from galaxy_chain.ledger.ledger import Ledger
+from galaxy_chain.ledger.rpc import Block
 
 __all__ = ["JobFollower"]
 
@@ -34,7 +37,8 @@ class JobFollower:
         """The newest block's timestamp, in seconds."""
         self._names = [
             "JobRegistered", "ClientJoined", "RoundCommitted", "RoundReopened", "RoundReverted", "JobCancelled",
-            "JobFinalized", *(["UpdateSubmitted"] if submissions else []),
+            "JobFinalized", "ChunkDemanded", "ChunkAnswered", "DemandExpired",
+            *(["UpdateSubmitted"] if submissions else []),
         ]  # fmt: skip
         self._submissions = submissions
         self._restart()
@@ -46,10 +50,21 @@ class JobFollower:
                 "or the node keeps no old logs"
             )
 
+    @property
+    def next_time(self) -> int:
+        """The earliest time that the next block can have, in seconds: an idle development chain's own stands still."""
+        return max(self.time + 1, int(time.time()))
+
     def _restart(self) -> None:
         self.history = JobHistory(self.ledger.chain_id, self.ledger.address, self.job, self._submissions)
         self._number = self.ledger.first_block - 1
         self._hash: str | None = None
+
+    def _leads_to(self, latest: Block) -> bool:
+        """Whether the block of the last poll is still on the chain that ends with `latest`."""
+        if self._hash in (None, latest.parent):  # the parent, nearly always: spares a request
+            return True
+        return self._number <= latest.number and self.ledger.rpc.block(self._number).identity == self._hash
 
     def poll(self) -> bool:
         """Takes what is new; whether there was anything of this job.
@@ -63,7 +78,7 @@ class JobFollower:
         if latest.identity == self._hash:
             return False
         changed = False
-        if self._hash is not None and (latest.number < self._number or rpc.block(self._number).identity != self._hash):
+        if not self._leads_to(latest):
             self._restart()
             changed = True
         while self._number < latest.number:

@@ -13,6 +13,7 @@ from galaxy_chain.ledger.rpc import Rpc, RpcAnswerError
 
 __all__ = ["Receipt", "Signer", "Transactions"]
 
+FEES_SECONDS = 10.0
 TRIES = 10
 NONCE_PAUSE = 0.1
 """Seconds. Two programs of one account may take the same nonce; the later one takes the next."""
@@ -54,6 +55,7 @@ class Transactions:
         self.signer = signer
         self.timeout = timeout
         self._chain_id = rpc.number("eth_chainId")
+        self._offer: tuple[float, dict[str, int]] | None = None
 
     def send(self, to: str | None, data: bytes, value: int = 0) -> Receipt:
         """Sends a transaction and waits until it is in a block; it is tried out first, so a revert costs nothing.
@@ -101,6 +103,12 @@ class Transactions:
         return self.signer.send(self.rpc, transaction)
 
     def _fees(self) -> dict[str, int]:
+        """What to offer for gas; asked for again after some seconds, in which a base fee can't double."""
+        if self._offer is None or time.monotonic() - self._offer[0] > FEES_SECONDS:
+            self._offer = time.monotonic(), self._current_fees()
+        return self._offer[1]
+
+    def _current_fees(self) -> dict[str, int]:
         base_fee = self.rpc.block("latest").base_fee
         if base_fee is None:
             return {"gasPrice": self.rpc.number("eth_gasPrice")}

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+)
 
 __all__ = ["LARGEST_INTEGER", "Option", "TrainSpecification"]
 
@@ -13,7 +21,17 @@ LARGEST_INTEGER = 2**53 - 1
 
 ClassName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]*$", max_length=64)]
 Integer = Annotated[int, Field(ge=-LARGEST_INTEGER, le=LARGEST_INTEGER)]
-Option = bool | Integer | float | Annotated[str, Field(max_length=256)] | None
+
+
+def _one_error(value: object, validate: ValidatorFunctionWrapHandler) -> object:
+    """Not an error for each of the types that it could have been."""
+    try:
+        return validate(value)
+    except ValidationError:
+        raise ValueError("expected true, false, a number, or a text of at most 256 characters") from None
+
+
+Option = Annotated[bool | Integer | float | Annotated[str, Field(max_length=256)] | None, WrapValidator(_one_error)]
 
 
 class TrainSpecification(BaseModel):

@@ -18,17 +18,31 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
-from eth_abi import decode, encode
+from eth_abi.abi import decode, encode
 from eth_tester import EthereumTester, PyEVMBackend
 from eth_tester.exceptions import TransactionFailed
-from eth_utils import keccak, to_canonical_address, to_checksum_address
+from eth_utils.address import to_canonical_address, to_checksum_address
+from eth_utils.crypto import keccak
 from web3 import EthereumTesterProvider, Web3
 from web3.contract import Contract
 
 from galaxy_fl.aggregation import RULES
 from galaxy_fl.vectors import ChunkTree, Vector, commitment
 
-__all__ = ["ETHER", "NEVER", "NOBODY", "ZERO", "Actor", "Chain", "Commit", "Event", "Job", "Receipt", "Upload"]
+__all__ = [
+    "ETHER",
+    "NEVER",
+    "NOBODY",
+    "ZERO",
+    "Actor",
+    "Chain",
+    "Commit",
+    "Event",
+    "Job",
+    "Receipt",
+    "Reverted",
+    "Upload",
+]
 
 ROOT = Path(__file__).resolve().parents[2]
 ARTIFACTS = ROOT / "galaxy_chain" / "artifacts"
@@ -43,13 +57,17 @@ UPDATE = "(bytes32,bytes32,uint32)"
 RECORD = "(uint32,uint32,uint16,bytes32,bytes32,(bytes32,bytes32),address[],address,uint40)"
 
 
+class Reverted(AssertionError):
+    """A transaction was reverted; the arguments are the call, the error's name and its arguments."""
+
+
 class Event(NamedTuple):
     name: str
     args: dict[str, Any]
 
 
 class Receipt(NamedTuple):
-    """What a transaction did: `gas` used, `time` of its block, `fee` in wei and the `tip` in it, which goes to NOBODY."""
+    """What a transaction did: `gas` used, `time` of its block, `fee` in wei, of it the `tip`, which goes to NOBODY."""
 
     gas: int
     time: int
@@ -85,7 +103,11 @@ class Chain:
         self.deployments: dict[str, int] = {}
         self.ledger = self.deploy(artifact("GalaxyLedger"))
         self.rules = {name: self.deploy(artifact(contract_name(name))) for name in RULES}
-        self._events = {event.topic: event for event in self.ledger.events}
+        self._events = {
+            "0x" + keccak(text=_signature(entry)).hex(): self.ledger.events[entry["name"]]
+            for entry in self.ledger.abi
+            if entry["type"] == "event"
+        }
         self._errors = {keccak(text=_signature(entry))[:4]: entry for entry in _errors(self.ledger)}
         self._errors |= {keccak(text=_signature(entry))[:4]: entry for entry in _errors(self.rules["relay"])}
 
@@ -109,23 +131,20 @@ class Chain:
         sender = self.accounts[0]
         receipt = self._mined({"from": sender, "gas": GAS, "data": contract["bytecode"]})
         self.deployments[contract["name"]] = receipt["gasUsed"]
-        address = receipt["contractAddress"]
-        # Not typed as None: the receipt is that of a deployment.
-        return self.web3.eth.contract(address=address, abi=contract["abi"])
+        deployed: Contract = self.web3.eth.contract(receipt["contractAddress"], abi=contract["abi"])
+        return deployed
 
-    def send(
-        self, sender: str, name: str, *arguments: Any, value: int = 0, to: Contract | None = None
-    ) -> Receipt:
+    def send(self, sender: str, name: str, *arguments: Any, value: int = 0, to: Contract | None = None) -> Receipt:
         """Send a transaction to the ledger and give what it did.
 
         Raises:
-            AssertionError: it was reverted; says with which error.
+            Reverted: it was; says with which error.
         """
         contract = to or self.ledger
         message = self._message(sender, contract, name, arguments, value)
         receipt = self._mined(message)
         if receipt["status"] != 1:
-            raise AssertionError(f"{name} was reverted: {self._failure(message)}")
+            raise Reverted(name, *(self._failure(message) or ("out of gas", {})))
         block = self.tester.get_block_by_number(receipt["blockNumber"], full_transactions=False)
         gas, price = receipt["gasUsed"], receipt["effectiveGasPrice"]
         tip = gas * (price - block["base_fee_per_gas"])
@@ -184,9 +203,7 @@ class Chain:
                 return "0x" + data.hex(), {}
             error = self._errors[data[:4]]
             values = decode([_type(i) for i in error["inputs"]], data[4:])
-            return error["name"], {
-                i["name"]: _named(i, v) for i, v in zip(error["inputs"], values, strict=True)
-            }
+            return error["name"], {i["name"]: _named(i, v) for i, v in zip(error["inputs"], values, strict=True)}
         return None
 
 
@@ -234,7 +251,7 @@ def _bytes(data: Any) -> bytes:
 # ------------------------------------------------------------------------------------------------------------- jobs
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Upload:
     """An update as its client has it."""
 
@@ -263,7 +280,7 @@ class Upload:
         return self.client, self.update
 
 
-@dataclass
+@dataclass(eq=False)
 class Attempt:
     """What collecting on one model has gathered."""
 
@@ -274,7 +291,7 @@ class Attempt:
     uploads: list[Upload] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Commit:
     """A commit, and all that is needed to open any chunk of it."""
 
@@ -382,9 +399,7 @@ class Job:
         """A call of the ledger whose first argument is the job."""
         return self.chain.send(sender, name, self.id, *arguments, value=value)
 
-    def refusal(
-        self, sender: str, name: str, *arguments: Any, value: int = 0
-    ) -> tuple[str, dict[str, Any]]:
+    def refusal(self, sender: str, name: str, *arguments: Any, value: int = 0) -> tuple[str, dict[str, Any]]:
         """As `Chain.refusal`, the first argument being the job."""
         return self.chain.refusal(sender, name, self.id, *arguments, value=value)
 
@@ -441,18 +456,14 @@ class Job:
             [upload.weight for upload in included],
         )
 
-    def commit(
-        self, server: str | None = None, next: Vector | None = None, excluded: Sequence[str] = ()
-    ) -> Commit:
+    def commit(self, server: str | None = None, next: Vector | None = None, excluded: Sequence[str] = ()) -> Commit:
         """Commit the right model, or the one that is given."""
         if next is None:
             next = self.aggregate(excluded)
         excluded = ascending(excluded)
         sender = server or self.server
         self.receipt = self.send(sender, "commitRound", *self.commit_arguments(next, excluded))
-        commit = Commit(
-            self.attempt, next, tuple(excluded), sender, self.receipt.time, self.terms["chunkParameters"]
-        )
+        commit = Commit(self.attempt, next, tuple(excluded), sender, self.receipt.time, self.terms["chunkParameters"])
         self.commits[self.round] = commit
         self._open(self.round + 1, next)
         return commit
@@ -467,9 +478,7 @@ class Job:
         return self.number, self.attempt.head, (self.root_of(next), content_of(next)), list(excluded)
 
     def reopen(self, server: str | None = None, excluded: Sequence[str] = ()) -> Receipt:
-        receipt = self.send(
-            server or self.server, "reopenRound", self.number, self.attempt.head, ascending(excluded)
-        )
+        receipt = self.send(server or self.server, "reopenRound", self.number, self.attempt.head, ascending(excluded))
         self._open(self.round, self.attempt.model)
         return receipt
 
@@ -542,7 +551,7 @@ def ascending(addresses: Sequence[str]) -> list[str]:
     return sorted(addresses, key=to_canonical_address)
 
 
-# ----------------------------------------------------------------------------------------------- contracts that take part
+# ------------------------------------------------------------------------------------------- contracts that take part
 
 
 class Actor:

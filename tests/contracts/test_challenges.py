@@ -67,9 +67,7 @@ def test_a_wrong_node_behind_the_last_leaf_is_wrong(chain: Chain, job: Job) -> N
     commit = _commit_root(job, _root_over(job, pad=b"\1" * 32))
     assert commit.record[5][0] != right[2][0]
     for index in (0, 1):
-        refusal = job.refusal(
-            chain.accounts[8], "challenge", commit.record, index, _padded_openings(commit, index)
-        )
+        refusal = job.refusal(chain.accounts[8], "challenge", commit.record, index, _padded_openings(commit, index))
         assert refusal == ("CommitIsRight", {"round": 1, "index": index})
     job.send(chain.accounts[8], "challenge", commit.record, LAST, _padded_openings(commit, LAST))
 
@@ -127,9 +125,7 @@ def test_an_odd_wei_is_burned(chain: Chain, job: Job, commit: Commit) -> None:
     assert chain.balance(NOBODY) == burned + ETHER // 2 + 1 + receipt.tip
 
 
-def test_the_job_goes_back_to_the_round_with_its_updates_closed(
-    chain: Chain, job: Job, commit: Commit
-) -> None:
+def test_the_job_goes_back_to_the_round_with_its_updates_closed(chain: Chain, job: Job, commit: Commit) -> None:
     receipt = job.challenge(chain.accounts[8], commit)
     assert receipt.event("RoundReverted") == {
         "job": job.id,
@@ -178,9 +174,7 @@ def test_a_barred_server_never_comes_back(chain: Chain, job: Job, commit: Commit
     assert job.refusal(job.server, "withdrawBond") == ("NothingToPay", {"account": job.server})
 
 
-def test_with_the_server_barred_nobody_waits_for_it_in_later_rounds(
-    chain: Chain, job: Job, commit: Commit
-) -> None:
+def test_with_the_server_barred_nobody_waits_for_it_in_later_rounds(chain: Chain, job: Job, commit: Commit) -> None:
     job.challenge(chain.accounts[8], commit)
     other = chain.accounts[9]
     job.bond(other)
@@ -409,9 +403,7 @@ def test_openings_of_another_chunk_are_refused(chain: Chain, job: Job, commit: C
 
 
 @pytest.mark.parametrize("index", [3, 2**40, 2**256 - 1])
-def test_a_chunk_that_is_not_there_can_not_be_opened(
-    chain: Chain, job: Job, commit: Commit, index: int
-) -> None:
+def test_a_chunk_that_is_not_there_can_not_be_opened(chain: Chain, job: Job, commit: Commit, index: int) -> None:
     refusal = job.refusal(chain.accounts[8], "challenge", commit.record, index, commit.openings(0))
     assert refusal == ("NoSuchChunk", {"index": index, "chunks": 3})
 
@@ -475,9 +467,7 @@ def test_a_copycats_update_does_not_open(chain: Chain, job: Job) -> None:
 
 
 @pytest.mark.parametrize("field", range(9))
-def test_a_record_that_differs_in_any_field_is_unknown(
-    chain: Chain, job: Job, commit: Commit, field: int
-) -> None:
+def test_a_record_that_differs_in_any_field_is_unknown(chain: Chain, job: Job, commit: Commit, field: int) -> None:
     other: list[Any] = [7, 2, 2, ZERO, ZERO, (ZERO, ZERO), [job.clients[0]], job.owner, 1]
     record = list(commit.record)
     record[field] = other[field]

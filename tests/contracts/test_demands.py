@@ -67,9 +67,7 @@ def test_each_demand_that_waits_makes_the_next_one_dearer(chain: Chain, job: Job
     assert (job.state.openDemands, job.account(job.server).demands) == (3, 3)
 
 
-def test_a_server_can_not_shield_a_wrong_chunk_by_demands_of_its_own(
-    chain: Chain, job: Job, wrong: Commit
-) -> None:
+def test_a_server_can_not_shield_a_wrong_chunk_by_demands_of_its_own(chain: Chain, job: Job, wrong: Commit) -> None:
     shield, demander = chain.accounts[7:9]
     job.send(shield, "demand", wrong.record, 1, value=DEPOSIT)
     job.send(shield, "demand", wrong.record, 2, value=2 * DEPOSIT)
@@ -109,9 +107,7 @@ def test_a_record_that_does_not_stand_can_not_be_demanded(chain: Chain, job: Job
 
 
 @pytest.mark.parametrize("index", [0, 1, 2])
-def test_an_answer_earns_the_deposit_and_shows_the_chunk(
-    chain: Chain, job: Job, commit: Commit, index: int
-) -> None:
+def test_an_answer_earns_the_deposit_and_shows_the_chunk(chain: Chain, job: Job, commit: Commit, index: int) -> None:
     job.demand(chain.accounts[8], commit, index)
     before = chain.balance(job.server)
     receipt = job.send(job.server, "answer", commit.record, index, commit.openings(index))
@@ -240,9 +236,7 @@ def test_demands_on_rolled_back_records_only_give_the_deposit_back(chain: Chain)
     assert chain.balance(chain.ledger.address) == ETHER
 
 
-def test_of_two_demands_that_expire_the_second_gives_the_deposit_back(
-    chain: Chain, job: Job, wrong: Commit
-) -> None:
+def test_of_two_demands_that_expire_the_second_gives_the_deposit_back(chain: Chain, job: Job, wrong: Commit) -> None:
     first, second = chain.accounts[8:10]
     job.demand(first, wrong, 0)
     receipt = job.send(second, "demand", wrong.record, 1, value=2 * DEPOSIT)
@@ -264,9 +258,7 @@ def test_a_demander_that_refuses_ether_does_not_keep_a_wrong_commit_alive(
     assert actor.refusal("withdrawBond", job.id) == ("PaymentRefused", {"receiver": actor.address})
 
 
-def test_a_server_that_demands_from_itself_loses_the_burned_half(
-    chain: Chain, job: Job, wrong: Commit
-) -> None:
+def test_a_server_that_demands_from_itself_loses_the_burned_half(chain: Chain, job: Job, wrong: Commit) -> None:
     receipt = job.demand(job.server, wrong)
     chain.travel(receipt.event("ChunkDemanded")["answerBy"])
     job.send(job.server, "expire", wrong.record, 0)

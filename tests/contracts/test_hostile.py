@@ -20,9 +20,7 @@ def test_a_challenger_that_calls_back_is_paid_once(chain: Chain, job: Job, actor
     assert chain.balance(chain.ledger.address) == ETHER
 
 
-def test_withdrawing_again_from_within_the_payment_gets_nothing(
-    chain: Chain, job: Job, actor: Actor
-) -> None:
+def test_withdrawing_again_from_within_the_payment_gets_nothing(chain: Chain, job: Job, actor: Actor) -> None:
     actor.send("depositBond", job.id, value=7)
     actor.call_back("withdrawBond", job.id)
     actor.send("withdrawBond", job.id)
@@ -47,9 +45,7 @@ def test_a_committer_that_calls_back_is_paid_a_deposit_once(chain: Chain, actor:
     assert chain.balance(actor.address) == job.terms["demandDeposit"]
 
 
-def test_a_challenger_that_refuses_ether_only_spoils_its_own_challenge(
-    chain: Chain, job: Job, actor: Actor
-) -> None:
+def test_a_challenger_that_refuses_ether_only_spoils_its_own_challenge(chain: Chain, job: Job, actor: Actor) -> None:
     job.collect()
     commit = job.commit_wrong()
     actor.refuse()
@@ -72,18 +68,14 @@ def _misbehaving(chain: Chain, contracts: dict[str, dict[str, Any]], way: int) -
     return job, job.commit_wrong()
 
 
-def test_a_chunk_of_another_length_is_the_rules_fault(
-    chain: Chain, test_contracts: dict[str, dict[str, Any]]
-) -> None:
+def test_a_chunk_of_another_length_is_the_rules_fault(chain: Chain, test_contracts: dict[str, dict[str, Any]]) -> None:
     job, commit = _misbehaving(chain, test_contracts, SHORT)
     refusal = job.refusal(chain.accounts[8], "challenge", commit.record, 0, commit.openings(0))
     assert refusal == ("RuleMisbehaved", {"length": 28})
 
 
 @pytest.mark.parametrize("way", [REVERT, HUGE, GREEDY])
-def test_a_rule_that_fails_slashes_nobody(
-    chain: Chain, test_contracts: dict[str, dict[str, Any]], way: int
-) -> None:
+def test_a_rule_that_fails_slashes_nobody(chain: Chain, test_contracts: dict[str, dict[str, Any]], way: int) -> None:
     """Such a job can't be challenged, which is why nobody takes part in a job with an unknown rule."""
     job, commit = _misbehaving(chain, test_contracts, way)
     failure, _ = job.refusal(chain.accounts[8], "challenge", commit.record, 0, commit.openings(0))

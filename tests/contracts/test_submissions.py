@@ -80,9 +80,13 @@ def test_a_retry_is_harmless_after_the_round_the_job_and_everything_has_ended(ch
 def test_another_attempt_than_the_current_one_is_refused(job: Job, attempt: int) -> None:
     client = job.clients[0]
     job.submit(job.clients[1])
-    expected = ("AlreadySubmitted", {"attempt": 0}) if attempt == 0 else (
-        "WrongAttempt",
-        {"named": attempt, "current": 1},
+    expected = (
+        ("AlreadySubmitted", {"attempt": 0})
+        if attempt == 0
+        else (
+            "WrongAttempt",
+            {"named": attempt, "current": 1},
+        )
     )
     assert job.refusal(client, "submitUpdate", attempt, job.upload(client).update) == expected
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.contracts.ledger import ETHER, NOBODY, ZERO, Chain, Job, terms_of
+from tests.contracts.ledger import ETHER, NOBODY, ZERO, Chain, Job, Reverted, terms_of
 
 MODEL = (b"\1" * 32, b"\2" * 32)
 
@@ -70,7 +70,7 @@ def test_terms_at_their_bounds_are_taken_and_kept(chain: Chain, terms: dict[str,
 
 def test_a_contract_that_is_no_rule_is_refused(chain: Chain) -> None:
     terms = terms_of(chain) | {"rule": chain.ledger.address}
-    with pytest.raises(AssertionError, match="registerJob was reverted"):
+    with pytest.raises(Reverted, match="registerJob"):
         chain.send(chain.accounts[0], "registerJob", terms, MODEL)
 
 
@@ -84,6 +84,7 @@ def test_registering_opens_the_first_round_on_the_initial_model(chain: Chain) ->
     job = Job(chain, pool=ETHER)
     kept = chain.view("jobOf", job.id)
     event = job.registered.event("JobRegistered")
+    assert job.registered.event("JobFunded") == {"job": job.id, "funder": job.owner, "amount": ETHER}
     assert (kept.owner, kept.pool, kept.head) == (job.owner, ETHER, job.attempt.head)
     assert kept.root == event["model"]["root"] == job.root_of(job.attempt.model)
     assert (kept.state.round, kept.state.attempt, kept.state.origin, kept.state.updates) == (1, 1, 1, 0)

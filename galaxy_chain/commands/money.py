@@ -1,0 +1,107 @@
+"""galaxy-chain bond and claim: what a participant has at stake, and what it has earned."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from galaxy_chain.commands.console import console, print_json
+from galaxy_chain.commands.job import JobArgument
+from galaxy_chain.commands.settings import (
+    DEFAULT_HOME,
+    DEFAULT_RPC,
+    AccountOption,
+    HomeOption,
+    JsonOption,
+    LedgerOption,
+    Place,
+    RpcOption,
+)
+
+__all__ = ["app", "claim"]
+
+app = typer.Typer(no_args_is_help=True, help="A server's bond.")
+
+ETHER = 10**18
+
+
+@app.command()
+def deposit(
+    job: JobArgument,
+    amount: Annotated[str, typer.Argument(help='Like "1 ether", or a number of wei.')],
+    account: AccountOption = None,
+    rpc: RpcOption = DEFAULT_RPC,
+    home: HomeOption = DEFAULT_HOME,
+    ledger: LedgerOption = None,
+) -> None:
+    """Add to the account's bond in a job. A server does it by itself when it starts."""
+    from galaxy_chain.job_file import wei
+    from galaxy_fl.exceptions import ConfigurationError
+
+    try:
+        value = int(amount) if amount.isdecimal() else wei(amount)
+    except ValueError as error:
+        raise ConfigurationError(f"{amount!r}: {error}") from error
+    assert isinstance(value, int)
+    receipt = Place.of(rpc, home, ledger).ledger_for(account).transact("depositBond", job, value=value)
+    console.print(f"{value / ETHER:g} ether added to the bond in job {job}, {receipt.gas_used} gas")
+
+
+@app.command()
+def withdraw(
+    job: JobArgument,
+    account: AccountOption = None,
+    rpc: RpcOption = DEFAULT_RPC,
+    home: HomeOption = DEFAULT_HOME,
+    ledger: LedgerOption = None,
+) -> None:
+    """Take the bond back, once the window of the last commit is over and no demand waits."""
+    receipt = Place.of(rpc, home, ledger).ledger_for(account).transact("withdrawBond", job)
+    console.print(f"the bond in job {job} is paid out, {receipt.gas_used} gas")
+
+
+@app.command()
+def show(
+    job: JobArgument,
+    address: Annotated[str, typer.Argument(help="Whose.")],
+    rpc: RpcOption = DEFAULT_RPC,
+    home: HomeOption = DEFAULT_HOME,
+    ledger: LedgerOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show what an address has at stake in a job."""
+    from eth_utils.address import is_address
+
+    from galaxy_fl.exceptions import ConfigurationError
+
+    if not is_address(address):
+        raise ConfigurationError(f"{address!r} is no address: expected 0x and 40 hexadecimal digits")
+    found = Place.of(rpc, home, ledger).ledger().account(job, address)
+    if json:
+        print_json(vars(found))
+    else:
+        barred = ", barred: proved wrong" if found.barred else ""
+        console.print(f"{found.amount / ETHER:g} ether, {found.demands} demands to answer{barred}")
+
+
+def claim(
+    job: JobArgument,
+    account: AccountOption = None,
+    rpc: RpcOption = DEFAULT_RPC,
+    home: HomeOption = DEFAULT_HOME,
+    ledger: LedgerOption = None,
+) -> None:
+    """Take your share of a job's pool, once its last window is over. Closes the books first where nobody has yet."""
+    from galaxy_chain.ledger.structs import Status
+
+    on = Place.of(rpc, home, ledger).ledger_for(account)
+    if on.job(job).state.status != Status.FINAL:
+        on.transact("finalizeJob", job)
+    receipt = on.transact("claimReward", job)
+    [claimed] = [
+        event
+        for event in on.events(receipt.block, receipt.block, job=job, names=["RewardClaimed"])
+        if "0x" + event.transaction.hex() == receipt.transaction
+    ]
+    console.print(f"{claimed.amount / ETHER:g} ether of job {job}'s pool are paid out, {receipt.gas_used} gas")

@@ -1,0 +1,57 @@
+"""galaxy-chain watch: a watchtower."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from galaxy_chain.commands.console import console, print_json
+from galaxy_chain.commands.job import JobArgument
+from galaxy_chain.commands.settings import (
+    DEFAULT_HOME,
+    DEFAULT_RPC,
+    AccountOption,
+    HomeOption,
+    JsonOption,
+    LedgerOption,
+    Place,
+    RpcOption,
+    StoreOption,
+)
+
+__all__ = ["watch"]
+
+
+def watch(
+    job: JobArgument,
+    content_timeout: Annotated[
+        float,
+        typer.Option(min=0, help="Seconds that a commit's content may take before it counts as withheld."),
+    ] = 10.0,
+    poll: Annotated[float, typer.Option(min=0.01, help="Pause between two looks at the chain, in seconds.")] = 1.0,
+    account: AccountOption = None,
+    rpc: RpcOption = DEFAULT_RPC,
+    home: HomeOption = DEFAULT_HOME,
+    ledger: LedgerOption = None,
+    store: StoreOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Audit every commit of a job as it comes; challenge what is wrong, and demand what is withheld.
+
+    Ends once the job is final or cancelled and nothing can be challenged any more.
+    """
+    from galaxy_chain.watch import Watchtower
+
+    place = Place.of(rpc, home, ledger, store)
+    tower = Watchtower(place.ledger_for(account), place.store(), job, content_timeout)
+    while not tower.over:
+        for finding in tower.look():
+            if json:
+                print_json({"event": "found", **vars(finding)})
+            else:
+                chunk = "" if finding.chunk is None else f", chunk {finding.chunk}"
+                reason = f": {finding.reason}" if finding.reason else ""
+                console.print(f"round {finding.round}: {finding.verdict}{chunk}{reason}")
+        time.sleep(poll)

@@ -1,0 +1,187 @@
+"""Jobs as users run them by hand: a process each for node, server and clients, and an audit at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.processes import Program, children_of, run, wait_until_alone
+
+JOB = """\
+name = "by hand"
+[model]
+builtin = "mlp"
+options = { hidden = 8 }
+[train]
+learning_rate = 0.1
+[terms]
+rounds = 2
+min_updates = 2
+max_updates = 2
+"""
+
+
+class Party:
+    """A ledger of its own, one job on it, and those who take part. Accounts are counted from the node's first."""
+
+    def __init__(self, folder: Path, url: str, *, accounts: int = 0) -> None:
+        self.folder, self.url = folder, url
+        self.accounts = [f"dev:{accounts + index}" for index in range(5)]
+        (folder / "job.toml").write_text(JOB)
+        self.run("deploy", "--account", self.accounts[0])
+        self.job = self.run("job", "create", "job.toml", "--account", self.accounts[0])["job"]
+
+    def run(self, *arguments, **variables):
+        return run(self.folder, *arguments, GALAXY_RPC=self.url, **variables)
+
+    def start(self, *arguments, **variables):
+        more = ["--job", self.job, "--poll", 0.1, "--json"]
+        return Program(self.folder, *arguments, *more, GALAXY_RPC=self.url, **variables)
+
+    def server(self, *more):
+        return self.start("server", "--account", self.accounts[1], *more)
+
+    def client(self, number, *more):
+        """One of two clients, who share a tenth of the digits."""
+        return self.start(
+            "client", "--account", self.accounts[1 + number], "--data", "digits", "--shard", f"{number}/20", *more
+        )
+
+    def finish(self):
+        """Audits, and gives the final model as the ledger has it."""
+        audited = self.run("audit", self.job)
+        shown = self.run("job", "show", self.job)
+        assert [line["round"] for line in audited] == [1, 2]
+        assert shown["status"] == "finished"
+        assert shown["rounds"][-1]["model"] == shown["model"] == audited[-1]["model"]
+        return shown["model"]
+
+
+def end(program):
+    """What a program says when its job is over; a server may stay on."""
+    return json.loads(program.line('"finished"'))
+
+
+@pytest.fixture(scope="session")
+def undisturbed(embedded_url, tmp_path_factory):
+    """The final model of a job in which nothing happens."""
+    party = Party(tmp_path_factory.mktemp("undisturbed"), embedded_url)
+    with party.server("--data", "digits") as server, party.client(1) as first, party.client(2) as second:
+        finished = [end(program) for program in (server, first, second)]
+    model = party.finish()
+    assert {(said["event"], said["rounds"], said["model"]) for said in finished} == {("finished", 2, model)}
+    rounds = party.run("job", "show", party.job)["rounds"]
+    assert all(0 <= row["accuracy"] <= 1 and row["gas"] > 21_000 for row in rounds)
+    (listed,) = party.run("job", "list")
+    assert (listed["job"], listed["name"], listed["status"]) == (party.job, "by hand", "finished")
+    for program in (server, first, second):
+        wait_until_alone(program.process.pid)
+    return model
+
+
+def test_the_same_job_has_the_same_final_model_on_anvil(anvil_url, folder, undisturbed):
+    party = Party(folder, anvil_url)
+    with party.server() as server, party.client(1) as first, party.client(2) as second:
+        assert {end(program)["model"] for program in (server, first, second)} == {undisturbed}
+    assert party.finish() == undisturbed
+
+
+def test_a_server_and_a_client_interrupted_in_the_middle_go_on_where_they_were(embedded_url, folder, undisturbed):
+    party = Party(folder, embedded_url)
+    with ExitStack() as stack:
+        server = stack.enter_context(party.server())
+        client = stack.enter_context(party.client(1))
+        client.line('"trained"')
+        server.line('"collecting"')
+        for program in (server, client):
+            code, _, errors = program.interrupt()
+            assert code == 130
+            assert errors == "stopped; the same command goes on where it was\n"
+            wait_until_alone(program.process.pid)
+        # Started again, the server last; the first client trains nothing that is in already.
+        client, late = stack.enter_context(party.client(1)), stack.enter_context(party.client(2))
+        late.line('"trained"')
+        server = stack.enter_context(party.server())
+        assert json.loads(client.line('"trained"'))["round"] == 2
+        assert {end(program)["model"] for program in (server, client, late)} == {undisturbed}
+    assert party.finish() == undisturbed
+
+
+def test_a_killed_client_leaves_nothing_behind_and_loses_nothing(embedded_url, folder, undisturbed):
+    party = Party(folder, embedded_url)
+    with ExitStack() as stack:
+        stack.enter_context(party.server())
+        killed = stack.enter_context(party.client(1))
+        killed.line('"started"')
+        os.kill(killed.process.pid, signal.SIGKILL)
+        wait_until_alone(killed.process.pid)
+        again, other = stack.enter_context(party.client(1)), stack.enter_context(party.client(2))
+        assert end(again)["model"] == end(other)["model"] == undisturbed
+    assert party.finish() == undisturbed
+
+
+def test_two_servers_and_twice_the_same_client_at_once(embedded_url, folder, undisturbed):
+    party = Party(folder, embedded_url)
+    with ExitStack() as stack:
+        servers = [stack.enter_context(party.server()) for _ in range(2)]
+        clients = [stack.enter_context(party.client(number)) for number in (1, 1, 2)]
+        assert {end(program)["model"] for program in (*servers, *clients)} == {undisturbed}
+    assert party.finish() == undisturbed
+
+
+def test_an_altered_bit_in_any_stored_vector_is_found(embedded_url, folder):
+    party = Party(folder, embedded_url)
+    with party.server() as server, party.client(1) as first, party.client(2) as second:
+        for program in (server, first, second):
+            end(program)
+    vectors = [path for path in (folder / ".galaxy" / "store" / "objects").glob("*/*") if path.stat().st_size > 2_000]
+    assert len(vectors) == 7  # three models and two updates a round
+    for number, path in enumerate(vectors):
+        content = bytearray(path.read_bytes())
+        content[(number * 977) % len(content)] ^= 1 << number % 8
+        path.chmod(0o644)
+        path.write_bytes(content)
+        with Program(folder, "audit", party.job, GALAXY_RPC=embedded_url) as audit:
+            code, _, errors = audit.finish(check=False)
+        assert code == 7
+        assert path.name in errors
+        content[(number * 977) % len(content)] ^= 1 << number % 8
+        path.write_bytes(content)
+    party.finish()
+
+
+def test_a_keystores_account_on_anvil(anvil_url, folder, undisturbed):
+    sesame = {"GALAXY_PASSWORD": "sesame"}
+    party = Party(folder, anvil_url, accounts=5)
+    address = party.run("account", "new", "alice", **sesame)["address"]
+    with party.start("client", "--account", "alice", "--data", "digits", "--shard", "1/20", **sesame) as poor:
+        code, _, errors = poor.finish(check=False)
+    assert code == 26
+    assert f"{address} can't pay" in errors
+    fund(anvil_url, address)
+    with ExitStack() as stack:
+        server = stack.enter_context(party.server())
+        alice = stack.enter_context(
+            party.start("client", "--account", "alice", "--data", "digits", "--shard", "1/20", **sesame)
+        )
+        other = stack.enter_context(party.client(2))
+        alice.line('"started"')
+        for pid in children_of(alice.process.pid):
+            if pid != alice.process.pid:
+                assert b"sesame" not in Path(f"/proc/{pid}/environ").read_bytes()
+        assert {end(program)["model"] for program in (server, alice, other)} == {undisturbed}
+    assert address in party.run("job", "show", party.job)["clients"]
+
+
+def fund(url, address):
+    from galaxy_chain.accounts import NodeSigner
+    from galaxy_chain.ledger.rpc import Rpc
+    from galaxy_chain.ledger.transactions import Transactions
+
+    rpc = Rpc(url)
+    Transactions(rpc, NodeSigner(rpc.request("eth_accounts")[0])).send(address, b"", 10**18)

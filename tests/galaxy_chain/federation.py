@@ -1,0 +1,153 @@
+"""A job on the embedded chain without any training: its vectors are made up, all else is real."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from galaxy_chain.accounts import NodeSigner
+from galaxy_chain.coordinator import LedgerClientCoordinator, LedgerServerCoordinator, Patience
+from galaxy_chain.deployment import Deployment
+from galaxy_chain.ledger.ledger import Ledger
+from galaxy_chain.ledger.rpc import Rpc
+from galaxy_chain.ledger.structs import ZERO_ADDRESS, Model, Terms
+from galaxy_chain.ledger.transactions import Transactions
+from galaxy_chain.node import Node
+from galaxy_chain.store import ContentId, LocalStore
+from galaxy_fl.job_document import BuiltinModel, JobDocument
+from galaxy_fl.rounds.coordinator import Submitted
+from galaxy_fl.vectors import Vector, tree_root
+
+__all__ = ["CHUNK", "DOCUMENT", "PARAMETERS", "PATIENCE", "Federation", "alter", "made_up"]
+
+PARAMETERS = 150
+CHUNK = 64
+SAMPLES = 40
+PATIENCE = Patience(poll=0.02, content=0.05)
+DOCUMENT = JobDocument(
+    name="made up",
+    model=BuiltinModel(builtin="mlp"),
+    layout=[{"name": "weight", "shape": [10, 15], "fraction_bits": 24}],
+)
+
+
+def made_up(seed: int, parameters: int = PARAMETERS) -> Vector:
+    """A vector that follows from its seed."""
+    return np.random.default_rng(seed).integers(-(2**28), 2**28, parameters, dtype=np.int32)
+
+
+def alter(path: Path, at: int = 0) -> None:
+    """Flips one bit of a file that nobody should write to."""
+    path.chmod(0o644)
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+
+
+class Federation:
+    """A job of two rounds with a server and three clients, each with an unlocked account.
+
+    Attributes:
+        owner, server, clients: addresses.
+        store: of everybody.
+        initial: the initial model.
+        job: the job's number.
+    """
+
+    def __init__(self, node: Node, deployment: Deployment, folder: Path, **terms: Any) -> None:
+        self.node = node
+        self.deployment = deployment
+        self.rpc = Rpc(node.url)
+        self.store = LocalStore(folder / "store")
+        self.owner, self.server, *self.clients = node.accounts[:5]
+        self.initial = made_up(0)
+        self.job = self.register(**terms)
+
+    def ledger(self, account: str | None = None) -> Ledger:
+        """The ledger as an account sees it."""
+        transactions = None if account is None else Transactions(self.rpc, NodeSigner(account))
+        where = self.deployment
+        return Ledger(self.rpc, where.ledger, transactions, first_block=where.block, chain_id=where.chain_id)
+
+    def terms(self, document: JobDocument = DOCUMENT, **changed: Any) -> Terms:
+        """The terms of a job; the document goes into the store."""
+        terms: dict[str, Any] = {
+            "spec": self.store.put(document.to_bytes()).digest,
+            "rule_parameters": document.rule.word,
+            "rule": self.deployment.rules[document.rule.name],
+            "demand_deposit": 10**16,
+            "server": ZERO_ADDRESS,
+            "bond": 10**18,
+            "rounds": 2,
+            "min_updates": 2,
+            "max_updates": 3,
+            "max_excluded": 1,
+            "collect_seconds": 100,
+            "aggregate_seconds": 600,
+            "challenge_seconds": 86_400,
+            "answer_seconds": 3_600,
+            "chunk_parameters": CHUNK,
+            "open": True,
+            "parameters": PARAMETERS,
+        }
+        return Terms(**(terms | changed))
+
+    def register(self, document: JobDocument = DOCUMENT, **changed: Any) -> int:
+        """Registers another job and gives its number."""
+        content = self.store.put(self.initial.data)
+        ledger = self.ledger(self.owner)
+        ledger.transact("registerJob", self.terms(document, **changed), Model(tree_root(self.initial, CHUNK), content.digest))
+        number: int = ledger.call("jobs")
+        return number
+
+    def client(self, index: int) -> LedgerClientCoordinator:
+        """A client that has joined."""
+        client = LedgerClientCoordinator(self.ledger(self.clients[index]), self.store, self.job, PATIENCE)
+        client.enter(SAMPLES)
+        return client
+
+    def serve(self, account: str | None = None) -> LedgerServerCoordinator:
+        """A server with its bond."""
+        server = LedgerServerCoordinator(self.ledger(account or self.server), self.store, self.job, PATIENCE)
+        server.enter()
+        return server
+
+    def submit(self, *indices: int, seed: int = 1) -> None:
+        """Updates of these clients in the current attempt."""
+        for index in indices:
+            client = self.client(index)
+            client.submit(client.round(), made_up(100 * seed + index), SAMPLES - index)
+
+    def commit(self, next_model: Vector | None = None, excluded: tuple[int, ...] = (), account: str | None = None) -> None:
+        """Commits the current attempt: the right model, or another."""
+        server = self.serve(account)
+        round = server.round()
+        reasons = {s: "unusable" for s in server.updates(round) if s.client in [self.clients[i] for i in excluded]}
+        vector = self.aggregate(server, reasons) if next_model is None else next_model
+        path = self.store.root.parent / "next"
+        path.write_bytes(vector.tobytes())
+        server.commit(round, path, reasons)
+
+    def aggregate(self, server: LedgerServerCoordinator, excluded: dict[Submitted, str]) -> Vector:
+        """The weighted mean in Python's own integers, straight from protocol section 6."""
+        round = server.round()
+        model = np.fromfile(server.model(round), "<i4")
+        included = [s for s in server.updates(round) if s not in excluded]
+        updates = [np.fromfile(server.update(round, s), "<i4") for s in included]
+        total = sum(s.weight for s in included)
+        result = []
+        for index, value in enumerate(model.tolist()):
+            weighted = sum(s.weight * int(update[index]) for s, update in zip(included, updates, strict=True))
+            result.append(min(2**31 - 1, max(-(2**31), value + (weighted + total // 2) // total)))
+        return np.array(result, dtype=np.int32)
+
+    def content(self, digest: bytes) -> Path:
+        """The file of a vector."""
+        return self.store.path(ContentId(digest, 4 * PARAMETERS))
+
+    def travel(self, seconds: int) -> None:
+        """Lets time pass on the chain."""
+        self.rpc.request("evm_increaseTime", seconds)
+        self.rpc.request("evm_mine")

@@ -1,0 +1,247 @@
+"""Calls, events and errors to bytes and back; web3 and eth_abi are the oracles."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import pytest
+from eth_abi.abi import encode
+from hypothesis import given
+from hypothesis import strategies as st
+from web3 import Web3
+
+from galaxy_chain.ledger import structs
+from galaxy_chain.ledger.abi import Abi
+from galaxy_chain.ledger.artifacts import artifact
+from galaxy_chain.ledger.ledger import ledger_abi
+from galaxy_chain.ledger.structs import Model, Opening, Openings, Record, Submission, Terms, Update
+
+ENTRIES = artifact("GalaxyLedger").abi
+ORACLE = Web3().eth.contract(abi=ENTRIES)
+
+addresses = st.binary(min_size=20, max_size=20).map(lambda raw: Web3.to_checksum_address(raw))
+words = st.binary(min_size=32, max_size=32)
+
+
+def unsigned(bits):
+    return st.integers(0, 2**bits - 1)
+
+
+updates = st.builds(Update, words, words, unsigned(32))
+models = st.builds(Model, words, words)
+records = st.builds(
+    Record, unsigned(32), unsigned(32), unsigned(16), words, words, models,
+    st.lists(addresses, max_size=4).map(tuple), addresses, unsigned(40),
+)  # fmt: skip
+openings = st.builds(Opening, st.binary(max_size=64), st.lists(words, max_size=3).map(tuple))
+all_openings = st.builds(
+    Openings, openings, openings,
+    st.lists(st.builds(Submission, addresses, updates), max_size=3).map(tuple),
+    st.lists(openings, max_size=3).map(tuple),
+)  # fmt: skip
+
+
+def snake(name):
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+def tuples(entry):
+    """Every struct in an ABI entry, with its name."""
+    for part in [*entry.get("inputs", []), *entry.get("outputs", []), *entry.get("components", [])]:
+        if part["type"].startswith("tuple"):
+            yield re.sub(r"\[\d*\]", "", part["internalType"].rpartition(".")[2]), part["components"]
+        yield from tuples(part)
+
+
+FOUND = {name: components for entry in ENTRIES for name, components in tuples(entry)}
+
+
+@pytest.mark.parametrize("name", sorted(FOUND))
+def test_a_struct_has_the_fields_of_the_contract_in_its_order(name):
+    fields = [field.name for field in dataclasses.fields(getattr(structs, name))]
+    assert fields == [snake(component["name"]) for component in FOUND[name]]
+
+
+def test_every_struct_of_the_package_is_one_of_the_contract():
+    ours = {name for name in structs.__all__ if dataclasses.is_dataclass(getattr(structs, name))}
+    assert ours == FOUND.keys()
+
+
+def plain(value):
+    if dataclasses.is_dataclass(value):
+        return tuple(plain(getattr(value, field.name)) for field in dataclasses.fields(value))
+    return [plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+@given(job=unsigned(256), attempt=unsigned(32), head=words, model=models, excluded=st.lists(addresses, max_size=3))
+def test_calls_are_encoded_as_web3_does(job, attempt, head, model, excluded):
+    ours = ledger_abi().functions["commitRound"].encode(job, attempt, head, model, excluded)
+    assert "0x" + ours.hex() == ORACLE.encode_abi("commitRound", [job, attempt, head, plain(model), excluded])
+
+
+@given(job=unsigned(256), record=records, index=unsigned(256), shown=all_openings)
+def test_nested_structs_are_encoded_as_web3_does(job, record, index, shown):
+    ours = ledger_abi().functions["challenge"].encode(job, record, index, shown)
+    assert "0x" + ours.hex() == ORACLE.encode_abi("challenge", [job, plain(record), index, plain(shown)])
+
+
+TERMS = Terms(
+    *(b"\1" * 32, b"\2" * 32, "0x" + "Ab" * 20, 3, "0x" + "00" * 20, 4, 5, 6, 7, 8, 9, 10, 11, 12, 64, True, 13)
+)
+
+
+def types(entries):
+    def of(part):
+        inner = ",".join(map(of, part.get("components", [])))
+        return part["type"].replace("tuple", f"({inner})") if inner else part["type"]
+
+    return [of(part) for part in entries]
+
+
+def test_an_answer_of_several_values_is_decoded_into_structs():
+    function = next(entry for entry in ENTRIES if entry.get("name") == "jobOf")
+    terms = dataclasses.replace(TERMS, rule=Web3.to_checksum_address(TERMS.rule))
+    state = structs.State(1, 2, 3, 4, 5, 6, 7, 8, 1)
+    owner = Web3.to_checksum_address("0x" + "cd" * 20)
+    answer = encode(types(function["outputs"]), [plain(terms), owner, plain(state), b"\5" * 32, b"\6" * 32, 99])
+    assert ledger_abi().functions["jobOf"].decode(answer) == (terms, owner, state, b"\5" * 32, b"\6" * 32, 99)
+
+
+@pytest.mark.parametrize("answer", [b"", b"\0" * 31, b"\xff" * 64, b"\xff" * 700])
+def test_an_answer_of_another_form_is_a_value_error(answer):
+    with pytest.raises(ValueError, match="jobOf can't have answered"):
+        ledger_abi().functions["jobOf"].decode(answer)
+
+
+def log(name, indexed, data_types, data):
+    return {
+        "topics": ["0x" + ledger_abi().topics[name].hex(), *("0x" + encode([k], [v]).hex() for k, v in indexed)],
+        "data": "0x" + encode(data_types, data).hex(),
+        "blockNumber": "0x10",
+        "blockHash": "0x" + "ab" * 32,
+        "logIndex": "0x2",
+        "transactionHash": "0x" + "cd" * 32,
+    }
+
+
+def committed(model=Model(b"\3" * 32, b"\4" * 32), excluded=("0x" + "11" * 20,)):
+    return log(
+        "RoundCommitted",
+        [("uint256", 7), ("uint32", 5), ("address", "0x" + "22" * 20)],
+        ["uint32", "bytes32", "(bytes32,bytes32)", "address[]", "uint40"],
+        [4, b"\1" * 32, plain(model), list(excluded), 1234],
+    )
+
+
+def test_an_event_has_its_arguments_by_name_and_its_place_on_the_chain():
+    event = ledger_abi().event(committed())
+    assert event.name == "RoundCommitted"
+    assert (event.job, event.attempt, event.round, event.time) == (7, 5, 4, 1234)
+    assert event.server == "0x" + "22" * 20
+    assert event.model == Model(b"\3" * 32, b"\4" * 32)
+    assert event.excluded == ("0x" + "11" * 20,)
+    assert (event.block, event.block_hash, event.log_index) == (16, b"\xab" * 32, 2)
+    assert event.transaction == b"\xcd" * 32
+    with pytest.raises(AttributeError, match="RoundCommitted has no argument owner"):
+        _ = event.owner
+
+
+def test_an_event_is_decoded_as_web3_does():
+    entry = committed()
+    raw = {key: Web3.to_bytes(hexstr=value) for key, value in entry.items() if key in ("data", "blockHash")}
+    oracle = ORACLE.events.RoundCommitted().process_log(
+        raw
+        | {
+            "topics": [Web3.to_bytes(hexstr=topic) for topic in entry["topics"]],
+            "transactionHash": Web3.to_bytes(hexstr=entry["transactionHash"]),
+            "transactionIndex": 0,
+            "logIndex": 2,
+            "blockNumber": 16,
+            "address": "0x" + "00" * 20,
+        }
+    )
+    ours = ledger_abi().event(entry)
+    assert {snake(name): value for name, value in oracle["args"].items() if name not in ("model", "excluded")} == {
+        name: value for name, value in ours.arguments.items() if name not in ("model", "excluded")
+    }
+    assert tuple(oracle["args"]["model"].values()) == dataclasses.astuple(ours.model)
+    assert tuple(oracle["args"]["excluded"]) == ours.excluded
+
+
+def test_a_log_of_another_contract_is_no_event():
+    assert ledger_abi().event(committed() | {"topics": ["0x" + "00" * 32]}) is None
+    assert ledger_abi().event(committed() | {"topics": []}) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"topics": committed()["topics"][:-1]},
+        {"topics": [*committed()["topics"], "0x" + "00" * 32]},
+        {"topics": [*committed()["topics"][:-1], "0x" + "ff" * 32]},
+        {"topics": [*committed()["topics"][:-1], "0x12"]},
+        {"topics": [*committed()["topics"][:-1], "0xzz"]},
+        {"topics": [*committed()["topics"][:-1], 5]},
+        {"topics": None},
+        {"data": "0x"},
+        {"data": committed()["data"][:-64]},
+        {"data": "0xz"},
+        {"data": None},
+        {"data": "0x" + "ff" * 320},
+        {"blockNumber": None},
+        {"blockNumber": 16},
+        {"blockNumber": "0xg"},
+        {"blockHash": None},
+        {"logIndex": None},
+        {"transactionHash": 1},
+    ],
+)
+def test_a_malformed_log_is_a_value_error(change):
+    with pytest.raises(ValueError, match=r"."):
+        ledger_abi().event(committed() | change)
+
+
+@pytest.mark.parametrize("log", [None, 5, "log", [], {}])
+def test_what_is_no_log_at_all_is_a_value_error(log):
+    with pytest.raises(ValueError, match="malformed"):
+        ledger_abi().event(log)
+
+
+@given(st.binary(max_size=400))
+def test_any_data_is_an_event_or_a_value_error(data):
+    try:
+        event = ledger_abi().event(committed() | {"data": "0x" + data.hex()})
+    except ValueError:
+        return
+    assert isinstance(event.model, Model)
+
+
+def error_data(name, kinds, values):
+    return Web3.keccak(text=f"{name}({','.join(kinds)})")[:4] + encode(kinds, values)
+
+
+def test_errors_have_their_arguments_by_name():
+    data = error_data("WrongAttempt", ["uint32", "uint32"], [3, 5])
+    assert ledger_abi().error(data) == ("WrongAttempt", {"named": 3, "current": 5})
+
+
+@pytest.mark.parametrize("data", [b"", b"\1\2\3", bytes(4), error_data("WrongAttempt", ["uint32"], [3])])
+def test_other_revert_data_is_no_error_of_the_contract(data):
+    assert ledger_abi().error(data) is None
+
+
+def test_every_error_has_arguments_with_names():
+    unnamed = [
+        f"{entry['name']}.{part['name']}"
+        for entry in ENTRIES
+        if entry["type"] == "error"
+        for part in entry["inputs"]
+        if not part["name"].strip("_")
+    ]
+    assert unnamed == []
+
+
+def test_constructors_and_fallbacks_are_left_out():
+    abi = Abi([{"type": "constructor", "inputs": []}, {"type": "receive"}, {"type": "fallback"}])
+    assert (abi.functions, abi.topics) == ({}, {})

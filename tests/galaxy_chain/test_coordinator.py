@@ -1,0 +1,297 @@
+"""Clients and servers of a ledger's job, step by step."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from galaxy_chain.audit import Auditor
+from galaxy_chain.coordinator import LedgerServerCoordinator
+from galaxy_chain.exceptions import (
+    AlreadySubmittedError,
+    JobMismatchError,
+    LedgerRefusedError,
+    NotAdmittedError,
+    UnknownJobError,
+)
+from galaxy_chain.ledger.structs import Model
+from galaxy_fl.exceptions import (
+    ConfigurationError,
+    ContentAlteredError,
+    ContentError,
+    ContentMissingError,
+    RoundMovedOnError,
+)
+from galaxy_fl.rounds.coordinator import Phase
+from galaxy_fl.vectors import tree_root
+from tests.galaxy_chain.federation import CHUNK, PATIENCE, SAMPLES, alter, made_up
+
+
+def test_a_job_from_its_first_round_to_its_last(federation):
+    server = federation.serve()
+    for number in (1, 2):
+        round = server.round()
+        assert (round.number, round.attempt, round.phase, round.updates) == (number, number, Phase.COLLECTING, 0)
+        federation.submit(0, 1, 2, seed=number)
+        round = server.round()
+        assert (round.phase, round.updates) == (Phase.CLOSED, 3)
+        assert [(s.client, s.weight) for s in server.updates(round)] == [
+            (client, SAMPLES - index) for index, client in enumerate(federation.clients)
+        ]
+        for index, submitted in enumerate(server.updates(round)):
+            assert np.array_equal(np.fromfile(server.update(round, submitted), "<i4"), made_up(100 * number + index))
+        federation.commit()
+    round = server.round()
+    assert (round.phase, round.over, round.number) == (Phase.FINISHED, True, 3)
+    assert tree_root(np.fromfile(server.model(round), "<i4"), CHUNK) == federation.ledger().job(federation.job).root
+
+
+def test_a_client_wants_one_update_an_attempt_even_if_it_is_started_again(federation):
+    client = federation.client(0)
+    round = client.round()
+    assert client.wants_update(round)
+    gas = client.submit(round, made_up(1), SAMPLES)
+    assert gas > 21_000
+    assert not client.wants_update(client.round())
+    assert not federation.client(0).wants_update(client.round())
+    federation.submit(1, 2)
+    federation.commit()
+    assert client.wants_update(client.round())
+
+
+def test_a_client_that_waits_is_woken_by_the_next_round(federation):
+    client = federation.client(0)
+    seen = client.round()
+    found = []
+    waiter = threading.Thread(target=lambda: found.append(client.wait(seen)))
+    waiter.start()
+    federation.submit(0, 1, 2)
+    federation.commit()
+    waiter.join(20)
+    assert [round.number for round in found] == [2]
+
+
+def test_another_update_of_the_same_client_is_refused_and_the_first_one_stands(federation):
+    first, second = federation.client(0), federation.client(0)
+    round = first.round()
+    first.submit(round, made_up(1), SAMPLES)
+    second.submit(round, made_up(1), SAMPLES)  # the very same is a retry
+    with pytest.raises(AlreadySubmittedError, match="another update is in already") as caught:
+        second.submit(round, made_up(2), SAMPLES)
+    assert caught.value.exit_code == 29
+    federation.submit(1, 2)
+    federation.commit()
+
+
+def test_an_update_that_is_too_late_is_wanted_no_more(federation):
+    client = federation.client(0)
+    round = client.round()
+    federation.submit(1, 2)
+    federation.travel(200)
+    federation.commit()
+    with pytest.raises(RoundMovedOnError):
+        client.submit(round, made_up(1), SAMPLES)
+    assert client.round().number == 2
+    assert client.wants_update(client.round())
+
+
+def test_a_client_learns_of_a_closed_round_when_it_submits(federation):
+    client = federation.client(0)
+    federation.submit(1, 2)
+    federation.travel(200)
+    round = client.round()
+    assert client.wants_update(round)
+    with pytest.raises(RoundMovedOnError, match="takes no more updates"):
+        client.submit(round, made_up(1), SAMPLES)
+    assert not client.wants_update(client.round())
+
+
+def test_a_client_that_is_not_admitted_pays_nothing_and_can_be_admitted_later(federation):
+    federation.job = federation.register(open=False)
+    before = federation.rpc.number("eth_getBalance", federation.clients[0], "latest")
+    with pytest.raises(NotAdmittedError, match=f"galaxy-chain job admit {federation.job} {federation.clients[0]}"):
+        federation.client(0)
+    assert federation.rpc.number("eth_getBalance", federation.clients[0], "latest") == before
+    federation.ledger(federation.owner).transact("admit", federation.job, [federation.clients[0]])
+    assert federation.client(0).wants_update(federation.client(0).round())
+
+
+def test_more_samples_than_a_client_joined_with(federation):
+    client = federation.client(0)
+    client.enter(SAMPLES - 1)
+    with pytest.raises(ConfigurationError, match="joined job .* with 40 samples, but the data set now has 41"):
+        client.enter(SAMPLES + 1)
+
+
+def test_two_processes_of_one_client_may_join_at_once(federation):
+    first, second = federation.client(0), federation.client(1)
+    second.ledger = first.ledger
+    errors = []
+
+    def enter(client):
+        try:
+            client.enter(SAMPLES)
+        except Exception as error:
+            errors.append(error)
+
+    federation.job = federation.register()
+    for each in (first, second):
+        each.number = federation.job
+    threads = [threading.Thread(target=enter, args=(each,)) for each in (first, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+
+
+@pytest.mark.parametrize("how", ["missing", "truncated", "altered"])
+def test_a_model_that_can_not_be_had_loses_nothing(federation, how):
+    client = federation.client(0)
+    path = federation.content(client.history.initial.content)
+    good = path.read_bytes()
+    path.chmod(0o644)
+    if how == "missing":
+        path.unlink()
+    elif how == "truncated":
+        path.write_bytes(good[:-4])
+    else:
+        alter(path)
+    with pytest.raises(ContentMissingError if how == "missing" else ContentAlteredError):
+        client.model(client.round())
+    federation.store.put(good)
+    assert client.model(client.round()).read_bytes() == good
+
+
+def test_a_model_that_comes_late_is_waited_for(federation):
+    client = federation.client(0)
+    path = federation.content(client.history.initial.content)
+    good = path.read_bytes()
+    path.unlink()
+    client.patience = PATIENCE.__class__(poll=0.02, content=30)
+    timer = threading.Timer(0.3, federation.store.put, [good])
+    timer.start()
+    assert client.model(client.round()).read_bytes() == good
+
+
+def test_a_model_of_another_root_than_the_ledgers_is_refused(federation):
+    content = federation.store.put(made_up(9).data)
+    ledger = federation.ledger(federation.owner)
+    ledger.transact("registerJob", federation.terms(), Model(b"\7" * 32, content.digest))
+    federation.job = ledger.call("jobs")
+    client = federation.client(0)
+    with pytest.raises(ContentAlteredError, match="is not the one on the ledger"):
+        client.model(client.round())
+
+
+@pytest.mark.parametrize("how", ["missing", "altered"])
+def test_an_update_that_can_not_be_had_is_excluded_where_the_job_allows_it(federation, how):
+    federation.submit(0, 1, 2)
+    server = federation.serve()
+    round = server.round()
+    first, *others = server.updates(round)
+    path = federation.content(server.history.submissions[0].update.content)
+    path.unlink() if how == "missing" else alter(path)
+    with pytest.raises(ContentError):
+        server.update(round, first)
+    assert server.enough(len(others))
+    federation.commit(excluded=(0,))
+    assert server.round().number == 2
+    assert server.history.commits[1].record.excluded == (federation.clients[0],)
+
+
+def test_more_unusable_updates_than_may_be_left_out_end_the_server_which_can_come_back(federation, tmp_path):
+    federation.job = federation.register(max_excluded=0)
+    federation.submit(0, 1, 2)
+    server = federation.serve()
+    round = server.round()
+    path = tmp_path / "next"
+    path.write_bytes(made_up(1).tobytes())
+    with pytest.raises(ContentError, match=r"1 of 3 updates can't be used, but the job lets .* leave out 0: .*\(it is gone\)"):
+        server.commit(round, path, {server.updates(round)[0]: "it is gone"})
+    federation.commit()
+    assert server.round().number == 2
+
+
+def test_too_few_usable_updates_reopen_the_round(federation):
+    federation.submit(0, 1)
+    federation.travel(200)
+    server = federation.serve()
+    round = server.round()
+    assert round.phase is Phase.CLOSED
+    assert not server.enough(1)
+    server.reopen(round, {server.updates(round)[0]: "it is gone"})
+    after = server.round()
+    assert (after.number, after.attempt, after.phase, after.updates) == (1, 2, Phase.COLLECTING, 0)
+    federation.submit(0, 1, 2, seed=2)
+    federation.commit()
+
+
+def test_a_server_beaten_to_it_looks_again(federation, tmp_path):
+    federation.submit(0, 1, 2)
+    server = federation.serve()
+    round = server.round()
+    federation.commit(account=federation.clients[0])
+    path = tmp_path / "next"
+    path.write_bytes(made_up(1).tobytes())
+    with pytest.raises(RoundMovedOnError, match="the round has moved on"):
+        server.commit(round, path, {})
+    server.round()
+    with pytest.raises(RoundMovedOnError, match="no longer at 1"):
+        server.updates(round)
+
+
+def test_a_bond_is_paid_once_and_topped_up(federation):
+    federation.serve()
+    federation.serve()
+    assert federation.ledger().account(federation.job, federation.server).amount == 10**18
+    ledger = federation.ledger(federation.clients[0])
+    ledger.transact("depositBond", federation.job, value=10**17)
+    federation.serve(federation.clients[0])
+    assert ledger.account(federation.job, federation.clients[0]).amount == 10**18
+
+
+def test_a_barred_server_is_told_before_it_works(federation):
+    from tests.galaxy_chain.ledger.test_history import challenge
+
+    federation.submit(0, 1, 2)
+    federation.commit(made_up(5))
+    server = LedgerServerCoordinator(federation.ledger(federation.server), federation.store, federation.job, PATIENCE)
+    challenge(federation, server.history.commits[1])
+    with pytest.raises(LedgerRefusedError, match="was proved wrong in this job and is barred from it"):
+        server.enter()
+    assert server.round().phase is Phase.CLOSED
+    federation.commit(account=federation.clients[1])
+
+
+def test_a_round_closes_when_its_time_is_over(federation):
+    federation.submit(0, 1)
+    server = federation.serve()
+    assert server.round().phase is Phase.COLLECTING
+    federation.travel(200)
+    assert server.round().phase is Phase.CLOSED
+
+
+def test_a_cancelled_job_is_over(federation):
+    client = federation.client(0)
+    federation.ledger(federation.owner).transact("cancelJob", federation.job)
+    assert client.round().phase is Phase.CANCELLED
+    assert client.round().over
+
+
+def test_all_that_an_audit_needs_is_pinned_by_the_server(federation):
+    federation.submit(0, 1, 2)
+    federation.commit(excluded=(1,))
+    assert federation.store.gc(0).removed == 1
+    assert len(list(Auditor(federation.ledger(), federation.store, federation.job).rounds())) == 1
+
+
+def test_no_such_job_and_a_job_that_does_not_fit_together(federation):
+    federation.job = 999
+    with pytest.raises(UnknownJobError, match="there is no job 999.*galaxy-chain job list"):
+        federation.serve()
+    federation.job = federation.register(rule=federation.deployment.rules["relay"])
+    with pytest.raises(JobMismatchError):
+        federation.client(0)

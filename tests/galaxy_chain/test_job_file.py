@@ -1,0 +1,138 @@
+"""Job files: what people write, and where they wrote it wrong."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from galaxy_chain.demo import example_job
+from galaxy_chain.job_file import JobFile, wei
+from galaxy_fl.exceptions import JobDocumentError
+
+GOOD = """\
+name = "digits"
+
+[model]
+builtin = "mlp"
+
+[train]
+learning_rate = 0.1
+
+[terms]
+rounds = 2
+min_updates = 2
+"""
+
+
+def read(folder: Path, text: str) -> JobFile:
+    path = folder / "job.toml"
+    path.write_text(text, encoding="utf-8")
+    return JobFile.read(path)
+
+
+def test_a_short_file_is_a_whole_job(tmp_path):
+    job = read(tmp_path, GOOD)
+    assert (job.name, job.model.builtin, job.terms.rounds, job.terms.bond) == ("digits", "mlp", 2, 10**18)
+
+
+def test_the_example_is_valid(tmp_path):
+    job = read(tmp_path, example_job())
+    assert (job.terms.min_updates, job.terms.demand_deposit) == (4, 10**16)
+
+
+def test_it_is_utf_8(tmp_path):
+    assert read(tmp_path, GOOD.replace("digits", "Zahlen für Ærø")).name == "Zahlen für Ærø"
+
+
+@pytest.mark.parametrize(
+    ("amount", "is_wei"),
+    [
+        (5, 5),
+        ("5 wei", 5),
+        ("20 gwei", 20 * 10**9),
+        ("0.5 ether", 5 * 10**17),
+        ("1e-18 ether", 1),
+        (" 1  ether ", 10**18),
+        ("79228162514.264337593543950335 ether", 2**96 - 1),
+    ],
+)
+def test_amounts(amount, is_wei):
+    assert wei(amount) == is_wei
+
+
+@pytest.mark.parametrize(
+    "amount", ["", "5", "5 euro", "x ether", "ether", "1e-19 ether", "0.5 wei", "nan ether", "inf ether", "1e99999999 ether"]
+)
+def test_what_is_no_amount(amount):
+    with pytest.raises(ValueError, match=r"expected an amount|is no number|no whole number of wei"):
+        wei(amount)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "said"),
+    [
+        ('name = "digits"', 'name = "digits"\ncolour = "red"', 2, "colour: there is no such key"),
+        ('name = "digits"', "name = 5", 1, "name: .*valid string.*found 5"),
+        ('name = "digits"', 'name = "a\\nb"', 1, "name: .*line breaks"),
+        ('name = "digits"', "", 1, "name: Field required"),
+        ('builtin = "mlp"', 'builtin = "mlp"\nsize = 3', 5, "model.size: there is no such key"),
+        ('builtin = "mlp"', "builtin = 1", 4, "model.builtin"),
+        ("learning_rate = 0.1", 'learning_rate = "fast"', 7, "train.learning_rate: .*valid number.*found 'fast'"),
+        ("learning_rate = 0.1", "learning_rate = -1.0", 7, "train.learning_rate: .*greater than 0"),
+        ("learning_rate = 0.1", "learning_rate = nan", 7, "train.learning_rate: .*finite"),
+        ("learning_rate = 0.1", "optimizer_options = { lr = 1 }", 7, "train.optimizer_options: .*set learning_rate"),
+        ("learning_rate = 0.1", "optimizer_options.momentum = [1]", 7, "train.optimizer_options.momentum"),
+        ("rounds = 2", "rounds = 0", 10, "terms.rounds: .*greater than or equal to 1"),
+        ("rounds = 2", "rounds = 2.5", 10, "terms.rounds: .*valid integer"),
+        ("rounds = 2", "rounds = true", 10, "terms.rounds: .*valid integer"),
+        ("rounds = 2", "", 9, "terms.rounds: Field required"),
+        ("min_updates = 2", 'min_updates = 2\nbond = "1 euro"', 12, "terms.bond: expected an amount"),
+        ("min_updates = 2", 'min_updates = 2\nbond = "0 ether"', 9, "a server without a bond"),
+        ("min_updates = 2", 'min_updates = 2\nserver = "me"', 12, "terms.server: expected an address"),
+        ("min_updates = 2", "min_updates = 2\nmax_updates = 1", 9, "min_updates 2 is more than max_updates 1"),
+        ("min_updates = 2", "min_updates = 2\nmax_updates = 3\nmax_excluded = 4", 9, "max_excluded 4 is more than"),
+        ("min_updates = 2", "min_updates = 2\nchunk_parameters = 256", 9, "more than 16384"),
+        ("min_updates = 2", "min_updates = 2\nchunk_parameters = 12", 12, "terms.chunk_parameters: .*multiple of 8"),
+        ("[terms]", '[rule]\nname = "best"\n[terms]', 10, "rule.name: there is no rule 'best'"),
+        ("[terms]", "[[terms]]", 1, "terms: "),
+    ],
+)
+def test_an_error_names_file_line_and_field(tmp_path, old, new, line, said):
+    with pytest.raises(JobDocumentError) as caught:
+        read(tmp_path, GOOD.replace(old, new))
+    assert re.search(rf"^{tmp_path}/job.toml:{line}: .*{said}", str(caught.value), re.MULTILINE), caught.value
+    assert caught.value.exit_code == 3
+
+
+def test_all_errors_are_named_at_once(tmp_path):
+    with pytest.raises(JobDocumentError) as caught:
+        read(tmp_path, GOOD.replace("rounds = 2", "rounds = 0\ncolour = 1").replace('"mlp"', "1"))
+    assert [line.split(": ")[0] for line in str(caught.value).splitlines()] == [
+        f"{tmp_path}/job.toml:{number}" for number in (4, 10, 11)
+    ]
+
+
+def test_a_field_that_fits_none_of_its_types_is_named_once(tmp_path):
+    with pytest.raises(JobDocumentError) as caught:
+        read(tmp_path, GOOD.replace("learning_rate = 0.1", "optimizer_options.momentum = [1]"))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"name =", "is no valid TOML"), (b"\xff", "is no valid TOML"), (b"a = 1\na = 2", "is no valid TOML")],
+)
+def test_what_is_no_toml(tmp_path, content, said):
+    path = tmp_path / "job.toml"
+    path.write_bytes(content)
+    with pytest.raises(JobDocumentError, match=said):
+        JobFile.read(path)
+
+
+def test_a_file_that_is_not_there_and_one_that_is_a_folder(tmp_path):
+    with pytest.raises(JobDocumentError, match="can't be read: No such file"):
+        JobFile.read(tmp_path / "job.toml")
+    with pytest.raises(JobDocumentError, match="can't be read: Is a directory"):
+        JobFile.read(tmp_path)

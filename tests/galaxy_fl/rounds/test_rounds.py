@@ -1,0 +1,198 @@
+"""The two loops, at a table in memory."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from galaxy_fl.exceptions import DivergedError
+from galaxy_fl.rounds.client import round_seed, run_client
+from galaxy_fl.rounds.coordinator import Phase
+from galaxy_fl.rounds.server import run_server
+from galaxy_fl.vectors import read_vector
+from tests.galaxy_fl.rounds.table import PARAMETERS, ClientSeat, Counting, ServerSeat, Table
+
+INITIAL = np.arange(PARAMETERS)
+
+
+@pytest.fixture
+def table(tmp_path):
+    return Table(tmp_path)
+
+
+def vector(value):
+    return np.full(PARAMETERS, value, dtype=np.int32)
+
+
+def model(table):
+    return read_vector(table.model_file, PARAMETERS)
+
+
+def updates(table, *values):
+    """What other clients hand in, all at once."""
+
+    def turn():
+        for index, value in enumerate(values):
+            table.hand_in(f"client {index}", vector(value), 1)
+
+    return turn
+
+
+
+
+def test_a_server_aggregates_each_round_until_the_last(table):
+    reports, waits = [], []
+    seat = ServerSeat(table, updates(table, 1, 3), updates(table, 10, 20), updates(table, -7, -7))
+    end = run_server(seat, reports.append, waits.append)
+    assert (end.phase, end.number) == (Phase.FINISHED, 4)
+    assert seat.said == ["enter"]
+    assert [(r.round.number, r.updates, r.excluded, r.committed.gas) for r in reports] == [
+        (1, 2, {}, 9), (2, 2, {}, 9), (3, 2, {}, 9),
+    ]  # fmt: skip
+    assert [w.phase for w in waits] == [Phase.COLLECTING] * 3
+    assert np.array_equal(model(table), INITIAL + 2 + 15 - 7)
+
+
+def test_a_server_that_comes_late_finds_the_round_closed(table):
+    updates(table, 1, 3)()
+    seat = ServerSeat(table, lambda: setattr(table, "cancelled", True))
+    waits = []
+    end = run_server(seat, waiting=waits.append)
+    assert end.phase is Phase.CANCELLED
+    assert [w.number for w in waits] == [2]
+
+
+def test_a_finished_job_is_not_entered(table):
+    table.number = 4
+    server, client = ServerSeat(table), ClientSeat(table, "a")
+    assert run_server(server).phase is Phase.FINISHED
+    assert run_client(client, Counting(1), 10).phase is Phase.FINISHED
+    assert server.said == client.said == []
+
+
+def test_the_models_file_is_there_while_it_is_reported(table):
+    sizes = []
+    seat = ServerSeat(table, updates(table, 1, 3), lambda: setattr(table, "cancelled", True))
+    run_server(seat, lambda report: sizes.append(report.model.stat().st_size))
+    assert sizes == [4 * PARAMETERS]
+
+
+def test_an_update_that_is_lost_is_left_out(table):
+    table.lost = {"client 1"}
+    reports = []
+    seat = ServerSeat(table, updates(table, 4, 100, 8), lambda: setattr(table, "cancelled", True))
+    run_server(seat, reports.append)
+    assert reports[0].updates == 3
+    assert {s.client: why for s, why in reports[0].excluded.items()} == {"client 1": "client 1 is lost"}
+    assert np.array_equal(model(table), INITIAL + 6)
+
+
+def test_too_few_usable_updates_open_the_round_again(table):
+    table.lost = {"client 1"}
+    reports = []
+    seat = ServerSeat(table, updates(table, 4, 100), lambda: setattr(table, "cancelled", True))
+    end = run_server(seat, reports.append)
+    assert (reports[0].model, reports[0].committed) == (None, None)
+    assert (end.number, end.attempt) == (1, 2)
+    assert np.array_equal(model(table), INITIAL)
+
+
+def test_a_server_that_was_beaten_looks_again(table):
+    class Beaten(ServerSeat):
+        def commit(self, round, next_model, excluded):
+            if self.turns and not self.said[1:]:
+                self.said.append("beaten")
+                self.table.next_attempt(advance=True)
+            return super().commit(round, next_model, excluded)
+
+    reports = []
+    end = run_server(
+        Beaten(table, updates(table, 1, 1), updates(table, 5, 5), lambda: setattr(table, "cancelled", True)),
+        reports.append,
+    )
+    assert [report.round.number for report in reports] == [2]
+    assert end.number == 3
+
+
+def test_a_client_trains_once_a_round_and_hands_in_the_difference(table):
+    table.wanted = 1
+    trainer, reports = Counting(5), []
+    handed_in = []
+
+    def turn():
+        handed_in.append(read_vector(table.submissions["a"][0], PARAMETERS).copy())
+        table.model_file.write_bytes(model(table).tobytes())
+        table.next_attempt(advance=True)
+
+    seat = ClientSeat(table, "a", turn, turn, turn)
+    end = run_client(seat, trainer, 10, reports.append)
+    assert end.phase is Phase.FINISHED
+    assert seat.said == ["enter 10"]
+    assert all(np.array_equal(update, vector(5)) for update in handed_in)
+    assert [(report.round.number, report.gas) for report in reports] == [(1, 7), (2, 7), (3, 7)]
+    assert trainer.seeds == [round_seed(0, number) for number in (1, 2, 3)]
+
+
+def test_for_relay_the_trained_vector_itself_is_handed_in(tmp_path):
+    table = Table(tmp_path, rounds=1, rule="relay")
+    seat = ClientSeat(table, "a", lambda: setattr(table, "cancelled", True))
+    run_client(seat, Counting(5), 10)
+    assert np.array_equal(read_vector(table.submissions["a"][0], PARAMETERS), INITIAL + 5)
+
+
+def test_a_client_whose_update_is_too_late_goes_on_with_the_next_round(table):
+    class Slow(Counting):
+        def train(self, *arguments):
+            result = super().train(*arguments)
+            if len(self.seeds) == 1:
+                table.next_attempt(advance=True)
+            return result
+
+    reports = []
+    seat = ClientSeat(table, "a", lambda: setattr(table, "cancelled", True))
+    run_client(seat, Slow(5), 10, reports.append)
+    assert [(report.round.number, report.gas) for report in reports] == [(1, None), (2, 7)]
+
+
+def test_a_client_whose_training_fails_hands_in_nothing(table):
+    class Diverging(Counting):
+        def train(self, *arguments):
+            raise DivergedError("the loss became nan")
+
+    with pytest.raises(DivergedError):
+        run_client(ClientSeat(table, "a"), Diverging(5), 10)
+    assert table.submissions == {}
+
+
+def test_the_seed_of_a_round_is_the_same_on_every_machine():
+    digest = hashlib.sha256(b"galaxy round 7 3").digest()
+    assert round_seed(7, 3) == int.from_bytes(digest[:8], "big") >> 1
+    seeds = {round_seed(seed, number) for seed in range(20) for number in range(20)}
+    assert len(seeds) == 400
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_clients_and_a_server_together_make_the_weighted_mean(table):
+    other = ClientSeat(table, "b")
+
+    def turn():
+        """The other client's turn, then the server's."""
+        table.hand_in(other.name, vector(10), 30)
+        server_turn_once(table)
+
+    end = run_client(ClientSeat(table, "a", turn, turn, turn), Counting(2), 10)
+    assert end.phase is Phase.FINISHED
+    assert np.array_equal(model(table), INITIAL + 3 * 8)
+
+
+def server_turn_once(table):
+    class Once(ServerSeat):
+        def commit(self, *arguments):
+            committed = super().commit(*arguments)
+            self.table.cancelled = True
+            return committed
+
+    run_server(Once(table))
+    table.cancelled = False
