@@ -7,9 +7,10 @@ commit, the content and the commitment of every update, and every aggregate.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from galaxy_chain.exceptions import AuditError
+from galaxy_chain.exceptions import AuditError, ContentMismatchError
 from galaxy_chain.job_check import check_job
 from galaxy_chain.ledger.follower import JobFollower
 from galaxy_chain.ledger.history import Commit, JobHistory, record_word
@@ -47,6 +48,15 @@ class WrongAggregateError(AuditError):
         self.chunk = chunk
 
 
+@contextmanager
+def _lies() -> Iterator[None]:
+    """Content that is not what the ledger says of it is a lie on the ledger, not a fault of the store."""
+    try:
+        yield
+    except ContentMismatchError as error:
+        raise AuditError(str(error)) from error
+
+
 class Auditor:
     """Audits one job.
 
@@ -78,10 +88,12 @@ class Auditor:
             ContentAlteredError: content that a store holds is not what its id says.
         """
         history = self.history
-        self.verifier.model(history.initial, "the initial model")
+        with _lies():
+            self.verifier.model(history.initial, "the initial model")
         for number, commit in sorted(history.commits.items()):
             self._record(commit)
-            self._aggregate(commit)
+            with _lies():
+                self._aggregate(commit)
             record = commit.record
             yield AuditedRound(number, len(commit.included), record.excluded, record.server, record.next.root)
         self._state()
@@ -116,7 +128,7 @@ class Auditor:
 
     def _aggregate(self, commit: Commit) -> None:
         number = commit.record.round
-        self.verifier.model(commit.record.next, f"round {number}: the model after it")
+        self.verifier.model(commit.record.next, f"the model after round {number}")
         wrong = self.verifier.wrong_parameter(self.history, commit)
         if wrong is not None:
             index, theirs, ours = wrong

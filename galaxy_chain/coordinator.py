@@ -8,11 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from galaxy_chain.challenge import challenge
+from galaxy_chain.challenge import challenge, open_demands
 from galaxy_chain.exceptions import LedgerRefusedError, NotAdmittedError
 from galaxy_chain.job_check import check_job
 from galaxy_chain.ledger.follower import JobFollower
-from galaxy_chain.ledger.history import Commit, JobHistory
+from galaxy_chain.ledger.history import Commit, JobHistory, OpenDemand
 from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Model, Status, Submission, Update
 from galaxy_chain.ledger.transactions import Receipt
@@ -49,7 +49,6 @@ class LedgerCoordinator:
         ledger: With the account's transactions.
         store: Where the vectors are.
         job: The job's number.
-        submissions: Whether to follow every update.
         patience: How long it waits.
 
     Raises:
@@ -62,15 +61,13 @@ class LedgerCoordinator:
         ledger: Ledger,
         store: Store,
         job: int,
-        *,
-        submissions: bool,
         patience: Patience = Patience(),
     ) -> None:
         self.ledger = ledger
         self.store = store
         self.number = job
         self.patience = patience
-        self._follower = JobFollower(ledger, job, submissions=submissions)
+        self._follower = JobFollower(ledger, job)
         self.terms = self.history.terms
         self.job = check_job(ledger, store, job, self.terms)
         self.rounds = self.terms.rounds
@@ -168,7 +165,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
         verify: Verify = Verify(),
         pending: Path | None = None,
     ) -> None:
-        super().__init__(ledger, store, job, submissions=True, patience=patience)
+        super().__init__(ledger, store, job, patience)
         self.verify = verify
         self._pending = Pending(pending, f"{ledger.address}-{job}-{self.address}")
         if self.job.reveal == "after-close" and pending is None:
@@ -259,7 +256,7 @@ class LedgerServerCoordinator(LedgerCoordinator):
     def __init__(
         self, ledger: Ledger, store: Store, job: int, patience: Patience = Patience(), *, takeover: bool = False
     ) -> None:
-        super().__init__(ledger, store, job, submissions=True, patience=patience)
+        super().__init__(ledger, store, job, patience)
         named = self.terms.server
         self._named = named in (ZERO_ADDRESS, self.address)
         if not self._named and not takeover:
@@ -277,18 +274,20 @@ class LedgerServerCoordinator(LedgerCoordinator):
     def round(self) -> Round:
         """Where the job stands now; answers what is demanded of this server."""
         round = super().round()
-        for number, demand in list(self.history.demands.items()):
-            commit = self.history.commits.get(number)
-            if (
-                commit is not None
-                and commit.record.server == self.address
-                and self._follower.next_time < demand.answer_by
-            ):
-                openings = self.verifier.openings(self.history, commit, demand.index)
-                with suppress(LedgerRefusedError):  # another process of this account was faster
-                    self.ledger.transact("answer", self.number, commit.record, demand.index, openings)
-                self._follower.poll()
+        answerable = self.terms.challenge_seconds + self.terms.answer_seconds
+        mine = [c for c in self.history.commits.values() if c.record.server == self.address]
+        if mine and self.ledger.account(self.number, self.address).demands:
+            for commit in (c for c in mine if self._follower.next_time < c.record.time + answerable):
+                for demand in open_demands(self.ledger, self.number, commit):
+                    self._answer(commit, demand)
+            self._follower.poll()
         return round
+
+    def _answer(self, commit: Commit, demand: OpenDemand) -> None:
+        if self._follower.next_time < demand.answer_by:
+            openings = self.verifier.openings(self.history, commit, demand.index)
+            with suppress(LedgerRefusedError):  # another process of this account was faster
+                self.ledger.transact("answer", self.number, commit.record, demand.index, openings)
 
     def _phase(self, history: JobHistory) -> Phase:
         phase = super()._phase(history)

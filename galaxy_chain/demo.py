@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -31,11 +32,17 @@ def embedded_chain(accounts: int) -> Iterator[Callable[[], tuple[str, list[str]]
     """An embedded chain in a process of its own while the context lasts; gives what waits for its url and accounts."""
     from galaxy_chain.exceptions import RpcError
 
-    process = subprocess.Popen(
-        [sys.executable, "-m", "galaxy_chain", "node", "--port", "0", "--accounts", str(accounts), "--json"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    # An interrupt at the terminal is for this process, and waits until it can be heeded; the chain's inherits the mask
+    # and never sees it, for one that only begins would end with a traceback.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "galaxy_chain", "node", "--port", "0", "--accounts", str(accounts), "--json"],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def ready() -> tuple[str, list[str]]:
         assert process.stdout is not None

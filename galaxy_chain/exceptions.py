@@ -15,17 +15,20 @@ The tree of `galaxy_fl.exceptions` goes on:
     │   └── AlreadySubmittedError  29   the client has another update in this attempt
     ├── JobMismatchError           30   terms, job document, rule and initial model do not belong together
     ├── AuditError                 31   the ledger or the content tells a lie
-    └── JobCancelledError          32   the owner has cancelled the job
+    ├── JobCancelledError          32   the owner has cancelled the job
+    └── ContentAlteredError         7   (of galaxy_fl)
+        └── ContentMismatchError   33   the content is what its id says, but not what the ledger says of it
 """
 
 from __future__ import annotations
 
-from galaxy_fl.exceptions import GalaxyError
+from galaxy_fl.exceptions import ContentAlteredError, GalaxyError
 
 __all__ = [
     "AccountError",
     "AlreadySubmittedError",
     "AuditError",
+    "ContentMismatchError",
     "InsufficientFundsError",
     "JobCancelledError",
     "JobMismatchError",
@@ -125,3 +128,9 @@ class JobCancelledError(GalaxyError):
     """The owner has cancelled the job."""
 
     exit_code = 32
+
+
+class ContentMismatchError(ContentAlteredError):
+    """Content is what its id says, but has not the root or the commitment that the ledger has of it."""
+
+    exit_code = 33

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from galaxy_chain.exceptions import ContentMismatchError
 from galaxy_chain.ledger.history import Commit, JobHistory
 from galaxy_chain.ledger.structs import Model, Opening, Openings, Submission, Terms
 from galaxy_chain.store import ContentId, Store
@@ -29,12 +30,17 @@ from galaxy_fl.vectors import (
     tree_root,
 )
 
-__all__ = ["Verifier", "Verify", "address_bytes"]
+__all__ = ["Verifier", "Verify", "address_bytes", "strangers"]
 
 
 def address_bytes(address: str) -> bytes:
     """The 20 bytes of an address."""
     return bytes.fromhex(address[2:])
+
+
+def strangers(commit: Commit) -> set[str]:
+    """Who was excluded without having submitted: after a rollback that is possible, and every chunk then is wrong."""
+    return set(commit.record.excluded) - {submission.client for submission in commit.submissions}
 
 
 @dataclass(frozen=True)
@@ -90,9 +96,9 @@ class Verifier:
         """
         path, root = self._vector(model.content, what)
         if root != model.root:
-            raise ContentAlteredError(
-                f"{what}: the content is what its id says, but the root of its chunk tree is {root.hex()}, "
-                f"on the ledger stands {model.root.hex()}"
+            raise ContentMismatchError(
+                f"{what}: the content is what its id says, but the root of its chunk tree, {root.hex()}, "
+                f"is not the one on the ledger, {model.root.hex()}"
             )
         return path
 
@@ -105,7 +111,7 @@ class Verifier:
         """
         path, root = self._vector(submission.update.content, what)
         if commitment(root, address_bytes(submission.client)) != submission.update.commitment:
-            raise ContentAlteredError(f"{what}: the content is what its id says, but not what the client committed to")
+            raise ContentMismatchError(f"{what}: the content is what its id says, but not what its client committed to")
         return path
 
     def _vector(self, digest: bytes, what: str) -> tuple[Path, bytes]:
@@ -195,6 +201,8 @@ class Verifier:
         """
         if how.chunks == 0:
             return None
+        if strangers(commit):
+            return 0  # the ledger finds it wrong by any chunk
         if how.chunks is None:
             wrong = self.wrong_parameter(history, commit)
             return None if wrong is None else wrong[0] // self.terms.chunk_parameters

@@ -14,7 +14,7 @@ import random
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from galaxy_chain.challenge import challenge
+from galaxy_chain.challenge import challenge, open_demands
 from galaxy_chain.exceptions import LedgerRefusedError
 from galaxy_chain.job_check import check_job
 from galaxy_chain.ledger.follower import JobFollower
@@ -22,7 +22,7 @@ from galaxy_chain.ledger.history import Commit, JobHistory
 from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.ledger.structs import Opening, Record, Status
 from galaxy_chain.store import Store
-from galaxy_chain.verification import Verifier
+from galaxy_chain.verification import Verifier, strangers
 from galaxy_fl.exceptions import ContentAlteredError, ContentMissingError
 from galaxy_fl.vectors import ChunkTree
 
@@ -94,19 +94,23 @@ class Watchtower:
         self._follower.poll()
         now = self._follower.next_time
         found = []
-        for record, demand in list(self.history.void_demands):
-            if demand.demander == self._address:
-                self._transact("expire", record, demand.index)
-                found.append(Finding(record.round, "refunded", demand.index, "the commit was reverted meanwhile"))
+        for commit in [c for c in self.history.reverted if c.record not in self._settled]:
+            for demand in open_demands(self.ledger, self.job, commit):
+                if demand.demander == self._address:
+                    self._transact("expire", commit.record, demand.index)
+                    reason = "the commit was reverted meanwhile"
+                    found.append(Finding(commit.record.round, "refunded", demand.index, reason))
+            self._settled.add(commit.record)
         for number, commit in sorted(self.history.commits.items()):
             if commit.record in self._settled:
                 continue
-            waiting = self.history.demands.get(number)
-            if waiting is not None:
-                if now >= waiting.answer_by:
-                    self._transact("expire", commit.record, waiting.index)
-                    found.append(Finding(number, "expired", waiting.index, "the server did not answer"))
-                    break  # the round is reverted: look again
+            waiting = open_demands(self.ledger, self.job, commit)
+            overdue = [demand for demand in waiting if now >= demand.answer_by]
+            if overdue:
+                self._transact("expire", commit.record, overdue[0].index)
+                found.append(Finding(number, "expired", overdue[0].index, "the server did not answer"))
+                break  # the round is reverted: look again
+            if any(demand.demander == self._address for demand in waiting):
                 continue
             if now >= commit.record.time + self.history.terms.challenge_seconds:
                 self._settled.add(commit.record)
@@ -122,6 +126,9 @@ class Watchtower:
 
     def _judge(self, number: int, commit: Commit, now: int) -> Finding | None:
         try:
+            if strangers(commit):
+                challenge(self.ledger, self.verifier, self.job, self.history, commit, 0)
+                return Finding(number, "challenged", 0, "it excludes somebody who had not submitted")
             with self.verifier.recomputed(self.history, commit) as ours:
                 return self._compare(number, commit, ours, now)
         except (ContentMissingError, ContentAlteredError) as error:
@@ -161,7 +168,9 @@ class Watchtower:
         return best
 
     def _demand(self, number: int, commit: Commit, chunk: int, reason: str) -> Finding:
-        self._transact("demand", commit.record, chunk, value=self.history.terms.demand_deposit)
+        # Each that waits for the server makes the next one dearer.
+        deposits = 1 + self.ledger.account(self.job, commit.record.server).demands
+        self._transact("demand", commit.record, chunk, value=deposits * self.history.terms.demand_deposit)
         return Finding(number, "demanded", chunk, reason)
 
     def _transact(self, name: str, record: Record, chunk: int, value: int = 0) -> None:

@@ -89,7 +89,7 @@ class JobDocument(_Strict):
         """The document as canonical JSON (RFC 8785), UTF-8.
 
         Raises:
-            JobDocumentError: it is longer than a block of the store, or a size in its layout is beyond what JSON carries.
+            JobDocumentError: it is longer than a block of the store, or a size in its layout is beyond JSON.
         """
         try:
             content = rfc8785.dumps(self.model_dump(mode="json", exclude_none=True))

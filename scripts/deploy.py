@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Deploy a ledger with its rules to any chain: `galaxy-chain deploy`, for those who look for a script.
 
-    GALAXY_KEY=0x… scripts/deploy.py --rpc https://…  --ledger ledger.json
+GALAXY_KEY=0x… scripts/deploy.py --rpc https://…  --ledger ledger.json
 """
 
 from __future__ import annotations

@@ -23,24 +23,16 @@ class JobFollower:
     Args:
         ledger: Where the job is.
         job: Its number.
-        submissions: Whether to follow every single update. A client that only trains has no need to, and in a
-            large job these are nearly all of the events.
 
     Raises:
         UnknownJobError: the ledger has no such job.
     """
 
-    def __init__(self, ledger: Ledger, job: int, *, submissions: bool = True) -> None:
+    def __init__(self, ledger: Ledger, job: int) -> None:
         self.ledger = ledger
         self.job = job
         self.time = 0
         """The newest block's timestamp, in seconds."""
-        self._names = [
-            "JobRegistered", "ClientJoined", "RoundCommitted", "RoundReopened", "RoundReverted", "JobCancelled",
-            "JobFinalized", "ChunkDemanded", "ChunkAnswered", "DemandExpired",
-            *(["UpdateSubmitted"] if submissions else []),
-        ]  # fmt: skip
-        self._submissions = submissions
         self._restart()
         ledger.job(job)
         self.poll()
@@ -56,7 +48,7 @@ class JobFollower:
         return max(self.time + 1, int(time.time()))
 
     def _restart(self) -> None:
-        self.history = JobHistory(self.ledger.chain_id, self.ledger.address, self.job, self._submissions)
+        self.history = JobHistory(self.ledger.chain_id, self.ledger.address, self.job)
         self._number = self.ledger.first_block - 1
         self._hash: str | None = None
 
@@ -83,7 +75,7 @@ class JobFollower:
             changed = True
         while self._number < latest.number:
             last = min(latest.number, self._number + BLOCKS_A_REQUEST)
-            events = self.ledger.events(self._number + 1, last, job=self.job, names=self._names)
+            events = self.ledger.events(self._number + 1, last, job=self.job)
             try:
                 for event in events:
                     self.history.apply(event)

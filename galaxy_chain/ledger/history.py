@@ -73,13 +73,11 @@ class JobHistory:
 
     Args:
         chain_id, ledger, job: Where the job is.
-        submissions: Whether `UpdateSubmitted` events are followed too; without them there are no heads to check.
     """
 
     chain_id: int
     ledger: str
     job: int
-    with_submissions: bool = True
 
     owner: str | None = None
     terms: Terms = field(init=False)
@@ -138,7 +136,7 @@ class JobHistory:
 
     def _on_RoundCommitted(self, event: Event) -> None:
         self._expect_attempt(event)
-        if self.with_submissions and event.head != self.head:
+        if event.head != self.head:
             raise AuditError(
                 f"round {event.round}: the commit names the head {event.head.hex()}, but the submissions of attempt "
                 f"{self.origin} lead to {self.head.hex()}"

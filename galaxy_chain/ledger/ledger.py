@@ -75,7 +75,9 @@ def _refusal(function: str, data: bytes) -> GalaxyError | None:
     name, arguments = decoded
     advice = ADVICE.get(name, "{0}").format(f"{name}({', '.join(map(str, arguments.values()))})", **arguments)
     message = f"the ledger refuses {function}: {advice}"
-    if name in ("WrongAttempt", "RoundClosed", "RoundOpen", "HeadChanged"):
+    if name in ("WrongAttempt", "RoundClosed", "RoundOpen", "HeadChanged") or (
+        name == "JobNotRunning" and function in ("submitUpdate", "commitRound", "reopenRound")
+    ):
         return RoundMovedOnError(message)
     if name == "UnknownJob":
         return UnknownJobError(message)

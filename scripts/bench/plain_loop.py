@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""The job of `galaxy-chain demo` as a plain PyTorch loop: no ledger, no processes, no proof. What `rounds.py` compares with."""
+"""The job of `galaxy-chain demo` as a plain PyTorch loop: no ledger, no processes, no proof. For `rounds.py`."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def main() -> None:
             states.append(local.state_dict())
             weights.append(result.samples)
         total = sum(weights)
-        model.load_state_dict(
-            {
-                name: torch.stack([state[name] * (weight / total) for state, weight in zip(states, weights, strict=True)]).sum(0)
-                for name in states[0]
-            }
-        )
+        shares = [weight / total for weight in weights]
+        mean = {
+            name: torch.stack([state[name] * share for state, share in zip(states, shares, strict=True)]).sum(0)
+            for name in states[0]
+        }
+        model.load_state_dict(mean)
         found = evaluate(model, test, specification)
         print(f"round {round}: loss {found.loss:.3f}, accuracy {found.accuracy:.3f}")
 

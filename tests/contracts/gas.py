@@ -138,6 +138,8 @@ def _disputes(chain: Chain, rule_name: str, clients: int) -> Figures:
         if wrong:
             challenged = job.send(somebody, "challenge", commit.record, INDEX, commit.openings(INDEX))
             figures[f"challenge, {where}"] = challenged.gas
+            data = job.chain.ledger.encode_abi("challenge", [job.id, commit.record, INDEX, commit.openings(INDEX)])
+            figures[f"challenge, bytes of calldata, {where}"] = len(data) // 2 - 1
         else:
             demanded = job.demand(somebody, commit, INDEX)
             figures[f"demand, {where}"] = demanded.gas

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from galaxy_fl.aggregation import RULES
 from tests.contracts.ledger import NEVER, NOBODY, ZERO, Chain, Commit, Job, Receipt, Reverted
 
-RUNS = int(os.environ.get("GALAXY_INVARIANT_RUNS", "20"))
+RUNS = int(os.environ.get("GALAXY_INVARIANT_RUNS", "16"))
 STEPS = 30
 BOND, DEPOSIT = 1001, 7
 RUNNING, CANCELLED, FINAL = 1, 2, 3
@@ -180,15 +180,21 @@ class Ledger(RuleBasedStateMachine):
     def wait(self, seconds: int) -> None:
         self.chain.travel(self.chain.now + seconds)
 
-    @rule(who=ANYBODY, cancels=st.booleans())
+    @rule(who=ANYBODY, cancels=st.booleans(), waits=st.booleans(), claimants=st.sets(ANYBODY))
     @precondition(lambda self: self.job.round > 2 or self.job.round > self.job.terms["rounds"])
-    def end(self, who: int, cancels: bool) -> None:
+    def end(self, who: int, cancels: bool, waits: bool, claimants: set[int]) -> None:
+        if waits:
+            self.chain.travel(self.job.state.finalAt)
         if cancels and self._try("cancelJob", 0):
             self.status = CANCELLED
         if self._try("finalizeJob", who):
             assert not self.demands
             assert not any(self.chain.now < self._window_end(commit) for commit in self.job.commits.values())
             self.status = FINAL
+        for claimant in sorted(claimants):
+            if self._try("claimReward", claimant):
+                assert self.status == FINAL
+                assert self._try("claimReward", claimant) is None
 
     # ------------------------------------------------------------------------------------------------ invariants
 

@@ -98,7 +98,9 @@ class Federation:
         """Registers another job and gives its number."""
         content = self.store.put(self.initial.data)
         ledger = self.ledger(self.owner)
-        ledger.transact("registerJob", self.terms(document, **changed), Model(tree_root(self.initial, CHUNK), content.digest))
+        ledger.transact(
+            "registerJob", self.terms(document, **changed), Model(tree_root(self.initial, CHUNK), content.digest)
+        )
         number: int = ledger.call("jobs")
         return number
 
@@ -120,7 +122,9 @@ class Federation:
             client = self.client(index)
             client.submit(client.round(), made_up(100 * seed + index), SAMPLES - index)
 
-    def commit(self, next_model: Vector | None = None, excluded: tuple[int, ...] = (), account: str | None = None) -> None:
+    def commit(
+        self, next_model: Vector | None = None, excluded: tuple[int, ...] = (), account: str | None = None
+    ) -> None:
         """Commits the current attempt: the right model, or another."""
         server = self.serve(account)
         round = server.round()

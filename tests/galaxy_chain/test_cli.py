@@ -183,7 +183,13 @@ def test_no_ledger_no_node_another_chain_and_no_code(terminal, federation, argum
     deployment.model_copy(update={"ledger": "0x" + "11" * 20}).write(path)
     terminal.fails(22, "there is no contract at 0x1111.* on chain 1337: deploy a ledger", *arguments)
     deployment.write(path)
-    terminal.fails(20, "no Ethereum node answers at http://127.0.0.1:1 .*galaxy-chain node", *arguments, "--rpc", "http://127.0.0.1:1")
+    terminal.fails(
+        20,
+        "no Ethereum node answers at http://127.0.0.1:1 .*galaxy-chain node",
+        *arguments,
+        "--rpc",
+        "http://127.0.0.1:1",
+    )
     path.write_text("{}")
     terminal.fails(2, "ledger.json is no ledger file: chain_id: Field required", *arguments)
 
@@ -196,7 +202,9 @@ def test_a_job_that_does_not_exist(at_ledger, arguments):
 
 def test_no_account_and_unknown_accounts(at_ledger, monkeypatch):
     at_ledger.fails(24, "no account is named: give --account NAME", "server", "--job", 1)
-    at_ledger.fails(24, "there is no account bob in .*galaxy-chain account new bob", "server", "--job", 1, "--account", "bob")
+    at_ledger.fails(
+        24, "there is no account bob in .*galaxy-chain account new bob", "server", "--job", 1, "--account", "bob"
+    )
     at_ledger.fails(24, "unlocked accounts, no dev:99", "server", "--job", 1, "--account", "dev:99")
     at_ledger.fails(2, "'bob' is no address", "job", "admit", 1, "bob", "--account", "dev:0")
     monkeypatch.setenv("GALAXY_KEY", "nonsense")
@@ -358,7 +366,9 @@ def test_content_that_is_damaged_loses_nothing(at_ledger, federation, which, how
     if which == "document":
         path = federation.store.path(federation.store.put(federation.store.block(registered.spec)))
     else:
-        (path,) = [p for p in federation.store.root.glob("objects/*/*") if p.stat().st_size == 4 * registered.parameters]
+        (path,) = [
+            p for p in federation.store.root.glob("objects/*/*") if p.stat().st_size == 4 * registered.parameters
+        ]
     good = path.read_bytes()
     path.chmod(0o644)
     if how == "missing":
@@ -398,7 +408,9 @@ def test_an_update_that_is_lost_ends_the_server_which_can_come_back(at_ledger, f
 def test_a_lie_is_the_audits_exit_code(at_ledger, federation):
     federation.submit(0, 1, 2)
     federation.commit(made_up(5))
-    at_ledger.fails(31, "round 1: parameter 0 .chunk 0. of the committed model is .* but its updates make", "audit", federation.job)
+    at_ledger.fails(
+        31, "round 1: parameter 0 .chunk 0. of the committed model is .* but its updates make", "audit", federation.job
+    )
 
 
 def test_a_job_that_does_not_belong_together_is_not_taken_part_in(at_ledger, federation):

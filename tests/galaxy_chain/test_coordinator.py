@@ -61,16 +61,21 @@ def test_a_client_wants_one_update_an_attempt_even_if_it_is_started_again(federa
     assert client.wants_update(client.round())
 
 
-def test_a_client_that_waits_is_woken_by_the_next_round(federation):
+def test_a_client_that_waits_is_woken_by_the_next_update_and_the_next_round(federation):
     client = federation.client(0)
-    seen = client.round()
-    found = []
-    waiter = threading.Thread(target=lambda: found.append(client.wait(seen)))
+    found = [client.round()]
+
+    def wait():
+        while found[-1].number == 1:
+            found.append(client.wait(found[-1]))
+
+    waiter = threading.Thread(target=wait)
     waiter.start()
     federation.submit(0, 1, 2)
     federation.commit()
     waiter.join(20)
-    assert [round.number for round in found] == [2]
+    assert found[-1].number == 2
+    assert [round.updates for round in found[:-1]] == sorted({round.updates for round in found[:-1]})
 
 
 def test_another_update_of_the_same_client_is_refused_and_the_first_one_stands(federation):
@@ -97,12 +102,13 @@ def test_an_update_that_is_too_late_is_wanted_no_more(federation):
     assert client.wants_update(client.round())
 
 
-def test_a_client_learns_of_a_closed_round_when_it_submits(federation):
+def test_a_client_sees_that_a_round_is_closed_and_is_refused_if_it_does_not_look(federation):
     client = federation.client(0)
-    federation.submit(1, 2)
-    federation.travel(200)
     round = client.round()
     assert client.wants_update(round)
+    federation.submit(1, 2)
+    federation.travel(200)
+    assert not client.wants_update(client.round())
     with pytest.raises(RoundMovedOnError, match="takes no more updates"):
         client.submit(round, made_up(1), SAMPLES)
     assert not client.wants_update(client.round())
@@ -209,7 +215,9 @@ def test_more_unusable_updates_than_may_be_left_out_end_the_server_which_can_com
     round = server.round()
     path = tmp_path / "next"
     path.write_bytes(made_up(1).tobytes())
-    with pytest.raises(ContentError, match=r"1 of 3 updates can't be used, but the job lets .* leave out 0: .*\(it is gone\)"):
+    with pytest.raises(
+        ContentError, match=r"1 of 3 updates can't be used, but the job lets .* leave out 0: .*\(it is gone\)"
+    ):
         server.commit(round, path, {server.updates(round)[0]: "it is gone"})
     federation.commit()
     assert server.round().number == 2

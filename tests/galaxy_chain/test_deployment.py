@@ -55,7 +55,9 @@ def test_a_file_that_is_wrong_says_where(deployment, tmp_path, change, said):
         Deployment.read(path)
 
 
-@pytest.mark.parametrize(("content", "said"), [(b"", "is no ledger file"), (b"[]", "is no ledger file"), (b"\xff", "can't")])
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"", "is no ledger file"), (b"[]", "is no ledger file"), (b"\xff", "can't")]
+)
 def test_a_file_that_is_something_else(tmp_path, content, said):
     path = tmp_path / "ledger.json"
     path.write_bytes(content)

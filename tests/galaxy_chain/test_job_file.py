@@ -63,7 +63,8 @@ def test_amounts(amount, is_wei):
 
 
 @pytest.mark.parametrize(
-    "amount", ["", "5", "5 euro", "x ether", "ether", "1e-19 ether", "0.5 wei", "nan ether", "inf ether", "1e99999999 ether"]
+    "amount",
+    ["", "5", "5 euro", "x ether", "ether", "1e-19 ether", "0.5 wei", "nan ether", "inf ether", "1e99999999 ether"],
 )
 def test_what_is_no_amount(amount):
     with pytest.raises(ValueError, match=r"expected an amount|is no number|no whole number of wei"):

@@ -35,7 +35,9 @@ def test_it_is_canonical_json():
     assert b"notes" not in content
 
 
-names = st.text(st.characters(blacklist_categories=("Cs", "Cc", "Zl", "Zp", "Cf", "Co", "Cn", "Zs")), min_size=1, max_size=30)
+names = st.text(
+    st.characters(blacklist_categories=("Cs", "Cc", "Zl", "Zp", "Cf", "Co", "Cn", "Zs")), min_size=1, max_size=30
+)
 options = st.dictionaries(
     st.text(max_size=10),
     st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text(max_size=10)

@@ -80,9 +80,7 @@ def fixed_point() -> dict[str, Any]:
     for bits in (0, 16, 24, 30):
         for value in values + [tie / 2**bits for tie in ties]:
             value = struct.unpack("<f", struct.pack("<f", value))[0]
-            encode.append(
-                {"float32": struct.pack(">f", value).hex(), "fraction_bits": bits, "q": encoded(value, bits)}
-            )
+            encode.append({"float32": struct.pack(">f", value).hex(), "fraction_bits": bits, "q": encoded(value, bits)})
     for name in ("7fc00000", "7f800000", "ff800000"):
         encode.append({"float32": name, "fraction_bits": 24, "q": None})
     encode64 = [
@@ -208,8 +206,7 @@ def aggregation() -> dict[str, Any]:
     ) -> None:
         columns = list(zip(*updates, strict=True))
         result = [
-            next_parameter(rule, word, m, list(column), weights)
-            for m, column in zip(model, columns, strict=True)
+            next_parameter(rule, word, m, list(column), weights) for m, column in zip(model, columns, strict=True)
         ]
         cases.append(
             {

@@ -82,7 +82,9 @@ def test_no_event_is_missed_or_doubled_over_random_reorganisations(federation, s
     follower = JobFollower(federation.ledger(), federation.job)
     snapshot = None
     for number in range(12):
-        waiting = [c for c in range(3) if federation.clients[c] not in {s.client for s in fresh(federation).submissions}]
+        waiting = [
+            c for c in range(3) if federation.clients[c] not in {s.client for s in fresh(federation).submissions}
+        ]
         match chance.choice(["submit", "submit", "mine", "snapshot", "revert"]):
             case "submit" if waiting:
                 federation.submit(chance.choice(waiting), seed=number)

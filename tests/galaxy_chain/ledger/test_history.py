@@ -148,26 +148,13 @@ def test_cancelled_and_final_jobs_are_known_as_such(federation):
     assert follower.history.status is Status.FINAL
 
 
-def test_without_submissions_the_rounds_are_followed_all_the_same(federation):
-    follower = JobFollower(federation.ledger(), federation.job, submissions=False)
-    federation.submit(0, 1, 2)
-    federation.commit()
-    follower.poll()
-    assert (follower.history.round, follower.history.attempt) == (2, 2)
-    assert follower.history.model.root == federation.ledger().job(federation.job).root
-
-
-# ---- Events that contradict each other
-
-MODEL, NEXT = Model(b"\1" * 32, b"\2" * 32), Model(b"\3" * 32, b"\4" * 32)
-UPDATE = Update(b"\5" * 32, b"\6" * 32, 7)
-CLIENT, SERVER = "0x" + "11" * 20, "0x" + "22" * 20
-
-
 def event(name, **arguments):
     return Event(name, arguments, 5, b"", 0, b"")
 
 
+MODEL, NEXT = Model(b"\1" * 32, b"\2" * 32), Model(b"\3" * 32, b"\4" * 32)
+UPDATE = Update(b"\5" * 32, b"\6" * 32, 7)
+CLIENT, SERVER = "0x" + "11" * 20, "0x" + "22" * 20
 REGISTERED = event("JobRegistered", owner=SERVER, terms=TERMS, model=MODEL)
 HEAD = next_head(first_head(1, LEDGER, 1, 1, MODEL.root), CLIENT, UPDATE)
 

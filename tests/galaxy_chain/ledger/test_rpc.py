@@ -81,7 +81,17 @@ def test_nobody_there():
 
 
 @pytest.mark.parametrize(
-    "url", ["", "nonsense", "http://", "ftp://127.0.0.1", "ws://127.0.0.1", "http://[", "http://127.0.0.1:99999", "http://a b"]
+    "url",
+    [
+        "",
+        "nonsense",
+        "http://",
+        "ftp://127.0.0.1",
+        "ws://127.0.0.1",
+        "http://[",
+        "http://127.0.0.1:99999",
+        "http://a b",
+    ],
 )
 def test_what_is_no_url_of_a_node(url):
     with pytest.raises(RpcError, match="no Ethereum node answers at"):
@@ -148,8 +158,9 @@ def test_what_is_no_data(liar, result):
 
 @pytest.mark.parametrize(
     "result",
-    [None, [], "0x", {}, {"number": "0x1", "hash": "0x2"}, {"number": 1, "hash": "0x2", "timestamp": "0x3"},
-     {"number": "0x1", "hash": "0x2", "timestamp": "0x3", "baseFeePerGas": "x"}],
+    [None, [], "0x", {}, {"number": "0x1", "hash": "0x2"},
+     {"number": 1, "hash": "0x2", "parentHash": "0x1", "timestamp": "0x3"},
+     {"number": "0x1", "hash": "0x2", "parentHash": "0x1", "timestamp": "0x3", "baseFeePerGas": "x"}],
 )  # fmt: skip
 def test_what_is_no_block(liar, result):
     with pytest.raises(RpcError, match="has no block 7"):
@@ -157,7 +168,8 @@ def test_what_is_no_block(liar, result):
 
 
 def test_a_block_before_base_fees(liar):
-    assert liar.says({"number": "0x1", "hash": "0x2", "timestamp": "0x3"}).block(1) == Block(1, "0x2", 3, None)
+    header = {"number": "0x1", "hash": "0x2", "parentHash": "0x1", "timestamp": "0x3"}
+    assert liar.says(header).block(1) == Block(1, "0x2", "0x1", 3, None)
 
 
 def test_another_chain(node):

@@ -161,7 +161,7 @@ def test_a_transaction_that_gets_into_no_block(rpc, signer):
 def test_programs_of_one_account_do_not_get_in_each_others_way(rpc, signer):
     to = unlocked(rpc, 5).address
     with ThreadPoolExecutor(4) as threads:
-        senders = [Transactions(Rpc(rpc.url), signer) for _ in range(4)]
+        senders = [Transactions(Rpc(rpc.url), signer, timeout=20) for _ in range(4)]
         receipts = list(threads.map(lambda sender: [sender.send(to, b"", 1) for _ in range(3)], senders))
     assert len({receipt.transaction for some in receipts for receipt in some}) == 12
 
@@ -189,3 +189,24 @@ def test_what_came_in_between_is_told_as_the_contracts_own_error(rpc, deployed):
     errors = [result for result in results if isinstance(result, RoundMovedOnError)]
     assert len(errors) == 1
     assert "takes no more updates" in str(errors[0])
+
+
+def test_a_transaction_that_a_dearer_one_has_replaced_is_sent_again(rpc, signer):
+    """Another program of the account takes the same nonce while no block is made."""
+    to = unlocked(rpc, 5).address
+    rpc.request("evm_setAutomine", False)
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(Transactions(Rpc(rpc.url), signer, timeout=20).send, to, b"", 1)
+        while not rpc.request("eth_getBlockByNumber", "pending", False)["transactions"]:
+            assert not waiting.done()
+        dearer = {
+            "to": to, "data": b"", "value": 2, "gas": 21_000, "chainId": rpc.number("eth_chainId"), "type": 2,
+            "nonce": rpc.number("eth_getTransactionCount", signer.address, "latest"),
+            "maxFeePerGas": 10**12, "maxPriorityFeePerGas": 10**11,
+        }  # fmt: skip
+        replacement = signer.send(rpc, dearer)
+        rpc.request("evm_mine")
+        rpc.request("evm_setAutomine", True)
+        receipt = waiting.result()
+    assert receipt.transaction != replacement
+    assert rpc.request("eth_getTransactionReceipt", receipt.transaction)["status"] == "0x1"

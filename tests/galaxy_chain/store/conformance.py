@@ -49,9 +49,7 @@ class StoreConformance:
         path = tmp_path / "source"
         path.write_bytes(data)
         vector = np.frombuffer(data[:-1], "<i4")
-        assert (
-            store.put(bytearray(data)) == store.put(memoryview(data)) == store.put(data) == ContentId.of(data)
-        )
+        assert store.put(bytearray(data)) == store.put(memoryview(data)) == store.put(data) == ContentId.of(data)
         assert store.put(path) == store.put(io.BytesIO(data)) == ContentId.of(data)
         assert store.put(memoryview(vector)) == ContentId.of(data[:-1])
         assert path.read_bytes() == data

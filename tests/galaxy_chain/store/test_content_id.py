@@ -80,9 +80,7 @@ def test_reference_builds_the_file_node_of_the_unixfs_specification():
         ("bafkreicll3huefkc3qnrzeony7zcfo7cr3nbx64hnxrqzsixpceg332fhe", 256),
         ("bafkreifst3pqztuvj57lycamoi7z34b4emf7gawxs74nwrc2c7jncmpaqm", 2),
     ]
-    leaves = [
-        reference.Node(base64.b32decode(cid[1:].upper() + "======"), size, size) for cid, size in published
-    ]
+    leaves = [reference.Node(base64.b32decode(cid[1:].upper() + "======"), size, size) for cid, size in published]
     node = reference.root(leaves)
     assert (node.file_size, node.tree_size) == (1026, 1271)
     assert reference.text(node.cid) == "bafybeigcisqd7m5nf3qmuvjdbakl5bdnh4ocrmacaqkpuh77qjvggmt2sa"
@@ -175,9 +173,7 @@ def test_other_spellings_and_other_ids_are_refused(text):
         parse(text)
 
 
-@pytest.mark.parametrize(
-    ("size", "other"), [(0, BLOCK_SIZE + 1), (BLOCK_SIZE, 2**30), (BLOCK_SIZE + 1, BLOCK_SIZE)]
-)
+@pytest.mark.parametrize(("size", "other"), [(0, BLOCK_SIZE + 1), (BLOCK_SIZE, 2**30), (BLOCK_SIZE + 1, BLOCK_SIZE)])
 def test_codec_and_size_must_agree(size, other):
     cid = ContentId(bytes(32), size).cid
     with pytest.raises(ContentError, match=f"content of {other} bytes"):

@@ -51,8 +51,7 @@ def leaf(block: bytes) -> Node:
 
 def parent(children: list[Node]) -> Node:
     links = b"".join(
-        bytes_field(2, bytes_field(1, c.cid) + bytes_field(2, b"") + number_field(3, c.tree_size))
-        for c in children
+        bytes_field(2, bytes_field(1, c.cid) + bytes_field(2, b"") + number_field(3, c.tree_size)) for c in children
     )
     file_size = sum(c.file_size for c in children)
     unixfs = number_field(1, 2) + number_field(3, file_size)

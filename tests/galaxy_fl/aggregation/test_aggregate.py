@@ -26,9 +26,7 @@ def written(folder: Path, d: int, clients: int = len(WEIGHTS)) -> tuple[list[Vec
     return vectors, paths
 
 
-def aggregate(
-    rule: Rule, paths: Sequence[Path], destination: Path, d: int, workers: int | None = None
-) -> None:
+def aggregate(rule: Rule, paths: Sequence[Path], destination: Path, d: int, workers: int | None = None) -> None:
     aggregate_files(rule, WORD, paths[0], paths[1:], WEIGHTS, destination, d, workers)
 
 

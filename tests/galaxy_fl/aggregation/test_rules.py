@@ -67,10 +67,7 @@ def test_any_cut_into_blocks_gives_the_same_model(
 ) -> None:
     model, updates, weights = made
     cuts = [0, *sorted(data.draw(st.sets(st.integers(0, len(model))))), len(model)]
-    parts = [
-        rule.aggregate(WORD, model[a:b], [update[a:b] for update in updates], weights)
-        for a, b in pairwise(cuts)
-    ]
+    parts = [rule.aggregate(WORD, model[a:b], [update[a:b] for update in updates], weights) for a, b in pairwise(cuts)]
     assert np.array_equal(np.concatenate(parts), rule.aggregate(WORD, model, updates, weights))
 
 

@@ -30,9 +30,7 @@ def test_digits_are_images_of_one_channel_scaled_to_one(split, samples):
 
 def test_the_digits_are_split_in_equal_proportions_and_do_not_overlap():
     train, test = load("digits", "train"), load("digits", "test")
-    share = torch.bincount(train.tensors[1]) / (
-        torch.bincount(train.tensors[1]) + torch.bincount(test.tensors[1])
-    )
+    share = torch.bincount(train.tensors[1]) / (torch.bincount(train.tensors[1]) + torch.bincount(test.tensors[1]))
     assert ((share - 1437 / 1797).abs() < 0.01).all()
     seen = {image.numpy().tobytes() for image in train.tensors[0]}
     assert not any(image.numpy().tobytes() in seen for image in test.tensors[0])
@@ -47,9 +45,7 @@ def test_the_digits_file_is_small_and_holds_plain_arrays():
 
 
 def test_an_unknown_name_is_told_what_exists():
-    with pytest.raises(
-        DataError, match="unknown data set 'digit': use one of digits, cifar-10, fashion-mnist, mnist"
-    ):
+    with pytest.raises(DataError, match="unknown data set 'digit': use one of digits, cifar-10, fashion-mnist, mnist"):
         load("digit", "train")
 
 

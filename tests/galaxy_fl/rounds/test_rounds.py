@@ -40,8 +40,6 @@ def updates(table, *values):
     return turn
 
 
-
-
 def test_a_server_aggregates_each_round_until_the_last(table):
     reports, waits = [], []
     seat = ServerSeat(table, updates(table, 1, 3), updates(table, 10, 20), updates(table, -7, -7))

@@ -24,9 +24,7 @@ def loss(name, output, target, **options):
     ids=["logits", "softmax", "log-softmax"],
 )
 def test_negative_log_likelihood_is_the_same_whatever_the_model_ends_in(output):
-    assert torch.allclose(
-        loss("NLLLoss", output, LABELS), nn.functional.cross_entropy(LOGITS, LABELS), atol=1e-6
-    )
+    assert torch.allclose(loss("NLLLoss", output, LABELS), nn.functional.cross_entropy(LOGITS, LABELS), atol=1e-6)
     assert torch.allclose(log_probabilities(output), LOGITS.log_softmax(dim=1), atol=1e-6)
 
 

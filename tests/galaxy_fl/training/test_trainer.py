@@ -60,9 +60,7 @@ def test_every_data_set_is_trained_on_once_an_epoch(kind):
     dataset = tensors if kind == "tensors" else Subset(tensors, range(len(tensors)))
     seen = []
     specification = TrainSpecification(batch_size=20, local_epochs=3)
-    result = train(
-        build_model(DIGITS, 0), dataset, specification, 0, on_batch=lambda *batch: seen.append(batch[:2])
-    )
+    result = train(build_model(DIGITS, 0), dataset, specification, 0, on_batch=lambda *batch: seen.append(batch[:2]))
     assert len(tensors) == 72
     assert seen == [(epoch, batch) for epoch in (1, 2, 3) for batch in (1, 2, 3, 4)]
     assert (result.samples, result.batches) == (72, 12)

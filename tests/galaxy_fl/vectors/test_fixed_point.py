@@ -57,9 +57,7 @@ def test_decode_agrees_with_the_test_vectors() -> None:
         assert state["w"].numpy().astype(">f4").tobytes().hex() == case["float32"], case
 
 
-@given(
-    hnp.arrays(np.float32, st.integers(0, 60), elements=st.floats(-127, 127, width=32)), st.integers(0, 24)
-)
+@given(hnp.arrays(np.float32, st.integers(0, 60), elements=st.floats(-127, 127, width=32)), st.integers(0, 24))
 def test_decoding_what_was_encoded_is_within_half_a_step(values: Any, fraction_bits: int) -> None:
     layout = one(values.shape, fraction_bits)
     back = decode(encode({"w": values}, layout), layout)["w"].numpy().astype(np.float64)
@@ -180,9 +178,7 @@ def test_what_is_no_vector_of_the_layout_is_not_decoded(vector: Any) -> None:
 @given(int32_vectors, st.data())
 def test_difference_saturates(model: Any, data: st.DataObject) -> None:
     trained = data.draw(hnp.arrays(np.int32, model.shape, elements=st.integers(INT32_MIN, INT32_MAX)))
-    expected = [
-        max(INT32_MIN, min(INT32_MAX, t - m)) for t, m in zip(trained.tolist(), model.tolist(), strict=True)
-    ]
+    expected = [max(INT32_MIN, min(INT32_MAX, t - m)) for t, m in zip(trained.tolist(), model.tolist(), strict=True)]
     assert difference(trained, model).tolist() == expected
 
 

@@ -1,0 +1,187 @@
+"""What clients can do to a round, and what they can't."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from galaxy_chain.coordinator import LedgerClientCoordinator
+from galaxy_chain.exceptions import AlreadySubmittedError, ContentMismatchError, LedgerRefusedError
+from galaxy_chain.ledger.structs import Update
+from galaxy_chain.verification import address_bytes
+from galaxy_fl.exceptions import ContentMissingError, RoundMovedOnError
+from galaxy_fl.rounds.coordinator import Phase
+from galaxy_fl.vectors import commitment, tree_root
+from tests.adversary.arena import events, finish, honest_root, looks, serve_round, server, stranger, tower
+from tests.galaxy_chain.federation import CHUNK, DOCUMENT, PATIENCE, SAMPLES, made_up
+
+
+def submit(federation, index, update, attempt=1):
+    """An update of a client that takes what it says for granted."""
+    client = federation.client(index)
+    client.ledger.transact("submitUpdate", federation.job, attempt, update)
+
+
+def promise(federation, index, vector, content=None, weight=SAMPLES):
+    """A commitment to a vector under a client's address, naming that or another content."""
+    bound = commitment(tree_root(vector, CHUNK), address_bytes(federation.clients[index]))
+    return Update(bound, federation.store.put((vector if content is None else content).data).digest, weight)
+
+
+def excluded(federation):
+    """Who was left out of round 1, after an honest server has served it."""
+    serve_round(server(federation))
+    assert looks(tower(federation)) == ["right"]
+    return server(federation).history.commits[1].record.excluded
+
+
+def test_with_immediate_reveal_a_copycat_may_submit_what_it_has_downloaded(federation):
+    """Not defended, and documented: commitments bind an update to its sender, not its idea."""
+    federation.submit(0)
+    (seen,) = server(federation).history.submissions
+    stolen = made_up(100)
+    assert federation.content(seen.update.content).read_bytes() == stolen.tobytes()
+    submit(federation, 1, promise(federation, 1, stolen))
+    federation.submit(2)
+    assert excluded(federation) == ()
+
+
+def test_a_commitment_of_another_does_not_open_under_the_thiefs_address(federation):
+    federation.submit(0)
+    (seen,) = server(federation).history.submissions
+    submit(federation, 1, seen.update)
+    federation.submit(2)
+    honest = honest_root(federation, 1)
+    looking = server(federation)
+    with pytest.raises(ContentMismatchError, match="not what its client committed to"):
+        looking.update(looking.round(), looking.updates(looking.round())[1])
+    assert excluded(federation) == (federation.clients[1],)
+    assert federation.ledger().job(federation.job).root == honest
+    assert federation.ledger().client(federation.job, federation.clients[1]).credits == 0
+
+
+def test_with_reveal_after_close_a_copycat_finds_nothing_to_copy(federation, tmp_path):
+    federation.job = federation.register(DOCUMENT.model_copy(update={"reveal": "after-close"}))
+    honest = []
+    for index in (0, 2):
+        ledger = federation.ledger(federation.clients[index])
+        client = LedgerClientCoordinator(
+            ledger, federation.store, federation.job, PATIENCE, pending=tmp_path / f"pending-{index}"
+        )
+        client.enter(SAMPLES)
+        client.submit(client.round(), made_up(100 + index), SAMPLES)
+        client.round()
+        honest.append(client)
+    first, second = server(federation).history.submissions
+    for submission in (first, second):
+        with pytest.raises(ContentMissingError):
+            federation.content(submission.update.content)
+    thief = federation.ledger(federation.clients[1])
+    thief.transact("join", federation.job, SAMPLES, bytes(32))
+    thief.transact("submitUpdate", federation.job, 1, first.update)
+    for client in honest:
+        client.round()  # the round is closed, and they reveal
+    assert federation.content(first.update.content).read_bytes() == made_up(100).tobytes()
+    root = honest_root(federation, 1)
+    assert excluded(federation) == (federation.clients[1],)
+    assert federation.ledger().job(federation.job).root == root
+
+
+def test_clients_that_stay_silent_so_that_too_few_remain_have_the_round_reopened(federation):
+    federation.submit(0)
+    silent = promise(federation, 1, made_up(7))
+    submit(federation, 1, replace(silent, content=b"\7" * 32))
+    federation.travel(200)
+    serve_round(server(federation))
+    (reopened,) = events(federation, "RoundReopened")
+    assert reopened.excluded == (federation.clients[1],)
+    state = federation.ledger().job(federation.job).state
+    assert (state.round, state.attempt, state.updates) == (1, 2, 0)
+    credits = [federation.ledger().client(federation.job, client).credits for client in federation.clients]
+    assert credits == [1, 0, 0]
+    federation.submit(0, 2, seed=2)
+    federation.travel(200)
+    finish(federation, honest_root(federation))
+
+
+def test_a_late_submission_of_a_void_attempt_lands_nowhere(federation):
+    federation.submit(0)
+    submit(federation, 1, replace(promise(federation, 1, made_up(7)), content=b"\7" * 32))
+    late = federation.client(2)
+    void = late.round()
+    federation.travel(200)
+    serve_round(server(federation))
+    with pytest.raises(RoundMovedOnError, match="it is at attempt 2, not 1"):
+        late.submit(void, made_up(8), SAMPLES)
+    assert federation.ledger().job(federation.job).state.updates == 0
+    # The very retry of what was in is harmless, whenever it comes.
+    head = federation.ledger().job(federation.job).head
+    submit(federation, 0, promise(federation, 0, made_up(100)))
+    assert federation.ledger().job(federation.job).head == head
+
+
+def test_one_that_submits_twice_has_its_first_update_taken(federation):
+    federation.submit(0)
+    with pytest.raises(AlreadySubmittedError):
+        submit(federation, 0, promise(federation, 0, made_up(9)))
+    federation.submit(1, 2)
+    assert [s.client for s in server(federation).history.submissions] == federation.clients
+    assert excluded(federation) == ()
+
+
+@pytest.mark.parametrize("weight", [SAMPLES + 1, 0, 2**32 - 1])
+def test_more_samples_than_declared_or_none_are_refused(federation, weight):
+    with pytest.raises(LedgerRefusedError, match="were declared when joining") as caught:
+        submit(federation, 0, promise(federation, 0, made_up(9), weight=weight))
+    assert caught.value.name == "WeightOutOfRange"
+    assert federation.ledger().job(federation.job).state.updates == 0
+
+
+def test_one_that_never_reveals_is_excluded(federation):
+    federation.submit(0, 1)
+    submit(federation, 2, replace(promise(federation, 2, made_up(9)), content=b"\7" * 32))
+    honest = honest_root(federation, 2)
+    assert excluded(federation) == (federation.clients[2],)
+    assert federation.ledger().job(federation.job).root == honest
+
+
+def test_one_that_reveals_other_bytes_is_excluded(federation):
+    federation.submit(0, 1)
+    submit(federation, 2, promise(federation, 2, made_up(9), content=made_up(10)))
+    honest = honest_root(federation, 2)
+    assert excluded(federation) == (federation.clients[2],)
+    assert federation.ledger().job(federation.job).root == honest
+
+
+def test_one_that_reveals_something_of_another_length_is_excluded(federation):
+    federation.submit(0, 1)
+    submit(federation, 2, promise(federation, 2, made_up(9), content=made_up(10, 149)))
+    honest = honest_root(federation, 2)
+    assert excluded(federation) == (federation.clients[2],)
+    assert federation.ledger().job(federation.job).root == honest
+
+
+def test_an_outsider_gets_nowhere_in_a_closed_job(federation):
+    federation.job = federation.register(open=False)
+    federation.ledger(federation.owner).transact("admit", federation.job, federation.clients)
+    federation.submit(0, 1, 2)
+    outside = federation.ledger(stranger(federation))
+    head = federation.ledger().job(federation.job).head
+    attempts = {
+        "NotAdmitted": ("join", SAMPLES, bytes(32)),
+        "NotJoined": ("submitUpdate", 1, promise(federation, 0, made_up(1))),
+        "BondTooSmall": ("commitRound", 1, head, server(federation).history.initial, []),
+        "NotOwner": ("cancelJob",),
+    }
+    for refused, (name, *arguments) in attempts.items():
+        with pytest.raises(LedgerRefusedError) as caught:
+            outside.transact(name, federation.job, *arguments)
+        assert caught.value.name == refused
+    with pytest.raises(LedgerRefusedError) as caught:
+        outside.transact("admit", federation.job, [stranger(federation)])
+    assert caught.value.name == "NotOwner"
+    state = federation.ledger().job(federation.job).state
+    assert (state.round, state.updates, state.status) == (1, 3, 1)
+    assert server(federation).round().phase is Phase.CLOSED
+    finish(federation, honest_root(federation))

@@ -1,0 +1,62 @@
+"""A server that dies is replaced by whoever wants the job to go on."""
+
+from __future__ import annotations
+
+import pytest
+
+from galaxy_chain.coordinator import LedgerServerCoordinator
+from galaxy_chain.exceptions import LedgerRefusedError
+from galaxy_chain.ledger.structs import Model
+from galaxy_fl.exceptions import ConfigurationError
+from galaxy_fl.rounds.coordinator import Phase
+from tests.adversary.arena import BOND, finish, honest_root, looks, private, rival, serve_round, server, tower
+from tests.galaxy_chain.federation import PATIENCE
+
+
+@pytest.fixture
+def named(federation):
+    """A job that names its server, of which three updates are in."""
+    federation.job = federation.register(server=federation.server)
+    federation.submit(0, 1, 2)
+    return federation
+
+
+def test_one_that_dies_before_its_commit(named):
+    honest = honest_root(named)
+    other = server(named, account=rival(named))
+    other.enter()
+    assert other.round().phase is Phase.COLLECTING  # not its turn
+    model = Model(honest, honest)
+    with pytest.raises(LedgerRefusedError, match="is not the job's server .*; others may commit from") as caught:
+        other.ledger.transact("commitRound", named.job, 1, other.history.head, model, [])
+    assert caught.value.name == "NotTheServer"
+    named.travel(700)
+    assert other.round().phase is Phase.CLOSED
+    finish(named, honest)
+    assert named.ledger().job(named.job).state.round == 2
+
+
+def test_nobody_takes_over_who_has_not_said_so(named):
+    with pytest.raises(ConfigurationError, match="names the server .* or --takeover"):
+        LedgerServerCoordinator(named.ledger(rival(named)), named.store, named.job, PATIENCE)
+
+
+def test_one_that_dies_after_its_commit_and_before_its_content_is_out(named, tmp_path):
+    honest = honest_root(named)
+    serve_round(server(named, store=private(named, tmp_path)))
+    assert named.ledger().job(named.job).root == honest
+    client = named.client(0)
+    assert client.model(client.round()).exists()  # healed
+    named.submit(0, 1, 2, seed=2)
+    second = honest_root(named)
+    other = server(named, account=rival(named))
+    assert other.round().phase is Phase.COLLECTING
+    named.travel(700)
+    serve_round(other)
+    assert named.ledger().job(named.job).root == second
+    assert looks(tower(named)) == ["right", "right"]
+    # The dead one's bond is not lost, and waits for whoever has its key.
+    assert named.ledger().account(named.job, named.server).amount == BOND
+    named.travel(86_500)
+    named.ledger(named.server).transact("withdrawBond", named.job)
+    assert named.ledger().account(named.job, named.server).amount == 0
