@@ -54,27 +54,3 @@ def open_demands(ledger: Ledger, job: int, commit: Commit) -> list[OpenDemand]:
     }
     waiting = [(chunk, ledger.call("demandOf", job, record_word(record), chunk)) for chunk in sorted(chunks)]
     return [OpenDemand(d.demander, chunk, d.answer_by) for chunk, d in waiting if d.demander != ZERO_ADDRESS]
-
-
-def open_demands(ledger: Ledger, job: int, commit: Commit) -> list[OpenDemand]:
-    """The demands that wait for a commit's server, in order of their chunks, by the ledger's own word.
-
-    Any number may wait at a time, one a chunk: whoever counted on one being alone could be kept from it by another.
-
-    Raises:
-        RpcError: the node fails.
-    """
-    record = commit.record
-    if ledger.account(job, record.server).demands == 0:
-        return []
-    latest = ledger.rpc.block("latest").number
-    chunks = {
-        event.index
-        for first in range(commit.block, latest + 1, BLOCKS_A_REQUEST)
-        for event in ledger.events(
-            first, min(latest, first + BLOCKS_A_REQUEST - 1), job=job, names=["ChunkDemanded"]
-        )
-        if (event.attempt, event.round) == (record.attempt, record.round)
-    }
-    waiting = [(chunk, ledger.call("demandOf", job, record_word(record), chunk)) for chunk in sorted(chunks)]
-    return [OpenDemand(d.demander, chunk, d.answer_by) for chunk, d in waiting if d.demander != ZERO_ADDRESS]

@@ -82,6 +82,8 @@ class TermsSection(_Strict):
                 f"chunk_parameters {self.chunk_parameters} times max_updates {self.max_updates} is more than 16384, "
                 "which a challenge can't recompute in one transaction: lower either"
             )
+        if self.demand_deposit == 0:
+            raise ValueError("demand_deposit is 0: demands that cost nothing can flood an honest server")
         if self.bond == 0:
             raise ValueError("bond is 0: a server without a bond has nothing to lose")
         return self

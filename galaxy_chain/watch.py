@@ -64,6 +64,8 @@ class Watchtower:
         document = check_job(self.ledger, self.store, self.job, self.history.terms)
         self.verifier = Verifier(self.store, self.history.terms, document)
         self._settled: set[Record] = set()
+        self._wanted: set[tuple[Record, int]] = set()
+        """The chunks that this watchtower has demanded, or found demanded by another."""
 
     @property
     def history(self) -> JobHistory:
@@ -96,8 +98,7 @@ class Watchtower:
         found = []
         for commit in [c for c in self.history.reverted if c.record not in self._settled]:
             for demand in open_demands(self.ledger, self.job, commit):
-                if demand.demander == self._address:
-                    self._transact("expire", commit.record, demand.index)
+                if demand.demander == self._address and self._transact("expire", commit.record, demand.index):
                     reason = "the commit was reverted meanwhile"
                     found.append(Finding(commit.record.round, "refunded", demand.index, reason))
             self._settled.add(commit.record)
@@ -107,10 +108,10 @@ class Watchtower:
             waiting = open_demands(self.ledger, self.job, commit)
             overdue = [demand for demand in waiting if now >= demand.answer_by]
             if overdue:
-                self._transact("expire", commit.record, overdue[0].index)
-                found.append(Finding(number, "expired", overdue[0].index, "the server did not answer"))
+                if self._transact("expire", commit.record, overdue[0].index):
+                    found.append(Finding(number, "expired", overdue[0].index, "the server did not answer"))
                 break  # the round is reverted: look again
-            if any(demand.demander == self._address for demand in waiting):
+            if any(d.demander == self._address or (commit.record, d.index) in self._wanted for d in waiting):
                 continue
             if now >= commit.record.time + self.history.terms.challenge_seconds:
                 self._settled.add(commit.record)
@@ -127,14 +128,14 @@ class Watchtower:
     def _judge(self, number: int, commit: Commit, now: int) -> Finding | None:
         try:
             if strangers(commit):
-                challenge(self.ledger, self.verifier, self.job, self.history, commit, 0)
-                return Finding(number, "challenged", 0, "it excludes somebody who had not submitted")
+                return self._challenge(number, commit, 0, "it excludes somebody who had not submitted")
             with self.verifier.recomputed(self.history, commit) as ours:
                 return self._compare(number, commit, ours, now)
         except (ContentMissingError, ContentAlteredError) as error:
             if now < commit.record.time + self.grace:
                 return None
-            if self.history.answers.get(number):
+            # Answers that others have asked for may be those that suit the server.
+            if any((commit.record, chunk) in self._wanted for chunk in self.history.answers.get(number, {})):
                 self._settled.add(commit.record)
                 return Finding(number, "unknown", None, f"its server proved a chunk, but not the rest: {error}")
             return self._demand(number, commit, random.SystemRandom().randrange(self.verifier.chunks()), str(error))
@@ -154,8 +155,11 @@ class Watchtower:
         index = self.verifier.first_difference(ours, theirs)
         assert index is not None, "two roots of one vector"
         chunk = index // self.history.terms.chunk_parameters
-        challenge(self.ledger, self.verifier, self.job, self.history, commit, chunk)
-        return Finding(number, "challenged", chunk, f"parameter {index} is wrong")
+        return self._challenge(number, commit, chunk, f"parameter {index} is wrong")
+
+    def _challenge(self, number: int, commit: Commit, chunk: int, reason: str) -> Finding | None:
+        done = challenge(self.ledger, self.verifier, self.job, self.history, commit, chunk)
+        return None if done is None else Finding(number, "challenged", chunk, reason)
 
     def _next_chunk(self, number: int, tree: ChunkTree) -> int:
         """Where to look next, after what has been opened of the withheld model."""
@@ -167,19 +171,28 @@ class Watchtower:
                 best, level_of_best = ((chunk >> level) ^ 1) << level, level
         return best
 
-    def _demand(self, number: int, commit: Commit, chunk: int, reason: str) -> Finding:
+    def _demand(self, number: int, commit: Commit, chunk: int, reason: str) -> Finding | None:
+        self._wanted.add((commit.record, chunk))
         # Each that waits for the server makes the next one dearer.
         deposits = 1 + self.ledger.account(self.job, commit.record.server).demands
-        self._transact("demand", commit.record, chunk, value=deposits * self.history.terms.demand_deposit)
-        return Finding(number, "demanded", chunk, reason)
+        value = deposits * self.history.terms.demand_deposit
+        return (
+            Finding(number, "demanded", chunk, reason)
+            if self._transact("demand", commit.record, chunk, value)
+            else None
+        )
 
-    def _transact(self, name: str, record: Record, chunk: int, value: int = 0) -> None:
+    def _transact(self, name: str, record: Record, chunk: int, value: int = 0) -> bool:
+        """Whether it is done: somebody else may be faster, and the chain's clock behind this one's or ahead."""
         try:
             self.ledger.transact(name, self.job, record, chunk, value=value)
         except LedgerRefusedError as error:
-            # Somebody else was faster.
-            if error.name not in ("UnknownRecord", "AlreadyDemanded", "NotDemanded"):
+            if error.name not in (
+                "UnknownRecord", "AlreadyDemanded", "NotDemanded", "WrongValue", "WindowOpen", "WindowOver",
+            ):  # fmt: skip
                 raise
+            return False
+        return True
 
 
 def _lowest_difference(opening: Opening, tree: ChunkTree, chunk: int) -> int | None:

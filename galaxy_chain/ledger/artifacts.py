@@ -16,6 +16,8 @@ __all__ = ["RULE_CONTRACTS", "Artifact", "artifact", "rule_of_code"]
 RULE_CONTRACTS: Mapping[str, str] = {
     "weighted_mean": "WeightedMean",
     "relay": "Relay",
+    "coordinate_median": "CoordinateMedian",
+    "trimmed_mean": "TrimmedMean",
 }
 """The contract of each rule of `galaxy_fl.aggregation`, its twin."""
 

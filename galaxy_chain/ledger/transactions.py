@@ -70,7 +70,7 @@ class Transactions:
             call["to"] = to
         for _ in range(TRIES):
             try:
-                identity = self._broadcast(to, data, value, call)
+                identity, nonce = self._broadcast(to, data, value, call)
             except RpcAnswerError as error:
                 reason = error.reason.lower()
                 if "insufficient" in reason:
@@ -81,13 +81,14 @@ class Transactions:
                     raise
                 time.sleep(NONCE_PAUSE)
             else:
-                return self._wait(identity, call)
+                if (receipt := self._wait(identity, nonce, call)) is not None:
+                    return receipt
         raise TransactionError(
             f"other transactions of {self.signer.address} came first {TRIES} times: give every program that runs at "
             "the same time an account of its own"
         )
 
-    def _broadcast(self, to: str | None, data: bytes, value: int, call: dict[str, Any]) -> str:
+    def _broadcast(self, to: str | None, data: bytes, value: int, call: dict[str, Any]) -> tuple[str, int]:
         gas = self.rpc.number("eth_estimateGas", call)
         transaction: dict[str, Any] = {
             "data": data,
@@ -100,7 +101,7 @@ class Transactions:
         }
         if to is not None:
             transaction["to"] = to_checksum_address(to)
-        return self.signer.send(self.rpc, transaction)
+        return self.signer.send(self.rpc, transaction), transaction["nonce"]
 
     def _fees(self) -> dict[str, int]:
         """What to offer for gas; asked for again after some seconds, in which a base fee can't double."""
@@ -120,10 +121,18 @@ class Transactions:
             "type": 2,
         }
 
-    def _wait(self, identity: str, call: dict[str, Any]) -> Receipt:
+    def _wait(self, identity: str, nonce: int, call: dict[str, Any]) -> Receipt | None:
+        """The receipt; None if a dearer transaction of another program has taken the nonce, so that it never gets in."""
         deadline = time.monotonic() + self.timeout
         pause = 0.01
         while (receipt := self.rpc.request("eth_getTransactionReceipt", identity)) is None:
+            if (
+                pause > NONCE_PAUSE
+                and self.rpc.number("eth_getTransactionCount", self.signer.address, "latest") > nonce
+            ):
+                if (receipt := self.rpc.request("eth_getTransactionReceipt", identity)) is None:
+                    return None
+                break
             if time.monotonic() > deadline:
                 raise TransactionError(
                     f"transaction {identity} is in no block after {self.timeout:.0f} s: see whether the chain "
