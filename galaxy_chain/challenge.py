@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from galaxy_chain.exceptions import LedgerRefusedError
-from galaxy_chain.ledger.follower import BLOCKS_A_REQUEST
-from galaxy_chain.ledger.history import Commit, JobHistory, OpenDemand, record_word
+from galaxy_chain.ledger.history import Commit, JobHistory, record_word
 from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.ledger.structs import ZERO_ADDRESS
 from galaxy_chain.ledger.transactions import Receipt
 from galaxy_chain.verification import Verifier
 
-__all__ = ["challenge", "open_demands"]
+__all__ = ["OpenDemand", "challenge", "open_demands"]
 
 
 def challenge(
@@ -34,7 +35,16 @@ def challenge(
         raise
 
 
-def open_demands(ledger: Ledger, job: int, commit: Commit) -> list[OpenDemand]:
+@dataclass(frozen=True)
+class OpenDemand:
+    """A demand that waits for a commit's server; `answer_by` in seconds."""
+
+    demander: str
+    index: int
+    answer_by: int
+
+
+def open_demands(ledger: Ledger, job: int, history: JobHistory, commit: Commit) -> list[OpenDemand]:
     """The demands that wait for a commit's server, in order of their chunks, by the ledger's own word.
 
     Any number may wait at a time, one a chunk: whoever counted on one being alone could be kept from it by another.
@@ -43,14 +53,9 @@ def open_demands(ledger: Ledger, job: int, commit: Commit) -> list[OpenDemand]:
         RpcError: the node fails.
     """
     record = commit.record
-    if ledger.account(job, record.server).demands == 0:
-        return []
-    latest = ledger.rpc.block("latest").number
-    chunks = {
-        event.index
-        for first in range(commit.block, latest + 1, BLOCKS_A_REQUEST)
-        for event in ledger.events(first, min(latest, first + BLOCKS_A_REQUEST - 1), job=job, names=["ChunkDemanded"])
-        if (event.attempt, event.round) == (record.attempt, record.round)
-    }
-    waiting = [(chunk, ledger.call("demandOf", job, record_word(record), chunk)) for chunk in sorted(chunks)]
-    return [OpenDemand(d.demander, chunk, d.answer_by) for chunk, d in waiting if d.demander != ZERO_ADDRESS]
+    found = []
+    for chunk in sorted(history.demanded.get((record.attempt, record.round), ())):
+        demand = ledger.call("demandOf", job, record_word(record), chunk)
+        if demand.demander != ZERO_ADDRESS:
+            found.append(OpenDemand(demand.demander, chunk, demand.answer_by))
+    return found

@@ -8,11 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from galaxy_chain.challenge import challenge, open_demands
+from galaxy_chain.challenge import OpenDemand, challenge, open_demands
 from galaxy_chain.exceptions import LedgerRefusedError, NotAdmittedError
 from galaxy_chain.job_check import check_job
 from galaxy_chain.ledger.follower import JobFollower
-from galaxy_chain.ledger.history import Commit, JobHistory, OpenDemand
+from galaxy_chain.ledger.history import Commit, JobHistory
 from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Model, Status, Submission, Update
 from galaxy_chain.ledger.transactions import Receipt
@@ -274,13 +274,10 @@ class LedgerServerCoordinator(LedgerCoordinator):
     def round(self) -> Round:
         """Where the job stands now; answers what is demanded of this server."""
         round = super().round()
-        answerable = self.terms.challenge_seconds + self.terms.answer_seconds
-        mine = [c for c in self.history.commits.values() if c.record.server == self.address]
-        if mine and self.ledger.account(self.number, self.address).demands:
-            for commit in (c for c in mine if self._follower.next_time < c.record.time + answerable):
-                for demand in open_demands(self.ledger, self.number, commit):
+        for commit in list(self.history.commits.values()):
+            if commit.record.server == self.address:
+                for demand in open_demands(self.ledger, self.number, self.history, commit):
                     self._answer(commit, demand)
-            self._follower.poll()
         return round
 
     def _answer(self, commit: Commit, demand: OpenDemand) -> None:

@@ -85,7 +85,7 @@ class Watchtower:
         unsettled = [commit for commit in history.commits.values() if commit.record not in self._settled]
         last = max((commit.record.time for commit in history.commits.values()), default=0)
         window = last + history.terms.challenge_seconds
-        return ended and not history.demands and not unsettled and self._follower.next_time >= window
+        return ended and not unsettled and self._follower.next_time >= window
 
     def look(self) -> list[Finding]:
         """Looks at the chain once, and does what is to be done.
@@ -97,7 +97,7 @@ class Watchtower:
         now = self._follower.next_time
         found = []
         for commit in [c for c in self.history.reverted if c.record not in self._settled]:
-            for demand in open_demands(self.ledger, self.job, commit):
+            for demand in open_demands(self.ledger, self.job, self.history, commit):
                 if demand.demander == self._address and self._transact("expire", commit.record, demand.index):
                     reason = "the commit was reverted meanwhile"
                     found.append(Finding(commit.record.round, "refunded", demand.index, reason))
@@ -105,7 +105,7 @@ class Watchtower:
         for number, commit in sorted(self.history.commits.items()):
             if commit.record in self._settled:
                 continue
-            waiting = open_demands(self.ledger, self.job, commit)
+            waiting = open_demands(self.ledger, self.job, self.history, commit)
             overdue = [demand for demand in waiting if now >= demand.answer_by]
             if overdue:
                 if self._transact("expire", commit.record, overdue[0].index):
@@ -169,7 +169,7 @@ class Watchtower:
             if level is not None and level < level_of_best:
                 # The first chunk below the sibling: a node of that level has 2**level leaves.
                 best, level_of_best = ((chunk >> level) ^ 1) << level, level
-        return best
+        return min(best, self.verifier.chunks() - 1)  # what is wrong in the padding shows in the last chunk
 
     def _demand(self, number: int, commit: Commit, chunk: int, reason: str) -> Finding | None:
         self._wanted.add((commit.record, chunk))

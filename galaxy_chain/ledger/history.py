@@ -14,7 +14,7 @@ from galaxy_chain.exceptions import AuditError
 from galaxy_chain.ledger.abi import Event
 from galaxy_chain.ledger.structs import Model, Opening, Record, Status, Submission, Terms, Update
 
-__all__ = ["Commit", "JobHistory", "OpenDemand", "first_head", "next_head", "record_word"]
+__all__ = ["Commit", "JobHistory", "first_head", "next_head", "record_word"]
 
 
 def _word(value: int | str) -> bytes:
@@ -58,15 +58,6 @@ class Commit:
         return tuple(s for s in self.submissions if s.client not in self.record.excluded)
 
 
-@dataclass(frozen=True)
-class OpenDemand:
-    """A demand for a chunk of a round's commit; `answer_by` in seconds."""
-
-    demander: str
-    index: int
-    answer_by: int
-
-
 @dataclass
 class JobHistory:
     """What the events of a job say so far.
@@ -93,10 +84,8 @@ class JobHistory:
     """The commits that stand, by round."""
     reverted: list[Commit] = field(default_factory=list)
     """The commits that were proved wrong."""
-    demands: dict[int, OpenDemand] = field(default_factory=dict)
-    """The demands that wait for their answer, by round."""
-    void_demands: list[tuple[Record, OpenDemand]] = field(default_factory=list)
-    """Demands whose commit was reverted meanwhile: `expire` gives their deposits back."""
+    demanded: dict[tuple[int, int], set[int]] = field(default_factory=dict)
+    """The chunks that were ever demanded, by the attempt and the round of the record."""
     answers: dict[int, dict[int, Opening]] = field(default_factory=dict)
     """What committers have opened of their models under demand, by round and chunk."""
     clients: dict[str, int] = field(default_factory=dict)
@@ -165,8 +154,6 @@ class JobHistory:
         for number in sorted(number for number in self.commits if number >= event.round):
             self.reverted.append(commit := self.commits.pop(number))
             self.answers.pop(number, None)
-            if number in self.demands:
-                self.void_demands.append((commit.record, self.demands.pop(number)))
             if number == event.round:
                 self.round, self.attempt, self.origin = event.round, event.attempt, commit.record.attempt
                 self.model, self.head, self.submissions = (
@@ -174,17 +161,10 @@ class JobHistory:
                 )  # fmt: skip
 
     def _on_ChunkDemanded(self, event: Event) -> None:
-        self.demands[event.round] = OpenDemand(event.demander, event.index, event.answer_by)
+        self.demanded.setdefault((event.attempt, event.round), set()).add(event.index)
 
     def _on_ChunkAnswered(self, event: Event) -> None:
-        self.demands.pop(event.round, None)
         self.answers.setdefault(event.round, {})[event.index] = event.next
-
-    def _on_DemandExpired(self, event: Event) -> None:
-        left = [void for void in self.void_demands if (void[0].attempt, void[0].round) != (event.attempt, event.round)]
-        if len(left) == len(self.void_demands):
-            self.demands.pop(event.round, None)
-        self.void_demands = left
 
     def _on_JobCancelled(self, event: Event) -> None:
         self.status = Status.CANCELLED

@@ -122,7 +122,7 @@ class Transactions:
         }
 
     def _wait(self, identity: str, nonce: int, call: dict[str, Any]) -> Receipt | None:
-        """The receipt; None if a dearer transaction of another program has taken the nonce, so that it never gets in."""
+        """The receipt; None if a dearer transaction of another program has taken the nonce: it never gets in."""
         deadline = time.monotonic() + self.timeout
         pause = 0.01
         while (receipt := self.rpc.request("eth_getTransactionReceipt", identity)) is None:

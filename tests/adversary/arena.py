@@ -180,7 +180,8 @@ def finish(federation: Federation, honest: bytes) -> None:
     serve_round(server(federation, account=rival(federation)))
     assert federation.ledger().job(federation.job).root == honest
     assert looks(tower(federation))[-1] == "right"
-    assert not federation.ledger().account(federation.job, rival(federation)).barred
+    at_stake = federation.ledger().account(federation.job, rival(federation))
+    assert (at_stake.amount, at_stake.barred) == (BOND, False)
 
 
 def found(findings: list[Finding]) -> list[tuple[str, int | None]]:

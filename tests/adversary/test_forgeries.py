@@ -97,7 +97,7 @@ def test_a_record_with_another_beginning_of_the_head_is_unknown(federation):
         replace(commit.record, server=federation.clients[0]),
     ]
     for record in forgeries:
-        assert refusal(lying.ledger, "answer", federation.job, record, 1, openings) == "NotDemanded"
+        assert refusal(lying.ledger, "answer", federation.job, record, 1, openings) == "UnknownRecord"
         assert refusal(lying.ledger, "challenge", federation.job, record, 0, openings) == "UnknownRecord"
     assert looks(tower(federation)) == []  # a chunk that it has demanded waits
     federation.travel(3_700)

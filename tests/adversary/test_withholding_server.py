@@ -178,6 +178,15 @@ def test_a_silent_sock_puppets_update_is_demanded_and_the_bond_is_gone(fine, pup
     assert looks(tower(fine)) == ["right"]
 
 
+def test_an_answer_that_an_accomplice_has_asked_for_convinces_nobody(fine, puppet):
+    accomplice = server(fine, account=stranger(fine))
+    record = accomplice.history.commits[1].record
+    accomplice.ledger.transact("demand", fine.job, record, 4, value=DEPOSIT)
+    puppet.round()
+    assert [event.index for event in events(fine, "ChunkAnswered")] == [4]
+    assert looks(tower(fine)) == ["demanded"]
+
+
 def test_a_server_that_opens_what_is_demanded_of_its_sock_puppet_is_let_off(fine, puppet):
     """What is not defended: it gains them no more than that client could have had by poisoning."""
     watching = tower(fine)

@@ -6,10 +6,19 @@ import json
 import os
 import signal
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from eth_utils.address import to_checksum_address
 
+from galaxy_chain.accounts import NodeSigner
+from galaxy_chain.deployment import Deployment
+from galaxy_chain.ledger.follower import JobFollower
+from galaxy_chain.ledger.ledger import Ledger
+from galaxy_chain.ledger.rpc import Rpc
+from galaxy_chain.ledger.transactions import Transactions
+from galaxy_chain.store import ContentId, LocalStore
 from tests.end_to_end.processes import Program, children_of, run, wait_until_alone
 
 JOB = """\
@@ -27,14 +36,35 @@ max_updates = 2
 
 
 class Party:
-    """A ledger of its own, one job on it, and those who take part. Accounts are counted from the node's first."""
+    """A ledger of its own, one job on it, and those who take part, with the node's first accounts.
 
-    def __init__(self, folder: Path, url: str, *, accounts: int = 0) -> None:
+    Registering the job of another party again spares the seconds that describing its model takes.
+    """
+
+    def __init__(self, folder: Path, url: str, job_of: Party | None = None) -> None:
         self.folder, self.url = folder, url
-        self.accounts = [f"dev:{accounts + index}" for index in range(5)]
-        (folder / "job.toml").write_text(JOB)
-        self.run("deploy", "--account", self.accounts[0])
-        self.job = self.run("job", "create", "job.toml", "--account", self.accounts[0])["job"]
+        self.run("deploy", "--account", "dev:0")
+        if job_of is None:
+            (folder / "job.toml").write_text(JOB)
+            self.job = self.run("job", "create", "job.toml", "--account", "dev:0")["job"]
+        else:
+            self.job = self._register(job_of)
+
+    def ledger(self) -> Ledger:
+        rpc = Rpc(self.url)
+        where = Deployment.read(self.folder / ".galaxy" / "ledger.json")
+        owner = NodeSigner(to_checksum_address(rpc.request("eth_accounts")[0]))
+        return Ledger(rpc, where.ledger, Transactions(rpc, owner), first_block=where.block)
+
+    def _register(self, other: Party) -> int:
+        known = JobFollower(other.ledger(), other.job).history
+        theirs, ours = (LocalStore(party.folder / ".galaxy" / "store") for party in (other, self))
+        ours.put(theirs.block(known.terms.spec))
+        ours.put(theirs.path(ContentId(known.initial.content, 4 * known.terms.parameters)))
+        rule = Deployment.read(self.folder / ".galaxy" / "ledger.json").rules["weighted_mean"]
+        ledger = self.ledger()
+        ledger.transact("registerJob", replace(known.terms, rule=rule), known.initial)
+        return ledger.call("jobs")
 
     def run(self, *arguments, **variables):
         return run(self.folder, *arguments, GALAXY_RPC=self.url, **variables)
@@ -44,12 +74,12 @@ class Party:
         return Program(self.folder, *arguments, *more, GALAXY_RPC=self.url, **variables)
 
     def server(self, *more):
-        return self.start("server", "--account", self.accounts[1], *more)
+        return self.start("server", "--account", "dev:1", *more)
 
     def client(self, number, *more):
         """One of two clients, who share a tenth of the digits."""
         return self.start(
-            "client", "--account", self.accounts[1 + number], "--data", "digits", "--shard", f"{number}/20", *more
+            "client", "--account", f"dev:{1 + number}", "--data", "digits", "--shard", f"{number}/20", *more
         )
 
     def finish(self):
@@ -84,15 +114,8 @@ def undisturbed(embedded_url, tmp_path_factory):
     return party
 
 
-def test_the_same_job_has_the_same_final_model_on_anvil(anvil_url, folder, undisturbed):
-    party = Party(folder, anvil_url)
-    with party.server() as server, party.client(1) as first, party.client(2) as second:
-        assert {end(program)["model"] for program in (server, first, second)} == {undisturbed.model}
-    assert party.finish() == undisturbed.model
-
-
 def test_whoever_is_interrupted_or_killed_goes_on_where_it_was(embedded_url, folder, undisturbed):
-    party = Party(folder, embedded_url)
+    party = Party(folder, embedded_url, undisturbed)
     with ExitStack() as stack:
         server = stack.enter_context(party.server())
         client = stack.enter_context(party.client(1))
@@ -116,7 +139,7 @@ def test_whoever_is_interrupted_or_killed_goes_on_where_it_was(embedded_url, fol
 
 
 def test_two_servers_and_twice_the_same_client_at_once(embedded_url, folder, undisturbed):
-    party = Party(folder, embedded_url)
+    party = Party(folder, embedded_url, undisturbed)
     with ExitStack() as stack:
         servers = [stack.enter_context(party.server()) for _ in range(2)]
         clients = [stack.enter_context(party.client(number)) for number in (1, 1, 2)]
@@ -142,15 +165,15 @@ def test_an_altered_bit_in_any_stored_vector_is_found(undisturbed):
     assert undisturbed.finish() == undisturbed.model
 
 
-def test_a_keystores_account_on_anvil(anvil_url, folder, undisturbed):
+def test_on_anvil_and_with_a_keystores_account_the_final_model_is_the_same(anvil_url, folder, undisturbed):
     sesame = {"GALAXY_PASSWORD": "sesame"}
-    party = Party(folder, anvil_url, accounts=5)
+    party = Party(folder, anvil_url, undisturbed)
     address = party.run("account", "new", "alice", **sesame)["address"]
     with party.start("server", "--account", "alice", **sesame) as poor:
         code, _, errors = poor.finish(check=False)
     assert code == 26
     assert f"{address} can't pay" in errors
-    fund(anvil_url, address)
+    party.ledger().transactions.send(address, b"", 10**18)
     with ExitStack() as stack:
         server = stack.enter_context(party.server())
         alice = stack.enter_context(
@@ -162,13 +185,5 @@ def test_a_keystores_account_on_anvil(anvil_url, folder, undisturbed):
             if pid != alice.process.pid:
                 assert b"sesame" not in Path(f"/proc/{pid}/environ").read_bytes()
         assert {end(program)["model"] for program in (server, alice, other)} == {undisturbed.model}
+    assert party.finish() == undisturbed.model
     assert address in party.run("job", "show", party.job)["clients"]
-
-
-def fund(url, address):
-    from galaxy_chain.accounts import NodeSigner
-    from galaxy_chain.ledger.rpc import Rpc
-    from galaxy_chain.ledger.transactions import Transactions
-
-    rpc = Rpc(url)
-    Transactions(rpc, NodeSigner(rpc.request("eth_accounts")[0])).send(address, b"", 10**18)

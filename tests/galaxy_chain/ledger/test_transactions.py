@@ -182,8 +182,10 @@ def test_what_came_in_between_is_told_as_the_contracts_own_error(rpc, deployed):
 
     with ThreadPoolExecutor(2) as threads:
         waiting = [threads.submit(submit, ledger) for ledger in ledgers]
+        # Unless the node tries the second one out on top of the first: then it is refused before it is sent.
         while len(rpc.request("eth_getBlockByNumber", "pending", False)["transactions"]) < 2:
-            assert not any(each.done() for each in waiting)
+            if any(each.done() for each in waiting):
+                break
         rpc.request("evm_mine")
         results = [each.result() for each in waiting]
     errors = [result for result in results if isinstance(result, RoundMovedOnError)]
