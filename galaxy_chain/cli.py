@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,8 +77,31 @@ def _defaults(command: Any, settings: dict[str, Any]) -> dict[str, Any]:
     return {parameter.name: settings[parameter.name] for parameter in command.params if parameter.name in settings}
 
 
+@contextmanager
+def _interrupts_are_heard() -> Iterator[None]:
+    """Has an interrupt come again that Python has swallowed, as it does in the callbacks of imports."""
+    hook = sys.unraisablehook
+
+    def heard(unraisable: sys.UnraisableHookArgs) -> None:
+        if isinstance(unraisable.exc_value, KeyboardInterrupt):
+            threading.Timer(0.05, signal.raise_signal, [signal.SIGINT]).start()
+        else:
+            hook(unraisable)
+
+    sys.unraisablehook = heard
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
+
+
 def main() -> None:
     """Runs the command line; errors end it with the exit codes of docs/operations.md."""
+    with _interrupts_are_heard():
+        _run()
+
+
+def _run() -> None:
     try:
         # Here, so that an interrupt meanwhile ends as quietly as a later one.
         from typer.main import get_command

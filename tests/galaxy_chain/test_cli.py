@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
 import sys
 import threading
 import time
@@ -479,10 +480,32 @@ def test_an_example_of_a_job_file_is_valid(at_ledger):
 
 
 def test_the_module_of_the_programs_entry_imports_nothing_slow():
-    import subprocess
-
     program = (
         "import sys, galaxy_chain.cli as cli; cli.application(); from galaxy_chain import coordinator, audit, accounts; "
         "print([name for name in ('torch', 'web3', 'eth_account', 'eth', 'uvicorn') if name in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "[]\n"
+
+
+INTERRUPTED_IN_A_CALLBACK = """
+import signal, sys, weakref
+from galaxy_chain import cli
+
+class Thing:
+    pass
+
+def application():
+    thing = Thing()
+    kept = weakref.ref(thing, lambda _: signal.raise_signal(signal.SIGINT))
+    del thing
+    while True:
+        pass
+
+cli.application = application
+cli.main()
+"""
+
+
+def test_an_interrupt_in_a_callback_whose_exceptions_python_swallows_is_heard_all_the_same():
+    ended = subprocess.run([sys.executable, "-c", INTERRUPTED_IN_A_CALLBACK], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (130, "")
