@@ -2,7 +2,7 @@
 """Compile the contracts into galaxy_chain/artifacts, the same bytes on every machine.
 
 The compiler is the one given by --solc, else a native one that py-solc-x has installed, else the npm package
-(`npm ci`) behind scripts/solc. Whichever it is, its version has to be the pinned one: another gives other bytes.
+(`npm install`) behind scripts/solc. Whichever it is, its version has to be the pinned one: another gives other bytes.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def compiler(given: Path | None) -> Path:
     elif (ROOT / "node_modules" / "solc").is_dir():
         binary = ROOT / "scripts" / "solc"
     else:
-        raise SystemExit(f"there is no solc {VERSION}: run `npm ci` in {ROOT}, or give one by --solc")
+        raise SystemExit(f"there is no solc {VERSION}: run `npm install` in {ROOT}, or give one by --solc")
     said = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout
     version = re.search(r"Version: (\d+\.\d+\.\d+)", said)
     if version is None or version[1] != VERSION:

@@ -45,7 +45,7 @@ def job(chain: Chain, prepared: tuple[Any, Job]) -> Job:
 
 @pytest.fixture(scope="session")
 def test_contracts() -> dict[str, dict[str, Any]]:
-    """The contracts that only tests use, compiled; without a compiler this fails and says `npm ci`."""
+    """The contracts that only tests use, compiled; without a compiler this fails and says `npm install`."""
     return compile_contracts(
         compiler(None),
         {"Actor": f"{_SOLIDITY}/Actor.sol", "HostileRule": f"{_SOLIDITY}/HostileRule.sol"},

@@ -97,7 +97,7 @@ def embedded(folder: Path, *arguments: object) -> Iterator[str]:
 def anvil(*arguments: object) -> Iterator[str]:
     """A real node of Foundry; gives its url."""
     if not ANVIL.exists():
-        pytest.fail(f"{ANVIL.relative_to(ROOT)} is missing: run `npm ci`")
+        pytest.fail(f"{ANVIL.relative_to(ROOT)} is missing: run `npm install`")
     with tempfile.TemporaryFile("w+") as said:  # no pipe: it would be full some day
         process = subprocess.Popen([ANVIL, "--port", "0", *map(str, arguments)], stdout=said, start_new_session=True)
         try:

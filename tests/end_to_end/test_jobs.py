@@ -21,6 +21,9 @@ from galaxy_chain.ledger.transactions import Transactions
 from galaxy_chain.store import ContentId, LocalStore
 from tests.end_to_end.processes import Program, children_of, run, wait_until_alone
 
+# One worker, so that the undisturbed job runs once: pytest -n 2 --dist loadgroup.
+pytestmark = pytest.mark.xdist_group("jobs")
+
 JOB = """\
 name = "by hand"
 [model]
