@@ -21,6 +21,7 @@ from galaxy_chain.commands.settings import (
     Place,
     RpcOption,
     StoreOption,
+    check_address,
 )
 
 __all__ = ["JobArgument", "app"]
@@ -168,13 +169,8 @@ def admit(
     ledger: LedgerOption = None,
 ) -> None:
     """Admit clients to a job that is not open."""
-    from eth_utils.address import is_address
-
-    from galaxy_fl.exceptions import ConfigurationError
-
     for client in clients:
-        if not is_address(client):
-            raise ConfigurationError(f"{client!r} is no address: expected 0x and 40 hexadecimal digits")
+        check_address(client)
     receipt = Place.of(rpc, home, ledger).ledger_for(account).transact("admit", job, clients)
     console.print(f"admitted {len(clients)} to job {job}, {receipt.gas_used} gas")
 

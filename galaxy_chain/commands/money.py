@@ -17,6 +17,7 @@ from galaxy_chain.commands.settings import (
     LedgerOption,
     Place,
     RpcOption,
+    check_address,
 )
 
 __all__ = ["app", "claim"]
@@ -71,12 +72,7 @@ def show(
     json: JsonOption = False,
 ) -> None:
     """Show what an address has at stake in a job."""
-    from eth_utils.address import is_address
-
-    from galaxy_fl.exceptions import ConfigurationError
-
-    if not is_address(address):
-        raise ConfigurationError(f"{address!r} is no address: expected 0x and 40 hexadecimal digits")
+    check_address(address)
     found = Place.of(rpc, home, ledger).ledger().account(job, address)
     if json:
         print_json(vars(found))

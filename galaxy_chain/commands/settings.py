@@ -30,6 +30,7 @@ __all__ = [
     "RpcOption",
     "StoreOption",
     "ThreadsOption",
+    "check_address",
 ]
 
 RpcOption = Annotated[
@@ -94,6 +95,20 @@ def ask_password(name: str) -> str:
     if not sys.stdin.isatty():
         raise AccountError(f"there is no terminal to ask for the password of {name}: set {PASSWORD_VARIABLE}")
     return str(typer.prompt(f"Password of {name}", hide_input=True, err=True))
+
+
+def check_address(text: str) -> None:
+    """Makes sure that an argument is an address.
+
+    Raises:
+        ConfigurationError: it is not.
+    """
+    from eth_utils.address import is_address
+
+    from galaxy_fl.exceptions import ConfigurationError
+
+    if not is_address(text):
+        raise ConfigurationError(f"{text!r} is no address: expected 0x and 40 hexadecimal digits")
 
 
 @dataclass(frozen=True)
