@@ -1,4 +1,4 @@
-"""One participant of a demonstration, in a process that the fork server makes: it has torch loaded from its first moment."""
+"""One participant of a demonstration, in a process of the fork server: torch is loaded from its first moment."""
 
 from __future__ import annotations
 
