@@ -5,21 +5,18 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from galaxy_fl.exceptions import ConfigurationError, GalaxyError
+from galaxy_chain.settings_file import SETTINGS_FILE, read_settings
+from galaxy_fl.exceptions import GalaxyError
 
 if TYPE_CHECKING:
     from typer import Typer
 
-__all__ = ["SETTINGS", "application", "main", "read_settings"]
+__all__ = ["application", "main"]
 
-SETTINGS_FILE = Path("galaxy.toml")
-SETTINGS = frozenset({"rpc", "home", "ledger", "store", "account", "data_root", "device", "threads", "poll"})
 INTERRUPTED = 130
 
 
@@ -49,25 +46,6 @@ def application() -> Typer:
     app.command()(money.claim)
     app.add_typer(store.app, name="store")
     return app
-
-
-def read_settings(path: Path) -> dict[str, Any]:
-    """The settings of galaxy.toml, or none where there is no such file.
-
-    Raises:
-        ConfigurationError: it is not valid.
-    """
-    try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigurationError(f"{path} can't be read: {error}") from error
-    if unknown := sorted(settings.keys() - SETTINGS):
-        raise ConfigurationError(
-            f"{path}: there is no setting {', '.join(unknown)}: there are {', '.join(sorted(SETTINGS))}"
-        )
-    return settings
 
 
 def _defaults(command: Any, settings: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from galaxy_chain.commands.console import console, print_json, print_table
-from galaxy_chain.commands.settings import DEFAULT_HOME, HomeOption, JsonOption
+from galaxy_chain.commands.settings import HomeOption, JsonOption
+from galaxy_chain.place import DEFAULT_HOME
 
 __all__ = ["app"]
 

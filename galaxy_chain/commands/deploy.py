@@ -3,16 +3,8 @@
 from __future__ import annotations
 
 from galaxy_chain.commands.console import console, print_json
-from galaxy_chain.commands.settings import (
-    DEFAULT_HOME,
-    DEFAULT_RPC,
-    AccountOption,
-    HomeOption,
-    JsonOption,
-    LedgerOption,
-    Place,
-    RpcOption,
-)
+from galaxy_chain.commands.settings import AccountOption, HomeOption, JsonOption, LedgerOption, RpcOption
+from galaxy_chain.place import DEFAULT_HOME, DEFAULT_RPC, Place, ask_password
 
 __all__ = ["deploy"]
 
@@ -26,7 +18,6 @@ def deploy(
 ) -> None:
     """Deploy a ledger with its rules to a chain, and write the file that the other commands read."""
     from galaxy_chain.accounts import Keystore, find_signer
-    from galaxy_chain.commands.settings import ask_password
     from galaxy_chain.deployment import deploy as deploy_contracts
     from galaxy_chain.ledger.rpc import Rpc
     from galaxy_chain.ledger.transactions import Transactions

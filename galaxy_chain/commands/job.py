@@ -11,18 +11,16 @@ import typer
 
 from galaxy_chain.commands.console import console, print_json, print_table, short
 from galaxy_chain.commands.settings import (
-    DEFAULT_HOME,
-    DEFAULT_RPC,
     LARGEST_JOB,
     AccountOption,
     HomeOption,
     JsonOption,
     LedgerOption,
-    Place,
     RpcOption,
     StoreOption,
     check_address,
 )
+from galaxy_chain.place import DEFAULT_HOME, DEFAULT_RPC, Place
 
 __all__ = ["JobArgument", "app"]
 
@@ -55,7 +53,7 @@ def create(
 
     job_file = JobFile.read(file)
     place = Place.of(rpc, home, ledger, store)
-    created = create_job(place.ledger_for(account), place.deployment().rules, place.store(), job_file)
+    created = create_job(place.ledger_for(account), place.deployment().rules, place.store(), job_file, file.parent)
     if json:
         print_json({"job": created.job, "parameters": created.parameters, "gas": created.gas})
     else:

@@ -11,8 +11,6 @@ import typer
 
 from galaxy_chain.commands.console import console, line_for_people, print_json
 from galaxy_chain.commands.settings import (
-    DEFAULT_HOME,
-    DEFAULT_RPC,
     LARGEST_JOB,
     AccountOption,
     DataRootOption,
@@ -20,12 +18,12 @@ from galaxy_chain.commands.settings import (
     HomeOption,
     JsonOption,
     LedgerOption,
-    Place,
     PollOption,
     RpcOption,
     StoreOption,
     ThreadsOption,
 )
+from galaxy_chain.place import DEFAULT_HOME, DEFAULT_RPC, Place
 
 __all__ = ["client", "server"]
 

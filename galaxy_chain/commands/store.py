@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from galaxy_chain.commands.console import console, print_json, print_table
-from galaxy_chain.commands.settings import DEFAULT_HOME, HomeOption, JsonOption, Place, StoreOption
+from galaxy_chain.commands.settings import HomeOption, JsonOption, StoreOption
+from galaxy_chain.place import DEFAULT_HOME, Place
 
 __all__ = ["app"]
 

@@ -9,17 +9,8 @@ import typer
 
 from galaxy_chain.commands.console import console, print_json
 from galaxy_chain.commands.job import JobArgument
-from galaxy_chain.commands.settings import (
-    DEFAULT_HOME,
-    DEFAULT_RPC,
-    AccountOption,
-    HomeOption,
-    JsonOption,
-    LedgerOption,
-    Place,
-    RpcOption,
-    StoreOption,
-)
+from galaxy_chain.commands.settings import AccountOption, HomeOption, JsonOption, LedgerOption, RpcOption, StoreOption
+from galaxy_chain.place import DEFAULT_HOME, DEFAULT_RPC, Place
 
 __all__ = ["watch"]
 

@@ -16,7 +16,8 @@ import pytest
 from eth_account import Account
 
 from galaxy_chain.accounts import LocalSigner
-from galaxy_chain.cli import SETTINGS, application, main, read_settings
+from galaxy_chain.cli import application, main
+from galaxy_chain.settings_file import SETTINGS, read_settings
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.rounds.coordinator import Phase
 from galaxy_fl.rounds.server import run_server

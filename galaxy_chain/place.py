@@ -1,0 +1,118 @@
+"""Where a participant works: a node, a ledger, a content store, and the folder for all that is kept."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from galaxy_chain.deployment import Deployment
+    from galaxy_chain.ledger.ledger import Ledger
+    from galaxy_chain.ledger.transactions import Signer
+    from galaxy_chain.store import LocalStore
+
+__all__ = ["DEFAULT_HOME", "DEFAULT_RPC", "Place", "ask_password"]
+
+DEFAULT_RPC = "http://127.0.0.1:8545"
+DEFAULT_HOME = Path(".galaxy")
+
+
+def ask_password(name: str) -> str:
+    """Asks on the terminal.
+
+    Raises:
+        AccountError: there is none.
+    """
+    import typer
+
+    from galaxy_chain.accounts import PASSWORD_VARIABLE
+    from galaxy_chain.exceptions import AccountError
+
+    if not sys.stdin.isatty():
+        raise AccountError(f"there is no terminal to ask for the password of {name}: set {PASSWORD_VARIABLE}")
+    return str(typer.prompt(f"Password of {name}", hide_input=True, err=True))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a command works: a node, a ledger, a store, and the folder for all that is kept."""
+
+    rpc_url: str
+    home: Path
+    ledger_file: Path
+    store_folder: Path
+
+    @classmethod
+    def of(cls, rpc: str, home: Path, ledger: Path | None = None, store: Path | None = None) -> Place:
+        """From the options of a command."""
+        return cls(rpc, home, ledger or home / "ledger.json", store or home / "store")
+
+    def deployment(self) -> Deployment:
+        """What the ledger's file says.
+
+        Raises:
+            NoLedgerError, ConfigurationError: there is none, or it is not valid.
+        """
+        from galaxy_chain.deployment import Deployment
+
+        return Deployment.read(self.ledger_file)
+
+    def ledger(self) -> Ledger:
+        """The ledger, to read.
+
+        Raises:
+            GalaxyError: it, or the node, is not there.
+        """
+        return self.ledger_of(None)
+
+    def ledger_for(self, account: str | None) -> Ledger:
+        """The ledger, to write to by an account.
+
+        Raises:
+            GalaxyError: it, the node or the account is not there.
+        """
+        return self.ledger_of(self.signer(account))
+
+    def signer(self, account: str | None) -> Signer:
+        """The account that is meant; asked for its password on the terminal.
+
+        Raises:
+            AccountError: there is no such account, or its key can't be opened.
+            RpcError: the node fails.
+        """
+        from galaxy_chain.accounts import Keystore, find_signer
+        from galaxy_chain.ledger.rpc import Rpc
+
+        return find_signer(account, Keystore(self.home / "keystore"), Rpc(self.rpc_url), ask_password)
+
+    def ledger_of(self, signer: Signer | None) -> Ledger:
+        """The ledger, to write to where there is a signer.
+
+        Raises:
+            GalaxyError: it, or the node, is not there.
+        """
+        from galaxy_chain.ledger.ledger import Ledger
+        from galaxy_chain.ledger.rpc import Rpc
+        from galaxy_chain.ledger.transactions import Transactions
+
+        where = self.deployment()
+        rpc = Rpc(self.rpc_url)
+        rpc.check_chain(where.chain_id)
+        transactions = None if signer is None else Transactions(rpc, signer)
+        return Ledger(rpc, where.ledger, transactions, first_block=where.block, chain_id=where.chain_id)
+
+    def store(self) -> LocalStore:
+        """The content store.
+
+        Raises:
+            ContentError: its folder can't be used.
+        """
+        from galaxy_chain.store import LocalStore
+
+        return LocalStore(self.store_folder)
+
+    def metrics(self, ledger: str, job: int) -> Path:
+        """The file of a server's metrics of a job."""
+        return self.home / "metrics" / f"{ledger}-{job}.jsonl"
