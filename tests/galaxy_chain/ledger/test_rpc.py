@@ -12,8 +12,13 @@ from typing import Any
 import pytest
 
 from galaxy_chain.exceptions import NoLedgerError, RpcError, WrongChainError
+from galaxy_chain.ledger import rpc as rpc_module
 from galaxy_chain.ledger.ledger import Ledger
-from galaxy_chain.ledger.rpc import Block, Rpc, RpcAnswerError
+from galaxy_chain.ledger.rpc import Block, Rpc, RpcAnswerError, TooMuchError, UnreliableAnswerError
+
+HASH = "0x" + "ab" * 32
+PARENT = "0x" + "cd" * 32
+HEADER = {"number": "0x7", "hash": HASH, "parentHash": PARENT, "timestamp": "0x3"}
 
 
 class Liar(HTTPServer):
@@ -118,6 +123,9 @@ def test_a_node_that_never_answers():
         (200, b"null", "not JSON-RPC"),
         (200, b"{}", "neither result nor error"),
         (200, b'{"error": null}', "neither result nor error"),
+        (200, b'{"result": "0x1", "id": 2}', "the answer to another request"),
+        (200, b"[" * 100_000, "not JSON"),
+        (503, b"", "HTTP status 503: it has too much to do"),
     ],
 )
 def test_what_is_no_answer(liar, status, body, said):
@@ -158,24 +166,65 @@ def test_what_is_no_data(liar, result):
 
 @pytest.mark.parametrize(
     "result",
-    [None, [], "0x", {}, {"number": "0x1", "hash": "0x2"},
-     {"number": 1, "hash": "0x2", "parentHash": "0x1", "timestamp": "0x3"},
-     {"number": "0x1", "hash": "0x2", "parentHash": "0x1", "timestamp": "0x3", "baseFeePerGas": "x"}],
-)  # fmt: skip
+    [
+        None,
+        [],
+        "0x",
+        {},
+        {"number": "0x7", "hash": HASH},
+        HEADER | {"number": 7},
+        HEADER | {"hash": "0x2"},
+        HEADER | {"hash": None},
+        HEADER | {"parentHash": HASH + "00"},
+        HEADER | {"baseFeePerGas": "x"},
+        HEADER | {"logsBloom": "x"},
+    ],
+)
 def test_what_is_no_block(liar, result):
     with pytest.raises(RpcError, match="has no block 7"):
         liar.says(result).block(7)
 
 
-def test_a_block_before_base_fees(liar):
-    header = {"number": "0x1", "hash": "0x2", "parentHash": "0x1", "timestamp": "0x3"}
-    assert liar.says(header).block(1) == Block(1, "0x2", "0x1", 3, None)
+def test_a_block_before_base_fees_and_without_a_bloom_filter(liar):
+    assert liar.says(HEADER).block(7) == Block(7, HASH, PARENT, 3, None, 0)
+
+
+def test_a_block_of_another_number(liar):
+    with pytest.raises(UnreliableAnswerError, match="gives block 7 for block 8"):
+        liar.says(HEADER).block(8)
+
+
+def test_a_block_by_its_hash(liar):
+    assert liar.says(HEADER).block_of(HASH).number == 7
+    with pytest.raises(UnreliableAnswerError, match=f"gives block {HASH} for block {PARENT}"):
+        liar.says(HEADER).block_of(PARENT)
+    with pytest.raises(UnreliableAnswerError, match=f"has no block {HASH}"):
+        liar.says(None).block_of(HASH)
 
 
 def test_another_chain(node):
     with pytest.raises(WrongChainError, match="is a node of chain 1337, but the ledger is on chain 5") as caught:
         Ledger(Rpc(node.url), "0x" + "11" * 20, chain_id=5)
     assert caught.value.exit_code == 21
+
+
+@pytest.mark.parametrize("secret", ["/v3/secret", "/?key=secret"])
+def test_an_error_does_not_show_a_providers_key(secret):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        with pytest.raises(RpcError, match=f"answers at http://127.0.0.1:{port}/… ") as caught:
+            Rpc(f"http://127.0.0.1:{port}{secret}").request("eth_chainId")
+    assert "secret" not in str(caught.value)
+
+
+def test_an_answer_without_end(liar, monkeypatch):
+    monkeypatch.setattr(rpc_module, "LARGEST_ANSWER", 1000)
+    rpc = liar.says("0x" + "00" * 600)
+    with pytest.raises(RpcError, match="answers eth_call with more than 1,000 bytes"):
+        rpc.data("eth_call")
+    with pytest.raises(TooMuchError, match="more than 1,000 bytes"):
+        rpc.request("eth_getLogs", {})
 
 
 def test_an_address_without_code(node):
