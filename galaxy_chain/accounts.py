@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from eth_utils.address import is_address, to_checksum_address
 
-from galaxy_chain.exceptions import AccountError
+from galaxy_chain.exceptions import AccountError, RpcError
 from galaxy_chain.ledger.rpc import Rpc
 from galaxy_chain.ledger.transactions import Signer
 
@@ -35,10 +35,15 @@ class LocalSigner:
     def address(self) -> str:
         return str(self.account.address)
 
-    def send(self, rpc: Rpc, transaction: dict[str, Any]) -> str:
-        """Signs here and sends the signed transaction."""
-        raw = self.account.sign_transaction(transaction).raw_transaction
-        return str(rpc.request("eth_sendRawTransaction", "0x" + bytes(raw).hex()))
+    def sign(self, rpc: Rpc, transaction: dict[str, Any]) -> bytes:
+        """Signs here; the node is not asked."""
+        return bytes(self.account.sign_transaction(transaction).raw_transaction)
+
+    def sign_message(self, rpc: Rpc, text: str) -> bytes:
+        """Signs here; the node is not asked."""
+        from eth_account.messages import encode_defunct
+
+        return bytes(self.account.sign_message(encode_defunct(text=text)).signature)
 
 
 @dataclass(frozen=True)
@@ -47,14 +52,23 @@ class NodeSigner:
 
     address: str
 
-    def send(self, rpc: Rpc, transaction: dict[str, Any]) -> str:
-        """Has the node sign and send."""
+    def sign(self, rpc: Rpc, transaction: dict[str, Any]) -> bytes:
+        """Has the node sign, and only that: what is signed is to be known before it is sent."""
         fields = {
             key: "0x" + value.hex() if isinstance(value, bytes) else hex(value) if isinstance(value, int) else value
             for key, value in transaction.items()
             if key not in ("chainId", "type")
         }
-        return str(rpc.request("eth_sendTransaction", {"from": self.address, **fields}))
+        signed = rpc.request("eth_signTransaction", {"from": self.address, **fields})
+        raw = signed.get("raw") if isinstance(signed, dict) else signed  # geth's answer, and anvil's
+        try:
+            return bytes.fromhex(str(raw).removeprefix("0x"))
+        except ValueError as error:
+            raise RpcError(f"{rpc.name} signs no transaction: it answers {signed!r:.200}") from error
+
+    def sign_message(self, rpc: Rpc, text: str) -> bytes:
+        """Has the node sign."""
+        return rpc.data("eth_sign", self.address, "0x" + text.encode().hex())
 
 
 class Keystore:

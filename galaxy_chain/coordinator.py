@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from galaxy_chain.challenge import OpenDemand, challenge, open_demands
 from galaxy_chain.exceptions import LedgerRefusedError, NotAdmittedError
@@ -17,10 +18,11 @@ from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Model, Status, Submission, Update
 from galaxy_chain.ledger.transactions import Receipt
 from galaxy_chain.pending import Pending
-from galaxy_chain.store import ContentId, Store
+from galaxy_chain.store import ContentId, Store, parse
 from galaxy_chain.verification import Verifier, Verify, address_bytes
 from galaxy_fl.exceptions import ConfigurationError, ContentError, ContentMissingError, RoundMovedOnError
-from galaxy_fl.rounds.coordinator import Committed, Phase, Round, Submitted
+from galaxy_fl.job_document import SourceModel
+from galaxy_fl.rounds.coordinator import Committed, Origin, Phase, Previous, Round, Submitted
 from galaxy_fl.vectors import Vector, commitment, read_vector, tree_root
 
 __all__ = [
@@ -29,6 +31,8 @@ __all__ = [
     "LedgerServerCoordinator",
     "Patience",
 ]
+
+Content = TypeVar("Content")
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,8 @@ class LedgerCoordinator:
         self.store = store
         self.number = job
         self.patience = patience
+        self.looked: Callable[[], None] = lambda: None
+        """Called whenever the chain was seen."""
         self._follower = JobFollower(ledger, job)
         self.terms = self.history.terms
         self.job = check_job(ledger, store, job, self.terms)
@@ -86,9 +92,27 @@ class LedgerCoordinator:
         assert self.ledger.transactions is not None
         return self.ledger.transactions.signer.address
 
+    @property
+    def job_id(self) -> str:
+        """The job's number."""
+        return str(self.number)
+
+    @property
+    def origin(self) -> Origin:
+        """The job's owner on the ledger; its own if that is this account."""
+        assert self.history.owner is not None
+        return Origin(own=self.history.owner == self.address, name=self.history.owner)
+
+    def source(self) -> bytes:
+        """The source of the job's model, verified."""
+        assert isinstance(self.job.model, SourceModel)
+        digest, _ = parse(self.job.model.source)
+        return self._patiently(lambda: self.store.block(digest))
+
     def round(self) -> Round:
         """Where the job stands now."""
         self._follower.poll()
+        self.looked()
         history = self.history
         return Round(history.round, history.attempt, self._phase(history), len(history.submissions))
 
@@ -108,7 +132,15 @@ class LedgerCoordinator:
             self._model = wanted, self._patiently(lambda: self.verifier.model_after(history, history.round - 1))
         return self._model[1]
 
-    def _patiently(self, get: Callable[[], Path]) -> Path:
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _submitted(self, submission: Submission, number: int) -> Path:
+        """The vector file of an update of round `number`, its content and its commitment verified."""
+        what = f"the update of {submission.client} in round {number}"
+        return self._patiently(lambda: self.verifier.update(submission, what))
+
+    def _patiently(self, get: Callable[[], Content]) -> Content:
         """Content that may still be on its way."""
         deadline = time.monotonic() + self.patience.content
         while True:
@@ -152,7 +184,8 @@ class LedgerClientCoordinator(LedgerCoordinator):
 
     Args:
         verify: How it checks the commit that it is to train on; one that is wrong it challenges.
-        pending: A folder of this client's own for updates that are not revealed yet, where the job reveals after close.
+        own: A folder of this client's own, for what it has trained and not handed in, and for updates that are not
+            revealed yet where the job reveals after close; None: nothing survives the process.
     """
 
     def __init__(
@@ -163,12 +196,15 @@ class LedgerClientCoordinator(LedgerCoordinator):
         patience: Patience = Patience(),
         *,
         verify: Verify = Verify(),
-        pending: Path | None = None,
+        own: Path | None = None,
     ) -> None:
         super().__init__(ledger, store, job, patience)
         self.verify = verify
-        self._pending = Pending(pending, f"{ledger.address}-{job}-{self.address}")
-        if self.job.reveal == "after-close" and pending is None:
+        name = f"{ledger.address}-{job}-{self.address}"
+        self.kept = None if own is None else own / "trained" / name
+        """Where what this client has trained is kept."""
+        self._pending = Pending(None if own is None else own / "pending", name)
+        if self.job.reveal == "after-close" and own is None:
             raise ConfigurationError(f"job {job} reveals after close: name a folder for what is not revealed yet")
         self.challenged: Callable[[Commit, int], None] = lambda commit, chunk: None
         """Called after a challenge of a commit by a chunk."""
@@ -226,6 +262,24 @@ class LedgerClientCoordinator(LedgerCoordinator):
                 f"{samples}: use the data it joined with, or another account"
             )
         self._done = client.attempt
+
+    def previous(self, round: Round) -> Previous:
+        """What this client handed in last, and the others in the round before, as far as it is to be had."""
+        history = self._expect(round)
+        mine = [
+            (number, submission)
+            for number, commit in sorted(history.commits.items())
+            for submission in commit.submissions
+            if submission.client == self.address
+        ]
+        own = self._submitted(mine[-1][1], mine[-1][0]) if mine else None
+        peers = []
+        if history.round > 1:
+            for submission in history.commits[history.round - 1].included:
+                if submission.client != self.address:
+                    with suppress(ContentError):
+                        peers.append(self._submitted(submission, history.round - 1))
+        return Previous(own, peers)
 
     def wants_update(self, round: Round) -> bool:
         """Whether the round collects and this client has not been part of it yet."""
@@ -313,9 +367,7 @@ class LedgerServerCoordinator(LedgerCoordinator):
 
     def update(self, round: Round, submitted: Submitted) -> Path:
         """The vector file of an update, its content and its commitment verified."""
-        submission = self._submission(round, submitted)
-        what = f"the update of {submitted.client} in round {round.number}"
-        return self._patiently(lambda: self.verifier.update(submission, what))
+        return self._submitted(self._submission(round, submitted), round.number)
 
     def enough(self, usable: int) -> bool:
         """Whether that many make a round."""

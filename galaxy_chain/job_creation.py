@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from galaxy_chain.exceptions import NoLedgerError
-from galaxy_chain.job_file import JobFile
+from galaxy_chain.job_file import JobFile, SourceFile, TermsSection
 from galaxy_chain.ledger.ledger import Ledger
-from galaxy_chain.ledger.structs import ZERO_ADDRESS, Model, Terms
+from galaxy_chain.ledger.structs import ZERO_ADDRESS, Terms
+from galaxy_chain.ledger.structs import Model as LedgerModel
 from galaxy_chain.store import Store
 from galaxy_fl.exceptions import JobDocumentError
-from galaxy_fl.job_document import JobDocument
+from galaxy_fl.job_document import JobDocument, Model, SourceModel, source_id
 from galaxy_fl.training.worker import Worker
-from galaxy_fl.vectors import read_vector, tree_root
+from galaxy_fl.vectors import Vector, read_vector, tree_root
 
-__all__ = ["CreatedJob", "create_job"]
+__all__ = ["CreatedJob", "create_job", "register_job"]
 
 
 @dataclass(frozen=True)
@@ -29,51 +30,86 @@ class CreatedJob:
     gas: int
 
 
-def create_job(ledger: Ledger, rules: Mapping[str, str], store: Store, job_file: JobFile) -> CreatedJob:
+def create_job(
+    ledger: Ledger, rules: Mapping[str, str], store: Store, job_file: JobFile, folder: Path = Path()
+) -> CreatedJob:
     """Creates the job that a job file describes.
 
     Args:
         ledger: With the owner's transactions.
         rules: The addresses of the rule contracts by name.
-        store: Takes the document and the initial model, pinned.
+        store: Takes the document, the initial model and the model's source, pinned.
         job_file: The job.
+        folder: Where the job file is, which a model's source is named relative to.
 
     Raises:
         JobDocumentError: the model, the optimizer or the loss does not exist, or the model is smaller than a chunk.
         NoLedgerError: no contract of the rule is known.
         LedgerRefusedError, TransactionError, ContentError, RpcError: it could not be registered or stored.
     """
-    terms = job_file.terms
-    if job_file.rule.name not in rules:
-        raise NoLedgerError(f"no contract of the rule {job_file.rule.name} is known: it is none of {', '.join(rules)}")
-    model = job_file.model.model_dump(mode="json")
-    with tempfile.TemporaryDirectory(prefix="galaxy-job-") as folder:
-        vector_file = Path(folder) / "initial"
+    model: Model
+    if isinstance(job_file.model, SourceFile):
+        source = job_file.model.read(folder)
+        model = SourceModel(source=source_id(source), class_name=job_file.model.class_name)
+    else:
+        source, model = None, job_file.model
+    with tempfile.TemporaryDirectory(prefix="galaxy-job-") as scratch:
+        vector_file = Path(scratch) / "initial"
         with Worker() as worker:
-            layout = worker.describe(model, job_file.train, vector_file)
+            layout = worker.describe(model.model_dump(mode="json"), job_file.train, vector_file, source)
         initial = read_vector(vector_file, layout.parameters).copy()
-    if layout.parameters <= terms.chunk_parameters:
-        raise JobDocumentError(
-            f"the model has {layout.parameters} parameters, not more than a chunk of {terms.chunk_parameters}: "
-            "lower terms.chunk_parameters"
-        )
     document = JobDocument(
         name=job_file.name,
         notes=job_file.notes,
-        model=job_file.model,
+        model=model,
         layout=layout.to_json(),
         train=job_file.train,
         rule=job_file.rule,
+        weighting=job_file.weighting,
+        distillation_alpha=job_file.distillation_alpha,
+        distillation_reduction=job_file.distillation_reduction,
         reveal=job_file.reveal,
     )
-    spec = store.put(document.to_bytes())
-    content = store.put(initial.data)
-    store.pin(spec)
-    store.pin(content)
+    return register_job(ledger, rules, store, document, initial, source, job_file.terms)
+
+
+def register_job(
+    ledger: Ledger,
+    rules: Mapping[str, str],
+    store: Store,
+    document: JobDocument,
+    initial: Vector,
+    source: bytes | None,
+    terms: TermsSection,
+) -> CreatedJob:
+    """Puts what a job consists of into the store, and registers it on the ledger.
+
+    Args:
+        ledger, rules, store: As for `create_job`.
+        document: What the participants agree on.
+        initial: int32 array of shape (d,), the model that round 1 starts from.
+        source: Of the model, where the document names one.
+        terms: How the job runs.
+
+    Raises:
+        JobDocumentError: the model is smaller than a chunk.
+        NoLedgerError, LedgerRefusedError, TransactionError, ContentError, RpcError: as `create_job`.
+    """
+    rule, parameters = document.rule, document.tensors.parameters
+    if rule.name not in rules:
+        raise NoLedgerError(f"no contract of the rule {rule.name} is known: it is none of {', '.join(rules)}")
+    if parameters <= terms.chunk_parameters:
+        raise JobDocumentError(
+            f"the model has {parameters} parameters, not more than a chunk of {terms.chunk_parameters}: "
+            "lower terms.chunk_parameters"
+        )
+    spec, content = store.put(document.to_bytes()), store.put(initial.data)
+    for kept in (spec, content, *(() if source is None else (store.put(source),))):
+        store.pin(kept)
     on_ledger = Terms(
         spec=spec.digest,
-        rule_parameters=job_file.rule.word,
-        rule=rules[job_file.rule.name],
+        rule_parameters=rule.word,
+        rule=rules[rule.name],
         demand_deposit=terms.demand_deposit,
         server=terms.server or ZERO_ADDRESS,
         bond=terms.bond,
@@ -87,12 +123,12 @@ def create_job(ledger: Ledger, rules: Mapping[str, str], store: Store, job_file:
         answer_seconds=terms.answer_seconds,
         chunk_parameters=terms.chunk_parameters,
         open=terms.open,
-        parameters=layout.parameters,
+        parameters=parameters,
     )
     receipt = ledger.transact(
         "registerJob",
         on_ledger,
-        Model(tree_root(initial, terms.chunk_parameters), content.digest),
+        LedgerModel(tree_root(initial, terms.chunk_parameters), content.digest),
         value=terms.reward,
     )
     registered = [
@@ -100,4 +136,4 @@ def create_job(ledger: Ledger, rules: Mapping[str, str], store: Store, job_file:
         for event in ledger.events(receipt.block, receipt.block, names=["JobRegistered"])
         if "0x" + event.transaction.hex() == receipt.transaction
     ]
-    return CreatedJob(registered[0].job, layout.parameters, receipt.gas_used)
+    return CreatedJob(registered[0].job, parameters, receipt.gas_used)

@@ -8,14 +8,23 @@ from decimal import Decimal, localcontext
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from galaxy_chain.deployment import Address
 from galaxy_fl.exceptions import JobDocumentError
-from galaxy_fl.job_document import BuiltinModel, Name, RuleChoice, explanations
+from galaxy_fl.job_document import BuiltinModel, Name, RuleChoice, explanations, field_of
 from galaxy_fl.training.specification import TrainSpecification
 
-__all__ = ["JobFile", "TermsSection", "wei"]
+__all__ = ["JobFile", "SourceFile", "TermsSection", "wei"]
 
 UNITS = {"wei": 0, "gwei": 9, "ether": 18}
 
@@ -89,15 +98,44 @@ class TermsSection(_Strict):
         return self
 
 
+class SourceFile(_Strict):
+    """A model that the job brings along: a class in a Python file."""
+
+    source: Annotated[str, Field(min_length=1)]
+    """The file's path, relative to the job file."""
+    class_name: Annotated[str, Field(alias="class")]
+
+    def read(self, folder: Path) -> bytes:
+        """The file's bytes.
+
+        Raises:
+            JobDocumentError: it can't be read.
+        """
+        path = folder / self.source
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise JobDocumentError(f"the model's source {path} can't be read: {error.strerror}") from error
+
+
+def _kind_of_model(value: object) -> str:
+    return "source" if isinstance(value, SourceFile) or (isinstance(value, dict) and "source" in value) else "builtin"
+
+
 class JobFile(_Strict):
     """What `galaxy-chain job create` reads."""
 
     name: Name
     notes: Annotated[str, Field(max_length=10_000)] | None = None
     reveal: Literal["immediate", "after-close"] = "immediate"
-    model: BuiltinModel
+    model: Annotated[
+        Annotated[BuiltinModel, Tag("builtin")] | Annotated[SourceFile, Tag("source")], Discriminator(_kind_of_model)
+    ]
     train: TrainSpecification = TrainSpecification()
     rule: RuleChoice = RuleChoice()
+    weighting: Literal["samples", "uniform"] = "samples"
+    distillation_alpha: Annotated[float, Field(ge=0)] | None = None
+    distillation_reduction: Literal["batchmean", "mean"] = "batchmean"
     terms: TermsSection
 
     @classmethod
@@ -112,14 +150,14 @@ class JobFile(_Strict):
             value = tomllib.loads(text)
         except OSError as error:
             raise JobDocumentError(f"the job file {path} can't be read: {error.strerror}") from error
-        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        except (ValueError, RecursionError) as error:  # tomllib lets through those of long integers and deep nesting
             raise JobDocumentError(f"{path} is no valid TOML: {error}") from error
         try:
             return cls.model_validate(value)
         except ValidationError as error:
             found = zip(error.errors(), explanations(error), strict=True)
             raise JobDocumentError(
-                "\n".join(f"{path}:{_line(text, detail['loc'])}: {clause}" for detail, clause in found)
+                "\n".join(f"{path}:{_line(text, field_of(detail['loc']))}: {clause}" for detail, clause in found)
             ) from error
 
 

@@ -16,10 +16,14 @@ from galaxy_chain.coordinator import (
 )
 from galaxy_chain.exceptions import JobCancelledError
 from galaxy_fl.exceptions import DivergedError
+from galaxy_fl.job_document import SourceModel
 from galaxy_fl.rounds.client import ClientReport, run_client
 from galaxy_fl.rounds.coordinator import Phase, Round
 from galaxy_fl.rounds.server import ServerReport, run_server
+from galaxy_fl.training.results import TrainResult
+from galaxy_fl.training.task import TrainTask
 from galaxy_fl.training.worker import Worker, WorkerSettings
+from galaxy_fl.trust import Trust
 
 __all__ = ["DataChoice", "Say", "run_client_of_job", "run_server_of_job"]
 
@@ -42,8 +46,16 @@ class DataChoice:
 
 def _prepare(worker: Worker, coordinator: LedgerCoordinator, data: DataChoice) -> int:
     document = coordinator.job
+    source: str | None = None
+    if isinstance(document.model, SourceModel):
+        content = coordinator.source()
+        Trust.load().check(document.model, content, coordinator.origin)
+        source = content.decode(errors="replace")
     settings = WorkerSettings(
         model=document.model.model_dump(mode="json"),
+        source=source,
+        distillation_alpha=document.distillation_alpha,
+        distillation_reduction=document.distillation_reduction,
         layout=document.tensors.to_json(),
         train=document.train,
         data=data.name,
@@ -64,13 +76,26 @@ def _end(coordinator: LedgerCoordinator, round: Round, say: Say) -> None:
     say({"event": "finished", "rounds": coordinator.rounds, "model": model.root.hex()})
 
 
+class _Announced:
+    """A trainer that says when it begins."""
+
+    def __init__(self, worker: Worker, say: Say) -> None:
+        self._worker = worker
+        self._say = say
+
+    def train(self, task: TrainTask) -> TrainResult:
+        self._say({"event": "training", "round": task.round})
+        return self._worker.train(task)
+
+
 def run_client_of_job(coordinator: LedgerClientCoordinator, data: DataChoice, say: Say) -> None:
     """Takes part in a job as a client until it is finished.
 
-    Says `started`, `trained` (a round), `challenged` (a wrong commit), `waiting` and `finished`.
+    Says `started`, `training` and `trained` (a round), `challenged` (a wrong commit), `waiting` and `finished`.
 
     Raises:
         JobCancelledError: it was cancelled.
+        UntrustedModelError: its model is a program that may not run here.
         GalaxyError: whatever can't be mended.
     """
     coordinator.challenged = lambda commit, chunk: say(
@@ -104,7 +129,7 @@ def run_client_of_job(coordinator: LedgerClientCoordinator, data: DataChoice, sa
         def waiting(round: Round) -> None:
             say({"event": "waiting", "round": round.number})
 
-        round = run_client(coordinator, worker, samples, report, waiting)
+        round = run_client(coordinator, _Announced(worker, say), samples, report, waiting, folder=coordinator.kept)
     _end(coordinator, round, say)
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from galaxy_fl.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from galaxy_chain.deployment import Deployment
     from galaxy_chain.ledger.ledger import Ledger
     from galaxy_chain.ledger.transactions import Signer
-    from galaxy_chain.store import LocalStore
+    from galaxy_chain.store import Store
 
 __all__ = ["DEFAULT_HOME", "DEFAULT_RPC", "Place", "ask_password"]
 
@@ -37,17 +40,46 @@ def ask_password(name: str) -> str:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a command works: a node, a ledger, a store, and the folder for all that is kept."""
+    """Where a command works: a node, a ledger, a store, and the folder for all that is kept.
+
+    Attributes:
+        rpc_url: Of the node; several with commas between.
+        home: The folder.
+        ledger_file: What `galaxy-chain deploy` has written.
+        store_folder: Of the content store, or of the copies where another is read.
+        store_url: Of a content store that is served; None for the folder.
+        ipfs: The RPC of an IPFS node behind the folder.
+        gateways: URLs of IPFS gateways, to read from.
+    """
 
     rpc_url: str
     home: Path
     ledger_file: Path
     store_folder: Path
+    store_url: str | None = None
+    ipfs: str | None = None
+    gateways: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, rpc: str, home: Path, ledger: Path | None = None, store: Path | None = None) -> Place:
-        """From the options of a command."""
-        return cls(rpc, home, ledger or home / "ledger.json", store or home / "store")
+    def of(
+        cls,
+        rpc: str,
+        home: Path,
+        ledger: Path | None = None,
+        store: str | Path | None = None,
+        ipfs: str | None = None,
+        gateways: Sequence[str] | None = None,
+    ) -> Place:
+        """From the options of a command.
+
+        Raises:
+            ConfigurationError: two kinds of stores are named.
+        """
+        url = store if isinstance(store, str) and store.startswith(("http://", "https://")) else None
+        if url is not None and (ipfs or gateways):
+            raise ConfigurationError(f"the store is at {url}, so there is nothing to get by IPFS: name one of them")
+        folder = home / "store" if store is None or url is not None else Path(store)
+        return cls(rpc, home, ledger or home / "ledger.json", folder, url, ipfs, tuple(gateways or ()))
 
     def deployment(self) -> Deployment:
         """What the ledger's file says.
@@ -103,15 +135,28 @@ class Place:
         transactions = None if signer is None else Transactions(rpc, signer)
         return Ledger(rpc, where.ledger, transactions, first_block=where.block, chain_id=where.chain_id)
 
-    def store(self) -> LocalStore:
+    def store(self, ledger: Ledger | None = None, job: int = 0) -> Store:
         """The content store.
+
+        Args:
+            ledger: Whose account writes, where the store is served by somebody; None to read.
+            job: For which job it writes; 0 for one that is not registered yet.
 
         Raises:
             ContentError: its folder can't be used.
+            ConfigurationError: a URL is none.
         """
-        from galaxy_chain.store import LocalStore
+        if self.store_url is None:
+            from galaxy_chain.store.open import open_store
 
-        return LocalStore(self.store_folder)
+            return open_store(self.store_folder, self.ipfs, self.gateways)
+        from galaxy_chain.store.http import HttpStore
+        from galaxy_chain.store.signed_request import Writer
+
+        writer: Writer | None = None
+        if ledger is not None and ledger.transactions is not None:
+            writer = Writer(ledger.transactions.signer, ledger.rpc, job)
+        return HttpStore(self.store_url, self.store_folder, writer)
 
     def metrics(self, ledger: str, job: int) -> Path:
         """The file of a server's metrics of a job."""

@@ -11,7 +11,12 @@ from galaxy_fl.exceptions import ConfigurationError
 __all__ = ["SETTINGS", "SETTINGS_FILE", "read_settings"]
 
 SETTINGS_FILE = Path("galaxy.toml")
-SETTINGS = frozenset({"rpc", "home", "ledger", "store", "account", "data_root", "device", "threads", "poll", "trust"})
+SETTINGS = frozenset(
+    {
+        *("rpc", "home", "ledger", "store", "ipfs", "gateway"),
+        *("account", "data_root", "device", "threads", "poll", "status", "trust"),
+    }
+)
 
 
 def read_settings(path: Path) -> dict[str, Any]:

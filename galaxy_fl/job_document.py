@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from typing import Annotated, Any, Literal
 
 import rfc8785
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from galaxy_fl.aggregation import RULES
 from galaxy_fl.exceptions import JobDocumentError, VectorError
 from galaxy_fl.training.specification import Option, TrainSpecification
 from galaxy_fl.vectors import Layout
 
-__all__ = ["MAX_BYTES", "BuiltinModel", "JobDocument", "Name", "RuleChoice", "explain", "explanations"]
+__all__ = [
+    "MAX_BYTES",
+    "BuiltinModel",
+    "JobDocument",
+    "Model",
+    "ModelChoice",
+    "Name",
+    "RuleChoice",
+    "SourceModel",
+    "explain",
+    "explanations",
+    "field_of",
+    "source_id",
+]
 
 MAX_BYTES = 262_144
 """A job document has to fit one raw block of the content store."""
@@ -39,6 +64,39 @@ class BuiltinModel(_Strict):
     options: dict[str, Option] = {}
 
 
+class SourceModel(_Strict):
+    """A class in a Python file that the job brings along. It is a program: see `galaxy_fl.trust`."""
+
+    model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
+
+    source: Annotated[str, Field(pattern=r"^bafkrei[a-z2-7]{52}$")]
+    """The content id of the file, as `source_id` gives it."""
+    class_name: Annotated[str, Field(alias="class", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
+    """A torch.nn.Module that is made without arguments."""
+
+
+Model = BuiltinModel | SourceModel
+
+
+def source_id(source: bytes) -> str:
+    """The content id of a model's source: CIDv1, raw, sha2-256 (protocol section 3).
+
+    Raises:
+        JobDocumentError: it is longer than a block of the store.
+    """
+    if len(source) > MAX_BYTES:
+        raise JobDocumentError(
+            f"the model's source has {len(source)} bytes, at most {MAX_BYTES} fit a block: leave data out of it"
+        )
+    digest = hashlib.sha256(source).digest()
+    return "b" + base64.b32encode(b"\x01\x55\x12\x20" + digest).decode().rstrip("=").lower()
+
+
+def _kind_of_model(value: object) -> str:
+    keys = value if isinstance(value, dict) else {"source"} if isinstance(value, SourceModel) else ()
+    return "source" if "source" in keys else "builtin"
+
+
 class RuleChoice(_Strict):
     """An aggregation rule and its word."""
 
@@ -59,15 +117,26 @@ class RuleChoice(_Strict):
         return self.parameters.to_bytes(32)
 
 
+ModelChoice = Annotated[
+    Annotated[BuiltinModel, Tag("builtin")] | Annotated[SourceModel, Tag("source")], Discriminator(_kind_of_model)
+]
+
+
 class JobDocument(_Strict):
     """A job, apart from its terms on the ledger. Every field means the same to every participant."""
 
     version: Literal[1] = 1
     name: Name
-    model: BuiltinModel
+    model: ModelChoice
     layout: list[dict[str, Any]]
     train: TrainSpecification = TrainSpecification()
     rule: RuleChoice = RuleChoice()
+    weighting: Literal["samples", "uniform"] = "samples"
+    """What an update weighs: as many as the samples that it was trained on, or 1."""
+    distillation_alpha: Annotated[float, Field(ge=0)] | None = None
+    """Weight of the divergence to the other clients' models; with the rule `relay`, and only there."""
+    distillation_reduction: Literal["batchmean", "mean"] = "batchmean"
+    """The divergence divided by the samples, which is what it is, or by the classes too, as PFL did."""
     reveal: Literal["immediate", "after-close"] = "immediate"
     """When clients put their updates into the store: at once, or only once the round has closed."""
     notes: Annotated[str, Field(max_length=10_000)] | None = None
@@ -79,6 +148,19 @@ class JobDocument(_Strict):
             return Layout.from_json(value).to_json()
         except VectorError as error:
             raise ValueError(str(error)) from error
+
+    @model_validator(mode="after")
+    def _distils(self) -> JobDocument:
+        if (self.rule.name == "relay") != (self.distillation_alpha is not None):
+            raise ValueError(
+                "distillation_alpha and the rule relay belong together: the server of a distillation only relays"
+            )
+        return self
+
+    @property
+    def distils(self) -> bool:
+        """Whether clients learn from each other's models, each going on from its own, and nothing is aggregated."""
+        return self.distillation_alpha is not None
 
     @property
     def tensors(self) -> Layout:
@@ -124,11 +206,16 @@ class JobDocument(_Strict):
         return document
 
 
+def field_of(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Where a field is written, from where pydantic says that it is: without the kind of the model."""
+    return location[:1] + location[2:] if location[:1] == ("model",) else location
+
+
 def explanations(error: ValidationError) -> list[str]:
     """What pydantic found, a clause a field: where, what, and which value."""
     found = []
     for detail in error.errors(include_url=False):
-        where = ".".join(map(str, detail["loc"])) or "the document"
+        where = ".".join(map(str, field_of(detail["loc"]))) or "the document"
         value = "" if detail["type"] in ("extra_forbidden", "missing") else f" (found {detail['input']!r:.80})"
         what = "there is no such key" if detail["type"] == "extra_forbidden" else detail["msg"]
         found.append(f"{where}: {what.removeprefix('Value error, ')}{value}")

@@ -9,7 +9,16 @@ import typer
 
 from galaxy_chain.commands.console import console, print_json, short
 from galaxy_chain.commands.job import JobArgument
-from galaxy_chain.commands.settings import AccountOption, HomeOption, JsonOption, LedgerOption, RpcOption, StoreOption
+from galaxy_chain.commands.settings import (
+    AccountOption,
+    GatewayOption,
+    HomeOption,
+    IpfsOption,
+    JsonOption,
+    LedgerOption,
+    RpcOption,
+    StoreOption,
+)
 from galaxy_chain.place import DEFAULT_HOME, DEFAULT_RPC, Place
 
 if TYPE_CHECKING:
@@ -24,6 +33,8 @@ def audit(
     home: HomeOption = DEFAULT_HOME,
     ledger: LedgerOption = None,
     store: StoreOption = None,
+    ipfs: IpfsOption = None,
+    gateway: GatewayOption = None,
     challenge: Annotated[
         bool, typer.Option("--challenge", help="Challenge a commit that is found wrong, by --account.")
     ] = False,
@@ -33,7 +44,7 @@ def audit(
     """Recompute every round of a job from the ledger's events and the content, to the bit. Needs no key."""
     from galaxy_chain.audit import Auditor
 
-    place = Place.of(rpc, home, ledger, store)
+    place = Place.of(rpc, home, ledger, store, ipfs, gateway)
     on = place.ledger_for(account) if challenge else place.ledger()
     auditor = Auditor(on, place.store(), job)
     count = 0

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
@@ -17,10 +17,11 @@ __all__ = ["console", "line_for_people", "print_json", "print_table", "short"]
 console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
-def print_json(value: Any) -> None:
-    """Prints a JSON value in one line, at once."""
-    sys.stdout.write(json.dumps(value) + "\n")
-    sys.stdout.flush()
+def print_json(value: Any, file: TextIO | None = None) -> None:
+    """Prints a JSON value in one line, at once; to standard output, unless told."""
+    to = sys.stdout if file is None else file
+    to.write(json.dumps(value) + "\n")
+    to.flush()
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -47,6 +48,8 @@ def line_for_people(said: dict[str, Any]) -> str | None:
         case "started":
             samples = f" on {said['samples']} samples" if "samples" in said else ""
             return f"{said['account']} takes part in “{said['job']}”{samples}"
+        case "status":
+            return f"status at {said['url']}/healthz and /metrics"
         case "trained":
             end = ", too late" if said["gas"] is None else f", submitted for {said['gas']} gas"
             return f"round {said['round']}: trained in {said['seconds']:.2f} s, {_quality(said)}{end}"
@@ -67,6 +70,10 @@ def line_for_people(said: dict[str, Any]) -> str | None:
                 f"round {said['round']}: {said['server']} committed a wrong model; challenged by chunk "
                 f"{said['chunk']}, and its bond is gone"
             )
+        case "found":
+            chunk = "" if said["chunk"] is None else f", chunk {said['chunk']}"
+            reason = f": {said['reason']}" if said["reason"] else ""
+            return f"round {said['round']}: {said['verdict']}{chunk}{reason}"
         case "staying":
             return f"staying to answer demands until {_time(said['until'])}; Ctrl-C ends it, and risks the bond"
         case "leaving":

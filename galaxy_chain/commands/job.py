@@ -13,7 +13,9 @@ from galaxy_chain.commands.console import console, print_json, print_table, shor
 from galaxy_chain.commands.settings import (
     LARGEST_JOB,
     AccountOption,
+    GatewayOption,
     HomeOption,
+    IpfsOption,
     JsonOption,
     LedgerOption,
     RpcOption,
@@ -45,6 +47,8 @@ def create(
     home: HomeOption = DEFAULT_HOME,
     ledger: LedgerOption = None,
     store: StoreOption = None,
+    ipfs: IpfsOption = None,
+    gateway: GatewayOption = None,
     json: JsonOption = False,
 ) -> None:
     """Register a job: put its document and initial model into the store, and its terms on the ledger."""
@@ -52,8 +56,9 @@ def create(
     from galaxy_chain.job_file import JobFile
 
     job_file = JobFile.read(file)
-    place = Place.of(rpc, home, ledger, store)
-    created = create_job(place.ledger_for(account), place.deployment().rules, place.store(), job_file, file.parent)
+    place = Place.of(rpc, home, ledger, store, ipfs, gateway)
+    on = place.ledger_for(account)
+    created = create_job(on, place.deployment().rules, place.store(on), job_file, file.parent)
     if json:
         print_json({"job": created.job, "parameters": created.parameters, "gas": created.gas})
     else:
@@ -66,10 +71,12 @@ def list_jobs(
     home: HomeOption = DEFAULT_HOME,
     ledger: LedgerOption = None,
     store: StoreOption = None,
+    ipfs: IpfsOption = None,
+    gateway: GatewayOption = None,
     json: JsonOption = False,
 ) -> None:
     """List the ledger's jobs."""
-    place = Place.of(rpc, home, ledger, store)
+    place = Place.of(rpc, home, ledger, store, ipfs, gateway)
     on = place.ledger()
     contents = place.store()
     rows = []
@@ -99,12 +106,14 @@ def show(
     home: HomeOption = DEFAULT_HOME,
     ledger: LedgerOption = None,
     store: StoreOption = None,
+    ipfs: IpfsOption = None,
+    gateway: GatewayOption = None,
     json: JsonOption = False,
 ) -> None:
     """Show a job: terms, participants, rounds with their hashes, and its server's metrics where they are at hand."""
     from galaxy_chain.ledger.follower import JobFollower
 
-    place = Place.of(rpc, home, ledger, store)
+    place = Place.of(rpc, home, ledger, store, ipfs, gateway)
     on = place.ledger()
     history = JobFollower(on, job).history
     terms = history.terms

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Annotated, Any
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from galaxy_chain.commands.console import console, line_for_people, print_json
 from galaxy_chain.commands.settings import (
     LARGEST_JOB,
     AccountOption,
     DataRootOption,
     DeviceOption,
+    GatewayOption,
     HomeOption,
+    IpfsOption,
     JsonOption,
     LedgerOption,
     PollOption,
@@ -25,9 +26,18 @@ from galaxy_chain.commands.settings import (
 )
 from galaxy_chain.place import DEFAULT_HOME, DEFAULT_RPC, Place
 
+if TYPE_CHECKING:
+    from galaxy_chain.web.status import Status
+
 __all__ = ["client", "server"]
 
+Say = Callable[[dict[str, Any]], None]
+
 JobOption = Annotated[int, typer.Option(min=1, max=LARGEST_JOB, help="The job's number.")]
+StatusOption = Annotated[
+    str | None,
+    typer.Option(metavar="[HOST:]PORT", help="Answer /healthz and /metrics (Prometheus) there.", show_default="off"),
+]
 ContentOption = Annotated[float, typer.Option(min=0, help="How long to wait for content that is missing, in seconds.")]
 
 
@@ -53,20 +63,24 @@ def server(
     home: HomeOption = DEFAULT_HOME,
     ledger: LedgerOption = None,
     store: StoreOption = None,
+    ipfs: IpfsOption = None,
+    gateway: GatewayOption = None,
+    status: StatusOption = None,
     json: JsonOption = False,
 ) -> None:
     """Serve a job: aggregate the updates of each round and commit the next model, with a bond."""
     from galaxy_chain.coordinator import LedgerServerCoordinator, Patience
     from galaxy_chain.participants import DataChoice, run_server_of_job
 
-    place = Place.of(rpc, home, ledger, store)
+    place = Place.of(rpc, home, ledger, store, ipfs, gateway)
     choice = None if data is None else DataChoice(data, root=data_root, device=device, threads=threads)
     on = place.ledger_for(account)
-    with _resumable():
+    with _taking_part("server", job, json, status) as (say, looked):
         coordinator = LedgerServerCoordinator(
-            on, place.store(), job, Patience(poll, content_timeout), takeover=takeover
+            on, place.store(on, job), job, Patience(poll, content_timeout), takeover=takeover
         )
-        run_server_of_job(coordinator, choice, place.metrics(on.address, job), _say(json), stay=stay)
+        coordinator.looked = looked
+        run_server_of_job(coordinator, choice, place.metrics(on.address, job), say, stay=stay)
 
 
 def client(
@@ -97,6 +111,9 @@ def client(
     home: HomeOption = DEFAULT_HOME,
     ledger: LedgerOption = None,
     store: StoreOption = None,
+    ipfs: IpfsOption = None,
+    gateway: GatewayOption = None,
+    status: StatusOption = None,
     json: JsonOption = False,
 ) -> None:
     """Take part in a job: train each round's model on your own data and submit the update."""
@@ -104,38 +121,39 @@ def client(
     from galaxy_chain.participants import DataChoice, run_client_of_job
     from galaxy_chain.verification import Verify
 
-    place = Place.of(rpc, home, ledger, store)
+    place = Place.of(rpc, home, ledger, store, ipfs, gateway)
     choice = DataChoice(data, shard, partition, partition_seed, data_root, device, threads)
     on = place.ledger_for(account)
-    with _resumable():
+    with _taking_part("client", job, json, status) as (say, looked):
         coordinator = LedgerClientCoordinator(
             on,
-            place.store(),
+            place.store(on, job),
             job,
             Patience(poll, content_timeout),
             verify=Verify.parse(verify),
-            pending=place.home / "pending",
+            own=place.home,
         )
-        run_client_of_job(coordinator, choice, _say(json))
+        coordinator.looked = looked
+        run_client_of_job(coordinator, choice, say)
 
 
 @contextmanager
-def _resumable() -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped; the same command goes on where it was\n")
-        raise
+def _taking_part(role: str, job: int, json: bool, status: str | None) -> Iterator[tuple[Say, Callable[[], None]]]:
+    """Gives what a participant says things with, and what it calls when it has seen the chain."""
+    from galaxy_chain.commands.reporting import reporting
 
+    with ExitStack() as stack:
+        observer: Status | None = None
+        if status is not None:
+            from galaxy_chain.web.status import Status, serving
 
-def _say(json: bool) -> Any:
-    last: list[str] = []
-
-    def say(said: dict[str, Any]) -> None:
-        if json:
-            print_json(said)
-        elif (line := line_for_people(said)) is not None and [line] != last:
-            console.print(line)
-            last[:] = [line]
-
-    return say
+            observer = Status(role, job)
+            url = stack.enter_context(serving(observer, status))
+        say = stack.enter_context(reporting(json, job, observer))
+        if status is not None:
+            say({"event": "status", "url": url})
+        try:
+            yield say, (lambda: None) if observer is None else observer.looked
+        except KeyboardInterrupt:
+            sys.stderr.write("stopped; the same command goes on where it was\n")
+            raise

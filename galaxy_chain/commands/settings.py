@@ -15,7 +15,9 @@ __all__ = [
     "AccountOption",
     "DataRootOption",
     "DeviceOption",
+    "GatewayOption",
     "HomeOption",
+    "IpfsOption",
     "JsonOption",
     "LedgerOption",
     "PollOption",
@@ -37,8 +39,22 @@ LedgerOption = Annotated[
     typer.Option(envvar="GALAXY_LEDGER", help="The ledger's file [HOME/ledger.json].", rich_help_panel="Where"),
 ]
 StoreOption = Annotated[
-    Path | None,
-    typer.Option(envvar="GALAXY_STORE", help="The folder of the content store [HOME/store].", rich_help_panel="Where"),
+    str | None,
+    typer.Option(
+        envvar="GALAXY_STORE",
+        help="The content store: a folder [HOME/store], or the URL of one that is served.",
+        rich_help_panel="Where",
+    ),
+]
+IpfsOption = Annotated[
+    str | None,
+    typer.Option(envvar="GALAXY_IPFS", help="The RPC of an IPFS node behind the folder.", rich_help_panel="Where"),
+]
+GatewayOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        envvar="GALAXY_GATEWAY", help="An IPFS gateway to read from where all else fails.", rich_help_panel="Where"
+    ),
 ]
 AccountOption = Annotated[
     str | None,

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from galaxy_chain.commands.console import console, print_json, print_table
-from galaxy_chain.commands.settings import HomeOption, JsonOption, StoreOption
-from galaxy_chain.place import DEFAULT_HOME, Place
+from galaxy_chain.commands.settings import (
+    HomeOption,
+    JsonOption,
+    LedgerOption,
+    RpcOption,
+    StoreOption,
+    check_address,
+)
+from galaxy_chain.place import DEFAULT_HOME, DEFAULT_RPC, Place
+
+if TYPE_CHECKING:
+    from galaxy_chain.web.server import StoreServer
 
 __all__ = ["app"]
 
@@ -58,3 +68,58 @@ def gc(
         print_json({"removed": report.removed, "freed_bytes": report.freed_bytes})
     else:
         console.print(f"removed {report.removed} files, {report.freed_bytes} bytes")
+
+
+@app.command()
+def serve(
+    owner: Annotated[
+        list[str],
+        typer.Option(
+            help="The address of an owner whose jobs are kept, and who may put what a job consists of before there is"
+            " one. May be given again."
+        ),
+    ],
+    host: Annotated[str, typer.Option(help="Where to listen. Others should come through a proxy with HTTPS.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8550,
+    url: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What others call the store, and sign for; http://HOST:PORT unless it is given. May be given again."
+        ),
+    ] = None,
+    quota: Annotated[int, typer.Option(min=1, help="Bytes that each job may keep.")] = 64 * 2**30,
+    rpc: RpcOption = DEFAULT_RPC,
+    home: HomeOption = DEFAULT_HOME,
+    ledger: LedgerOption = None,
+    store: StoreOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Serve the store over HTTP: anybody reads by content id, those who take part in a job write."""
+    from eth_utils.address import to_checksum_address
+
+    from galaxy_chain.ledger.ledger import Ledger
+    from galaxy_chain.ledger.rpc import Rpc
+    from galaxy_chain.web.server import StoreServer
+    from galaxy_chain.web.server import serve as run
+    from galaxy_fl.exceptions import ConfigurationError
+
+    for address in owner:
+        check_address(address)
+    place = Place.of(rpc, home, ledger, store)
+    if place.store_url is not None:
+        raise ConfigurationError(f"{place.store_url} is served already: name a folder with --store or GALAXY_STORE")
+    where = place.deployment()
+    node = Rpc(rpc, timeout=10, patience=10)  # somebody waits for the answer
+    on = Ledger(node, where.ledger, first_block=where.block, chain_id=where.chain_id)
+
+    def ready(server: StoreServer) -> None:
+        if json:
+            print_json({"url": server.url, "urls": server.urls, "ledger": on.address, "store": str(place.store_folder)})
+        else:
+            console.print(f"store {place.store_folder} at {', '.join(server.urls)} for the ledger {on.address}")
+            console.print("Ctrl-C ends it; uploads go on where they were")
+
+    owners = [to_checksum_address(address) for address in owner]
+    run(StoreServer(place.store_folder, on, owners, quota, host, port, url or ()), ready)

@@ -7,9 +7,17 @@ from typing import Annotated
 
 import typer
 
-from galaxy_chain.commands.console import console, print_json
 from galaxy_chain.commands.job import JobArgument
-from galaxy_chain.commands.settings import AccountOption, HomeOption, JsonOption, LedgerOption, RpcOption, StoreOption
+from galaxy_chain.commands.settings import (
+    AccountOption,
+    GatewayOption,
+    HomeOption,
+    IpfsOption,
+    JsonOption,
+    LedgerOption,
+    RpcOption,
+    StoreOption,
+)
 from galaxy_chain.place import DEFAULT_HOME, DEFAULT_RPC, Place
 
 __all__ = ["watch"]
@@ -27,22 +35,22 @@ def watch(
     home: HomeOption = DEFAULT_HOME,
     ledger: LedgerOption = None,
     store: StoreOption = None,
+    ipfs: IpfsOption = None,
+    gateway: GatewayOption = None,
     json: JsonOption = False,
 ) -> None:
     """Audit every commit of a job as it comes; challenge what is wrong, and demand what is withheld.
 
     Ends once the job is final or cancelled and nothing can be challenged any more.
     """
+    from galaxy_chain.commands.reporting import reporting
     from galaxy_chain.watch import Watchtower
 
-    place = Place.of(rpc, home, ledger, store)
-    tower = Watchtower(place.ledger_for(account), place.store(), job, content_timeout)
-    while not tower.over:
-        for finding in tower.look():
-            if json:
-                print_json({"event": "found", **vars(finding)})
-            else:
-                chunk = "" if finding.chunk is None else f", chunk {finding.chunk}"
-                reason = f": {finding.reason}" if finding.reason else ""
-                console.print(f"round {finding.round}: {finding.verdict}{chunk}{reason}")
-        time.sleep(poll)
+    place = Place.of(rpc, home, ledger, store, ipfs, gateway)
+    on = place.ledger_for(account)
+    tower = Watchtower(on, place.store(on, job), job, content_timeout)
+    with reporting(json, job) as say:
+        while not tower.over:
+            for finding in tower.look():
+                say({"event": "found", **vars(finding)})
+            time.sleep(poll)

@@ -68,6 +68,13 @@ def _value(entry: Mapping[str, Any], value: Any) -> Any:
     return to_checksum_address(value) if kind == "address" else value
 
 
+def _number(value: str) -> int:
+    number = int(value, 16)
+    if not 0 <= number < 2**64:
+        raise ValueError(f"{value:.40} is no number of a block or a log")
+    return number
+
+
 def _plain(value: Any) -> Any:
     """Structs as the tuples that eth_abi takes."""
     if dataclasses.is_dataclass(value):
@@ -105,7 +112,7 @@ class Function:
         try:
             values = decode(self._output_types, answer)
         except (DecodingError, OverflowError) as error:
-            raise ValueError(f"{self.name} can't have answered {answer.hex() or 'nothing'}: {error}") from error
+            raise ValueError(f"{self.name} can't have answered {answer.hex() or 'nothing':.200}: {error}") from error
         values = tuple(map(_value, self.outputs, values))
         return values[0] if len(values) == 1 else values
 
@@ -153,13 +160,13 @@ class Abi:
             return Event(
                 name,
                 values,
-                int(log["blockNumber"], 16),
+                _number(log["blockNumber"]),
                 bytes.fromhex(log["blockHash"][2:]),
-                int(log["logIndex"], 16),
+                _number(log["logIndex"]),
                 bytes.fromhex(log["transactionHash"][2:]),
             )
-        except (DecodingError, OverflowError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"a log entry is malformed ({error!r}): {log}") from error
+        except (DecodingError, OverflowError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ValueError(f"a log entry is malformed ({error!r:.200}): {log!r:.300}") from error
 
     def error(self, data: bytes) -> tuple[str, dict[str, Any]] | None:
         """The name and the arguments of the custom error in revert data; None if it is none of this contract."""
@@ -168,6 +175,6 @@ class Abi:
         name, inputs = self._errors[data[:4]]
         try:
             values = decode([_type(part) for part in inputs], data[4:])
-        except (DecodingError, OverflowError):
+        except (DecodingError, OverflowError, UnicodeDecodeError):
             return None
         return name, {_snake(part["name"]): _value(part, value) for part, value in zip(inputs, values, strict=True)}

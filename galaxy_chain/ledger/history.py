@@ -55,7 +55,8 @@ class Commit:
     @property
     def included(self) -> tuple[Submission, ...]:
         """The submissions that were not excluded, in order."""
-        return tuple(s for s in self.submissions if s.client not in self.record.excluded)
+        excluded = frozenset(self.record.excluded)
+        return tuple(s for s in self.submissions if s.client not in excluded)
 
 
 @dataclass

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from eth_account.messages import defunct_hash_message
 from eth_keys.datatypes import PrivateKey
 from eth_typing import Address
 
@@ -160,9 +161,26 @@ class Methods:
     async def eth_sendTransaction(self, transaction: Any) -> str:
         request = parameters.mapping(transaction)
         sender = parameters.address(request.get("from"))
-        if sender not in self._keys:
-            raise RPCError(f"unknown account {hex_data(sender)}: it is not one of this node's (eth_accounts)")
+        self._key(sender)
         return await self._engine.submit(partial(self._sign, request, sender))
+
+    async def eth_signTransaction(self, transaction: Any) -> dict[str, Any]:
+        request = parameters.mapping(transaction)
+        sender = parameters.address(request.get("from"))
+        self._key(sender)
+        signed = await self._engine.run(partial(self._sign, request, sender))
+        return {"raw": hex_data(signed.evm.encode()), "tx": transaction_json(signed, None, None)}
+
+    def eth_sign(self, address: Any, message: Any) -> str:
+        """Signs a message (EIP-191, version 0x45), as geth and anvil do."""
+        signer, body = parameters.address(address), parameters.data(message)
+        signature = self._key(signer).sign_msg_hash(defunct_hash_message(body)).to_bytes()
+        return hex_data(signature[:64] + bytes((signature[64] + 27,)))
+
+    def _key(self, address: Address) -> PrivateKey:
+        if address not in self._keys:
+            raise RPCError(f"unknown account {hex_data(address)}: it is not one of this node's (eth_accounts)")
+        return self._keys[address]
 
     def _sign(self, request: dict[str, Any], sender: Address) -> Transaction:
         """Completes and signs a transaction; in the engine's thread, where nonces stand still."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import signal
-import socket
 import threading
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
 from galaxy_fl.exceptions import ConfigurationError
+from galaxy_fl.listening import listen
 
 __all__ = ["DEFAULT_CHAIN_ID", "DEVELOPMENT_MNEMONIC", "Node", "serve"]
 
@@ -43,7 +43,7 @@ class Node:
         if not 1 <= chain_id <= _MAX_CHAIN_ID:
             raise ConfigurationError(f"chain id {chain_id} is out of range: expected 1 to {_MAX_CHAIN_ID}")
         # before anything slow: a taken port is the likeliest mistake
-        self._socket = _listen(host, port)
+        self._socket = listen(host, port)
         try:
             self._build(host, accounts, chain_id, mnemonic)
         except BaseException:
@@ -147,22 +147,3 @@ def serve(
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    if not 0 <= port <= 65_535:
-        raise ConfigurationError(f"port {port} is out of range: expected 0 to 65535")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio sets TCP_NODELAY only where the protocol is named; without, each answer takes 40 ms
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(1024)
-    except OSError as error:
-        listener.close()
-        raise ConfigurationError(
-            f"can't listen on {host} port {port}: {error.strerror or error}; "
-            "choose another port, or stop what is using this one"
-        ) from error
-    return listener

@@ -57,7 +57,7 @@ def locked(path: Path, *, exclusive: bool = False) -> Iterator[None]:
 
 def lock_is_held(path: Path) -> bool:
     """Whether somebody alive holds a lock on the file itself."""
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # should it be a pipe, there is nothing to wait for
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

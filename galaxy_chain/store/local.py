@@ -24,7 +24,7 @@ from pathlib import Path
 
 from galaxy_fl.exceptions import ContentAlteredError, ContentError, ContentMissingError
 
-from .content_id import BLOCK_SIZE, ContentId, Hasher, blocks, parse
+from .content_id import BLOCK_SIZE, Codec, ContentId, Hasher, blocks, parse
 from .files import explained, lock_is_held, locked, sync_folder, write_all
 from .store import GcReport, Source
 
@@ -67,7 +67,8 @@ class LocalStore:
         with explained(f"open the store {self.root}"):
             if not marker.exists():
                 self._create(marker)
-            layout = marker.read_bytes()
+            with marker.open("rb") as file:
+                layout = file.read(100)
         if layout != _LAYOUT:
             raise ContentError(
                 f"the store {self.root} has the layout {layout!r} where this release reads {_LAYOUT!r}: use"
@@ -96,7 +97,7 @@ class LocalStore:
     def put(self, source: Source) -> ContentId:
         if isinstance(source, bytes | bytearray | memoryview):
             content = ContentId.of(source)
-            if self._keep(content):
+            if self.renew(content):
                 return content
         hasher = Hasher()
         with self._temporary_file() as (path, descriptor):
@@ -105,9 +106,31 @@ class LocalStore:
                 with explained(f"write to the store {self.root}"):
                     write_all(descriptor, piece)
             content = hasher.finish()
-            if not self._keep(content):
+            if not self.renew(content):
                 self._commit(path, descriptor, content)
         return content
+
+    def adopt(self, path: Path, content: ContentId) -> None:
+        """Moves a file of the store's own file system in, as a put would copy it. Nobody writes to it any more.
+
+        Raises:
+            ContentAlteredError: it is something else; the file stays where it is.
+        """
+        with explained(f"read {path}"), path.open("rb") as file:
+            hasher = Hasher()
+            for piece in blocks(file):
+                hasher.update(piece)
+            found = hasher.finish()
+            if found != content:
+                raise ContentAlteredError(
+                    f"{path} is {found} ({found.size} bytes), not {content} ({content.size} bytes)"
+                )
+            if self.renew(content):
+                path.unlink()
+                return
+            os.fchmod(file.fileno(), 0o444)
+            os.utime(file.fileno())
+            self._commit(path, file.fileno(), content)
 
     @contextmanager
     def _temporary_file(self) -> Iterator[tuple[Path, int]]:
@@ -133,7 +156,7 @@ class LocalStore:
                 os.replace(path, target)
             sync_folder(target.parent)
 
-    def _keep(self, content: ContentId) -> bool:
+    def renew(self, content: ContentId) -> bool:
         """Whether sound content is there already; if so its grace period begins anew."""
         path = self._object(content)
         with explained(f"write to the store {self.root}"):
@@ -187,6 +210,23 @@ class LocalStore:
                 return False
         return stat.S_ISREG(found.st_mode) and found.st_size == content.size
 
+    def find(self, cid: str) -> ContentId | None:
+        """The content of that id with the size that is there; it is not hashed. None: there is none.
+
+        Raises:
+            ContentAlteredError: a file of that size can't be it.
+        """
+        digest, codec = parse(cid)
+        path = self._object(ContentId(digest, 0 if codec is Codec.RAW else BLOCK_SIZE + 1))
+        with explained(f"read {path}"):
+            try:
+                content = ContentId(digest, path.stat().st_size)
+            except FileNotFoundError:
+                return None
+        if content.codec is not codec:
+            raise _altered(cid, path, f"it has {content.size} bytes")
+        return content
+
     def contents(self) -> Iterator[tuple[str, int]]:
         for path in self._files():
             try:
@@ -213,7 +253,7 @@ class LocalStore:
         path = self._object(content)
         with explained(f"read {path}"):
             try:
-                descriptor = os.open(path, os.O_RDONLY)
+                descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # should it be a pipe: nothing to wait for
             except FileNotFoundError:
                 raise self._missing(f"{content.cid} ({content.size} bytes)") from None
         try:
@@ -262,7 +302,7 @@ class LocalStore:
         for shard in shards:
             with explained(f"read the store {self.root}"):
                 paths = sorted(shard.iterdir()) if shard.is_dir() else []
-            yield from (path for path in paths if _is_cid(path.name))
+            yield from (path for path in paths if _is_cid(path.name) and path.is_file())
 
     # Keeping
 

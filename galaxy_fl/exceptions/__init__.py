@@ -12,7 +12,10 @@
     ├── TrainingError               9   training failed
     │   └── DivergedError          10   the loss became NaN or infinite
     ├── RoundMovedOnError          11   the round is no longer the one that was named
-    └── AggregationError           12   a rule can't aggregate these updates, weights or parameters
+    ├── AggregationError           12   a rule can't aggregate these updates, weights or parameters
+    ├── UntrustedModelError        13   a job's model source may not run here
+    ├── PFLException               14   a job was described wrongly (`galaxy_fl.exceptions.fl_expection`)
+    └── UnreachableError           15   a cluster's server does not answer, or not as one does
 
 `galaxy_chain.exceptions` continues the tree from 20 on.
 """
@@ -32,6 +35,8 @@ __all__ = [
     "JobDocumentError",
     "RoundMovedOnError",
     "TrainingError",
+    "UnreachableError",
+    "UntrustedModelError",
     "VectorError",
 ]
 
@@ -110,3 +115,15 @@ class AggregationError(GalaxyError):
     """The number of updates, a weight or the parameter word is out of the rule's range."""
 
     exit_code = 12
+
+
+class UntrustedModelError(GalaxyError):
+    """A job brings its model's source, and this operator trusts neither it nor whoever it comes from."""
+
+    exit_code = 13
+
+
+class UnreachableError(GalaxyError):
+    """A cluster's server does not answer for too long, or what answers is not a Galaxy server."""
+
+    exit_code = 15

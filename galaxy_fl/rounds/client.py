@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from galaxy_fl.exceptions import RoundMovedOnError
-from galaxy_fl.rounds.coordinator import ClientCoordinator, Round
+from galaxy_fl.rounds.coordinator import ClientCoordinator, Phase, Round
+from galaxy_fl.rounds.kept import Kept, KeptUpdate, digest_of
 from galaxy_fl.training.results import TrainResult
+from galaxy_fl.training.task import TrainTask
 from galaxy_fl.vectors import difference, read_vector
 
 __all__ = ["ClientReport", "Trainer", "round_seed", "run_client"]
@@ -20,7 +23,7 @@ __all__ = ["ClientReport", "Trainer", "round_seed", "run_client"]
 class Trainer(Protocol):
     """Trains the client's own model on its own data: `galaxy_fl.training.worker.Worker`, in a process of its own."""
 
-    def train(self, model_vector: Path, trained_vector: Path, round_seed: int) -> TrainResult:
+    def train(self, task: TrainTask) -> TrainResult:
         """Trains from one vector file to another.
 
         Raises:
@@ -49,8 +52,13 @@ def run_client(
     samples: int,
     report: Callable[[ClientReport], None] = lambda report: None,
     waiting: Callable[[Round], None] = lambda round: None,
+    model: Callable[[int, Path], None] = lambda rounds, vector: None,
+    folder: Path | None = None,
 ) -> Round:
     """Takes part in a job until it is over.
+
+    In a distillation the client goes on from its own weights each round and learns from the others' of the round before
+    (Zhang et al., "Deep Mutual Learning", CVPR 2018); otherwise it begins with the round's model.
 
     Args:
         coordinator: Where the job is.
@@ -58,6 +66,10 @@ def run_client(
         samples: How many it trains on.
         report: Called after each round that the client trained in.
         waiting: Called whenever there is nothing to do but wait.
+        model: Called with the number of rounds behind a model, and its vector file, which is there until it returns:
+            the job's, or in a distillation this client's own.
+        folder: Of this client in this job, where what it has trained is kept until the next round's, so that it trains
+            nothing twice when it starts again; None for a temporary one.
 
     Returns:
         Where the job stood at its end.
@@ -70,27 +82,68 @@ def run_client(
     round = coordinator.round()
     if not round.over:
         coordinator.enter(samples)
-    with tempfile.TemporaryDirectory(prefix="galaxy-client-") as folder:
-        trained_file = Path(folder) / "trained"
+    shown = 0
+
+    def show(rounds: int, vector: Path) -> None:
+        nonlocal shown
+        if rounds > shown:
+            shown = rounds
+            model(rounds, vector)
+
+    with tempfile.TemporaryDirectory(prefix="galaxy-client-") if folder is None else nullcontext(folder) as place:
+        kept = Kept(Path(place))
         while not round.over:
             if coordinator.wants_update(round):
                 try:
-                    model_file = coordinator.model(round)
+                    begin = coordinator.model(round)
+                    if not document.distils and round.number > 1:
+                        show(round.number - 1, begin)
+                    trained = _train(coordinator, trainer, round, begin, kept)
+                    vector = kept.vector(round.number)
+                    if document.distils:
+                        show(round.number, vector)
+                    update = read_vector(vector, parameters)
+                    if not document.distils:
+                        update = difference(update, read_vector(begin, parameters))
+                    weight = 1 if document.weighting == "uniform" else trained.samples
+                    try:
+                        gas = coordinator.submit(round, update, weight)
+                    except RoundMovedOnError:
+                        report(ClientReport(round, trained, None))
+                        raise
                 except RoundMovedOnError:
                     round = coordinator.round()
                     continue
-                seed = round_seed(document.train.seed, round.number)
-                result = trainer.train(model_file, trained_file, seed)
-                update = read_vector(trained_file, parameters)
-                if document.rule.name != "relay":
-                    update = difference(update, read_vector(model_file, parameters))
-                try:
-                    gas = coordinator.submit(round, update, result.samples)
-                except RoundMovedOnError:
-                    report(ClientReport(round, result, None))
-                    round = coordinator.round()
-                    continue
-                report(ClientReport(round, result, gas))
+                report(ClientReport(round, trained, gas))
             waiting(round)
             round = coordinator.wait(round)
+        if round.phase is Phase.FINISHED:
+            if not document.distils:
+                show(coordinator.rounds, coordinator.model(round))
+            elif (own := _student(coordinator, round, kept)) is not None:
+                show(coordinator.rounds, own)
+            kept.clear()
     return round
+
+
+def _train(coordinator: ClientCoordinator, trainer: Trainer, round: Round, begin: Path, kept: Kept) -> TrainResult:
+    """Trains, unless that was done before: a round that is collected again has the same model."""
+    digest = digest_of(begin)
+    if kept.last is not None and (kept.last.round, kept.last.begin) == (round.number, digest):
+        return kept.last.result
+    start, teachers = begin, list[Path]()
+    if coordinator.job.distils:
+        start = _student(coordinator, round, kept) or begin
+        # By content, for clients have other names in other modes, and sums of floats have an order.
+        teachers = sorted(coordinator.previous(round).peers, key=digest_of)
+    seed = round_seed(coordinator.job.train.seed, round.number)
+    result = trainer.train(TrainTask(start, kept.vector(round.number), round.number, seed, teachers))
+    kept.keep(KeptUpdate(round=round.number, begin=digest, result=result))
+    return result
+
+
+def _student(coordinator: ClientCoordinator, round: Round, kept: Kept) -> Path | None:
+    """The client's own model in a distillation: what it trained last, here or before it lost that."""
+    if kept.last is not None and kept.last.round < round.number:
+        return kept.vector(kept.last.round)
+    return coordinator.previous(round).own

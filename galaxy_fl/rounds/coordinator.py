@@ -18,7 +18,9 @@ __all__ = [
     "ClientCoordinator",
     "Committed",
     "Coordinator",
+    "Origin",
     "Phase",
+    "Previous",
     "Round",
     "ServerCoordinator",
     "Submitted",
@@ -69,8 +71,42 @@ class Committed:
     gas: int
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Whose job it is, which is what an operator trusts or not before the job's model source runs.
+
+    Attributes:
+        own: It comes from this client's own folder.
+        name: The address of its owner, or the URL of its server.
+    """
+
+    own: bool
+    name: str
+
+
+@dataclass(frozen=True)
+class Previous:
+    """What distillation goes on from.
+
+    Attributes:
+        own: The vector file of the client's latest update in the job; None before its first.
+        peers: The vector files of the other clients' updates of the previous round.
+    """
+
+    own: Path | None
+    peers: Sequence[Path]
+
+
 class Coordinator(Protocol):
     """What clients and servers have in common."""
+
+    @property
+    def job_id(self) -> str:
+        """What the job is called where it is; part of file names."""
+
+    @property
+    def origin(self) -> Origin:
+        """Whose job it is."""
 
     @property
     def job(self) -> JobDocument:
@@ -79,6 +115,13 @@ class Coordinator(Protocol):
     @property
     def rounds(self) -> int:
         """How many rounds the job has."""
+
+    def source(self) -> bytes:
+        """The source of the job's model, which is what the document says; only where that names a source.
+
+        Raises:
+            ContentError: it is not to be had.
+        """
 
     def round(self) -> Round:
         """Where the job stands now."""
@@ -94,6 +137,9 @@ class Coordinator(Protocol):
             RoundMovedOnError: the round is over.
         """
 
+    def close(self) -> None:
+        """Leaves the job: nobody waits for this participant any more."""
+
 
 class ClientCoordinator(Coordinator, Protocol):
     """What a client's loop needs."""
@@ -105,8 +151,15 @@ class ClientCoordinator(Coordinator, Protocol):
         """Whether this client has something to do in the round: it collects, and neither has an update of the client's
         nor refused one as too late."""
 
+    def previous(self, round: Round) -> Previous:
+        """What the clients handed in before, verified; asked for only where the job distils.
+
+        Raises:
+            RoundMovedOnError: the round is over.
+        """
+
     def submit(self, round: Round, update: Vector, weight: int) -> int:
-        """Hands in the update: int32 of the model's size, trained on `weight` samples. Gives what it cost: gas, or 0
+        """Hands in the update: int32 of the model's size, weighing `weight`. Gives what it cost: gas, or 0
         without a ledger.
 
         Raises:

@@ -1,4 +1,4 @@
-"""The models that a job can name instead of bringing source: `{"builtin": name, "options": {…}}`."""
+"""A job's model: one that it names, `{"builtin": name, "options": {…}}`, or one that it brings along as source."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import nn
 
 from galaxy_fl.exceptions import JobDocumentError
 from galaxy_fl.training.names import unknown_name
+from galaxy_fl.training.source_model import build_source_model
 
 __all__ = ["build_model"]
 
@@ -66,15 +67,18 @@ def lenet(*, outputs: Size = 10) -> nn.Module:
 BUILTIN: dict[str, Callable[..., nn.Module]] = {"cnn": cnn, "lenet": lenet, "mlp": mlp}
 
 
-def build_model(model: dict[str, Any], seed: int) -> nn.Module:
-    """The built-in model of a job document, with initial weights that follow from `seed` alone.
+def build_model(model: dict[str, Any], seed: int, source: str | None = None) -> nn.Module:
+    """The model of a job document, with initial weights that follow from `seed` alone.
 
     `model` is `{"builtin": name}` with `options`, the keyword arguments of `mlp`, `cnn` or `lenet`; or
-    `"torchvision:<name>"` for a classifier of torchvision, never with downloaded weights. The caller's
-    random state is left alone.
+    `"torchvision:<name>"` for a classifier of torchvision, never with downloaded weights; or `{"source": id, "class":
+    name}`, with `source`, which runs: see `build_source_model`. The caller's random state on the CPU is left alone.
 
-    Raises JobDocumentError for an unknown name or key and for options that the model does not take.
+    Raises JobDocumentError for an unknown name or key and for options that the model does not take, and what
+    `build_source_model` raises.
     """
+    if "source" in model:
+        return build_source_model(model, seed, source)
     unknown = model.keys() - {"builtin", "options"}
     name, options = model.get("builtin"), model.get("options", {})
     if unknown or not isinstance(name, str) or not isinstance(options, dict):

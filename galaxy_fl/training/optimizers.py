@@ -34,9 +34,9 @@ def build_optimizer(
     name = specification.optimizer
     if name not in OPTIMIZERS:
         raise TrainingError(unknown_name("optimizer", name, OPTIMIZERS))
-    options = DEFAULTS.get(name, {}) | specification.optimizer_options
+    options: dict[str, Any] = DEFAULTS.get(name, {}) | specification.optimizer_options
     try:
         built: torch.optim.Optimizer = OPTIMIZERS[name](parameters, lr=specification.learning_rate, **options)
         return built
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, IndexError) as error:
         raise TrainingError(f"optimizer {name} with options {options!r}: {error}") from error

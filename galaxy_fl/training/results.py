@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = ["Evaluation", "TrainResult"]
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
-
 
 class Evaluation(BaseModel):
-    """Of a model on a data set. `accuracy` is None where the targets are not class labels."""
+    """Of a model on a data set."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     samples: int = Field(ge=1)
     loss: float
     """Mean over the samples."""
-    accuracy: Fraction | None
+    accuracy: float | None
+    """The fraction of class labels that is right, or a user's own measure; None where neither is to be had."""
 
 
 class TrainResult(Evaluation):

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from safetensors.torch import save_file
+from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
 
 from galaxy_fl import exceptions
 from galaxy_fl.data.datasets import load
 from galaxy_fl.data.shards import load_shard
-from galaxy_fl.exceptions import JobDocumentError, TrainingError
+from galaxy_fl.exceptions import ConfigurationError, DataError, JobDocumentError, TrainingError
+from galaxy_fl.training.distillation import Lessons
+from galaxy_fl.training.fetched_data import FetchedData, Parent
 from galaxy_fl.training.losses import build_loss
 from galaxy_fl.training.models import build_model
 from galaxy_fl.training.optimizers import build_optimizer
+from galaxy_fl.training.schedulers import Schedule
+from galaxy_fl.training.served_data import Offer
 from galaxy_fl.training.specification import TrainSpecification
 from galaxy_fl.training.trainer import evaluate, train
 from galaxy_fl.training.worker import Prepared, WorkerSettings
@@ -38,6 +45,7 @@ def serve(connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.use_deterministic_algorithms(True, warn_only=True)
     requests: dict[str, Callable[..., Answer]] = {"describe": describe}
+    parent = Parent(connection)
     while True:
         try:
             asked = json.loads(connection.recv_bytes())
@@ -45,8 +53,8 @@ def serve(connection: Connection) -> None:
             return
         try:
             if asked["request"] == "prepare":
-                session = Session(WorkerSettings.model_validate_json(json.dumps(asked["arguments"]["settings"])))
-                requests |= {"train": session.train, "evaluate": session.evaluate}
+                session = Session(asked["arguments"], parent)
+                requests |= {"train": session.train, "evaluate": session.evaluate, "export": session.export}
                 answer: Answer = Prepared(samples=session.samples).model_dump()
             elif asked["request"] in requests:
                 answer = requests[asked["request"]](**asked["arguments"])
@@ -54,17 +62,18 @@ def serve(connection: Connection) -> None:
                 raise TrainingError(f"request {asked['request']!r}: the worker has to be prepared first")
         except Exception as error:
             answer = failure(error)
-        with suppress(ConnectionError):  # nobody waits for it any more
+        with suppress(EOFError, ConnectionError):  # nobody waits for it any more
+            parent.settle()
             connection.send_bytes(json.dumps(answer).encode())
 
 
-def describe(model: dict[str, Any], train: dict[str, Any], vector: str) -> Answer:
+def describe(model: dict[str, Any], train: dict[str, Any], vector: str, source: str | None) -> Answer:
     """The layout of a job document's model, which can be trained so; its initial vector goes to the file `vector`."""
     specification = TrainSpecification.model_validate_json(json.dumps(train))
-    built = build_model(model, specification.seed)
+    built = build_model(model, specification.seed, source)
     try:
         build_loss(specification)
-        build_optimizer(built.parameters(), specification)
+        Schedule(build_optimizer(built.parameters(), specification), specification)
     except TrainingError as error:
         raise JobDocumentError(f"train: {error}") from error
     layout = Layout.of(built)
@@ -75,41 +84,78 @@ def describe(model: dict[str, Any], train: dict[str, Any], vector: str) -> Answe
 class Session:
     """One client's data and model for one job, kept from round to round."""
 
-    def __init__(self, settings: WorkerSettings) -> None:
+    def __init__(self, prepare: dict[str, Any], parent: Parent) -> None:
+        self._settings = settings = WorkerSettings.model_validate_json(json.dumps(prepare["settings"]))
+        offer = None if prepare["offer"] is None else Offer.model_validate(prepare["offer"])
         torch.set_num_threads(settings.threads)
-        self._settings = settings
+        _check_device(settings.device)
         self._root = None if settings.data_root is None else Path(settings.data_root)
         self._layout = Layout.from_json(settings.layout)
-        self._model = build_model(settings.model, settings.train.seed)
+        self._model = build_model(settings.model, settings.train.seed, settings.source)
         self._check_layout()
-        self._data = load_shard(
-            settings.data, "train", settings.shard, settings.partition, settings.partition_seed, self._root
-        )
+        self._data: Dataset[Any]
         self._test: Dataset[Any] | None = None
+        if settings.data is not None:
+            self._data = load_shard(
+                settings.data, "train", settings.shard, settings.partition, settings.partition_seed, self._root
+            )
+        elif offer is not None:
+            self._data = FetchedData(parent, "train", offer.train)
+            self._test = None if offer.test is None else FetchedData(parent, "test", offer.test)
+        self._score = parent.score if offer is not None and offer.scores else None
         # Whether the data fit the model is better known before anybody relies on this client.
-        evaluate(self._model, Subset(self._data, [0]), settings.train, settings.device)
+        first = Subset(self._data, [0])
+        evaluate(self._model, first, settings.train, settings.device)
+        if settings.distillation_alpha is not None:
+            self._ask_teachers([self._model.state_dict], first)
 
     @property
     def samples(self) -> int:
         return len(self._data)  # type: ignore[arg-type]  # torch's Dataset declares no __len__
 
-    def train(self, model_vector: str, trained_vector: str, round_seed: int) -> Answer:
-        model = self._load(model_vector)
-        result = train(model, self._data, self._settings.train, round_seed, self._settings.device)
-        write_vector(trained_vector, encode(model.state_dict(), self._layout))
+    def train(self, start: str, trained: str, round: int, seed: int, teachers: list[str]) -> Answer:
+        lessons = self._ask_teachers([partial(self._state, teacher) for teacher in teachers], self._data)
+        model, device = self._load(start), self._settings.device
+        result = train(model, self._data, self._settings.train, seed, device, round=round, lessons=lessons)
+        with _replaced(Path(trained)) as new:  # it may be the file of the start
+            write_vector(new, encode(model.state_dict(), self._layout))
         return result.model_dump()
 
     def evaluate(self, vector: str) -> Answer:
         if self._test is None:
+            if self._settings.data is None:
+                raise DataError("there are no test data to evaluate a model on: give some, as test_data")
             self._test = load(self._settings.data, "test", self._root)
         model = self._load(vector)
-        return evaluate(model, self._test, self._settings.train, self._settings.device).model_dump()
+        return evaluate(model, self._test, self._settings.train, self._settings.device, self._score).model_dump()
+
+    def export(self, vector: str, destination: str) -> Answer:
+        state = self._load(vector).state_dict()
+        for name, value in state.items():
+            if isinstance(value, Tensor):
+                # A storage for each: safetensors has no tensors that share one.
+                state[name] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        with _replaced(Path(f"{destination}.safetensors")) as new:
+            save_file({name: value for name, value in state.items() if isinstance(value, Tensor)}, new)
+        with _replaced(Path(destination)) as new:
+            torch.save(state, new)
+        return {}
+
+    def _state(self, path: str) -> dict[str, Tensor]:
+        return decode(read_vector(path, self._layout.parameters), self._layout)
 
     def _load(self, path: str) -> nn.Module:
-        state = decode(read_vector(path, self._layout.parameters), self._layout)
         # Not strict, because integer buffers are not in a vector: they stay as they are.
-        self._model.load_state_dict(state, strict=False)
+        self._model.load_state_dict(self._state(path), strict=False)
         return self._model
+
+    def _ask_teachers(self, teachers: list[Callable[[], dict[str, Tensor]]], data: Dataset[Any]) -> Lessons | None:
+        alpha, reduction, device = (
+            self._settings.distillation_alpha,
+            self._settings.distillation_reduction,
+            self._settings.device,
+        )
+        return None if alpha is None else Lessons.ask(self._model, teachers, data, alpha, reduction, device)
 
     def _check_layout(self) -> None:
         expected = [(tensor.name, tensor.shape) for tensor in Layout.of(self._model).tensors]
@@ -120,6 +166,26 @@ class Session:
                 f"the job's layout is not that of its model: it has {wrong}, the model has {len(expected)} "
                 f"tensors: {', '.join(f'{name} {shape}' for name, shape in expected[:20])}"
             )
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # AssertionError: torch without CUDA
+        raise ConfigurationError(
+            f"device {device!r} can't be used: {str(error).splitlines()[0]}; this machine has at least 'cpu'"
+        ) from error
+
+
+@contextmanager
+def _replaced(path: Path) -> Iterator[Path]:
+    """A file to write, which then takes the place of `path`: nobody ever sees half of one."""
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield new
+        os.replace(new, path)
+    finally:
+        new.unlink(missing_ok=True)
 
 
 def failure(error: Exception) -> Answer:

@@ -9,6 +9,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     ValidatorFunctionWrapHandler,
     WrapValidator,
     field_validator,
@@ -23,22 +24,31 @@ ClassName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]*$", max_length=6
 Integer = Annotated[int, Field(ge=-LARGEST_INTEGER, le=LARGEST_INTEGER)]
 
 
+LONGEST_LIST = 64
+
+
 def _one_error(value: object, validate: ValidatorFunctionWrapHandler) -> object:
-    """Not an error for each of the types that it could have been."""
+    """Not an error for each of the types that it could have been. Tuples, which JSON has not, become lists."""
     try:
-        return validate(value)
+        return validate(list(value) if isinstance(value, tuple) else value)
     except ValidationError:
-        raise ValueError("expected true, false, a number, or a text of at most 256 characters") from None
+        raise ValueError(
+            "expected true, false, a number, a text of at most 256 characters, "
+            f"or a list of at most {LONGEST_LIST} numbers"
+        ) from None
 
 
-Option = Annotated[bool | Integer | float | Annotated[str, Field(max_length=256)] | None, WrapValidator(_one_error)]
+Text = Annotated[str, Field(max_length=256)]
+Numbers = Annotated[list[Integer | float], Field(max_length=LONGEST_LIST)]
+Option = Annotated[bool | Integer | float | Text | Numbers | None, WrapValidator(_one_error)]
+"""A keyword argument: a list is what Adam's `betas` and a schedule's `milestones` are."""
 
 
 class TrainSpecification(BaseModel):
     """How a client trains. Where it trains (the device) is its own affair and no part of this.
 
-    Whether torch has an optimizer or a loss of that name is found where torch is: see
-    `galaxy_fl.training.optimizers` and `galaxy_fl.training.losses`.
+    Whether torch has an optimizer, a schedule or a loss of that name is found where torch is: see
+    `galaxy_fl.training.optimizers`, `galaxy_fl.training.schedulers` and `galaxy_fl.training.losses`.
 
     Raises pydantic's ValidationError for an unknown key, a wrong type or a value out of range.
     """
@@ -50,10 +60,15 @@ class TrainSpecification(BaseModel):
     optimizer_options: dict[str, Option] = {}
     """Keyword arguments of the optimizer; SGD has momentum 0.5 unless it is given here."""
     learning_rate: float = Field(default=0.01, gt=0)
+    scheduler: ClassName | None = None
+    """A class of torch.optim.lr_scheduler; it takes a step after each local epoch and goes on from round to round."""
+    scheduler_options: dict[str, Option] = {}
+    """Keyword arguments of the scheduler."""
     loss: ClassName = "CrossEntropyLoss"
     """A loss class of torch.nn."""
     loss_options: dict[str, Option] = {}
-    batch_size: int = Field(default=32, ge=1, le=2**31 - 1)
+    batch_size: int = Field(default=32, ge=0, le=2**31 - 1)
+    """Samples a step; 0 is all of the client's in one batch."""
     local_epochs: int = Field(default=1, ge=1, le=2**31 - 1)
     """Passes over the client's data in one round."""
     seed: int = Field(default=0, ge=0, le=LARGEST_INTEGER)
@@ -64,4 +79,11 @@ class TrainSpecification(BaseModel):
     def _one_learning_rate(cls, options: dict[str, Option]) -> dict[str, Option]:
         if "lr" in options:
             raise ValueError("gives the learning rate a second time as 'lr': set learning_rate instead")
+        return options
+
+    @field_validator("scheduler_options")
+    @classmethod
+    def _of_a_scheduler(cls, options: dict[str, Option], info: ValidationInfo) -> dict[str, Option]:
+        if options and info.data.get("scheduler", "invalid itself") is None:
+            raise ValueError("are given without a scheduler: name one of torch.optim.lr_scheduler")
         return options

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import Dataset
 
 from galaxy_fl.exceptions import DataError, DivergedError
+from galaxy_fl.training.distillation import Lessons
 from galaxy_fl.training.losses import build_loss
+from galaxy_fl.training.minibatches import EVALUATION_BATCH, in_order, output_of, shuffled
 from galaxy_fl.training.optimizers import build_optimizer
 from galaxy_fl.training.results import Evaluation, TrainResult
+from galaxy_fl.training.schedulers import Schedule
 from galaxy_fl.training.specification import TrainSpecification
 
-__all__ = ["OnBatch", "evaluate", "train"]
+__all__ = ["OnBatch", "Score", "evaluate", "train"]
 
 OnBatch = Callable[[int, int, float], None]
 """Called after each step with epoch and batch, both counted from 1, and the batch's loss."""
 
-EVALUATION_BATCH = 512
+Score = Callable[[Tensor, Tensor], float]
+"""The accuracy of a batch, from the model's output and the targets."""
 
 
 def train(
@@ -32,13 +36,16 @@ def train(
     seed: int,
     device: str = "cpu",
     on_batch: OnBatch | None = None,
+    round: int = 1,
+    lessons: Lessons | None = None,
 ) -> TrainResult:
     """Train `model` in place for `specification.local_epochs` passes over `dataset`.
 
     A sample is (float tensor, label or target). `seed` decides the order of the samples and whatever else
     is random (dropout): on one CPU thread the same seed gives the same weights, to the bit. The caller's
-    random state is left alone. A TensorDataset is batched by indexing, which for small samples is several
-    times faster than a data loader.
+    random state on the CPU is left alone. The optimizer is a new one; the learning rate's schedule goes on
+    from where `round`, counted from 1, begins. With `lessons` the loss has the divergence from the teachers added,
+    in the result, too.
 
     Raises DivergedError when a loss is NaN or infinite, DataError when the data do not fit the model or the
     loss, TrainingError when the specification names what torch does not have.
@@ -47,16 +54,19 @@ def train(
     loss_of = build_loss(specification)
     model.to(device).train()
     optimizer = build_optimizer(model.parameters(), specification)
+    schedule = Schedule(optimizer, specification, round)
     order = torch.Generator().manual_seed(seed)
     batches = 0
-    with torch.random.fork_rng(devices=[] if device == "cpu" else None):
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for epoch in range(1, specification.local_epochs + 1):
             tally = _Tally()
-            epoch_batches = _batches(dataset, specification.batch_size, order)
-            for batch, (samples, targets) in enumerate(epoch_batches, start=1):
+            epoch_batches = shuffled(dataset, specification.batch_size, order)
+            for batch, (pick, samples, targets) in enumerate(epoch_batches, start=1):
                 samples, targets = samples.to(device), targets.to(device)
                 output, loss = _apply(model, loss_of, samples, targets)
+                if lessons is not None:
+                    loss = loss + lessons.loss(output, pick)
                 value = loss.item()
                 if not math.isfinite(value):
                     raise DivergedError(
@@ -71,6 +81,7 @@ def train(
                 batches += 1
                 if on_batch is not None:
                     on_batch(epoch, batch, value)
+            schedule.step()
     return TrainResult(
         samples=tally.samples,
         loss=tally.loss,
@@ -82,22 +93,33 @@ def train(
 
 @torch.no_grad()
 def evaluate(
-    model: nn.Module, dataset: Dataset[Any], specification: TrainSpecification, device: str = "cpu"
+    model: nn.Module,
+    dataset: Dataset[Any],
+    specification: TrainSpecification,
+    device: str = "cpu",
+    score: Score | None = None,
 ) -> Evaluation:
     """Mean loss and accuracy of `model`, in evaluation mode, over `dataset`.
+
+    The accuracy is the fraction of class labels that the model's largest output names, or the mean of `score`,
+    weighted by samples.
 
     Raises DivergedError when the loss is NaN or infinite, DataError when the data do not fit the model.
     """
     loss_of = build_loss(specification)
     model.to(device).eval()
     tally = _Tally()
-    for samples, targets in _batches(dataset, EVALUATION_BATCH, None):
+    scores = 0.0
+    for _, samples, targets in in_order(dataset, EVALUATION_BATCH):
         samples, targets = samples.to(device), targets.to(device)
         output, loss = _apply(model, loss_of, samples, targets)
         tally.add(output, targets, loss.item())
+        if score is not None:
+            scores += score(output, targets) * len(targets)
     if not math.isfinite(tally.loss):
         raise DivergedError(f"the loss of the evaluated model is {tally.loss}: it has diverged")
-    return Evaluation(samples=tally.samples, loss=tally.loss, accuracy=tally.accuracy)
+    accuracy = tally.accuracy if score is None else scores / tally.samples
+    return Evaluation(samples=tally.samples, loss=tally.loss, accuracy=accuracy)
 
 
 class _Tally:
@@ -125,32 +147,11 @@ class _Tally:
         return self._correct / self._labels if self._labels else None
 
 
-def _batches(dataset: Dataset[Any], size: int, order: torch.Generator | None) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches of (samples, targets), shuffled by `order` if there is one."""
-    count = len(dataset)  # type: ignore[arg-type]  # torch's Dataset declares no __len__
-    if count == 0:
-        raise DataError("the data set is empty: a client needs at least one sample")
-    if isinstance(dataset, TensorDataset):
-        if len(dataset.tensors) != 2:
-            raise DataError(f"a sample has {len(dataset.tensors)} tensors, expected two: input and target")
-        samples, targets = dataset.tensors
-        picks = torch.arange(count) if order is None else torch.randperm(count, generator=order)
-        for pick in torch.split(picks, size):
-            yield samples[pick], targets[pick]
-    else:
-        yield from DataLoader(dataset, batch_size=size, shuffle=order is not None, generator=order)
-
-
 def _apply(
     model: nn.Module, loss_of: Callable[[Tensor, Tensor], Tensor], samples: Tensor, targets: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The model's output and its loss, with torch's complaints turned into what the user can act on."""
-    try:
-        output: Tensor = model(samples)
-    except (RuntimeError, ValueError, IndexError, TypeError) as error:
-        raise DataError(
-            f"samples of shape {tuple(samples.shape[1:])} and type {samples.dtype} do not fit the model: {error}"
-        ) from error
+    output = output_of(model, samples)
     try:
         return output, loss_of(output, targets)
     except (RuntimeError, ValueError, IndexError, TypeError) as error:

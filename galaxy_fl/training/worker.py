@@ -2,7 +2,8 @@
 
 A worker holds one client's data and model and nothing else: no key, no password, no connection but the one
 to its parent. It may run a stranger's code, so whatever it says is checked. Messages are JSON; models
-pass as vector files. Importing this module imports neither torch nor the trainer.
+pass as vector files; data that the parent has in memory pass as safetensors, when the worker asks for them.
+Importing this module imports neither torch nor the trainer.
 """
 
 from __future__ import annotations
@@ -11,21 +12,21 @@ import json
 import signal
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from galaxy_fl import exceptions
-from galaxy_fl.exceptions import TrainingError
+from galaxy_fl.exceptions import DataError, JobDocumentError, TrainingError
 from galaxy_fl.training import forkserver
 from galaxy_fl.training.results import Evaluation, TrainResult
+from galaxy_fl.training.served_data import LARGEST_MESSAGE, ServedData
 from galaxy_fl.training.specification import TrainSpecification
+from galaxy_fl.training.task import TrainTask
 from galaxy_fl.vectors.layout import Layout
 
 __all__ = ["Prepared", "Worker", "WorkerSettings"]
 
-LARGEST_ANSWER = 16 * 2**20
-"""Bytes; only a layout of very many tensors comes near."""
 LAST_BREATH = 2.0
 """Seconds in which a worker whose connection broke has to be dead."""
 
@@ -34,20 +35,26 @@ Answered = TypeVar("Answered", bound=BaseModel)
 
 
 class WorkerSettings(BaseModel):
-    """What one client trains for one job. The first three are the job document's, the others local."""
+    """What one client trains for one job. The first are the job document's, from `data` on they are local."""
 
     model_config = Strict
 
     model: dict[str, Any]
+    source: str | None = None
+    """Of a model that brings its source: the file's text, which is checked against the id in `model`, and runs."""
     layout: list[dict[str, Any]]
     train: TrainSpecification
-    data: str
-    """A name for `galaxy_fl.data.datasets.load`; training takes its shard of "train", evaluation "test"."""
+    distillation_alpha: Annotated[float, Field(ge=0)] | None = None
+    distillation_reduction: Literal["batchmean", "mean"] = "batchmean"
+    data: str | None
+    """A name for `galaxy_fl.data.datasets.load`; training takes its shard of "train", evaluation "test". None where
+    data are served. Shard and partition are of named data only."""
     shard: str = "1/1"
     partition: str = "iid"
     partition_seed: int = 0
     data_root: str | None = None
     device: str = "cpu"
+    """Of torch: cpu, cuda, mps, …"""
     threads: int = Field(default=1, ge=1)
     """More than one makes large models faster and lets the last bits depend on their number."""
 
@@ -64,6 +71,10 @@ class _Described(BaseModel):
     model_config = Strict
 
     layout: list[dict[str, Any]]
+
+
+class _Done(BaseModel):
+    model_config = Strict
 
 
 class _Failure(BaseModel):
@@ -83,41 +94,74 @@ class Worker:
 
     def __init__(self) -> None:
         self._child = forkserver.fork("galaxy_fl.training.serving:serve")
+        self._served: ServedData | None = None
 
     @property
     def pid(self) -> int:
         return self._child.pid
 
-    def describe(self, model: dict[str, Any], train: TrainSpecification, vector: Path) -> Layout:
+    def describe(
+        self, model: dict[str, Any], train: TrainSpecification, vector: Path, source: bytes | None = None
+    ) -> Layout:
         """Write the initial vector of a job document's `model` to `vector`; return its layout.
 
-        Raises JobDocumentError if there is no such model, optimizer or loss.
+        `source` is the file that a model brings along. It runs in the worker.
+
+        Raises JobDocumentError if there is no such model, optimizer, scheduler or loss, or the source has none, and
+        TrainingError where running the source fails.
         """
+        try:
+            text = None if source is None else source.decode()
+        except UnicodeDecodeError as error:
+            raise JobDocumentError(f"the model's source is no UTF-8, as Python files are: {error}") from error
         answer = self._ask(
-            "describe", _Described, model=model, train=train.model_dump(mode="json"), vector=str(vector.absolute())
+            "describe",
+            _Described,
+            model=model,
+            train=train.model_dump(mode="json"),
+            vector=str(vector.absolute()),
+            source=text,
         )
         return Layout.from_json(answer.layout)
 
-    def prepare(self, settings: WorkerSettings) -> Prepared:
-        """Load data and model, which stay in the worker. Comes before `train` and `evaluate`."""
-        return self._ask("prepare", Prepared, settings=settings.model_dump(mode="json"))
+    def prepare(self, settings: WorkerSettings, served: ServedData | None = None) -> Prepared:
+        """Load data and model, which stay in the worker. Comes before `train`, `evaluate` and `export`.
 
-    def train(self, model_vector: Path, trained_vector: Path, round_seed: int) -> TrainResult:
-        """Train from the vector in one file and write the trained one to another.
+        `served` are data of this process, in place of `settings.data`. They are read, and the user's accuracy function
+        is called, in the threads that call `prepare`, `train` and `evaluate`, one at a time for all workers.
+        """
+        if (settings.data is None) == (served is None):
+            raise DataError("a worker takes either data by name or data that are served, one of the two")
+        self._served = served
+        offer = None if served is None else served.offer.model_dump()
+        return self._ask("prepare", Prepared, settings=settings.model_dump(mode="json"), offer=offer)
 
-        The same vector, settings and seed give the same bytes, on one thread of one kind of processor.
+    def train(self, task: TrainTask) -> TrainResult:
+        """Train from the vector in one file and write the trained one to another, whole or not at all.
+
+        The same task, settings and data give the same bytes, on one thread of one kind of processor.
         """
         return self._ask(
             "train",
             TrainResult,
-            model_vector=str(model_vector.absolute()),
-            trained_vector=str(trained_vector.absolute()),
-            round_seed=round_seed,
+            start=str(task.start.absolute()),
+            trained=str(task.trained.absolute()),
+            round=task.round,
+            seed=task.seed,
+            teachers=[str(teacher.absolute()) for teacher in task.teachers],
         )
 
     def evaluate(self, vector: Path) -> Evaluation:
-        """Loss and accuracy of a vector on the data set's test split."""
+        """Loss and accuracy of a vector on the data set's test split, or the test data that are served."""
         return self._ask("evaluate", Evaluation, vector=str(vector.absolute()))
+
+    def export(self, vector: Path, destination: Path) -> None:
+        """Write the model's whole state_dict with a vector's values, buffers that no vector has among them.
+
+        `destination` is for `torch.load(…, weights_only=True)`; beside it, with `.safetensors` added to its name, are
+        the same tensors in that format. Each is written whole or not at all.
+        """
+        self._ask("export", _Done, vector=str(vector.absolute()), destination=str(destination.absolute()))
 
     def close(self) -> None:
         """End the worker, whatever it is doing. Closing twice does nothing."""
@@ -132,15 +176,29 @@ class Worker:
         self.close()
 
     def _ask(self, request: str, expected: type[Answered], **arguments: Any) -> Answered:
-        message = json.dumps({"request": request, "arguments": arguments}).encode()
-        try:
-            self._child.connection.send_bytes(message)
-            answer = self._child.connection.recv_bytes(LARGEST_ANSWER)
-        except (EOFError, OSError) as error:
-            raise TrainingError(f"{request}: {self._how_it_ended()}") from error
+        answer = self._say(request, json.dumps({"request": request, "arguments": arguments}).encode())
+        failed: DataError | None = None
+        while self._served is not None and self._served.asked_by(answer):
+            try:
+                reply = self._served.answer(answer)
+            except DataError as error:  # the worker then gives up, and can be asked for something else
+                failed, reply = error, b""
+            except BaseException:  # what it said makes no sense, or an interrupt cut the conversation off
+                self.close()
+                raise
+            answer = self._say(request, reply)
+        if failed is not None:
+            raise failed
         if answer.startswith(b'{"error"'):
             raise _raised_there(self._read(request, _Failure, answer))
         return self._read(request, expected, answer)
+
+    def _say(self, request: str, message: bytes) -> bytes:
+        try:
+            self._child.connection.send_bytes(message)
+            return self._child.connection.recv_bytes(LARGEST_MESSAGE)
+        except (EOFError, OSError) as error:
+            raise TrainingError(f"{request}: {self._how_it_ended()}") from error
 
     def _read(self, request: str, expected: type[Answered], answer: bytes) -> Answered:
         try:

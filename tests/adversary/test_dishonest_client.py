@@ -67,7 +67,7 @@ def test_with_reveal_after_close_a_copycat_finds_nothing_to_copy(federation, tmp
     for index in (0, 2):
         ledger = federation.ledger(federation.clients[index])
         client = LedgerClientCoordinator(
-            ledger, federation.store, federation.job, PATIENCE, pending=tmp_path / f"pending-{index}"
+            ledger, federation.store, federation.job, PATIENCE, own=tmp_path / f"own-{index}"
         )
         client.enter(SAMPLES)
         client.submit(client.round(), made_up(100 + index), SAMPLES)

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 import pytest
 
-__all__ = ["Program", "anvil", "children_of", "embedded", "run", "wait_until_alone"]
+__all__ = ["Program", "Script", "anvil", "children_of", "embedded", "run", "wait_until_alone"]
 
 ROOT = Path(__file__).resolve().parents[2]
 ANVIL = ROOT / "node_modules" / "@foundry-rs" / "anvil-linux-amd64" / "bin" / "anvil"
@@ -34,10 +34,12 @@ def environment(**more: str) -> dict[str, str]:
 class Program:
     """A galaxy-chain command that runs in a process group of its own, as from a terminal."""
 
+    program: tuple[str, ...] = ("-m", "galaxy_chain")
+
     def __init__(self, folder: Path, *arguments: object, **variables: str) -> None:
         self.arguments = list(map(str, arguments))
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "galaxy_chain", *self.arguments],
+            [sys.executable, *self.program, *self.arguments],
             cwd=folder,
             env=environment(**variables),
             stdin=subprocess.DEVNULL,
@@ -77,6 +79,12 @@ class Program:
 
     def __exit__(self, *exception: object) -> None:
         self.kill()
+
+
+class Script(Program):
+    """A Python script of a user's: its path, then its arguments."""
+
+    program = ()
 
 
 def run(folder: Path, *arguments: object, **variables: str) -> Any:

@@ -24,9 +24,10 @@ from galaxy_fl.exceptions import (
     ContentMissingError,
     RoundMovedOnError,
 )
-from galaxy_fl.rounds.coordinator import Phase
+from galaxy_fl.job_document import RuleChoice, SourceModel, source_id
+from galaxy_fl.rounds.coordinator import Origin, Phase, Previous
 from galaxy_fl.vectors import tree_root
-from tests.galaxy_chain.federation import CHUNK, PATIENCE, SAMPLES, alter, made_up
+from tests.galaxy_chain.federation import CHUNK, DOCUMENT, PATIENCE, SAMPLES, alter, made_up
 
 
 def test_a_job_from_its_first_round_to_its_last(federation):
@@ -303,3 +304,46 @@ def test_no_such_job_and_a_job_that_does_not_fit_together(federation):
     federation.job = federation.register(rule=federation.deployment.rules["relay"])
     with pytest.raises(JobMismatchError):
         federation.client(0)
+
+
+def test_in_a_distillation_clients_go_on_from_their_own_updates_and_learn_from_the_others(federation):
+    document = DOCUMENT.model_copy(update={"rule": RuleChoice(name="relay"), "distillation_alpha": 0.5})
+    federation.job = federation.register(document)
+    client = federation.client(0)
+    assert client.previous(client.round()) == Previous(None, [])
+    federation.submit(0, 1, 2)
+    federation.commit(next_model=federation.initial, excluded=(1,))
+    client = federation.client(0)
+    previous = client.previous(client.round())
+    assert np.array_equal(np.fromfile(previous.own, "<i4"), made_up(100))
+    assert [np.fromfile(peer, "<i4")[0] for peer in previous.peers] == [made_up(102)[0]]
+    left_out = federation.client(1)
+    previous = left_out.previous(left_out.round())
+    assert np.array_equal(np.fromfile(previous.own, "<i4"), made_up(101))
+    assert len(previous.peers) == 2
+
+
+def test_what_can_not_be_had_teaches_nobody(federation):
+    document = DOCUMENT.model_copy(update={"rule": RuleChoice(name="relay"), "distillation_alpha": 0.5})
+    federation.job = federation.register(document)
+    federation.submit(0, 1, 2)
+    federation.commit(next_model=federation.initial)
+    client = federation.client(0)
+    submission = client.history.commits[1].submissions[1]
+    federation.content(submission.update.content).unlink()
+    assert len(client.previous(client.round()).peers) == 1
+
+
+def test_a_job_that_brings_its_model_gives_its_source_and_its_owner(federation):
+    source = b"class Net: ..."
+    document = DOCUMENT.model_copy(update={"model": SourceModel(source=source_id(source), class_name="Net")})
+    federation.job = federation.register(document)
+    client = federation.client(0)
+    assert client.job_id == str(federation.job)
+    assert client.origin == Origin(own=False, name=federation.owner)
+    with pytest.raises(ContentMissingError):
+        client.source()
+    federation.store.put(source)
+    assert client.source() == source
+    federation.clients[0] = federation.owner
+    assert federation.client(0).origin.own

@@ -34,7 +34,7 @@ def test_another_rule_than_the_documents(federation):
     with pytest.raises(JobMismatchError, match="its document says relay, but its contract is weighted_mean"):
         check(
             federation,
-            document=DOCUMENT.model_copy(update={"rule": RuleChoice(name="relay")}),
+            document=DOCUMENT.model_copy(update={"rule": RuleChoice(name="relay"), "distillation_alpha": 0.5}),
             rule=federation.deployment.rules["weighted_mean"],
         )
 

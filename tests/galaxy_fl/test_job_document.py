@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from galaxy_chain.store import ContentId
 from galaxy_fl.exceptions import JobDocumentError
-from galaxy_fl.job_document import MAX_BYTES, BuiltinModel, JobDocument, RuleChoice
+from galaxy_fl.job_document import MAX_BYTES, BuiltinModel, JobDocument, RuleChoice, SourceModel, source_id
 from galaxy_fl.training.specification import TrainSpecification
 
 LAYOUT = [{"name": "weight", "shape": [10, 15], "fraction_bits": 24}]
@@ -51,7 +52,13 @@ options = st.dictionaries(
         JobDocument,
         name=names,
         notes=st.none() | st.text(max_size=50),
-        model=st.builds(BuiltinModel, builtin=names, options=options),
+        model=st.builds(BuiltinModel, builtin=names, options=options)
+        | st.builds(
+            SourceModel,
+            source=st.binary().map(source_id),
+            class_name=st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,9}", fullmatch=True),
+        ),
+        weighting=st.sampled_from(["samples", "uniform"]),
         layout=st.just(LAYOUT),
         train=st.builds(
             TrainSpecification,
@@ -164,3 +171,35 @@ def test_a_document_can_not_be_changed():
 
 def test_the_rule_word_is_32_bytes():
     assert RuleChoice(parameters=258).word == bytes(30) + b"\1\2"
+
+
+@given(st.binary(max_size=1000))
+def test_the_id_of_a_source_is_its_content_id(source):
+    assert source_id(source) == str(ContentId.of(source))
+
+
+def test_a_source_that_fits_no_block_has_no_id():
+    with pytest.raises(JobDocumentError, match="262145 bytes, at most 262144"):
+        source_id(bytes(MAX_BYTES + 1))
+
+
+def test_a_model_is_named_or_brings_its_source():
+    document = DOCUMENT.model_copy(update={"model": SourceModel(source=source_id(b"class Net: ..."), class_name="Net")})
+    value = json.loads(document.to_bytes())
+    assert value["model"] == {"class": "Net", "source": source_id(b"class Net: ...")}
+    assert JobDocument.from_bytes(document.to_bytes()) == document
+
+
+@pytest.mark.parametrize(
+    ("rule", "alpha"),
+    [("weighted_mean", 0.5), ("relay", None)],
+)
+def test_distillation_and_the_rule_relay_belong_together(rule, alpha):
+    with pytest.raises(ValidationError, match="belong together"):
+        JobDocument(
+            name="x",
+            model=BuiltinModel(builtin="mlp"),
+            layout=LAYOUT,
+            rule=RuleChoice(name=rule),
+            distillation_alpha=alpha,
+        )

@@ -9,8 +9,9 @@ import numpy as np
 
 from galaxy_fl.exceptions import ContentError, RoundMovedOnError
 from galaxy_fl.job_document import BuiltinModel, JobDocument, RuleChoice
-from galaxy_fl.rounds.coordinator import Committed, Phase, Round, Submitted
+from galaxy_fl.rounds.coordinator import Committed, Origin, Phase, Previous, Round, Submitted
 from galaxy_fl.training.results import TrainResult
+from galaxy_fl.training.task import TrainTask
 from galaxy_fl.vectors import Vector, read_vector, tree_root
 
 __all__ = ["ClientSeat", "Counting", "ServerSeat", "Table"]
@@ -30,10 +31,12 @@ class Table:
             model=BuiltinModel(builtin="mlp"),
             layout=[{"name": "weight", "shape": [PARAMETERS], "fraction_bits": 24}],
             rule=RuleChoice(name=rule),
+            distillation_alpha=0.5 if rule == "relay" else None,
         )
         self.number = self.attempt = 1
         self.cancelled = False
         self.submissions: dict[str, tuple[Path, int]] = {}
+        self.earlier: dict[str, Path] = {}
         self.lost: set[str] = set()
         self.model_file = self._keep("initial", np.arange(PARAMETERS, dtype=np.int32))
 
@@ -60,7 +63,9 @@ class Table:
         self.submissions[client] = path, weight
 
     def next_attempt(self, *, advance: bool) -> None:
-        self.number += advance
+        if advance:
+            self.number += 1
+            self.earlier = {client: path for client, (path, _) in self.submissions.items()}
         self.attempt += 1
         self.submissions = {}
 
@@ -73,9 +78,18 @@ class Seat:
         self.turns = list(turns)
         self.said: list[str] = []
 
+    job_id = "1"
+    origin = Origin(own=True, name="table")
+
     @property
     def job(self) -> JobDocument:
         return self.table.job
+
+    def source(self) -> bytes:
+        raise ContentError("a builtin model has no source")
+
+    def close(self) -> None:
+        pass
 
     @property
     def rounds(self) -> int:
@@ -107,6 +121,12 @@ class ClientSeat(Seat):
 
     def wants_update(self, round: Round) -> bool:
         return round.phase is Phase.COLLECTING and round.attempt > self.done
+
+    def previous(self, round: Round) -> Previous:
+        self.table.expect(round)
+        earlier = dict(self.table.earlier)
+        own = earlier.pop(self.name, None)
+        return Previous(own, [earlier[name] for name in sorted(earlier)])
 
     def submit(self, round: Round, update: Vector, weight: int) -> int:
         self.done = round.attempt
@@ -150,10 +170,10 @@ class Counting:
 
     def __init__(self, step: int) -> None:
         self.step = step
-        self.seeds: list[int] = []
+        self.tasks: list[TrainTask] = []
 
-    def train(self, model_vector: Path, trained_vector: Path, round_seed: int) -> TrainResult:
-        self.seeds.append(round_seed)
-        model = read_vector(model_vector, PARAMETERS)
-        trained_vector.write_bytes((model + np.int32(self.step)).tobytes())
+    def train(self, task: TrainTask) -> TrainResult:
+        self.tasks.append(task)
+        model = read_vector(task.start, PARAMETERS) + np.int32(self.step)
+        task.trained.write_bytes(model.tobytes())
         return TrainResult(samples=10, loss=1.0, accuracy=None, seconds=0.0, batches=1)

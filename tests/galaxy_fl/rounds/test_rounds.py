@@ -130,7 +130,8 @@ def test_a_client_trains_once_a_round_and_hands_in_the_difference(table):
     assert seat.said == ["enter 10"]
     assert all(np.array_equal(update, vector(5)) for update in handed_in)
     assert [(report.round.number, report.gas) for report in reports] == [(1, 7), (2, 7), (3, 7)]
-    assert trainer.seeds == [round_seed(0, number) for number in (1, 2, 3)]
+    assert [(task.round, task.seed) for task in trainer.tasks] == [(n, round_seed(0, n)) for n in (1, 2, 3)]
+    assert not any(task.teachers for task in trainer.tasks)
 
 
 def test_for_relay_the_trained_vector_itself_is_handed_in(tmp_path):
@@ -140,11 +141,73 @@ def test_for_relay_the_trained_vector_itself_is_handed_in(tmp_path):
     assert np.array_equal(read_vector(table.submissions["a"][0], PARAMETERS), INITIAL + 5)
 
 
+def test_in_a_distillation_a_client_goes_on_from_its_own_weights_and_learns_from_the_others(tmp_path):
+    table = Table(tmp_path, rounds=3, rule="relay")
+    own = []
+
+    def turn():
+        own.append(read_vector(table.submissions["a"][0], PARAMETERS).copy())
+        table.hand_in("c", vector(200 + table.number), 10)
+        table.hand_in("b", vector(100 + table.number), 10)
+        table.next_attempt(advance=True)
+
+    trainer, models = Counting(5), []
+    run_client(
+        ClientSeat(table, "a", turn, turn, turn),
+        trainer,
+        10,
+        model=lambda rounds, path: models.append((rounds, read_vector(path, PARAMETERS)[0])),
+    )
+    assert [update[0] for update in own] == [5, 10, 15]
+    assert models == [(1, 5), (2, 10), (3, 15)]
+    taught = [[read_vector(path, PARAMETERS)[0] for path in task.teachers] for task in trainer.tasks]
+    assert [sorted(round) for round in taught] == [[], [101, 201], [102, 202]]
+
+
+def test_a_client_that_starts_again_in_a_distillation_goes_on_from_what_it_handed_in(tmp_path):
+    table = Table(tmp_path, rounds=2, rule="relay")
+    table.hand_in("a", vector(50), 10)
+    table.next_attempt(advance=True)
+    run_client(ClientSeat(table, "a", lambda: setattr(table, "cancelled", True)), Counting(5), 10)
+    assert read_vector(table.submissions["a"][0], PARAMETERS)[0] == 55
+
+
+def test_a_client_is_shown_each_model_and_the_final_one(table):
+    table.wanted = 1
+    shown = []
+
+    def turn():
+        table.model_file = table._keep(f"model-{table.number}", model(table) + np.int32(1))
+        table.next_attempt(advance=True)
+
+    run_client(
+        ClientSeat(table, "a", turn, turn, turn),
+        Counting(5),
+        10,
+        model=lambda rounds, path: shown.append((rounds, read_vector(path, PARAMETERS)[0])),
+    )
+    assert shown == [(1, 1), (2, 2), (3, 3)]
+
+
+def test_a_round_that_is_collected_again_takes_what_was_trained_for_it(table):
+    trainer = Counting(5)
+    seat = ClientSeat(table, "a", lambda: table.next_attempt(advance=False), lambda: setattr(table, "cancelled", True))
+    run_client(seat, trainer, 10)
+    assert len(trainer.tasks) == 1
+    assert np.array_equal(read_vector(table.submissions["a"][0], PARAMETERS), vector(5))
+
+
+def test_in_a_job_with_uniform_weights_every_update_weighs_one(table):
+    table.job = table.job.model_copy(update={"weighting": "uniform"})
+    run_client(ClientSeat(table, "a", lambda: setattr(table, "cancelled", True)), Counting(5), 10)
+    assert table.submissions["a"][1] == 1
+
+
 def test_a_client_whose_update_is_too_late_goes_on_with_the_next_round(table):
     class Slow(Counting):
         def train(self, *arguments):
             result = super().train(*arguments)
-            if len(self.seeds) == 1:
+            if len(self.tasks) == 1:
                 table.next_attempt(advance=True)
             return result
 
@@ -194,3 +257,42 @@ def server_turn_once(table):
 
     run_server(Once(table))
     table.cancelled = False
+
+
+def test_a_client_that_starts_again_trains_nothing_twice(table):
+    folder, trainer = table.folder / "kept", Counting(5)
+
+    class Crashed(Exception):
+        pass
+
+    class Crashing(ClientSeat):
+        def submit(self, round, update, weight):
+            raise Crashed
+
+    with pytest.raises(Crashed):
+        run_client(Crashing(table, "a"), trainer, 10, folder=folder)
+    seat = ClientSeat(table, "a", lambda: setattr(table, "cancelled", True))
+    run_client(seat, trainer, 10, folder=folder)
+    assert len(trainer.tasks) == 1
+    assert np.array_equal(read_vector(table.submissions["a"][0], PARAMETERS), vector(5))
+
+
+def test_what_was_trained_for_another_model_is_trained_again(table):
+    folder, trainer = table.folder / "kept", Counting(5)
+    run_client(ClientSeat(table, "a", lambda: setattr(table, "cancelled", True)), trainer, 10, folder=folder)
+    table.cancelled = False
+    table.model_file.write_bytes(vector(99).tobytes())
+    table.next_attempt(advance=False)
+    run_client(ClientSeat(table, "a", lambda: setattr(table, "cancelled", True)), trainer, 10, folder=folder)
+    assert len(trainer.tasks) == 2
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b'{"round": 1, "begin": "x", "result": {}}'])
+def test_a_damaged_note_of_what_was_trained_only_costs_training(table, damage):
+    folder, trainer = table.folder / "kept", Counting(5)
+    run_client(ClientSeat(table, "a", lambda: setattr(table, "cancelled", True)), trainer, 10, folder=folder)
+    (folder / "kept.json").write_bytes(damage)
+    table.cancelled = False
+    table.next_attempt(advance=False)
+    run_client(ClientSeat(table, "a", lambda: setattr(table, "cancelled", True)), trainer, 10, folder=folder)
+    assert len(trainer.tasks) == 2

@@ -53,7 +53,8 @@ def test_initial_weights_follow_from_the_seed_and_leave_the_random_state_alone(n
         ({"builtin": "cnn", "options": {"width": 10**12}}, "width"),
         ({"builtin": "cnn", "options": {"width": "16"}}, "width"),
         ({"builtin": "cnn", "class": "Net"}, "expected"),
-        ({"source": "abc"}, "expected"),
+        ({"source": "abc"}, "source: .*match pattern"),
+        ({"source": "bafkrei" + "a" * 52, "class": "a.b"}, "class: .*match pattern"),
         ({}, "expected"),
     ],
 )

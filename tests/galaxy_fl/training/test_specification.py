@@ -17,6 +17,7 @@ OPTION = (
     | st.integers(-LARGEST_INTEGER, LARGEST_INTEGER)
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(st.characters(codec="utf-8"), max_size=20)
+    | st.lists(st.integers(0, 100) | st.floats(0, 1), max_size=4)
     | st.none()
 )
 SPECIFICATION = st.builds(
@@ -24,9 +25,11 @@ SPECIFICATION = st.builds(
     optimizer=st.from_regex(r"\A[A-Za-z][A-Za-z0-9]{0,20}\Z"),
     optimizer_options=st.dictionaries(st.from_regex(r"\A[a-z]{3,9}\Z"), OPTION, max_size=4),
     learning_rate=st.floats(1e-9, 1e3),
-    batch_size=st.integers(1, 2**31 - 1),
+    batch_size=st.integers(0, 2**31 - 1),
     local_epochs=st.integers(1, 1000),
     seed=st.integers(0, LARGEST_INTEGER),
+    scheduler=st.sampled_from(["StepLR", "ExponentialLR"]),
+    scheduler_options=st.dictionaries(st.from_regex(r"\A[a-z]{3,9}\Z"), OPTION, max_size=2),
 )
 
 
@@ -41,6 +44,8 @@ def test_the_defaults_are_those_of_the_protocol():
         "optimizer": "SGD",
         "optimizer_options": {},
         "learning_rate": 0.01,
+        "scheduler": None,
+        "scheduler_options": {},
         "loss": "CrossEntropyLoss",
         "loss_options": {},
         "batch_size": 32,
@@ -64,9 +69,14 @@ def test_the_defaults_are_those_of_the_protocol():
         {"learning_rate": "0.1"},
         {"learning_rate": True},
         {"optimizer_options": {"lr": 0.1}},
-        {"optimizer_options": {"betas": [0.9, 0.999]}},
+        {"optimizer_options": {"betas": ["0.9", "0.999"]}},
+        {"optimizer_options": {"betas": [0.9, math.inf]}},
+        {"optimizer_options": {"betas": [[0.9]]}},
+        {"optimizer_options": {"betas": [0.9] * 65}},
+        {"scheduler": "torch.optim"},
+        {"scheduler_options": {"gamma": 0.5}},
         {"optimizer_options": {"momentum": math.nan}},
-        {"batch_size": 0},
+        {"batch_size": -1},
         {"batch_size": 1.5},
         {"local_epochs": 0},
         {"seed": -1},
@@ -76,6 +86,12 @@ def test_the_defaults_are_those_of_the_protocol():
 def test_what_is_out_of_range_or_of_another_type_is_refused_by_its_name(wrong):
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         TrainSpecification(**wrong)
+
+
+def test_an_option_may_be_a_list_of_numbers_and_a_tuple_becomes_one():
+    specification = TrainSpecification(optimizer_options={"betas": (0.9, 0.999)}, loss_options={"weight": [1, 2.5]})
+    assert specification.optimizer_options == {"betas": [0.9, 0.999]}
+    assert specification.loss_options == {"weight": [1, 2.5]}
 
 
 def test_it_can_not_be_changed():

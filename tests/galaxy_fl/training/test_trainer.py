@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import Dataset, Subset, TensorDataset
+from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 
 from galaxy_fl.data.datasets import load
 from galaxy_fl.data.shards import load_shard
@@ -52,6 +52,27 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others():
     assert trained(1) == trained(1)
     assert trained(1) != trained(2)
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_the_kind_of_data_set_changes_no_bit():
+    def trained(dataset):
+        model = build_model(DIGITS, 0)
+        train(model, dataset, QUICK, seed=1)
+        return state_bytes(model)
+
+    tensors = load_shard("digits", "train", "1/20")
+    assert trained(tensors) == trained(Subset(tensors, range(len(tensors))))
+
+
+def test_batch_size_zero_is_all_samples_in_one_batch():
+    result = train(build_model(DIGITS, 0), load_shard("digits", "train", "1/20"), TrainSpecification(batch_size=0), 0)
+    assert (result.samples, result.batches) == (72, 1)
+
+
+def test_the_accuracy_may_be_the_users_own_and_is_weighted_by_samples():
+    data = load_shard("digits", "train", "1/2")  # 719 samples: 512 and 207
+    found = evaluate(build_model(DIGITS, 0), data, TrainSpecification(), score=lambda output, target: len(target))
+    assert found.accuracy == pytest.approx((512**2 + 207**2) / 719)
 
 
 @pytest.mark.parametrize("kind", ["tensors", "subset"])
@@ -133,6 +154,46 @@ def test_labels_that_do_not_fit_the_output_are_told_with_its_shape():
 class Nothing(Dataset):
     def __len__(self):
         return 0
+
+
+class Samples(Dataset):
+    def __init__(self, *samples):
+        self._samples = samples
+
+    def __len__(self):
+        return len(self._samples)
+
+    def __getitem__(self, index):
+        return self._samples[index]
+
+
+class Endless(IterableDataset):
+    def __iter__(self):
+        return iter([])
+
+
+@pytest.mark.parametrize(
+    ("dataset", "said"),
+    [
+        (Samples(torch.rand(1, 8, 8)), "a sample is a Tensor"),
+        (Samples((torch.rand(1, 8, 8), 1, 2)), r"a sample is \(Tensor, int, int\), expected \(input, target\)"),
+        (Samples((object(), 1)), "such as ToTensor"),
+        (Samples((torch.rand(1, 8, 8), 0), (torch.rand(1, 9, 9), 0)), "can't be stacked"),
+        (Endless(), "Endless has no length"),
+    ],
+)
+def test_samples_of_another_kind_are_refused_with_what_was_expected(dataset, said):
+    with pytest.raises(DataError, match=said):
+        train(build_model(DIGITS, 0), dataset, QUICK, 0)
+
+
+def test_a_model_that_gives_more_than_a_tensor_is_told_so():
+    class Pair(nn.Linear):
+        def forward(self, samples):
+            return samples, samples
+
+    with pytest.raises(DataError, match="gives a tuple"):
+        train(Pair(2, 2), TensorDataset(torch.rand(4, 2), torch.zeros(4)), QUICK, 0)
 
 
 @pytest.mark.parametrize("dataset", [TensorDataset(torch.rand(0, 1, 8, 8), torch.zeros(0)), Nothing()])

@@ -8,8 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from galaxy_fl.exceptions import DataError, DivergedError, JobDocumentError, TrainingError, VectorError
+from galaxy_fl.exceptions import (
+    ConfigurationError,
+    DataError,
+    DivergedError,
+    JobDocumentError,
+    TrainingError,
+    VectorError,
+)
 from galaxy_fl.training.specification import TrainSpecification
+from galaxy_fl.training.task import TrainTask
 from galaxy_fl.training.worker import Worker, WorkerSettings
 
 MODEL = {"builtin": "cnn"}
@@ -43,9 +51,9 @@ def test_the_same_seed_gives_the_same_bytes_in_two_workers(worker, settings):
     with Worker() as second:
         second.prepare(settings)
         # The first has trained something else before: nothing of it may be left.
-        worker.train(Path("initial"), Path("other"), round_seed=2)
-        result = worker.train(Path("initial"), Path("first"), round_seed=1)
-        second.train(Path("initial"), Path("second"), round_seed=1)
+        worker.train(TrainTask(Path("initial"), Path("other"), round=1, seed=2))
+        result = worker.train(TrainTask(Path("initial"), Path("first"), round=1, seed=1))
+        second.train(TrainTask(Path("initial"), Path("second"), round=1, seed=1))
     assert Path("first").read_bytes() == Path("second").read_bytes() != Path("other").read_bytes()
     assert (result.samples, result.batches) == (180, 12)
 
@@ -55,11 +63,13 @@ def test_training_improves_the_vector_on_the_test_split(worker, settings):
     before = worker.evaluate(Path("initial"))
     vector = Path("initial")
     for number in range(3):
-        worker.train(vector, vector := Path(f"trained-{number}"), round_seed=number)
+        # The second time its own file: the start is the result's file, too.
+        worker.train(TrainTask(vector, vector := Path("trained"), round=number + 1, seed=number))
     after = worker.evaluate(vector)
     assert before.samples == after.samples == 360
     assert after.loss < before.loss
     assert after.accuracy > before.accuracy + 0.3
+    assert {path.name for path in Path().iterdir()} == {"initial", "trained"}
 
 
 def test_describing_follows_from_the_seed(worker):
@@ -75,6 +85,8 @@ def test_describing_follows_from_the_seed(worker):
     ("change", "error", "said"),
     [
         ({"data": "digit"}, DataError, "unknown data set 'digit'"),
+        ({"device": "cuda:99"}, ConfigurationError, "device 'cuda:99' can't be used"),
+        ({"device": "gpu"}, ConfigurationError, "device 'gpu' can't be used"),
         ({"shard": "1/2000"}, DataError, "1437 samples"),
         ({"model": {"builtin": "vgg"}}, JobDocumentError, "unknown builtin"),
         ({"model": {"builtin": "mlp"}}, JobDocumentError, "layout is not that of its model"),
@@ -92,14 +104,44 @@ def test_a_divergence_comes_back_as_one(worker, settings):
     train = TrainSpecification(learning_rate=1e30)
     worker.prepare(settings.model_copy(update={"train": train}))
     with pytest.raises(DivergedError, match=r"learning rate 1e\+30"):
-        worker.train(Path("initial"), Path("trained"), 0)
+        worker.train(TrainTask(Path("initial"), Path("trained"), 1, 0))
     assert not Path("trained").exists()
 
 
 def test_any_other_exception_comes_back_as_its_last_line(worker, settings):
     worker.prepare(settings)
     with pytest.raises(TrainingError, match=r"FileNotFoundError: .*absent.* \(.*, line \d+\)"):
-        worker.train(Path("absent"), Path("trained"), 0)
+        worker.train(TrainTask(Path("absent"), Path("trained"), 1, 0))
+
+
+def test_neither_or_both_kinds_of_data_are_refused(worker, settings):
+    with pytest.raises(DataError, match="one of the two"):
+        worker.prepare(settings.model_copy(update={"data": None}))
+
+
+def test_a_schedule_goes_on_from_round_to_round(worker, layout):
+    train = TrainSpecification(learning_rate=0.1, scheduler="StepLR", scheduler_options={"step_size": 1, "gamma": 1e-9})
+    worker.prepare(WorkerSettings(model=MODEL, layout=layout, train=train, data="digits", shard="1/8"))
+    for number in (1, 2):
+        worker.train(TrainTask(Path("initial"), Path(f"trained-{number}"), round=number, seed=0))
+    initial = Path("initial").read_bytes()
+    assert Path("trained-1").read_bytes() != initial
+    assert Path("trained-2").read_bytes() == initial  # nothing is left of the learning rate
+
+
+@pytest.mark.parametrize(
+    ("train", "said"),
+    [
+        ({"scheduler": "StepLr"}, "train: unknown scheduler 'StepLr': did you mean StepLR"),
+        ({"scheduler": "StepLR"}, "train: scheduler StepLR .*step_size"),
+        ({"scheduler": "ReduceLROnPlateau"}, "train: .*metric"),
+        ({"optimizer": "Sgd"}, "train: .*did you mean SGD"),
+        ({"loss": "NLLoss"}, "train: .*did you mean NLLLoss"),
+    ],
+)
+def test_describing_says_what_is_wrong_with_the_training(worker, train, said):
+    with pytest.raises(JobDocumentError, match=said):
+        worker.describe(MODEL, TrainSpecification(**train), Path("vector"))
 
 
 def test_a_vector_of_another_length_is_refused(worker, settings):
@@ -111,7 +153,7 @@ def test_a_vector_of_another_length_is_refused(worker, settings):
 
 def test_training_before_preparing_is_refused(worker):
     with pytest.raises(TrainingError, match="prepared first"):
-        worker.train(Path("initial"), Path("trained"), 0)
+        worker.train(TrainTask(Path("initial"), Path("trained"), 1, 0))
 
 
 def test_an_interrupt_at_the_terminal_leaves_the_worker_alone(worker, settings):

@@ -1,0 +1,194 @@
+"""The third work mode of `galaxy_fl.core`, `blockchain`: jobs on a ledger, through the API that PFL's users know."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from galaxy_chain.coordinator import LedgerClientCoordinator, LedgerServerCoordinator, Patience
+from galaxy_chain.job_creation import register_job
+from galaxy_chain.job_file import TermsSection
+from galaxy_chain.ledger.ledger import JobOnLedger, Ledger
+from galaxy_chain.ledger.structs import ZERO_ADDRESS, Status
+from galaxy_chain.place import DEFAULT_HOME, DEFAULT_RPC, Place
+from galaxy_chain.settings_file import SETTINGS_FILE, read_settings
+from galaxy_chain.verification import Verify
+from galaxy_fl.exceptions import ConfigurationError
+from galaxy_fl.job_document import explain
+from galaxy_fl.modes.mode import JobRequest
+from galaxy_fl.trust import Trust
+
+__all__ = ["MODE", "BlockchainMode", "ChainSettings"]
+
+
+class ChainSettings(BaseModel):
+    """Where the ledger is and who takes part: given, else GALAXY_… variables, else galaxy.toml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rpc: str = DEFAULT_RPC
+    home: Path = DEFAULT_HOME
+    ledger: Path | None = None
+    store: str | None = None
+    ipfs: str | None = None
+    gateway: tuple[str, ...] = ()
+    account: str | None = None
+    """A keystore's name or address, or `dev:N`; without it the key in GALAXY_KEY."""
+    poll: Annotated[float, Field(ge=0.01, le=3600)] = 1.0
+    """The longest pause between two looks at the chain, in seconds."""
+    jobs: tuple[int, ...] | None = None
+    """Which jobs to take part in; None for those whose owner is trusted, and for a server those that name it, too."""
+    verify: str = "full"
+    """How much of each commit a client recomputes: `full`, `sample:K` or `off`."""
+    terms: dict[str, Any] = {}
+    """Of a job that is submitted, beside its rounds and numbers of updates: bond, windows, server, reward, …"""
+
+    @classmethod
+    def of(cls, given: dict[str, Any]) -> ChainSettings:
+        """The settings in force.
+
+        Raises:
+            ConfigurationError: one is wrong or unknown.
+        """
+        known = set(cls.model_fields)
+        from_file = {name: value for name, value in read_settings(SETTINGS_FILE).items() if name in known}
+        variables = {name: os.environ.get(f"GALAXY_{name.upper()}") for name in ("rpc", "home", "ledger", "store")}
+        variables |= {name: os.environ.get(f"GALAXY_{name.upper()}") for name in ("account", "poll", "ipfs")}
+        from_environment = {name: value for name, value in variables.items() if value is not None}
+        try:
+            return cls.model_validate(from_file | from_environment | given)
+        except ValidationError as error:
+            raise ConfigurationError(f"settings of the blockchain mode: {explain(error)}") from error
+
+    def place(self) -> Place:
+        """Where that is."""
+        return Place.of(self.rpc, self.home, self.ledger, self.store, self.ipfs, self.gateway)
+
+
+class _LedgerPlace:
+    """What the two places below have in common. Every job gets connections of its own, but they share the account."""
+
+    def __init__(self, settings: ChainSettings) -> None:
+        self._settings = settings
+        self._place = settings.place()
+        self._signer = self._place.signer(settings.account)
+        self._ledger = self._place.ledger_of(self._signer)
+        self._over: set[int] = set()
+
+    @property
+    def name(self) -> str:
+        """The ledger and its node."""
+        return f"ledger {self._ledger.address} at {self._settings.rpc}"
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _chosen(self) -> list[tuple[int, JobOnLedger]]:
+        trust = Trust.load()
+        wanted = self._settings.jobs or range(1, self._ledger.call("jobs") + 1)
+        jobs = ((number, self._ledger.job(number)) for number in wanted if number not in self._over)
+        return [
+            (number, job)
+            for number, job in jobs
+            if self._settings.jobs is not None or trust.names(job.owner) or self._is_mine(job)
+        ]
+
+    def _is_mine(self, job: JobOnLedger) -> bool:
+        return job.owner == self._signer.address
+
+    def _own_ledger(self) -> Ledger:
+        return self._place.ledger_of(self._signer)
+
+
+class LedgerClientPlace(_LedgerPlace):
+    """The jobs of a ledger that a client takes part in."""
+
+    def jobs(self) -> Sequence[str]:
+        """Those chosen that run and have rounds left."""
+        chosen = self._chosen()
+        running = [
+            (number, job)
+            for number, job in chosen
+            if job.state.status == Status.RUNNING and job.state.round <= job.terms.rounds
+        ]
+        self._over |= {number for number, _ in chosen} - {number for number, _ in running}
+        return [str(number) for number, _ in running]
+
+    def open(self, job_id: str) -> LedgerClientCoordinator:
+        """A job to take part in."""
+        ledger, job = self._own_ledger(), int(job_id)
+        return LedgerClientCoordinator(
+            ledger,
+            self._place.store(ledger, job),
+            job,
+            Patience(poll=self._settings.poll),
+            verify=Verify.parse(self._settings.verify),
+            own=self._place.home,
+        )
+
+
+class LedgerServerPlace(_LedgerPlace):
+    """The jobs of a ledger that a server serves."""
+
+    def _is_mine(self, job: JobOnLedger) -> bool:
+        return job.terms.server == self._signer.address or (job.terms.server == ZERO_ADDRESS and super()._is_mine(job))
+
+    def jobs(self) -> Sequence[str]:
+        """Those chosen."""
+        return [str(number) for number, _ in self._chosen()]
+
+    def open(self, job_id: str) -> LedgerServerCoordinator:
+        """A job to serve."""
+        ledger, job = self._own_ledger(), int(job_id)
+        return LedgerServerCoordinator(ledger, self._place.store(ledger, job), job, Patience(self._settings.poll))
+
+
+class BlockchainMode:
+    """Jobs on a ledger."""
+
+    def submit(self, request: JobRequest, **settings: Any) -> str:
+        """Registers a job; its id is its number on the ledger.
+
+        Raises:
+            GalaxyError: it can't be registered.
+        """
+        chosen = ChainSettings.of(settings)
+        place, terms = chosen.place(), request.terms
+        wanted: dict[str, Any] = {
+            "rounds": terms.rounds,
+            "min_updates": terms.min_clients,
+            "max_updates": 256 if terms.max_clients is None else terms.max_clients,
+        }
+        if terms.deadline is not None:
+            wanted["collect_seconds"] = math.ceil(terms.deadline)
+        try:
+            section = TermsSection.model_validate(wanted | chosen.terms)
+        except ValidationError as error:
+            raise ConfigurationError(f"the job's terms: {explain(error)}") from error
+        ledger = place.ledger_for(chosen.account)
+        created = register_job(
+            ledger,
+            place.deployment().rules,
+            place.store(ledger),
+            request.document,
+            request.initial,
+            request.source,
+            section,
+        )
+        return str(created.job)
+
+    def client_places(self, client_id: str, **settings: Any) -> Sequence[LedgerClientPlace]:
+        """The one ledger; the account is the client's name there."""
+        return [LedgerClientPlace(ChainSettings.of(settings))]
+
+    def server_place(self, **settings: Any) -> LedgerServerPlace:
+        """The ledger."""
+        return LedgerServerPlace(ChainSettings.of(settings))
+
+
+MODE = BlockchainMode()

@@ -1,0 +1,98 @@
+"""Content block by block, each checked as it comes: the balanced UnixFS tree from its root (protocol section 3).
+
+Sources: the dag-pb specification (`PBNode`: links are field 2, a link's CID is its field 1) and UnixFS.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator
+
+from galaxy_fl.exceptions import ContentAlteredError, ContentError, ContentMissingError
+
+from .content_id import BLOCK_SIZE, Codec, ContentId, parse
+
+__all__ = ["LARGEST_NODE", "LINKS", "walk"]
+
+LINKS = 174
+"""Children of a node at most."""
+
+LARGEST_NODE = BLOCK_SIZE
+"""Bytes of a block at most; a node with 174 links has some ten thousand."""
+
+
+def walk(content: ContentId, get: Callable[[str], bytes]) -> Iterator[bytes]:
+    """The bytes of `content` in order, a block at a time.
+
+    `get` gives the block of a cid, its digest checked, at most `LARGEST_NODE` bytes. The shape of the tree follows from
+    the size, and a node of another shape is refused; so no tree, however it was made, costs more than content of this
+    size. That it is the canonical one, to the bit, is for the caller to see from the id of all that came.
+
+    Raises ContentMissingError or ContentAlteredError where `get` does, and ContentAlteredError for another tree.
+    """
+    span = BLOCK_SIZE
+    while span < content.size:
+        span *= LINKS
+    try:
+        yield from _walk(content.cid, content.size, span, get)
+    except (ContentMissingError, ContentAlteredError) as error:
+        raise type(error)(f"{content.cid} ({content.size} bytes) is not to be had: {error}") from error
+
+
+def _walk(cid: str, size: int, span: int, get: Callable[[str], bytes]) -> Iterator[bytes]:
+    """The `size` bytes under `cid`, whose node can have `span` of them."""
+    block, codec = get(cid), parse(cid)[1]
+    if codec is Codec.RAW and span == BLOCK_SIZE and len(block) == size:
+        yield block
+        return
+    below = span // LINKS
+    sizes = [min(below, size - start) for start in range(0, size, below)] if span > BLOCK_SIZE else []
+    children = _children(block) if codec is Codec.DAG_PB else []
+    if not sizes or len(children) != len(sizes):
+        raise ContentAlteredError(
+            f"the block {cid} is not the one of {size} bytes at this place of a tree of blocks of {BLOCK_SIZE} bytes:"
+            f" the content was not added as Galaxy adds it (--chunker=size-{BLOCK_SIZE} --raw-leaves"
+            f" --max-file-links={LINKS}), or its size is another"
+        )
+    for child, part in zip(children, sizes, strict=True):
+        yield from _walk(child, part, below, get)
+
+
+def _children(node: bytes) -> list[str]:
+    try:
+        links = [value for field, value in _fields(node) if field == 2]
+        ids = [value for link in links for field, value in _fields(link) if field == 1]
+        cids = ["b" + base64.b32encode(cid).decode().rstrip("=").lower() for cid in ids]
+        for cid in cids:
+            parse(cid)
+    except (ValueError, IndexError, ContentError) as error:
+        raise ContentAlteredError(f"a block of a tree is no dag-pb node: {error}") from error
+    return cids
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
+    """The length-delimited fields of a protocol buffer; its numbers are skipped."""
+    position = 0
+    while position < len(message):
+        key, position = _varint(message, position)
+        value, position = _varint(message, position)
+        if key & 7 == 2:
+            if position + value > len(message):
+                raise ValueError("a field is longer than the message")
+            yield key >> 3, message[position : position + value]
+            position += value
+        elif key & 7 != 0:
+            raise ValueError(f"wire type {key & 7}")
+
+
+def _varint(message: bytes, position: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = message[position]
+        position += 1
+        value |= (byte & 127) << shift
+        shift += 7
+        if byte < 128:
+            return value, position
+        if shift > 63:
+            raise ValueError("a number has more than 64 bits")

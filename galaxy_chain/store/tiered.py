@@ -1,0 +1,87 @@
+"""Stores behind each other: the folder, then an IPFS node, then gateways."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from galaxy_fl.exceptions import ContentAlteredError, ContentError, ContentMissingError
+
+from .content_id import ContentId
+from .gateway import Gateway
+from .ipfs import IpfsStore
+from .ipfs_node import IpfsNode
+from .local import LocalStore
+from .remote import RemoteError
+from .store import GcReport, Source, Store
+
+__all__ = ["TieredStore"]
+
+Read = TypeVar("Read")
+
+_NOT_HERE = (ContentMissingError, ContentAlteredError, RemoteError)
+
+
+class TieredStore:
+    """A `Store` in a folder that reads what is not there through an IPFS node, then from gateways, and keeps it.
+
+    What is put is on the node, too, once its id is returned. Without a node it stays in the folder, where only those
+    who share it can read it. If nobody has the content, the error is that of the nearest, and tells what each said.
+    """
+
+    def __init__(self, local: LocalStore, node: IpfsNode | None = None, gateways: Sequence[Gateway] = ()) -> None:
+        self._local = local
+        self._own: Store = local if node is None else IpfsStore(node, local)
+        self._gateways = tuple(gateways)
+
+    def put(self, source: Source) -> ContentId:
+        return self._own.put(source)
+
+    def path(self, content: ContentId) -> Path:
+        return self._read(lambda: self._own.path(content), lambda gateway: gateway.fetch(content, self._local))
+
+    def get(self, content: ContentId, start: int = 0, stop: int | None = None) -> bytes:
+        return self._read(
+            lambda: self._own.get(content, start, stop), lambda gateway: gateway.fetch(content, self._local)
+        )
+
+    def block(self, digest: bytes) -> bytes:
+        return self._read(lambda: self._own.block(digest), lambda gateway: self._local.put(gateway.block(digest)))
+
+    def _read(self, read: Callable[[], Read], fetch: Callable[[Gateway], object]) -> Read:
+        try:
+            return read()
+        except _NOT_HERE as error:
+            failures: list[ContentError] = [error]
+        for gateway in self._gateways:
+            try:
+                fetch(gateway)
+            except _NOT_HERE as error:
+                failures.append(error)
+            else:
+                return read()
+        raise type(failures[0])("\n".join(map(str, failures))) from failures[0]
+
+    def has(self, content: ContentId) -> bool:
+        """Whether the folder has it; what it has not may be on the network all the same."""
+        return self._own.has(content)
+
+    def pin(self, content: ContentId) -> None:
+        self.path(content)
+        self._own.pin(content)
+
+    def unpin(self, content: ContentId) -> None:
+        self._own.unpin(content)
+
+    def pins(self) -> frozenset[str]:
+        return self._own.pins()
+
+    def gc(self, grace_seconds: float = 3600.0) -> GcReport:
+        return self._own.gc(grace_seconds)
+
+    def verify(self) -> Iterator[tuple[str, ContentError | None]]:
+        return self._own.verify()
+
+    def contents(self) -> Iterator[tuple[str, int]]:
+        return self._own.contents()

@@ -1,0 +1,142 @@
+"""What a running participant says to whoever watches over it: `/healthz` and Prometheus `/metrics`."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, generate_latest
+
+from galaxy_fl.exceptions import ConfigurationError
+from galaxy_fl.listening import listen
+
+__all__ = ["PATIENCE", "Status", "serving"]
+
+LABELS = ("role", "job")
+PATIENCE = 60.0
+"""Seconds without a look at the chain after which a participant that should look counts as unhealthy."""
+
+
+class Status:
+    """Counts what a participant says, and knows when it last looked at the chain.
+
+    Args:
+        role: `server` or `client`.
+        job: The job's number.
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(self, role: str, job: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.role = role
+        self.job = job
+        self._clock = clock
+        self._looked = clock()
+        self._working = False
+        self.registry = CollectorRegistry()
+        of = role, str(job)
+
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(f"galaxy_{name}", text, LABELS, registry=self.registry).labels(*of)
+
+        def counter(name: str, text: str) -> Counter:
+            return Counter(f"galaxy_{name}", text, LABELS, registry=self.registry).labels(*of)
+
+        self._round = gauge("round", "The round that the job is in.")
+        self._rounds = counter("rounds", "Rounds that this participant trained in or committed.")
+        self._gas = counter("gas", "Gas that its transactions used.")
+        self._loss = gauge("loss", "Loss of the last training, or of the last evaluation.")
+        self._accuracy = gauge("accuracy", "Accuracy likewise, 0 to 1.")
+        self._seconds = counter("work_seconds", "Seconds spent training or aggregating.")
+        self._excluded = counter("excluded", "Updates that a server left out.")
+        self._challenges = counter("challenges", "Wrong commits that it challenged.")
+        self._done = gauge("finished", "1 once the job is finished.")
+        looked = gauge("seconds_since_look", "Seconds since it last looked at the chain.")
+        looked.set_function(lambda: self._clock() - self._looked)
+
+    def looked(self) -> None:
+        """The participant has just seen the chain."""
+        self._looked = self._clock()
+
+    def observe(self, said: dict[str, Any]) -> None:
+        """Counts what a participant says. From `training` on it works, and does not look, until it says more."""
+        event = said["event"]
+        self._working = event == "training"
+        self.looked()
+        if "round" in said:
+            self._round.set(said["round"])
+        if event in ("trained", "committed"):
+            self._rounds.inc()
+            self._seconds.inc(said["seconds"])
+        if said.get("gas"):
+            self._gas.inc(said["gas"])
+        for name, gauge in (("loss", self._loss), ("accuracy", self._accuracy)):
+            if said.get(name) is not None:
+                gauge.set(said[name])
+        if said.get("excluded"):
+            self._excluded.inc(len(said["excluded"]))
+        if event == "challenged":
+            self._challenges.inc()
+        if event == "finished":
+            self._done.set(1)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether it works, or looked at the chain not long ago."""
+        return self._working or self._clock() - self._looked < PATIENCE
+
+    def app(self) -> FastAPI:
+        """The API."""
+        app = FastAPI(title="Galaxy participant", docs_url=None, redoc_url=None)
+
+        @app.get("/healthz")
+        def healthz() -> JSONResponse:
+            """200 while the participant works or sees the chain, 503 otherwise."""
+            seen = {"role": self.role, "job": self.job, "seconds_since_look": round(self._clock() - self._looked, 1)}
+            state = "healthy" if self.healthy else "the node has not answered for too long"
+            return JSONResponse({"status": state, **seen}, 200 if self.healthy else 503)
+
+        @app.get("/metrics")
+        def metrics() -> Response:
+            """In Prometheus's text format."""
+            return Response(generate_latest(self.registry), media_type=CONTENT_TYPE_LATEST)
+
+        return app
+
+
+@contextmanager
+def serving(status: Status, address: str) -> Iterator[str]:
+    """Answers at `address`, `port` or `host:port` (loopback without a host), in a thread; gives the URL.
+
+    Raises:
+        ConfigurationError: it is no address, or can't be had.
+    """
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]") or "127.0.0.1"
+    if not port.isdecimal() or int(port) > 65_535:
+        raise ConfigurationError(f"{address!r} is no address to listen at: expected PORT or HOST:PORT")
+    config = uvicorn.Config(
+        status.app(),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=1,
+    )
+    server = uvicorn.Server(config)
+    listener = listen(host, int(port))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="status", daemon=True)
+    thread.start()
+    shown = f"[{host}]" if ":" in host else host
+    try:
+        yield f"http://{shown}:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()

@@ -1,0 +1,1 @@
+"""What PFL calls entities: a job."""

@@ -1,0 +1,276 @@
+"""A client of a cluster: the server's jobs, each behind the coordinator that the client's loop talks to."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+import threading
+import time
+import weakref
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from galaxy_fl.exceptions import (
+    ContentAlteredError,
+    ContentError,
+    ContentMissingError,
+    GalaxyError,
+    JobDocumentError,
+    RoundMovedOnError,
+)
+from galaxy_fl.job_document import JobDocument, SourceModel, source_id
+from galaxy_fl.modes.cluster_api import (
+    PRESENT,
+    Arrived,
+    Handing,
+    Heartbeat,
+    Job,
+    Jobs,
+    Participation,
+    PreviousUpdates,
+    Standing,
+)
+from galaxy_fl.modes.cluster_connection import PATIENCE, Connection
+from galaxy_fl.modes.files import check_name
+from galaxy_fl.rounds.coordinator import Origin, Phase, Previous, Round
+from galaxy_fl.vectors import Vector, as_vector
+
+__all__ = ["ClusterClientCoordinator", "ClusterClientPlace"]
+
+_LOOK = 2.0
+"""How often a client asks for jobs at most, in seconds: a server has many clients."""
+_SENDINGS = 3
+"""How often an update is sent that does not arrive as it was."""
+
+
+class ClusterClientPlace:
+    """A server, to a client.
+
+    Args:
+        url: The server's.
+        client_id: What the client is called there.
+        folder: Where it keeps its secret.
+        authority: A certificate to trust; None for the system's.
+        patience: How long the server may be away, in seconds.
+    """
+
+    def __init__(
+        self, url: str, client_id: str, folder: Path, authority: Path | None = None, patience: float = PATIENCE
+    ) -> None:
+        self.connection = Connection(url, check_name("client_id", client_id), folder, authority, patience)
+        self.heart = Heart(self.connection)
+        self._found: tuple[float, Sequence[str]] | None = None
+
+    @property
+    def name(self) -> str:
+        """The server's URL."""
+        return self.connection.url
+
+    def jobs(self) -> Sequence[str]:
+        """The jobs that are not over, oldest first, as of a moment ago. A server that is away is not waited for."""
+        now = time.monotonic()
+        if self._found is None or now - self._found[0] > _LOOK:
+            self._found = now, self.connection.ask(Jobs, "GET", "jobs", patience=0).jobs
+        return self._found[1]
+
+    def open(self, job_id: str) -> ClusterClientCoordinator:
+        """A job to take part in."""
+        return ClusterClientCoordinator(self.connection, self.heart, check_name("job_id", job_id))
+
+    def close(self) -> None:
+        """Leaves the server."""
+        self.heart.stop()
+        self.connection.close()
+
+
+class Heart:
+    """Tells the server which jobs its client takes part in, in a thread of its own, so that it is waited for."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._jobs: weakref.WeakSet[ClusterClientCoordinator] = weakref.WeakSet()
+        self._changed = threading.Event()
+        self._stopped = False
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def enter(self, job: ClusterClientCoordinator) -> None:
+        """The client takes part in a job from now on, for as long as its coordinator lives."""
+        with self._lock:
+            self._jobs.add(job)
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._beat, name=f"heartbeat to {self._connection.url}", daemon=True
+                )
+                self._thread.start()
+
+    def leave(self, job: ClusterClientCoordinator) -> None:
+        """The client no longer takes part in a job; the server hears of it at once."""
+        with self._lock:
+            if job in self._jobs:
+                self._jobs.discard(job)
+                self._changed.set()
+
+    def stop(self) -> None:
+        """Leaves all jobs."""
+        with self._lock:
+            self._jobs.clear()
+            self._stopped = True
+            self._changed.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _beat(self) -> None:
+        while True:
+            self._changed.clear()  # first, so that no change is missed
+            stopped = self._stopped
+            with self._lock:
+                jobs = sorted({job.job_id for job in self._jobs})
+            with suppress(GalaxyError):  # the loops of the jobs say what is wrong
+                self._connection.tell("POST", "heartbeat", Heartbeat(jobs=jobs), patience=0)
+            if stopped:
+                return
+            self._changed.wait(PRESENT / 3)
+
+
+class ClusterClientCoordinator:
+    """A job of a server.
+
+    Raises:
+        UnreachableError: the server was away for too long.
+        JobDocumentError, ContentError: what it says of the job can't be.
+    """
+
+    def __init__(self, connection: Connection, heart: Heart, job_id: str) -> None:
+        self.job_id = job_id
+        self.origin = Origin(own=False, name=connection.url)
+        self._connection = connection
+        self._heart = heart
+        self.job = JobDocument.from_bytes(connection.small(f"jobs/{job_id}/document"))
+        said = connection.ask(Job, "GET", f"jobs/{job_id}")
+        self.rounds = said.rounds
+        self._parameters = self.job.tensors.parameters
+        if said.parameters != self._parameters:
+            raise JobDocumentError(
+                f"job {job_id} of {connection.url} has vectors of {said.parameters} parameters, but its document says "
+                f"{self._parameters}"
+            )
+        self._folder = Path(tempfile.mkdtemp(prefix="galaxy-cluster-"))
+        self._remove = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        self._standing: Standing | None = None
+        self._done = 0
+        """The last attempt that wants nothing more of this client."""
+
+    def source(self) -> bytes:
+        """The source of the job's model, verified."""
+        assert isinstance(self.job.model, SourceModel)
+        source = self._connection.small(f"jobs/{self.job_id}/source")
+        if (found := source_id(source)) != self.job.model.source:
+            raise ContentAlteredError(
+                f"{self.origin.name} gives the source {found}, but the job names {self.job.model.source}"
+            )
+        return source
+
+    def round(self) -> Round:
+        """Where the job stands now."""
+        return self._stands(self._connection.ask(Standing, "GET", f"jobs/{self.job_id}/round"))
+
+    def wait(self, seen: Round) -> Round:
+        """Where the job stands once that is no longer `seen`. The server keeps the question open."""
+        after = f"{seen.attempt}/{seen.phase.value}"
+        path = f"jobs/{self.job_id}/round"
+        while (round := self._stands(self._connection.ask(Standing, "GET", path, after=after))) == seen:
+            continue
+        return round
+
+    def _stands(self, standing: Standing) -> Round:
+        self._standing = standing
+        if standing.handed_in:
+            self._done = max(self._done, standing.attempt)
+        round = Round(standing.round, standing.attempt, standing.phase, 0)
+        if round.phase is Phase.CANCELLED or (round.over and self.job.distils):
+            self._heart.leave(self)
+        return round
+
+    def model(self, round: Round) -> Path:
+        """The vector file of the round's model, downloaded and verified. It stays until the next one is asked for."""
+        standing = self._expect(round)
+        path = self._folder / standing.model
+        if not path.exists():
+            self._keep_only({standing.model})
+            self._download(f"models/{standing.round}", standing.model, round)
+        if round.over:
+            self._heart.leave(self)
+        return path
+
+    def _keep_only(self, names: set[str]) -> None:
+        for path in self._folder.iterdir():
+            if path.name not in names:
+                path.unlink()
+
+    def _download(self, path: str, sha256: str, round: Round) -> Path:
+        destination = self._folder / sha256
+        if not destination.exists():
+            try:
+                self._connection.download(f"jobs/{self.job_id}/{path}", destination, 4 * self._parameters, sha256)
+            except ContentMissingError:
+                self.round()
+                self._expect(round)  # if the round is over, that is why
+                raise
+        return destination
+
+    def _expect(self, round: Round) -> Standing:
+        if self._standing is None or self._standing.attempt != round.attempt:
+            self.round()
+        assert self._standing is not None
+        if self._standing.attempt != round.attempt:
+            raise RoundMovedOnError(
+                f"job {self.job_id} is at attempt {self._standing.attempt}, no longer at {round.attempt} (round "
+                f"{round.number})"
+            )
+        return self._standing
+
+    def enter(self, samples: int) -> None:
+        """Takes part, with that many samples. From now on the server waits for this client."""
+        self._connection.tell("POST", f"jobs/{self.job_id}/clients", Participation(samples=samples))
+        self._heart.enter(self)
+
+    def wants_update(self, round: Round) -> bool:
+        """Whether the round collects and this client has not been part of it yet."""
+        return round.phase is Phase.COLLECTING and round.attempt > self._done
+
+    def previous(self, round: Round) -> Previous:
+        """What this client handed in last, and the others in the round before, as far as it is to be had."""
+        found = self._connection.ask(PreviousUpdates, "GET", f"jobs/{self.job_id}/previous", attempt=round.attempt)
+        self._keep_only({self._expect(round).model, *found.peers, found.own or ""})
+        own = None if found.own is None else self._download(f"previous/{found.own}", found.own, round)
+        peers = []
+        for sha256 in found.peers:
+            with suppress(ContentError):
+                peers.append(self._download(f"previous/{sha256}", sha256, round))
+        return Previous(own, peers)
+
+    def submit(self, round: Round, update: Vector, weight: int) -> int:
+        """Sends the update, in as many pieces as it takes, and hands it in; that costs nothing."""
+        vector = as_vector(update, self._parameters)
+        path = f"jobs/{self.job_id}/updates/{round.attempt}"
+        handing = Handing(weight=weight, sha256=hashlib.sha256(vector.data).hexdigest())
+        try:
+            for sending in range(1, _SENDINGS + 1):
+                self._connection.upload(path, vector, lambda: self._connection.ask(Arrived, "GET", path).bytes)
+                try:
+                    self._connection.tell("POST", path, handing)
+                    break
+                except ContentAlteredError:
+                    if sending == _SENDINGS:
+                        raise
+        finally:
+            self._done = round.attempt
+        return 0
+
+    def close(self) -> None:
+        """Leaves: the server no longer waits for this client. The files that it gave are gone."""
+        self._heart.leave(self)
+        self._remove()

@@ -1,0 +1,140 @@
+"""The server of a cluster: the folder's jobs, as in standalone mode, and the HTTP API through which clients come."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvicorn
+
+from galaxy_fl.exceptions import ConfigurationError
+from galaxy_fl.modes.cluster_api import PRESENT, REGISTRATION_VARIABLE
+from galaxy_fl.modes.cluster_app import Service, create_app
+from galaxy_fl.modes.folder_coordinators import FolderServerCoordinator
+from galaxy_fl.modes.job_folder import JobsFolder
+from galaxy_fl.modes.standalone import lock_server
+from galaxy_fl.rounds.coordinator import Origin, Phase
+
+__all__ = ["ClusterServerPlace"]
+
+_log = logging.getLogger(__name__)
+
+
+class ClusterServerPlace:
+    """Listens from its beginning until `close`.
+
+    Args:
+        folder: The working directory.
+        ip, port: The address to listen at; port 0 is a free one.
+        prefix: Of the API's paths.
+        certificate, key: Files in PEM format for HTTPS; None for HTTP.
+
+    Raises:
+        ConfigurationError: the folder has another server, the address can't be had, or the certificate can't be used.
+    """
+
+    def __init__(
+        self, folder: Path, ip: str, port: int, prefix: str, certificate: Path | None, key: Path | None
+    ) -> None:
+        self.jobs_folder = JobsFolder(folder)
+        self.service = Service(self.jobs_folder, os.environ.get(REGISTRATION_VARIABLE) or None)
+        self._lock = lock_server(self.jobs_folder.folder)
+        try:
+            config = uvicorn.Config(
+                create_app(self.service, prefix),
+                http="h11",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=3,
+                ssl_certfile=certificate,
+                ssl_keyfile=key,
+            )
+            try:
+                config.load()
+            except OSError as error:  # ssl.SSLError is one
+                raise ConfigurationError(f"{certificate} and {key} can't be used for HTTPS: {error}") from error
+            self._socket = _listen(ip, port)
+        except BaseException:
+            self._lock.release()
+            raise
+        host = f"[{ip}]" if ":" in ip else ip
+        self._url = f"http{'s' if certificate else ''}://{host}:{self._socket.getsockname()[1]}"
+        _warn(ip, certificate is not None, self.service.registration_token is not None)
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [self._socket]}, name=f"server {self._url}", daemon=True
+        )
+        self._thread.start()
+
+    @property
+    def name(self) -> str:
+        """The server's URL."""
+        return self._url
+
+    def jobs(self) -> Sequence[str]:
+        """All jobs in the folder, oldest first."""
+        return self.jobs_folder.ids()
+
+    def open(self, job_id: str) -> FolderServerCoordinator:
+        """A job to serve."""
+        origin = Origin(own=True, name=str(self.jobs_folder.folder))
+        presence = self.service.presence
+        return FolderServerCoordinator(
+            self.jobs_folder.open(job_id), origin, lambda client: presence.is_there(client, job_id)
+        )
+
+    def close(self) -> None:
+        """Stops listening, once the clients of finished jobs, as far as they are alive, have what they came for."""
+        if self.service.stopping:
+            return
+        until = time.monotonic() + PRESENT
+        while time.monotonic() < until and any(map(self._is_awaited, self.jobs_folder.ids())):
+            time.sleep(0.05)
+        self.service.stopping = True
+        self._server.should_exit = True
+        self._thread.join()
+        self._socket.close()
+        self._lock.release()
+
+    def _is_awaited(self, job_id: str) -> bool:
+        return self.jobs_folder.open(job_id).state.phase is Phase.FINISHED and self.service.presence.anybody_in(job_id)
+
+
+def _listen(ip: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+    # With its protocol named asyncio sets TCP_NODELAY; without, each answer waits 40 ms for an acknowledgement.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((ip, port))
+        listening.listen(512)
+    except (OSError, OverflowError) as error:
+        listening.close()
+        raise ConfigurationError(
+            f"can't listen at {ip} port {port}: {error}; stop what listens there, or choose another ip or port"
+        ) from error
+    return listening
+
+
+def _warn(ip: str, encrypted: bool, guarded: bool) -> None:
+    try:
+        if ipaddress.ip_address(ip).is_loopback:
+            return
+    except ValueError:
+        if ip == "localhost":
+            return
+    if not encrypted:
+        _log.warning("clients of other machines come unencrypted: set certificate and key for HTTPS")
+    if not guarded:
+        _log.warning(
+            "whoever reaches this server can take part: set %s, here and at the clients", REGISTRATION_VARIABLE
+        )

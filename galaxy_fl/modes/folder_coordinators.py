@@ -1,0 +1,261 @@
+"""The coordinators of a job in a folder: the server's, of both modes, and that of a standalone client."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from galaxy_fl.exceptions import ContentError, RoundMovedOnError
+from galaxy_fl.modes.files import FileLock, check_name, lock_is_held, published
+from galaxy_fl.modes.job_folder import JobFolder, State, UpdateFile, parsed
+from galaxy_fl.rounds.coordinator import Committed, Origin, Phase, Previous, Round, Submitted
+from galaxy_fl.vectors import Vector, as_vector, read_vector, tree_root, write_vector
+
+__all__ = ["DEFAULT_DEADLINE", "FolderClientCoordinator", "FolderServerCoordinator"]
+
+DEFAULT_DEADLINE = 600.0
+"""Seconds that others have, once there are enough updates, where a job does not say."""
+
+_SHORTEST_PAUSE = 0.02
+_LONGEST_PAUSE = 0.5
+_CHUNK_PARAMETERS = 64
+"""The chain's default, so that a model has the same root in every mode."""
+
+
+class _FolderCoordinator:
+    """What clients and servers of a job in a folder have in common."""
+
+    def __init__(self, folder: JobFolder, origin: Origin) -> None:
+        self.folder = folder
+        self.origin = origin
+        self.job_id = folder.job_id
+        self.job = folder.document
+        self.rounds = folder.terms.rounds
+
+    def source(self) -> bytes:
+        """The source of the job's model, verified."""
+        return self.folder.source()
+
+    def round(self) -> Round:
+        """Where the job stands now."""
+        state = self.folder.state
+        return Round(state.round, state.attempt, state.phase, 0)
+
+    def wait(self, seen: Round) -> Round:
+        """Where the job stands once that is no longer `seen`."""
+        pause = _SHORTEST_PAUSE
+        while (round := self.round()) == seen:
+            time.sleep(pause)
+            pause = min(_LONGEST_PAUSE, pause * 1.3)
+        return round
+
+    def model(self, round: Round) -> Path:
+        """The vector file of the round's model, verified."""
+        return self.folder.model(round.number, self._expect(round).model)
+
+    def _expect(self, round: Round, *phases: Phase) -> State:
+        state = self.folder.state
+        if state.attempt != round.attempt or (phases and state.phase not in phases):
+            raise RoundMovedOnError(
+                f"job {self.job_id} is at attempt {state.attempt} ({state.phase.value}), no longer at {round.attempt} "
+                f"({round.phase.value})"
+            )
+        return state
+
+
+class FolderServerCoordinator(_FolderCoordinator):
+    """The server of a job: it alone says where the job stands.
+
+    A round closes with the job's `max_clients`-th update; or when at least `min_clients` are in and every client that
+    takes part and is alive has handed in; or `deadline` seconds after there were enough.
+
+    Args:
+        alive: Whether a client that takes part is still there.
+    """
+
+    def __init__(self, folder: JobFolder, origin: Origin, alive: Callable[[str], bool]) -> None:
+        super().__init__(folder, origin)
+        self._alive = alive
+        self._enough_since: tuple[int, float] | None = None
+        """The attempt, and when enough updates were seen; on a clock that nobody sets, so a restart begins anew."""
+
+    @classmethod
+    def of_folder(cls, folder: JobFolder, origin: Origin) -> FolderServerCoordinator:
+        """Of clients that share the folder."""
+        return cls(folder, origin, lambda client: lock_is_held(folder.lock_file(client)))
+
+    def enter(self) -> None:
+        """Removes what a server that died has left behind."""
+        shutil.rmtree(self.folder.aside(".server"), ignore_errors=True)
+        self.folder.prune()
+
+    def round(self) -> Round:
+        """Where the job stands now; closes the round if it is time."""
+        state = self.folder.state
+        if state.phase is not Phase.COLLECTING:
+            return Round(state.round, state.attempt, state.phase, len(state.closed))
+        updates = self.folder.updates(state.round, state.attempt)
+        if self._to_be_closed(state, updates):
+            # Looked at again: somebody may have handed in and left since.
+            updates = self.folder.updates(state.round, state.attempt)
+            taken = sorted(updates[: self.folder.max_clients], key=lambda update: update.client)
+            names = tuple(update.name for update in taken)
+            state = state.model_copy(update={"phase": Phase.CLOSED, "closed": names})
+            self.folder.write_state(state)
+            return Round(state.round, state.attempt, state.phase, len(names))
+        return Round(state.round, state.attempt, state.phase, len(updates))
+
+    def _to_be_closed(self, state: State, updates: Sequence[UpdateFile]) -> bool:
+        if len(updates) < self.folder.terms.min_clients:
+            return False
+        if len(updates) >= self.folder.max_clients:
+            return True
+        now = time.monotonic()
+        if self._enough_since is None or self._enough_since[0] != state.attempt:
+            self._enough_since = state.attempt, now
+        deadline = self.folder.terms.deadline
+        if now - self._enough_since[1] >= (DEFAULT_DEADLINE if deadline is None else deadline):
+            return True
+        handed_in = {update.client for update in updates}
+        return not any(client not in handed_in and self._alive(client) for client in self.folder.clients())
+
+    def updates(self, round: Round) -> Sequence[Submitted]:
+        """The updates of a closed round, in the order of their clients."""
+        return [Submitted(update.client, update.weight) for update in self._closed(round)]
+
+    def update(self, round: Round, submitted: Submitted) -> Path:
+        """The vector file of an update, verified."""
+        update = next(update for update in self._closed(round) if update.client == submitted.client)
+        try:
+            return self.folder.update(round.number, round.attempt, update)
+        except ContentError as error:
+            raise ContentError(
+                f"the update of {update.client} in round {round.number} can't be used: {error}"
+            ) from error
+
+    def enough(self, usable: int) -> bool:
+        """Whether that many make a round."""
+        return usable >= self.folder.terms.min_clients
+
+    def commit(self, round: Round, next_model: Path, excluded: Mapping[Submitted, str]) -> Committed:
+        """Keeps the next model, and then says that it is the one."""
+        state = self._expect(round, Phase.CLOSED)
+        root = tree_root(read_vector(next_model, self.folder.parameters), _CHUNK_PARAMETERS)
+        sha256 = self.folder.put_model(round.number + 1, next_model)
+        left_out = {submitted.client for submitted in excluded}
+        self.folder.write_state(
+            State(
+                round=round.number + 1,
+                attempt=round.attempt + 1,
+                phase=Phase.FINISHED if round.number == self.rounds else Phase.COLLECTING,
+                model=sha256,
+                previous=tuple(update.name for update in self._closed(round) if update.client not in left_out),
+                previous_attempt=state.attempt,
+            )
+        )
+        self.folder.prune()
+        return Committed(root, 0)
+
+    def reopen(self, round: Round, excluded: Mapping[Submitted, str]) -> None:
+        """Collects again, from everybody."""
+        state = self._expect(round, Phase.CLOSED)
+        again = {"attempt": state.attempt + 1, "phase": Phase.COLLECTING, "closed": ()}
+        self.folder.write_state(state.model_copy(update=again))
+        self.folder.prune()
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _closed(self, round: Round) -> list[UpdateFile]:
+        return parsed(self._expect(round, Phase.CLOSED).closed)
+
+
+class FolderClientCoordinator(_FolderCoordinator):
+    """A client that shares the folder. It is alive, to the server, from `enter` until `close` or its end."""
+
+    def __init__(self, folder: JobFolder, origin: Origin, client_id: str) -> None:
+        super().__init__(folder, origin)
+        self.client_id = check_name("client_id", client_id)
+        self._aside = folder.aside(client_id)
+        self._lock: FileLock | None = None
+        self._done = 0
+        """The last attempt that wants nothing more of this client."""
+
+    def enter(self, samples: int) -> None:
+        """Takes part, with that many samples.
+
+        Raises:
+            ConfigurationError: another program takes part under this name.
+        """
+        if self._lock is None:
+            self._lock = FileLock(
+                self.folder.lock_file(self.client_id),
+                f"another program takes part in job {self.job_id} as client {self.client_id!r}: stop it, or choose "
+                "another client_id",
+            )
+            shutil.rmtree(self._aside, ignore_errors=True)
+        self.folder.enter(self.client_id, samples)
+
+    def wants_update(self, round: Round) -> bool:
+        """Whether the round collects and this client has not been part of it yet."""
+        return (
+            round.phase is Phase.COLLECTING
+            and round.attempt > self._done
+            and self.folder.update_of(self.client_id, round.number, round.attempt) is None
+        )
+
+    def previous(self, round: Round) -> Previous:
+        """What this client handed in last, and the others in the round before, as far as it is to be had.
+
+        The files stay until they are asked for again, whatever the server removes meanwhile.
+        """
+        state = self._expect(round)
+        held = self._aside / "held"
+        shutil.rmtree(held, ignore_errors=True)
+        held.mkdir(parents=True)
+        own, peers = None, []
+        try:
+            if (latest := self.folder.latest_of(self.client_id)) is not None:
+                own = self._hold(held, *latest)
+        except ContentError:
+            self._expect(round)  # that the server removes it now is no damage
+            raise
+        for update in parsed(state.previous):
+            if update.client != self.client_id:
+                with suppress(ContentError):
+                    peers.append(self._hold(held, state.round - 1, state.previous_attempt, update))
+        self._expect(round)
+        return Previous(own, peers)
+
+    def _hold(self, held: Path, round: int, attempt: int, update: UpdateFile) -> Path:
+        path = held / f"{attempt}-{update.name}"
+        try:
+            os.link(self.folder.update(round, attempt, update), path)
+        except OSError as error:
+            raise ContentError(f"the update of {update.client} can't be held: {error.strerror}") from error
+        return path
+
+    def submit(self, round: Round, update: Vector, weight: int) -> int:
+        """Hands in the update, as a file; that costs nothing."""
+        try:
+            self._expect(round, Phase.COLLECTING)
+            self.folder.check_weight(self.client_id, weight)
+            vector = as_vector(update, self.folder.parameters)
+            named = UpdateFile(self.client_id, weight, hashlib.sha256(vector.data).hexdigest())
+            with published(self.folder.update_file(round.number, round.attempt, named), self._aside) as new:
+                write_vector(new, vector)
+        finally:
+            self._done = round.attempt
+        return 0
+
+    def close(self) -> None:
+        """Leaves: the server no longer waits for this client."""
+        if self._lock is not None:
+            shutil.rmtree(self._aside, ignore_errors=True)
+            self._lock.release()
+            self._lock = None

@@ -1,0 +1,486 @@
+"""A job's state in a folder. Standalone mode is programs that share it; a cluster's server is an HTTP face of it.
+
+Below the working directory, `res/jobs/<job_id>/` has
+
+    job.json                     the job document, canonical
+    terms.json                   how rounds are collected
+    model.py                     the model's source, where the document names one
+    models/<n>                   the vector that round n starts from; `rounds + 1` is the final model. All stay
+    clients/<client>.json        who takes part, and the samples declared
+    clients/<client>.lock        held by the client's program while it takes part (standalone)
+    updates/<n>-<attempt>/<client>-<weight>-<sha256>
+                                 an update: its vector under a name that says all else, so that one rename hands it in
+    uploads/<n>-<attempt>/<client>
+                                 what a cluster's client has sent of an update so far
+    state.json                   where the job stands; written by the server alone
+    cancelled                    there once the job is cancelled
+    temporary/<writer>/          what is being written; removed when its writer starts again
+
+Whatever is written is synced and renamed into place, a whole job too, so that nothing half-written is ever read,
+and programs may start in any order. Whatever is read is checked; files of strangers are left alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from galaxy_fl.aggregation import MAX_WEIGHT, RULES
+from galaxy_fl.exceptions import (
+    AggregationError,
+    ConfigurationError,
+    ContentAlteredError,
+    ContentError,
+    ContentMissingError,
+    GalaxyError,
+    JobDocumentError,
+)
+from galaxy_fl.job_document import JobDocument, SourceModel, explain, source_id
+from galaxy_fl.modes.files import check_name, published, sync
+from galaxy_fl.modes.mode import JobRequest, Terms
+from galaxy_fl.rounds.coordinator import Phase
+from galaxy_fl.rounds.kept import digest_of
+from galaxy_fl.vectors import as_vector, write_vector
+
+__all__ = ["JobFolder", "JobsFolder", "State", "UpdateFile", "parsed"]
+
+_log = logging.getLogger(__name__)
+_TERMS = TypeAdapter(Terms)
+_OVER = (Phase.FINISHED, Phase.CANCELLED)
+_UPDATE = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,63})-([1-9][0-9]{0,7})-([0-9a-f]{64})")
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+@dataclass(frozen=True)
+class UpdateFile:
+    """An update, which is what its file's name says: whose, its weight, and the SHA-256 of its vector."""
+
+    client: str
+    weight: int
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        """The file's."""
+        return f"{self.client}-{self.weight}-{self.sha256}"
+
+    @classmethod
+    def parse(cls, name: str) -> UpdateFile | None:
+        """What a name says; None if it is not an update's."""
+        found = _UPDATE.fullmatch(name)
+        return None if found is None or int(found[2]) > MAX_WEIGHT else cls(found[1], int(found[2]), found[3])
+
+
+def parsed(names: Iterable[str]) -> list[UpdateFile]:
+    """The updates of that many names, as far as they are updates'."""
+    return [update for name in names if (update := UpdateFile.parse(name)) is not None]
+
+
+def _update_name(name: str) -> str:
+    if UpdateFile.parse(name) is None:
+        raise ValueError("it is not an update's name, <client>-<weight>-<sha256>")
+    return name
+
+
+class State(BaseModel):
+    """Where a job stands."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    round: Annotated[int, Field(ge=1)] = 1
+    attempt: Annotated[int, Field(ge=1)] = 1
+    """Grows by one with every commit and reopening, and is never used again."""
+    phase: Phase = Phase.COLLECTING
+    model: Sha256
+    """Of `models/<round>`."""
+    closed: tuple[Annotated[str, AfterValidator(_update_name)], ...] = ()
+    """The updates of the closed round, in the order of their clients, written before any is aggregated."""
+    previous: tuple[Annotated[str, AfterValidator(_update_name)], ...] = ()
+    """The updates that the round before included."""
+    previous_attempt: Annotated[int, Field(ge=0)] = 0
+    """The attempt that they are of."""
+
+
+class _Client(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    samples: Annotated[int, Field(ge=1, le=MAX_WEIGHT)]
+
+
+class JobFolder:
+    """One job. What it has read of document and terms does not change.
+
+    Args:
+        path: The job's folder.
+
+    Raises:
+        JobDocumentError, ContentError: what is there is not a job.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self.job_id = path.name
+        self.document = JobDocument.from_bytes(self._read("job.json"))
+        try:
+            self.terms = _TERMS.validate_json(self._read("terms.json"))
+        except ValidationError as error:
+            raise ContentAlteredError(f"{self.path / 'terms.json'} is not a job's terms: {explain(error)}") from error
+        self.parameters = self.document.tensors.parameters
+        self.max_clients = _most(self.document, self.terms)
+        self._state: tuple[bytes, State] | None = None
+        self._strangers: set[Path] = set()
+
+    def _read(self, name: str) -> bytes:
+        try:
+            return (self.path / name).read_bytes()
+        except FileNotFoundError:
+            raise ContentMissingError(f"{self.path} has no {name}: it is not a job, or was damaged") from None
+        except OSError as error:
+            raise ContentError(f"{self.path / name} can't be read: {error.strerror}") from error
+
+    def aside(self, writer: str) -> Path:
+        """The folder where a writer writes; a dot before the server's name tells it from all clients'."""
+        return self.path / "temporary" / writer
+
+    # Where it stands
+
+    @property
+    def state(self) -> State:
+        """As the server wrote it last.
+
+        Raises:
+            ContentError: it can't be read, or is not a state.
+        """
+        content = self._read("state.json")
+        if self._state is None or self._state[0] != content:
+            try:
+                self._state = content, State.model_validate_json(content)
+            except ValidationError as error:
+                path = self.path / "state.json"
+                raise ContentAlteredError(f"{path} is not a job's state: {explain(error)}") from error
+        state = self._state[1]
+        if state.phase is not Phase.FINISHED and (self.path / "cancelled").exists():
+            return state.model_copy(update={"phase": Phase.CANCELLED})
+        return state
+
+    def write_state(self, state: State) -> None:
+        """For the server alone."""
+        with published(self.path / "state.json", self.aside(".server")) as new:
+            new.write_text(state.model_dump_json(), encoding="utf-8")
+
+    def cancel(self) -> None:
+        """Ends the job, whoever is at work."""
+        (self.path / "cancelled").touch()
+        sync(self.path)
+
+    # Model and source
+
+    def source(self) -> bytes:
+        """The model's source, verified.
+
+        Raises:
+            ContentError: it is not there, or not the source that the document names.
+        """
+        model = self.document.model
+        if not isinstance(model, SourceModel):
+            raise ContentMissingError(f"job {self.job_id} has no source: its model is {model.builtin!r}, a builtin one")
+        source = self._read("model.py")
+        if (found := source_id(source)) != model.source:
+            raise ContentAlteredError(f"{self.path / 'model.py'} is {found}, but the job names {model.source}")
+        return source
+
+    def model(self, round: int, sha256: str) -> Path:
+        """The vector that a round starts from, verified.
+
+        Raises:
+            ContentError: it is not there, or not what it was.
+        """
+        return self._vector(Path("models", str(round)), sha256)
+
+    def put_model(self, round: int, source: Path) -> str:
+        """Keeps a vector file as the one that the next round, `round`, starts from, and gives its SHA-256."""
+        sha256 = digest_of(source)
+        with published(self.path / "models" / str(round), self.aside(".server")) as new:
+            if sha256 == self.state.model:  # a distillation's stays the same: one file for all rounds
+                new.unlink()
+                os.link(self.model(round - 1, sha256), new)
+            else:
+                shutil.copyfile(source, new)
+        return sha256
+
+    def _vector(self, name: Path, sha256: str) -> Path:
+        path = self.path / name
+        try:
+            length = path.stat().st_size
+            if length != 4 * self.parameters:
+                raise ContentAlteredError(f"{path} has {length} bytes, expected {4 * self.parameters}")
+            if (found := digest_of(path)) != sha256:
+                raise ContentAlteredError(f"{path} has the SHA-256 {found}, expected {sha256}: look after the disk")
+        except FileNotFoundError:
+            raise ContentMissingError(f"{path} is gone") from None
+        except OSError as error:
+            raise ContentError(f"{path} can't be read: {error.strerror}") from error
+        return path
+
+    # Clients
+
+    def enter(self, client: str, samples: int) -> None:
+        """Has a client take part, with that many samples; again with another number, if it likes.
+
+        Raises:
+            ConfigurationError: the name or the number won't do.
+        """
+        check_name("client_id", client)
+        if not 1 <= samples <= MAX_WEIGHT:
+            raise ConfigurationError(f"{client} has {samples} samples, expected 1 to {MAX_WEIGHT}")
+        with published(self.path / "clients" / f"{client}.json", self.aside(client)) as new:
+            new.write_text(_Client(samples=samples).model_dump_json(), encoding="utf-8")
+
+    def clients(self) -> dict[str, int]:
+        """Who takes part, with the samples declared, in the order of their names."""
+        names = sorted(path.stem for path in (self.path / "clients").glob("*.json"))
+        return {name: samples for name in names if (samples := self.samples(name))}
+
+    def samples(self, client: str) -> int:
+        """How many a client has declared; 0 for one that does not take part."""
+        path = self.path / "clients" / f"{client}.json"
+        try:
+            check_name("client_id", client)
+            return _Client.model_validate_json(path.read_bytes()).samples
+        except FileNotFoundError:
+            return 0
+        except (ConfigurationError, ValidationError, OSError) as error:
+            if path not in self._strangers:
+                self._strangers.add(path)
+                _log.warning("%s is left alone: it is not a client's (%s)", path, error)
+            return 0
+
+    def lock_file(self, client: str) -> Path:
+        """What a client's program locks while it takes part."""
+        return self.path / "clients" / f"{client}.lock"
+
+    # Updates
+
+    def updates(self, round: int, attempt: int) -> list[UpdateFile]:
+        """What has been handed in, one a client, in the order of arrival."""
+        found: dict[str, tuple[int, UpdateFile]] = {}
+        try:
+            entries = list(os.scandir(self._attempt("updates", round, attempt)))
+        except FileNotFoundError:
+            return []
+        for entry in entries:
+            if (update := UpdateFile.parse(entry.name)) is not None:
+                arrived = entry.stat().st_mtime_ns, update
+                found[update.client] = min(arrived, found.get(update.client, arrived), key=lambda one: one[0])
+        return [update for _, update in sorted(found.values(), key=lambda one: (one[0], one[1].client))]
+
+    def update(self, round: int, attempt: int, update: UpdateFile) -> Path:
+        """The vector file of an update, verified.
+
+        Raises:
+            ContentError: it is not there, or not what it was.
+        """
+        return self._vector(Path("updates", f"{round}-{attempt}", update.name), update.sha256)
+
+    def update_of(self, client: str, round: int, attempt: int) -> UpdateFile | None:
+        """What a client has handed in."""
+        return next((update for update in self.updates(round, attempt) if update.client == client), None)
+
+    def latest_of(self, client: str) -> tuple[int, int, UpdateFile] | None:
+        """The round, the attempt and the update that a client handed in last, before the attempt that is open."""
+        now = self.state.attempt
+        for round, attempt in sorted(self._attempts("updates"), key=lambda one: -one[1]):
+            if attempt < now and (update := self.update_of(client, round, attempt)) is not None:
+                return round, attempt, update
+        return None
+
+    def check_weight(self, client: str, weight: int) -> None:
+        """Makes sure that an update may weigh that much.
+
+        Raises:
+            ConfigurationError: more than the client declared, or nothing.
+        """
+        if not 1 <= weight <= (declared := self.samples(client)):
+            raise ConfigurationError(f"the update of {client} weighs {weight}, expected 1 to {declared}, as declared")
+
+    def update_file(self, round: int, attempt: int, update: UpdateFile) -> Path:
+        """Where the vector of an update goes."""
+        return self._attempt("updates", round, attempt) / update.name
+
+    def upload_file(self, round: int, attempt: int, client: str) -> Path:
+        """Where a cluster's server gathers it."""
+        return self._attempt("uploads", round, attempt) / client
+
+    def prune(self) -> None:
+        """Removes updates that nobody needs any more; for the server alone. A distillation goes on from each client's
+        latest and the round before's."""
+        state = self.state
+        kept = set(state.previous) if self.document.distils else set()
+        seen: set[str] = set()
+        for round, attempt in sorted(self._attempts("updates"), key=lambda one: -one[1]):
+            folder = self._attempt("updates", round, attempt)
+            if attempt >= state.attempt:
+                continue
+            # What a void attempt collected was never part of a round.
+            void = round == state.round or (round == state.round - 1 and attempt != state.previous_attempt)
+            for path in folder.iterdir():
+                update = UpdateFile.parse(path.name)
+                if update is None:
+                    continue
+                latest = self.document.distils and not void and update.client not in seen
+                if latest:
+                    seen.add(update.client)
+                if not latest and not (attempt == state.previous_attempt and path.name in kept):
+                    path.unlink(missing_ok=True)
+            _remove_if_empty(folder)
+        for round, attempt in self._attempts("uploads"):
+            if attempt < state.attempt:
+                shutil.rmtree(self._attempt("uploads", round, attempt), ignore_errors=True)
+
+    def _attempt(self, kind: str, round: int, attempt: int) -> Path:
+        return self.path / kind / f"{round}-{attempt}"
+
+    def _attempts(self, kind: str) -> list[tuple[int, int]]:
+        try:
+            names = os.listdir(self.path / kind)
+        except FileNotFoundError:
+            return []
+        found = (re.fullmatch(r"([1-9][0-9]{0,9})-([1-9][0-9]{0,9})", name) for name in names)
+        return [(int(one[1]), int(one[2])) for one in found if one is not None]
+
+
+class JobsFolder:
+    """All jobs below a working directory. Nothing needs to be there yet.
+
+    Args:
+        folder: The working directory.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()
+        self._jobs = self.folder / "res" / "jobs"
+        self._opened: dict[str, JobFolder] = {}
+        self._strangers: set[str] = set()
+        self._over: set[str] = set()
+
+    def ids(self) -> list[str]:
+        """Oldest first. What is no job is left alone, and said once."""
+        try:
+            entries = [entry for entry in os.scandir(self._jobs) if not entry.name.startswith(".") and entry.is_dir()]
+        except FileNotFoundError:
+            return []
+        found = []
+        for entry in entries:
+            try:
+                _ = self.open(entry.name).state
+                found.append(((Path(entry.path) / "terms.json").stat().st_mtime_ns, entry.name))
+            except (GalaxyError, OSError) as error:
+                if entry.name not in self._strangers:
+                    self._strangers.add(entry.name)
+                    _log.warning("%s is left alone: %s", entry.path, error)
+        return [name for _, name in sorted(found)]
+
+    def running(self) -> list[str]:
+        """The ids of the jobs that are not over, oldest first."""
+        found = [job_id for job_id in self.ids() if job_id not in self._over]
+        self._over.update(job_id for job_id in found if self.open(job_id).state.phase in _OVER)
+        return [job_id for job_id in found if job_id not in self._over]
+
+    def open(self, job_id: str) -> JobFolder:
+        """A job.
+
+        Raises:
+            ConfigurationError: that is no job's id.
+            ContentMissingError: there is no such job.
+            JobDocumentError, ContentError: what is there is not a job.
+        """
+        path = self._jobs / check_name("job_id", job_id)
+        if not path.is_dir():
+            self._opened.pop(job_id, None)
+            raise ContentMissingError(f"there is no job {job_id} in {self._jobs}")
+        if job_id not in self._opened:
+            self._opened[job_id] = JobFolder(path)
+        return self._opened[job_id]
+
+    def submit(self, request: JobRequest) -> str:
+        """Publishes a job, as a whole, and gives its id.
+
+        Raises:
+            ConfigurationError: the id is taken, or terms and rule don't fit together.
+            JobDocumentError, VectorError: the request's parts don't belong together.
+            ContentError: the folder can't be written.
+        """
+        path = self._jobs / check_name("job_id", request.job_id)
+        document = request.document
+        _check(request)
+        try:
+            self._jobs.mkdir(parents=True, exist_ok=True)
+            new = self._jobs / f".new-{secrets.token_hex(8)}"
+            try:
+                for folder in ("models", "clients", "updates"):
+                    (new / folder).mkdir(parents=True)
+                model = new / "models" / "1"
+                write_vector(model, as_vector(request.initial, document.tensors.parameters))
+                (new / "job.json").write_bytes(document.to_bytes())
+                (new / "terms.json").write_bytes(_TERMS.dump_json(request.terms))
+                if request.source is not None:
+                    (new / "model.py").write_bytes(request.source)
+                state = State(model=digest_of(model))
+                (new / "state.json").write_text(state.model_dump_json(), encoding="utf-8")
+                for written in (*new.rglob("*"), new):
+                    sync(written)
+                os.rename(new, path)
+            finally:
+                shutil.rmtree(new, ignore_errors=True)
+            sync(self._jobs)
+        except OSError as error:
+            if path.exists():
+                raise ConfigurationError(
+                    f"there is a job {request.job_id} in {self._jobs}: give it another id"
+                ) from None
+            raise ContentError(f"the job can't be written to {self._jobs}: {error.strerror}") from error
+        return request.job_id
+
+
+def _most(document: JobDocument, terms: Terms) -> int:
+    rule = RULES[document.rule.name]
+    return rule.max_updates if terms.max_clients is None else min(terms.max_clients, rule.max_updates)
+
+
+def _check(request: JobRequest) -> None:
+    """Makes sure that a job's parts belong together before anybody sees it."""
+    document, terms = request.document, request.terms
+    if document.reveal != "immediate":
+        raise JobDocumentError(
+            f"reveal is {document.reveal!r}: without a ledger nothing is committed to; use 'immediate'"
+        )
+    named = document.model.source if isinstance(document.model, SourceModel) else None
+    given = None if request.source is None else source_id(request.source)
+    if named != given:
+        raise JobDocumentError(f"the job names the source {named}, but {given} was given")
+    most, one = _most(document, terms), np.zeros(1, np.int32)
+    try:
+        if terms.min_clients > most:
+            raise AggregationError(f"it takes at most {most} updates")
+        RULES[document.rule.name].aggregate(document.rule.word, one, [one] * terms.min_clients, [1] * terms.min_clients)
+    except AggregationError as error:
+        raise ConfigurationError(
+            f"min_clients is {terms.min_clients}, which the rule {document.rule.name} can't aggregate: {error}"
+        ) from error
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with suppress(OSError):  # somebody's file is in it
+        folder.rmdir()

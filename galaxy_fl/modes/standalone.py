@@ -1,0 +1,138 @@
+"""Standalone mode, PFL's default: programs of one machine meet in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from galaxy_fl.exceptions import ConfigurationError
+from galaxy_fl.job_document import explain
+from galaxy_fl.modes.files import FileLock, check_name
+from galaxy_fl.modes.folder_coordinators import FolderClientCoordinator, FolderServerCoordinator
+from galaxy_fl.modes.job_folder import JobsFolder
+from galaxy_fl.modes.mode import JobRequest
+from galaxy_fl.rounds.coordinator import Origin
+
+__all__ = [
+    "MODE",
+    "StandaloneClientPlace",
+    "StandaloneMode",
+    "StandaloneServerPlace",
+    "StandaloneSettings",
+    "lock_server",
+]
+
+
+class StandaloneSettings(BaseModel):
+    """Where the participants meet."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    folder: Path = Path()
+    """The working directory, below which `res/jobs` is. Another one for several federations on a machine."""
+
+    @classmethod
+    def of(cls, given: dict[str, Any]) -> StandaloneSettings:
+        """The settings in force.
+
+        Raises:
+            ConfigurationError: one is wrong or unknown.
+        """
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            raise ConfigurationError(f"settings of the standalone mode: {explain(error)}") from error
+
+
+def lock_server(folder: Path) -> FileLock:
+    """Makes this program the folder's one server.
+
+    Raises:
+        ConfigurationError: there is another.
+    """
+    return FileLock(
+        folder / "res" / "server.lock",
+        f"another server serves {folder}: stop it, or start this one in another folder",
+    )
+
+
+class StandaloneClientPlace:
+    """A folder, to a client."""
+
+    def __init__(self, folder: Path, client_id: str) -> None:
+        self.jobs_folder = JobsFolder(folder)
+        self._client_id = check_name("client_id", client_id)
+        self._opened: dict[str, FolderClientCoordinator] = {}
+
+    @property
+    def name(self) -> str:
+        """The folder's."""
+        return str(self.jobs_folder.folder)
+
+    def jobs(self) -> Sequence[str]:
+        """The jobs that are not over, oldest first."""
+        return self.jobs_folder.running()
+
+    def open(self, job_id: str) -> FolderClientCoordinator:
+        """A job to take part in; one that was opened before is left."""
+        folder = self.jobs_folder.open(job_id)
+        if job_id in self._opened:
+            self._opened[job_id].close()
+        self._opened[job_id] = FolderClientCoordinator(folder, Origin(own=True, name=self.name), self._client_id)
+        return self._opened[job_id]
+
+    def close(self) -> None:
+        """Leaves all jobs."""
+        for coordinator in self._opened.values():
+            coordinator.close()
+
+
+class StandaloneServerPlace:
+    """A folder, to its server.
+
+    Raises:
+        ConfigurationError: it has another server.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.jobs_folder = JobsFolder(folder)
+        self._lock = lock_server(self.jobs_folder.folder)
+
+    @property
+    def name(self) -> str:
+        """The folder's."""
+        return str(self.jobs_folder.folder)
+
+    def jobs(self) -> Sequence[str]:
+        """All jobs, oldest first."""
+        return self.jobs_folder.ids()
+
+    def open(self, job_id: str) -> FolderServerCoordinator:
+        """A job to serve."""
+        return FolderServerCoordinator.of_folder(self.jobs_folder.open(job_id), Origin(own=True, name=self.name))
+
+    def close(self) -> None:
+        """Lets another server have the folder."""
+        self._lock.release()
+
+
+class StandaloneMode:
+    """Everybody in one folder."""
+
+    def submit(self, request: JobRequest, **settings: Any) -> str:
+        """Publishes the job in the folder."""
+        return JobsFolder(StandaloneSettings.of(settings).folder).submit(request)
+
+    def client_places(self, client_id: str, **settings: Any) -> Sequence[StandaloneClientPlace]:
+        """The folder."""
+        return [StandaloneClientPlace(StandaloneSettings.of(settings).folder, client_id)]
+
+    def server_place(self, **settings: Any) -> StandaloneServerPlace:
+        """The folder."""
+        return StandaloneServerPlace(StandaloneSettings.of(settings).folder)
+
+
+MODE = StandaloneMode()

@@ -1,0 +1,81 @@
+"""What a client has trained and not handed in yet: kept, so that a program that starts again trains nothing twice."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from galaxy_fl.training.results import TrainResult
+
+__all__ = ["Kept", "KeptUpdate", "digest_of"]
+
+
+def digest_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class KeptUpdate(BaseModel):
+    """What was trained last: in which round, beginning with which model, and how it went."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    round: Annotated[int, Field(ge=1)]
+    begin: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """The SHA-256 of the round's model."""
+    result: TrainResult
+
+
+class Kept:
+    """A folder of one client's in one job.
+
+    Args:
+        folder: Is made.
+
+    Raises:
+        OSError: it can't be used.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._folder = folder
+        self._note = folder / "kept.json"
+        self.last: KeptUpdate | None = None
+        try:
+            last = KeptUpdate.model_validate_json(self._note.read_bytes())
+        except (FileNotFoundError, ValidationError):  # nothing yet, or of another time: then it is trained again
+            return
+        if self.vector(last.round).exists():
+            self.last = last
+
+    def vector(self, round: int) -> Path:
+        """Where the trained vector of a round is, or goes."""
+        return self._folder / f"trained-{round}"
+
+    def clear(self) -> None:
+        """Forgets everything: the job is over."""
+        self._note.unlink(missing_ok=True)
+        for path in self._folder.glob("trained-*"):
+            path.unlink(missing_ok=True)
+        self.last = None
+
+    def keep(self, trained: KeptUpdate) -> None:
+        """Notes what is in `vector` of that round, and forgets what was before.
+
+        Raises:
+            OSError: it can't be written.
+        """
+        new = self._note.with_suffix(".new")
+        new.write_text(trained.model_dump_json(), encoding="utf-8")
+        for path in (self.vector(trained.round), new):
+            with path.open("rb+") as file:
+                os.fsync(file.fileno())
+        os.replace(new, self._note)
+        if self.last is not None and self.last.round != trained.round:
+            self.vector(self.last.round).unlink(missing_ok=True)
+        self.last = trained

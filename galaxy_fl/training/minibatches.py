@@ -1,0 +1,63 @@
+"""A data set in batches, shuffled or in order, and a model's output for one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from galaxy_fl.data.batches import count, take
+from galaxy_fl.exceptions import DataError
+from galaxy_fl.training.fetched_data import FetchedData
+
+__all__ = ["EVALUATION_BATCH", "MiniBatch", "in_order", "output_of", "shuffled"]
+
+EVALUATION_BATCH = 512
+"""Samples at a time, where nothing is learnt from them and the number changes no result."""
+
+MiniBatch = tuple[Tensor, Tensor, Tensor]
+"""Indices, int64 [n], the samples there, and their targets."""
+
+
+def shuffled(dataset: Dataset[Any], size: int, order: torch.Generator) -> Iterator[MiniBatch]:
+    """All samples once, `size` at a time (0: all at once), in an order drawn from `order` alone.
+
+    So the same seed gives the same batches, whatever kind of data set the samples are in.
+
+    Raises DataError for an empty data set, and for samples that are not (input, target).
+    """
+    return _batches(dataset, torch.randperm(count(dataset), generator=order), size)
+
+
+def in_order(dataset: Dataset[Any], size: int) -> Iterator[MiniBatch]:
+    """All samples once, `size` at a time, as they come.
+
+    Raises DataError as `shuffled`.
+    """
+    return _batches(dataset, torch.arange(count(dataset)), size)
+
+
+def _batches(dataset: Dataset[Any], indices: Tensor, size: int) -> Iterator[MiniBatch]:
+    picks = torch.split(indices, size or len(indices))
+    fetched = dataset.fetch(picks) if isinstance(dataset, FetchedData) else (take(dataset, pick) for pick in picks)
+    for pick, (samples, targets) in zip(picks, fetched, strict=True):
+        yield pick, samples, targets
+
+
+def output_of(model: nn.Module, samples: Tensor) -> Tensor:
+    """The model's output for `samples`.
+
+    Raises DataError, with torch's complaint, when they do not fit each other.
+    """
+    try:
+        output: Tensor = model(samples)
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        raise DataError(
+            f"samples of shape {tuple(samples.shape[1:])} and type {samples.dtype} do not fit the model: {error}"
+        ) from error
+    if not isinstance(output, Tensor):
+        raise DataError(f"the model gives a {type(output).__name__}, expected one tensor with an entry for each sample")
+    return output

@@ -1,0 +1,28 @@
+"""What a client's worker is asked to do in a round."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["TrainTask"]
+
+
+@dataclass(frozen=True)
+class TrainTask:
+    """Train from one vector file to another.
+
+    Attributes:
+        start: The vector that training begins with.
+        trained: Where the trained vector goes; may be the same file.
+        round: The round's number, from 1: learning rate schedules go on from round to round.
+        seed: Of shuffling and dropout, 63 bits.
+        teachers: The vectors of the models to learn from, where the job distils.
+    """
+
+    start: Path
+    trained: Path
+    round: int
+    seed: int
+    teachers: Sequence[Path] = ()
