@@ -178,7 +178,7 @@ def find_signer(
     if match := re.fullmatch(r"dev:(\d+)", name):
         accounts = rpc.request("eth_accounts")
         if int(match[1]) >= len(accounts):
-            raise AccountError(f"{rpc.url} has {len(accounts)} unlocked accounts, no {name}: count from dev:0")
+            raise AccountError(f"{rpc.name} has {len(accounts)} unlocked accounts, no {name}: count from dev:0")
         return NodeSigner(to_checksum_address(accounts[int(match[1])]))
     known = keystore.list()
     if is_address(name):
@@ -187,7 +187,7 @@ def find_signer(
         if found is None:
             if address in map(to_checksum_address, rpc.request("eth_accounts")):
                 return NodeSigner(address)
-            raise AccountError(f"the key of {address} is neither in {keystore.folder} nor unlocked in {rpc.url}")
+            raise AccountError(f"the key of {address} is neither in {keystore.folder} nor unlocked in {rpc.name}")
         name = found
     if name not in known:
         raise AccountError(

@@ -54,11 +54,16 @@ class LedgerCoordinator:
         store: Where the vectors are.
         job: The job's number.
         patience: How long it waits.
+        own: A folder of this participant's own, for what it knows of the job's events; None: it asks for all of them
+            again when it starts.
 
     Raises:
         UnknownJobError: there is no such job.
         JobMismatchError, JobDocumentError, ContentError: the job can't be taken part in.
     """
+
+    role = "reader"
+    """An account may take part in several."""
 
     def __init__(
         self,
@@ -66,6 +71,7 @@ class LedgerCoordinator:
         store: Store,
         job: int,
         patience: Patience = Patience(),
+        own: Path | None = None,
     ) -> None:
         self.ledger = ledger
         self.store = store
@@ -73,7 +79,9 @@ class LedgerCoordinator:
         self.patience = patience
         self.looked: Callable[[], None] = lambda: None
         """Called whenever the chain was seen."""
-        self._follower = JobFollower(ledger, job)
+        self._name = f"{ledger.address}-{job}-{self.address}"
+        database = None if own is None else own / "events" / f"{self._name}-{self.role}.sqlite"
+        self._follower = JobFollower(ledger, job, database)
         self.terms = self.history.terms
         self.job = check_job(ledger, store, job, self.terms)
         self.rounds = self.terms.rounds
@@ -133,7 +141,8 @@ class LedgerCoordinator:
         return self._model[1]
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Lets go what is known of the job's events."""
+        self._follower.close()
 
     def _submitted(self, submission: Submission, number: int) -> Path:
         """The vector file of an update of round `number`, its content and its commitment verified."""
@@ -184,9 +193,11 @@ class LedgerClientCoordinator(LedgerCoordinator):
 
     Args:
         verify: How it checks the commit that it is to train on; one that is wrong it challenges.
-        own: A folder of this client's own, for what it has trained and not handed in, and for updates that are not
-            revealed yet where the job reveals after close; None: nothing survives the process.
+        own: As of every participant; what was trained and not handed in is there, too, and updates that are not
+            revealed yet where the job reveals after close.
     """
+
+    role = "client"
 
     def __init__(
         self,
@@ -198,12 +209,11 @@ class LedgerClientCoordinator(LedgerCoordinator):
         verify: Verify = Verify(),
         own: Path | None = None,
     ) -> None:
-        super().__init__(ledger, store, job, patience)
+        super().__init__(ledger, store, job, patience, own)
         self.verify = verify
-        name = f"{ledger.address}-{job}-{self.address}"
-        self.kept = None if own is None else own / "trained" / name
+        self.kept = None if own is None else own / "trained" / self._name
         """Where what this client has trained is kept."""
-        self._pending = Pending(None if own is None else own / "pending", name)
+        self._pending = Pending(None if own is None else own / "pending", self._name)
         if self.job.reveal == "after-close" and own is None:
             raise ConfigurationError(f"job {job} reveals after close: name a folder for what is not revealed yet")
         self.challenged: Callable[[Commit, int], None] = lambda commit, chunk: None
@@ -307,10 +317,19 @@ class LedgerServerCoordinator(LedgerCoordinator):
         takeover: Serve although the job names another server: commit what that one has left undone when its time is up.
     """
 
+    role = "server"
+
     def __init__(
-        self, ledger: Ledger, store: Store, job: int, patience: Patience = Patience(), *, takeover: bool = False
+        self,
+        ledger: Ledger,
+        store: Store,
+        job: int,
+        patience: Patience = Patience(),
+        *,
+        takeover: bool = False,
+        own: Path | None = None,
     ) -> None:
-        super().__init__(ledger, store, job, patience)
+        super().__init__(ledger, store, job, patience, own)
         named = self.terms.server
         self._named = named in (ZERO_ADDRESS, self.address)
         if not self._named and not takeover:

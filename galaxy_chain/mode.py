@@ -83,7 +83,7 @@ class _LedgerPlace:
     @property
     def name(self) -> str:
         """The ledger and its node."""
-        return f"ledger {self._ledger.address} at {self._settings.rpc}"
+        return f"ledger {self._ledger.address} at {self._ledger.rpc.name}"
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -145,7 +145,8 @@ class LedgerServerPlace(_LedgerPlace):
     def open(self, job_id: str) -> LedgerServerCoordinator:
         """A job to serve."""
         ledger, job = self._own_ledger(), int(job_id)
-        return LedgerServerCoordinator(ledger, self._place.store(ledger, job), job, Patience(self._settings.poll))
+        store = self._place.store(ledger, job)
+        return LedgerServerCoordinator(ledger, store, job, Patience(self._settings.poll), own=self._place.home)
 
 
 class BlockchainMode:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -77,10 +77,11 @@ def server(
     on = place.ledger_for(account)
     with _taking_part("server", job, json, status) as (say, looked):
         coordinator = LedgerServerCoordinator(
-            on, place.store(on, job), job, Patience(poll, content_timeout), takeover=takeover
+            on, place.store(on, job), job, Patience(poll, content_timeout), takeover=takeover, own=place.home
         )
-        coordinator.looked = looked
-        run_server_of_job(coordinator, choice, place.metrics(on.address, job), say, stay=stay)
+        with closing(coordinator):
+            coordinator.looked = looked
+            run_server_of_job(coordinator, choice, place.metrics(on.address, job), say, stay=stay)
 
 
 def client(
@@ -133,8 +134,9 @@ def client(
             verify=Verify.parse(verify),
             own=place.home,
         )
-        coordinator.looked = looked
-        run_client_of_job(coordinator, choice, say)
+        with closing(coordinator):
+            coordinator.looked = looked
+            run_client_of_job(coordinator, choice, say)
 
 
 @contextmanager

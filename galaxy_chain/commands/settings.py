@@ -29,7 +29,12 @@ __all__ = [
 
 RpcOption = Annotated[
     str,
-    typer.Option(envvar="GALAXY_RPC", help="The Ethereum node.", rich_help_panel="Where", show_envvar=True),
+    typer.Option(
+        envvar="GALAXY_RPC",
+        help="The Ethereum node; several with commas between: the next is asked when one fails.",
+        rich_help_panel="Where",
+        show_envvar=True,
+    ),
 ]
 HomeOption = Annotated[
     Path, typer.Option(envvar="GALAXY_HOME", help="The folder for all that is kept.", rich_help_panel="Where")

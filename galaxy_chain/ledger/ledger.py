@@ -138,7 +138,7 @@ class Ledger:
         try:
             return function.decode(answer)
         except ValueError as error:
-            raise RpcError(f"{self.rpc.url}: {error}") from error
+            raise RpcError(f"{self.rpc.name}: {error}") from error
 
     def transact(self, name: str, *arguments: Any, value: int = 0) -> Receipt:
         """Calls a function of the contract by its Solidity name in a transaction, and waits until it is in a block.
@@ -196,8 +196,8 @@ class Ledger:
             {"address": self.address, "topics": topics, "fromBlock": hex(first), "toBlock": hex(last)},
         )
         if not isinstance(logs, list):
-            raise RpcError(f"{self.rpc.url} answers eth_getLogs with {logs!r:.200}, which is no list")
+            raise RpcError(f"{self.rpc.name} answers eth_getLogs with {logs!r:.200}, which is no list")
         try:
             return [event for log in logs if (event := ledger_abi().event(log)) is not None]
         except ValueError as error:
-            raise RpcError(f"{self.rpc.url}: {error}") from error
+            raise RpcError(f"{self.rpc.name}: {error}") from error
