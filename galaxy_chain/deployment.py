@@ -8,7 +8,7 @@ from typing import Annotated
 from eth_utils.address import is_address, to_checksum_address
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from galaxy_chain.exceptions import NoLedgerError
+from galaxy_chain.exceptions import NoLedgerError, RpcError
 from galaxy_chain.ledger.artifacts import RULE_CONTRACTS, artifact
 from galaxy_chain.ledger.rpc import Rpc
 from galaxy_chain.ledger.transactions import Transactions
@@ -84,6 +84,8 @@ def deploy(rpc: Rpc, transactions: Transactions) -> tuple[Deployment, int]:
     for name in ("GalaxyLedger", *RULE_CONTRACTS.values()):
         receipt = transactions.send(None, artifact(name).bytecode)
         gas += receipt.gas_used
+        if not is_address(receipt.contract):
+            raise RpcError(f"{rpc.name} says that {name} was deployed at {receipt.contract!r:.80}, which is no address")
         assert receipt.contract is not None
         addresses[name] = to_checksum_address(receipt.contract)
         block = receipt.block if block is None else block

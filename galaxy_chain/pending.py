@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,6 +40,7 @@ class Pending:
     def take_other_than(self, attempt: int) -> Iterator[Path]:
         """The files of all attempts but one: those that may be revealed. Whoever has put one removes it."""
         if self._folder is not None:
-            for path in sorted(self._folder.glob(f"{self._name}-*[0-9]")):
-                if int(path.name.rpartition("-")[2]) != attempt:
+            for path in sorted(self._folder.glob(f"{self._name}-*")):
+                number = path.name.removeprefix(f"{self._name}-")
+                if re.fullmatch(r"[0-9]{1,10}", number) and int(number) != attempt:
                     yield path

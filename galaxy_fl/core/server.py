@@ -112,7 +112,7 @@ class FLServer:
                 job.say(f"round {number}: {done_with} {used} update{'' if used == 1 else 's'}{measured}")
 
             def waiting(round: Round) -> None:
-                job.waits(f"round {round.number}: {round.updates} updates are in, waiting for more")
+                job.waits(f"round {round.number}: waiting for updates, {round.updates} so far")
 
             round = run_server(coordinator, report, waiting)
             if aggregates and round.phase is Phase.FINISHED:

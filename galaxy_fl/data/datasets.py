@@ -80,7 +80,10 @@ def _tensors(images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], brighte
 
 def _own(name: str, split: Split) -> Dataset[Any]:
     function = _import(name)
-    takes_split = bool(inspect.signature(function).parameters)
+    try:
+        takes_split = bool(inspect.signature(function).parameters)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"data set {name!r}: it can't be seen how to call the function ({error})") from error
     if split == "test" and not takes_split:
         raise DataError(f"data set {name!r} has no test data: give the function a parameter, split")
     try:
@@ -112,5 +115,6 @@ def _import(name: str) -> Callable[..., Any]:
         sys.path.remove(here)
     function = getattr(module, function_name, None)
     if not callable(function):
-        raise DataError(f"data set {name!r}: {module_name!r} ({module.__file__}) has no function {function_name!r}")
+        where = getattr(module, "__file__", None) or "built in"
+        raise DataError(f"data set {name!r}: {module_name!r} ({where}) has no function {function_name!r}")
     return function  # type: ignore[no-any-return]  # callable, as just checked

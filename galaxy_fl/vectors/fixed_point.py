@@ -121,12 +121,12 @@ def read_vector(path: str | os.PathLike[str], parameters: int) -> Vector:
         Read-only int32 array of shape (parameters,), backed by the file.
 
     Raises:
-        VectorError: the file has another length.
+        VectorError: the file has another length, or `parameters` is less than 1.
         OSError: it can't be read.
     """
     with Path(path).open("rb") as file:
         length = os.fstat(file.fileno()).st_size
-        if length != 4 * parameters:
+        if length != 4 * parameters or not length:
             raise VectorError(
                 f"{os.fspath(path)} has {length} bytes, "
                 f"expected {4 * parameters} for {parameters} parameters: it is not a vector of this job"

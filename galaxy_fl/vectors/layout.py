@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BUFFER_BITS",
+    "MAX_DIMENSIONS",
     "MAX_FRACTION_BITS",
+    "MAX_PARAMETERS",
     "PARAMETER_BITS",
     "Layout",
     "State",
@@ -32,6 +34,12 @@ BUFFER_BITS = 16
 """Fraction bits of a float buffer: running variances need the range (±32,768) more than the step."""
 
 MAX_FRACTION_BITS = 30
+
+MAX_DIMENSIONS = 64
+"""Those of a numpy array."""
+
+MAX_PARAMETERS = 2**53 - 1
+"""Of a layout: the largest integer that canonical JSON (RFC 8785) can carry exactly."""
 
 State: TypeAlias = "Mapping[str, torch.Tensor | npt.NDArray[Any]]"
 
@@ -55,12 +63,18 @@ class TensorLayout:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
-            raise VectorError(f"name is {self.name!r}, expected the tensor's name, a string that is not empty")
+            raise VectorError(f"name is {self.name!r:.80}, expected the tensor's name, a string that is not empty")
         if not isinstance(self.shape, tuple) or not all(type(n) is int and n >= 0 for n in self.shape):
-            raise VectorError(f"shape of {self.name!r} is {self.shape!r}, expected whole numbers from 0 on")
+            raise VectorError(f"shape of {self.name!r:.80} is {self.shape!r:.80}, expected whole numbers from 0 on")
+        # Empty dimensions count as one: numpy refuses what would be too large without them.
+        if len(self.shape) > MAX_DIMENSIONS or math.prod(max(n, 1) for n in self.shape) > MAX_PARAMETERS:
+            raise VectorError(
+                f"shape of {self.name!r:.80} is {self.shape!r:.80}, expected at most {MAX_DIMENSIONS} dimensions and "
+                f"{MAX_PARAMETERS} elements"
+            )
         if type(self.fraction_bits) is not int or not 0 <= self.fraction_bits <= MAX_FRACTION_BITS:
             raise VectorError(
-                f"fraction_bits of {self.name!r} is {self.fraction_bits!r}, "
+                f"fraction_bits of {self.name!r:.80} is {self.fraction_bits!r:.80}, "
                 f"expected a whole number from 0 to {MAX_FRACTION_BITS}"
             )
 
@@ -75,7 +89,7 @@ class Layout:
     """The tensors of a vector, in order; each is flattened row-major and follows the one before it.
 
     Raises:
-        VectorError: at construction, if there is no tensor or a name occurs twice.
+        VectorError: at construction, if there is no tensor, a name occurs twice, or it is too large.
     """
 
     tensors: tuple[TensorLayout, ...]
@@ -86,8 +100,10 @@ class Layout:
         seen: set[str] = set()
         for index, tensor in enumerate(self.tensors):
             if tensor.name in seen:
-                raise VectorError(f"layout entry {index}: the name {tensor.name!r} occurs a second time")
+                raise VectorError(f"layout entry {index}: the name {tensor.name!r:.80} occurs a second time")
             seen.add(tensor.name)
+        if self.parameters > MAX_PARAMETERS:
+            raise VectorError(f"the layout has {self.parameters} parameters, expected at most {MAX_PARAMETERS}")
 
     @property
     def parameters(self) -> int:
@@ -151,14 +167,14 @@ def is_floating(value: object) -> bool:
 
 def _tensor_from_json(index: int, entry: object) -> TensorLayout:
     if not isinstance(entry, dict):
-        raise VectorError(f"layout entry {index} is {entry!r}, expected an object with name and shape")
+        raise VectorError(f"layout entry {index} is {entry!r:.80}, expected an object with name and shape")
     if unknown := entry.keys() - {"name", "shape", "fraction_bits"}:
-        raise VectorError(f"layout entry {index} has unknown keys: {', '.join(sorted(map(repr, unknown)))}")
+        raise VectorError(f"layout entry {index} has unknown keys: {', '.join(sorted(map(repr, unknown))):.200}")
     if missing := {"name", "shape"} - entry.keys():
         raise VectorError(f"layout entry {index} lacks {' and '.join(sorted(missing))}")
     shape = entry["shape"]
     if not isinstance(shape, list):
-        raise VectorError(f"layout entry {index}: shape is {shape!r}, expected a list of whole numbers")
+        raise VectorError(f"layout entry {index}: shape is {shape!r:.80}, expected a list of whole numbers")
     try:
         return TensorLayout(entry["name"], tuple(shape), entry.get("fraction_bits", PARAMETER_BITS))
     except VectorError as error:

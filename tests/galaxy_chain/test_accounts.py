@@ -8,6 +8,7 @@ import stat
 
 import pytest
 from eth_account import Account
+from eth_account.messages import encode_defunct
 
 from galaxy_chain import accounts
 from galaxy_chain.accounts import Keystore, LocalSigner, NodeSigner, find_signer
@@ -142,6 +143,14 @@ def test_an_account_that_nobody_knows(keystore, rpc):
         find_signer("bob", keystore, rpc)
     with pytest.raises(AccountError, match="neither in .* nor unlocked"):
         find_signer("0x" + "12" * 20, keystore, rpc)
+
+
+def test_messages_are_signed_as_personal_sign_does_by_a_key_and_by_the_node(rpc, node):
+    text = "Galaxy\nécrit"
+    account = Account.from_key(node.private_keys[2])
+    signatures = [signer.sign_message(rpc, text) for signer in (LocalSigner(account), NodeSigner(account.address))]
+    assert signatures[0] == signatures[1]
+    assert Account.recover_message(encode_defunct(text=text), signature=signatures[0]) == account.address
 
 
 def test_a_key_is_in_no_representation(rpc):

@@ -84,7 +84,7 @@ def test_what_is_no_amount(amount):
         ("learning_rate = 0.1", "learning_rate = -1.0", 7, "train.learning_rate: .*greater than 0"),
         ("learning_rate = 0.1", "learning_rate = nan", 7, "train.learning_rate: .*finite"),
         ("learning_rate = 0.1", "optimizer_options = { lr = 1 }", 7, "train.optimizer_options: .*set learning_rate"),
-        ("learning_rate = 0.1", "optimizer_options.momentum = [1]", 7, "train.optimizer_options.momentum"),
+        ("learning_rate = 0.1", "optimizer_options.momentum = [true]", 7, "train.optimizer_options.momentum"),
         ("rounds = 2", "rounds = 0", 10, "terms.rounds: .*greater than or equal to 1"),
         ("rounds = 2", "rounds = 2.5", 10, "terms.rounds: .*valid integer"),
         ("rounds = 2", "rounds = true", 10, "terms.rounds: .*valid integer"),
@@ -117,7 +117,7 @@ def test_all_errors_are_named_at_once(tmp_path):
 
 def test_a_field_that_fits_none_of_its_types_is_named_once(tmp_path):
     with pytest.raises(JobDocumentError) as caught:
-        read(tmp_path, GOOD.replace("learning_rate = 0.1", "optimizer_options.momentum = [1]"))
+        read(tmp_path, GOOD.replace("learning_rate = 0.1", "optimizer_options.momentum = [true]"))
     assert len(str(caught.value).splitlines()) == 1
 
 

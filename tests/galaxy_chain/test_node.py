@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from eth_account import Account
+from eth_account.messages import encode_defunct
 from hexbytes import HexBytes
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -146,6 +147,13 @@ def test_signatures_are_made_by_libsecp256k1() -> None:
     from eth_keys.backends.coincurve import CoinCurveECCBackend
 
     assert isinstance(keys.backend, CoinCurveECCBackend)
+
+
+def test_messages_are_signed_by_the_nodes_accounts_only(web3: Web3, node: Node) -> None:
+    signature = web3.eth.sign(node.accounts[1], text="message")
+    assert Account.recover_message(encode_defunct(text="message"), signature=signature) == node.accounts[1]
+    failure = error(node, "eth_sign", "0x" + "22" * 20, "0x")
+    assert (failure["code"], "unknown account" in failure["message"]) == (-32000, True)
 
 
 def test_an_account_that_is_not_the_nodes_cannot_send(node: Node) -> None:

@@ -219,6 +219,56 @@ def test_a_file_swapped_for_another_of_the_same_size_is_found(store):
         store.path(content)
 
 
+# Files that are there already
+
+
+@pytest.mark.parametrize("size", [0, 5, 262_144, 262_145])
+def test_content_is_found_by_its_id_alone(store, size):
+    content = store.put(fill("count", size))
+    assert store.find(content.cid) == content
+    assert store.find(ContentId.of(b"nobody has this").cid) is None
+    with pytest.raises(ContentError, match="is not a content id"):
+        store.find("nothing")
+
+
+def test_a_file_of_a_size_that_its_id_cannot_have_is_altered(store):
+    content = store.put(fill("count", 262_144))
+    alter(store, content, "extend")
+    with pytest.raises(ContentAlteredError, match="it has 262145 bytes"):
+        store.find(content.cid)
+
+
+def test_a_file_is_moved_in_and_has_its_full_grace(store):
+    content = ContentId.of(b"arrived")
+    path = store.root / "arrived"
+    path.write_bytes(b"arrived")
+    os.utime(path, (0, 0))
+    store.adopt(path, content)
+    assert not path.exists()
+    assert store.get(content) == b"arrived"
+    assert store.path(content).stat().st_mode & 0o222 == 0
+    assert store.gc(3600) == GcReport(0, 0)
+
+
+def test_a_file_that_is_there_already_is_not_moved_over_it(store):
+    content = store.put(b"arrived")
+    inode = store.path(content).stat().st_ino
+    path = store.root / "arrived"
+    path.write_bytes(b"arrived")
+    store.adopt(path, content)
+    assert not path.exists()
+    assert store.path(content).stat().st_ino == inode
+
+
+def test_a_file_that_is_something_else_stays_outside(store):
+    path = store.root / "arrived"
+    path.write_bytes(b"another")
+    with pytest.raises(ContentAlteredError, match="not bafk"):
+        store.adopt(path, ContentId.of(b"arrived"))
+    assert path.read_bytes() == b"another"
+    assert list(store.contents()) == []
+
+
 # Collecting
 
 

@@ -15,7 +15,7 @@ from galaxy_fl.vectors import Layout, TensorLayout
 tensors = st.builds(
     TensorLayout,
     st.text(min_size=1),
-    st.lists(st.integers(0, 2**20), max_size=5).map(tuple),
+    st.lists(st.integers(0, 2**20), max_size=2).map(tuple),
     st.integers(0, 30),
 )
 layouts = st.lists(tensors, min_size=1, unique_by=lambda tensor: tensor.name).map(

@@ -1,0 +1,114 @@
+"""How much a job may keep, and what is pinned for whom.
+
+Content counts once in every job that has put or pinned it, from the announcement of its upload on, at its full size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from sqlite3 import Connection
+
+from galaxy_chain.store import ContentId, LocalStore
+from galaxy_chain.web.database import Database
+from galaxy_chain.web.grants import Grant
+from galaxy_chain.web.problems import Refused
+from galaxy_fl.exceptions import ContentMissingError
+
+__all__ = ["Quota"]
+
+_OPERATOR = ""
+"""Stands in for a job and an address in the pins that are not from here."""
+
+
+class Quota:
+    """The quota of every job.
+
+    Args:
+        store: Where content is.
+        limit: Bytes of a job. A client has its share of them, 1/maxUpdates (two vectors at least), so that none uses up
+            what the others need; what the job's server pins is the job's, and counts for no client any more.
+        arriving: Whether an upload of this content for this space has begun.
+    """
+
+    def __init__(self, database: Database, store: LocalStore, limit: int, arriving: Callable[[str, str], bool]) -> None:
+        self._database = database
+        self._store = store
+        self._limit = limit
+        self._arriving = arriving
+
+    def charge(self, grant: Grant, content: ContentId) -> None:
+        """Counts content, which is to come or is there.
+
+        Raises:
+            Refused: it is too much.
+        """
+        with self._database.transaction() as database:
+            known = database.execute(
+                "SELECT 1 FROM charges WHERE space = ? AND cid = ?", (grant.space, content.cid)
+            ).fetchone()
+            if not known and self._excess(database, grant, content):
+                self._forget(database, grant.space)
+                if excess := self._excess(database, grant, content):
+                    raise Refused(507, "quota", excess)
+            if not known or grant.sharers == 1:
+                database.execute(
+                    "INSERT OR REPLACE INTO charges VALUES (?, ?, ?, ?)",
+                    (grant.space, content.cid, content.size, grant.address),
+                )
+
+    def _excess(self, database: Connection, grant: Grant, content: ContentId) -> str | None:
+        whole = "SELECT COALESCE(SUM(size), 0) FROM charges WHERE space = ?"
+        [used] = database.execute(whole, (grant.space,)).fetchone()
+        if used + content.size > self._limit:
+            return (
+                f"{content.size} bytes more are too many: {used} of the {self._limit} bytes of {grant.space} are used;"
+                " unpin what is not needed and have the operator run `galaxy-chain store gc`, or raise `--quota`"
+            )
+        [used] = database.execute(whole + " AND address = ?", (grant.space, grant.address)).fetchone()
+        share = max(self._limit // grant.sharers, 2 * content.size)
+        if grant.sharers > 1 and used + content.size > share:
+            return (
+                f"{content.size} bytes more are too many: {used} of the {share} bytes that are a client's in job"
+                f" {grant.space} are used by what nobody has aggregated; wait until it is collected"
+            )
+        return None
+
+    def _forget(self, database: Connection, space: str) -> None:
+        """Counts what is gone no longer."""
+        rows = database.execute("SELECT cid, size FROM charges WHERE space = ?", (space,)).fetchall()
+        gone = [
+            (space, cid)
+            for cid, size in rows
+            if not self._arriving(space, cid) and not self._store.has(ContentId.from_cid(cid, size))
+        ]
+        database.executemany("DELETE FROM charges WHERE space = ? AND cid = ?", gone)
+
+    def pin(self, grant: Grant, content: ContentId) -> None:
+        """Keeps content from being collected until everybody who pinned it has unpinned it.
+
+        Raises:
+            ContentMissingError: it is not there.
+            Refused: it is too much.
+        """
+        with self._database.transaction() as database:
+            if not self._store.has(content):
+                raise ContentMissingError(f"{content.cid} ({content.size} bytes) can't be pinned: it is not here")
+            self.charge(grant, content)
+            if not self._pinned(database, content) and content.cid in self._store.pins():
+                database.execute("INSERT INTO pins VALUES (?, ?, ?)", (content.cid, _OPERATOR, _OPERATOR))
+            row = (content.cid, grant.space, grant.address)
+            database.execute("INSERT OR IGNORE INTO pins VALUES (?, ?, ?)", row)
+            self._store.pin(content)
+
+    def unpin(self, grant: Grant, content: ContentId) -> None:
+        """Takes this account's pin back. Nothing happens if there is none."""
+        with self._database.transaction() as database:
+            deleted = database.execute(
+                "DELETE FROM pins WHERE cid = ? AND space = ? AND address = ?",
+                (content.cid, grant.space, grant.address),
+            ).rowcount
+            if deleted and not self._pinned(database, content):
+                self._store.unpin(content)
+
+    def _pinned(self, database: Connection, content: ContentId) -> bool:
+        return database.execute("SELECT 1 FROM pins WHERE cid = ?", (content.cid,)).fetchone() is not None

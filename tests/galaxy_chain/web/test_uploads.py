@@ -1,0 +1,170 @@
+"""Bytes on their way in: broken off, gone on with, wrong, too many, and sent by several at once."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import threading
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from galaxy_chain.store import BLOCK_SIZE, ContentId
+from tests.galaxy_chain.federation import PARAMETERS, made_up
+from tests.galaxy_chain.store.test_local import alter
+from tests.galaxy_chain.store.unixfs_reference import fill
+
+DATA = fill("count", 3 * BLOCK_SIZE + 1)
+CONTENT = ContentId.of(DATA)
+
+
+def partial(served) -> list[Path]:
+    return list((served.root / "uploads").iterdir())
+
+
+def begin(asker, content: ContentId, data: bytes, offset: int = 0) -> http.client.HTTPConnection:
+    """A request that has sent so much and goes on later, or never."""
+    target = f"/uploads/{content.cid}?size={content.size}&offset={offset}"
+    connection = http.client.HTTPConnection(urlsplit(asker.url).netloc, timeout=30)
+    connection.putrequest("PUT", target)
+    connection.putheader("Authorization", asker.who.authorization("PUT", asker.url, target))
+    connection.putheader("Content-Length", str(content.size - offset))
+    connection.endheaders(data)
+    return connection
+
+
+@pytest.mark.parametrize("size", [0, 1, BLOCK_SIZE + 1, 5 << 20])
+def test_content_is_there_once_all_of_it_has_come(owner, served, size):
+    data = fill("count", size)
+    content = ContentId.of(data)
+    assert owner.announce(content).json() == {"bytes": 0, "complete": False}
+    assert owner.read(content).status_code == 404
+    assert owner.send(content, data).json() == {"bytes": size, "complete": True}
+    assert owner.read(content).content == data
+    assert owner.announce(content).json() == {"bytes": size, "complete": True}
+    assert served.path(content).stat().st_mode & 0o222 == 0
+    assert partial(served) == []
+
+
+def test_an_upload_without_an_announcement_is_taken_too(owner, served):
+    assert owner.send(CONTENT, iter([DATA[:5], DATA[5:]])).json() == {"bytes": len(DATA), "complete": True}
+    assert served.get(CONTENT) == DATA
+
+
+def test_an_upload_that_breaks_off_goes_on_where_it_was(owner, served):
+    data = fill("count", 5 << 20)
+    content, half = ContentId.of(data), 5 << 19
+    connection = begin(owner, content, data[:half])
+    deadline = time.monotonic() + 20
+    while not partial(served) or partial(served)[0].stat().st_size < 1 << 20:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    connection.close()
+    arrived = owner.announce(content).json()
+    assert 1 << 20 <= arrived["bytes"] <= half
+    assert not arrived["complete"]
+    assert owner.read(content).status_code == 404
+    assert list(served.contents()) == []
+    while not owner.send(content, data[arrived["bytes"] :], arrived["bytes"]).json().get("complete"):
+        arrived = owner.announce(content).json()  # the rest of the broken request came in between
+    assert owner.read(content).content == data
+    assert partial(served) == []
+
+
+def test_parts_have_to_go_on_where_the_last_one_ended(owner, served):
+    assert owner.send(CONTENT, DATA[:10]).json() == {"bytes": 10, "complete": False}
+    for offset in (0, 9, 11, len(DATA) - 1):
+        response = owner.send(CONTENT, b"x", offset)
+        assert response.status_code == 409
+        assert response.json() == {"error": "offset", "message": f"10 bytes have arrived: go on there, not at {offset}"}
+    assert owner.send(CONTENT, DATA[10:], 10).json()["complete"]
+
+
+def test_other_bytes_are_thrown_away_and_the_right_ones_taken(owner, served):
+    response = owner.send(CONTENT, bytes(len(DATA)))
+    assert (response.status_code, response.json()["error"]) == (422, "altered")
+    assert list(served.contents()) == partial(served) == []
+    assert owner.announce(CONTENT).json() == {"bytes": 0, "complete": False}
+    assert owner.send(CONTENT, DATA).json()["complete"]
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_more_bytes_than_the_content_has_are_refused(owner, served, announced):
+    data = DATA + b"more"
+    response = owner.send(CONTENT, data if announced else iter([data]))
+    assert (response.status_code, response.json()["error"]) == (413, "too_large")
+    assert list(served.contents()) == []
+
+
+def test_nobody_spoils_what_another_sends(ask, owner, federation, served):
+    """Two clients send the same model; one of them sends rubbish."""
+    federation.client(0), federation.client(1)
+    data = made_up(5).tobytes()
+    content = ContentId.of(data)
+    honest, other = ask(federation.clients[0]), ask(federation.clients[1])
+    assert honest.send(content, data[:100]).json()["bytes"] == 100
+    assert other.send(content, bytes(100)).json()["bytes"] == 100
+    assert honest.send(content, data[100:], 100).json()["complete"]
+    assert served.get(content) == data
+    assert other.announce(content).json()["complete"]
+    assert partial(served) == []
+    assert len(data) == 4 * PARAMETERS
+
+
+def test_a_later_request_takes_over_from_one_that_has_stopped(owner, served):
+    stopped = begin(owner, CONTENT, DATA[: 2 << 18])
+    assert owner.send(CONTENT, DATA).json()["complete"]
+    stopped.send(DATA[2 << 18 :])
+    response = stopped.getresponse()
+    assert response.status == 409
+    response.read()
+    stopped.close()
+    assert served.get(CONTENT) == DATA
+    assert partial(served) == []
+
+
+def test_many_who_send_the_same_at_once_make_one_sound_content(ask, federation, served, owner):
+    for index in range(3):
+        federation.client(index)
+    data = made_up(6).tobytes()
+    content = ContentId.of(data)
+    answers = []
+
+    def send(asker) -> None:
+        for _ in range(4):
+            answers.append(asker.send(content, data).status_code)
+
+    threads = [threading.Thread(target=send, args=(ask(address),)) for address in federation.clients * 2]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(answers) == 24
+    assert set(answers) <= {200, 409}
+    assert dict(served.verify()) == {content.cid: None}
+    assert partial(served) == []
+
+
+def test_putting_again_heals_what_is_damaged(owner, served):
+    content = owner.put(DATA)
+    alter(served, content, "flip")
+    assert owner.announce(content).json() == {"bytes": 0, "complete": False}
+    assert owner.send(content, DATA).json()["complete"]
+    assert served.get(content) == DATA
+
+
+def test_an_announcement_begins_the_grace_anew(owner, served):
+    content = owner.put(DATA)
+    os.utime(served.path(content), (0, 0))
+    owner.announce(content)
+    assert served.gc(3600).removed == 0
+
+
+def test_content_that_took_long_to_come_has_its_full_grace(owner, served):
+    owner.send(CONTENT, DATA[:-1])
+    [path] = partial(served)
+    os.utime(path, (0, 0))
+    owner.send(CONTENT, DATA[-1:], len(DATA) - 1)
+    assert served.gc(3600).removed == 0
