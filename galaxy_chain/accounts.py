@@ -24,6 +24,11 @@ __all__ = ["KEY_VARIABLE", "PASSWORD_VARIABLE", "Keystore", "LocalSigner", "Node
 KEY_VARIABLE = "GALAXY_KEY"
 PASSWORD_VARIABLE = "GALAXY_PASSWORD"
 
+LARGEST_SCRYPT_BYTES = 2**30
+"""What opening a key may take, and twice the time of that: geth's own take a quarter."""
+MOST_ITERATIONS = 10_000_000
+"""Of PBKDF2, some seconds: ten times eth_account's own."""
+
 
 @dataclass(frozen=True)
 class LocalSigner:
@@ -127,23 +132,70 @@ class Keystore:
 
         path = self.folder / f"{name}.json"
         try:
-            return LocalSigner(Account.from_key(Account.decrypt(self._read(path), password)))
-        except (ValueError, TypeError, KeyError, NotImplementedError) as error:
+            key = self._read(path)
+            _check_cost(key)
+            return LocalSigner(Account.from_key(Account.decrypt(key, password)))
+        except (
+            ValueError,
+            TypeError,
+            KeyError,
+            AttributeError,
+            AssertionError,
+            ArithmeticError,
+            NotImplementedError,
+        ) as error:
             raise AccountError(f"{path} can't be opened with this password ({error})") from error
 
     def _read(self, path: Path) -> dict[str, Any]:
         try:
-            content = json.loads(path.read_text())
+            content = _lower(json.loads(path.read_bytes()))
             if not isinstance(content, dict) or not is_address("0x" + str(content.get("address")).removeprefix("0x")):
                 raise ValueError("it has no address")
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise AccountError(f"{path} is no keystore file: {error}") from error
         return content
+
+
+def _lower(value: Any) -> Any:
+    """With the names of all fields in lower case, in which eth_keyfile reads them."""
+    if not isinstance(value, dict):
+        return value
+    lower = {name.lower(): _lower(inner) for name, inner in value.items()}
+    if len(lower) < len(value):
+        raise ValueError("a field is there twice")
+    return lower
+
+
+def _check_cost(key: dict[str, Any]) -> None:
+    """Makes sure that opening a key takes seconds and no more memory than there is: its file says how much.
+
+    Raises:
+        ValueError, TypeError, KeyError: it takes more, or it is no keystore file of version 3.
+    """
+    if key["version"] != 3:
+        raise ValueError(f"it has version {key['version']!r:.20}, expected 3")
+    how = key["crypto"]["kdfparams"]
+    if how["dklen"] != 32:
+        raise ValueError(f"dklen is {how['dklen']!r:.20}, expected 32")
+    if key["crypto"]["kdf"] == "scrypt":
+        n, r, p = how["n"], how["r"], how["p"]
+        if not 128 * n * r <= LARGEST_SCRYPT_BYTES or not n * r * p <= LARGEST_SCRYPT_BYTES // 64 or not r * p <= 1024:
+            raise ValueError(f"scrypt with n = {n!r:.20}, r = {r!r:.20}, p = {p!r:.20} takes too much memory or time")
+    elif not how["c"] <= MOST_ITERATIONS:
+        raise ValueError(f"{how['c']!r:.20} iterations take too much time")
 
 
 def take_secret(variable: str) -> str | None:
     """A secret from the environment, taken out of it, so that no process started later inherits it."""
     return os.environ.pop(variable, None)
+
+
+def _unlocked(rpc: Rpc) -> list[str]:
+    """The accounts that a node signs for, with checksum."""
+    accounts = rpc.request("eth_accounts")
+    if not isinstance(accounts, list) or not all(map(is_address, accounts)):
+        raise RpcError(f"{rpc.name} answers eth_accounts with {accounts!r:.200}, which is no list of addresses")
+    return [to_checksum_address(account) for account in accounts]
 
 
 def find_signer(
@@ -175,17 +227,17 @@ def find_signer(
             return LocalSigner(Account.from_key(key))
         except (ValueError, TypeError) as error:
             raise AccountError(f"{KEY_VARIABLE} holds no private key of 32 bytes in hexadecimal") from error
-    if match := re.fullmatch(r"dev:(\d+)", name):
-        accounts = rpc.request("eth_accounts")
+    if match := re.fullmatch(r"dev:(\d{1,9})", name):
+        accounts = _unlocked(rpc)
         if int(match[1]) >= len(accounts):
             raise AccountError(f"{rpc.name} has {len(accounts)} unlocked accounts, no {name}: count from dev:0")
-        return NodeSigner(to_checksum_address(accounts[int(match[1])]))
+        return NodeSigner(accounts[int(match[1])])
     known = keystore.list()
     if is_address(name):
         address = to_checksum_address(name)
         found = next((known_name for known_name, known_address in known.items() if known_address == address), None)
         if found is None:
-            if address in map(to_checksum_address, rpc.request("eth_accounts")):
+            if address in _unlocked(rpc):
                 return NodeSigner(address)
             raise AccountError(f"the key of {address} is neither in {keystore.folder} nor unlocked in {rpc.name}")
         name = found

@@ -29,7 +29,11 @@ def read_settings(path: Path) -> dict[str, Any]:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (
+        OSError,
+        ValueError,
+        RecursionError,
+    ) as error:  # tomllib lets through those of long integers and deep nesting
         raise ConfigurationError(f"{path} can't be read: {error}") from error
     if unknown := sorted(settings.keys() - SETTINGS):
         raise ConfigurationError(

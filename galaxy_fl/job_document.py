@@ -216,10 +216,17 @@ def explanations(error: ValidationError) -> list[str]:
     found = []
     for detail in error.errors(include_url=False):
         where = ".".join(map(str, field_of(detail["loc"]))) or "the document"
-        value = "" if detail["type"] in ("extra_forbidden", "missing") else f" (found {detail['input']!r:.80})"
+        value = "" if detail["type"] in ("extra_forbidden", "missing") else f" (found {_shown(detail['input'])})"
         what = "there is no such key" if detail["type"] == "extra_forbidden" else detail["msg"]
         found.append(f"{where}: {what.removeprefix('Value error, ')}{value}")
     return found
+
+
+def _shown(value: object) -> str:
+    try:
+        return f"{value!r:.80}"
+    except ValueError:  # an integer of more digits than Python writes
+        return "a number of thousands of digits"
 
 
 def explain(error: ValidationError) -> str:

@@ -154,7 +154,11 @@ def _from_file(path: Path) -> list[str]:
         found = tomllib.loads(path.read_text(encoding="utf-8")).get("trust", [])
     except FileNotFoundError:
         return []
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (
+        OSError,
+        ValueError,
+        RecursionError,
+    ) as error:  # tomllib lets through those of long integers and deep nesting
         raise ConfigurationError(f"{path} can't be read: {error}") from error
     if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
         raise ConfigurationError(f'{path}: trust is {found!r}, expected a list of texts, trust = ["…", "…"]')

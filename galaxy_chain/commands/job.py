@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json as json_module
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import BaseModel, ValidationError
 
 from galaxy_chain.commands.console import console, print_json, print_table, short
 from galaxy_chain.commands.settings import (
@@ -213,15 +213,26 @@ def _status(round: int, rounds: int, status: int) -> str:
     return Status(status).name.lower()
 
 
+class _Metrics(BaseModel):
+    """A line of a server's metrics, as far as it is shown."""
+
+    attempt: int
+    model: str
+    loss: float | None = None
+    accuracy: float | None = None
+    gas: int | None = None
+    seconds: float | None = None
+
+
 def _metrics(path: Path) -> dict[tuple[int, str], dict[str, Any]]:
     """A server's metrics by attempt and model; empty where there are none."""
     if not path.exists():
         return {}
     found = {}
-    for text in path.read_text().splitlines():
-        with suppress(ValueError, KeyError, TypeError):  # a server that was killed leaves half a line behind
-            line = json_module.loads(text)
-            found[line["attempt"], line["model"]] = line
+    for text in path.read_bytes().splitlines():
+        with suppress(ValidationError):  # a server that was killed leaves half a line behind
+            line = _Metrics.model_validate_json(text)
+            found[line.attempt, line.model] = line.model_dump()
     return found
 
 

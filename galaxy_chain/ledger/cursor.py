@@ -89,7 +89,10 @@ class Cursor:
             raise ConfigurationError(
                 f"{self._name} has format {version}, expected {VERSION}: delete it, it is made again from the chain"
             )
-        ((found,),) = self._query("SELECT subject FROM cursor")
+        rows = self._query("SELECT subject, final FROM cursor")
+        if len(rows) != 1 or not isinstance(rows[0][1], int):
+            raise self._damaged(ValueError("it does not say whose it is"))
+        found = rows[0][0]
         if found != subject:
             raise ConfigurationError(f"{self._name} is of {found}, not of {subject}: name another file")
 
@@ -102,7 +105,7 @@ class Cursor:
                 f"{self._name} can't be used ({error}): give each process that follows a job a file of its own, in a "
                 "folder that it may write to and that has room"
             ) from error
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter of what is damaged, or in its message
             raise self._damaged(error) from error
 
     def _damaged(self, error: Exception) -> ConfigurationError:
@@ -152,7 +155,7 @@ class Cursor:
         )
         try:
             return [Log(block, identity, place, json.loads(entry)) for block, identity, place, entry in rows]
-        except ValueError as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise self._damaged(error) from error
 
     def blocks_with_logs(self) -> list[tuple[int, str]]:

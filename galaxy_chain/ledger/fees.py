@@ -55,13 +55,13 @@ class Market:
         self._rpc = rpc
         self._known: tuple[float, Fees] | None = None
 
-    def fees(self) -> Fees:
-        """What gets a transaction in soon.
+    def fees(self, *, now: bool = False) -> Fees:
+        """What gets a transaction in soon; `now` asks again in any case.
 
         Raises:
             RpcError: the node fails.
         """
-        if self._known is None or time.monotonic() - self._known[0] > MARKET_SECONDS:
+        if now or self._known is None or time.monotonic() - self._known[0] > MARKET_SECONDS:
             self._known = time.monotonic(), self._ask()
         return self._known[1]
 

@@ -10,7 +10,7 @@ from typing import Any
 from eth_bloom.bloom import BloomFilter
 
 from galaxy_chain.ledger.cursor import Log
-from galaxy_chain.ledger.rpc import Block, Rpc, RpcAnswerError, TooMuchError, UnreliableAnswerError
+from galaxy_chain.ledger.rpc import Block, Rpc, RpcAnswerError, TooMuchError, UnreliableAnswerError, number
 
 __all__ = ["JobLogs", "Span"]
 
@@ -138,7 +138,7 @@ class JobLogs:
                 "transactionHash": entry["transactionHash"].lower(),
                 "logIndex": entry["logIndex"],
             }
-            return Log(int(kept["blockNumber"], 16), kept["blockHash"], int(kept["logIndex"], 16), kept)
+            return Log(number(kept["blockNumber"]), kept["blockHash"], number(kept["logIndex"]), kept)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UnreliableAnswerError(
                 f"{self.rpc.name} gives a malformed log entry ({error!r}): {entry!r:.300}"

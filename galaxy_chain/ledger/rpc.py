@@ -95,22 +95,44 @@ def _hash(value: Any) -> str:
     return value.lower()
 
 
+_QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,64}")
+
+
 def _quantity(value: Any) -> int | None:
-    try:
-        return int(value, 16)
-    except (TypeError, ValueError):
-        return None
+    """A quantity of at most 256 bits; no sign, no more digits than any number of a chain has."""
+    return int(value, 16) if isinstance(value, str) and _QUANTITY.fullmatch(value) else None
+
+
+def number(value: Any) -> int:
+    """The number of a block or a log, or a time: a quantity below 2**63.
+
+    Raises:
+        ValueError: it is none.
+    """
+    quantity = _quantity(value)
+    if quantity is None or quantity >= 2**63:
+        raise ValueError(f"{value!r:.80} is no number")
+    return quantity
+
+
+_BLOOM = re.compile(r"0x[0-9a-fA-F]{0,512}")
+
+
+def _bloom(value: Any) -> int:
+    if value is not None and (not isinstance(value, str) or not _BLOOM.fullmatch(value)):
+        raise ValueError(f"{value!r:.80} is no bloom filter")
+    return int(value or "0x0", 16) if value != "0x" else 0
 
 
 def _block(header: dict[str, Any]) -> Block:
     base_fee = header.get("baseFeePerGas")
     return Block(
-        int(header["number"], 16),
+        number(header["number"]),
         _hash(header["hash"]),
         _hash(header["parentHash"]),
-        int(header["timestamp"], 16),
-        None if base_fee is None else int(base_fee, 16),
-        int(header.get("logsBloom") or "0x0", 16),
+        number(header["timestamp"]),
+        None if base_fee is None else number(base_fee),
+        _bloom(header.get("logsBloom")),
     )
 
 
@@ -186,7 +208,7 @@ class Rpc:
             # certificates take 30 ms to load, for nothing where there is no TLS
             verify=any(part.startswith("https:") for part in self.urls),
             timeout=httpx.Timeout(timeout, connect=min(timeout, CONNECT_SECONDS)),
-            headers={"Content-Type": "application/json"},
+            headers={"Content-Type": "application/json", "Accept-Encoding": "gzip"},
             limits=httpx.Limits(keepalive_expiry=KEEP_ALIVE_SECONDS),
         )
         weakref.finalize(self, self._client.close)
@@ -317,6 +339,8 @@ class Rpc:
                         acted=status != 429,
                         retry_after=_retry_after(response),
                     )
+                if response.headers.get("Content-Encoding", "gzip").lower() not in ("gzip", "identity"):
+                    raise _Trouble(f"{name} answers {method} in an encoding that was not asked for")
                 body = bytearray()
                 for piece in response.iter_bytes():
                     body += piece
@@ -326,7 +350,7 @@ class Rpc:
                         )
                     if self.clock() - began > self._timeout:
                         raise _Trouble(f"{name} has not answered {method} after {self._timeout} s", too_much=True)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:  # the last of a redirect's host name
             what = str(error) or type(error).__name__
             nothing_sent = (
                 httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol,

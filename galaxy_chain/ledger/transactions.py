@@ -211,7 +211,7 @@ class Transactions:
         return following.state.on(Sent())
 
     def _bump(self, following: _Following) -> Action | None:
-        fees = following.state.offer(self._market.fees())
+        fees = following.state.offer(self._market.fees(now=True))
         if fees is None:
             return None
         with self._journal.lock():

@@ -57,7 +57,7 @@ def decode_transaction(raw: bytes, chain_id: int) -> Transaction:
         raise RPCError(f"transaction type not supported: {kind}, expected one of {_SUPPORTED_TYPES}")
     try:
         evm = TRANSACTION_BUILDER.decode(raw)
-    except (RLPException, PyEVMError, ValidationError, ValueError, TypeError) as error:
+    except (RLPException, PyEVMError, ValidationError, ValueError, TypeError, RecursionError) as error:
         raise RPCError(f"rlp: not a signed transaction: {error}") from None
     if evm.chain_id is None:
         raise RPCError("only replay-protected (EIP-155) transactions allowed over RPC")

@@ -197,7 +197,10 @@ def _redirects_within(own: str, where: str) -> Callable[[httpx.Response], None]:
 
     def check(response: httpx.Response) -> None:
         if response.has_redirect_location:
-            host = response.url.join(response.headers["location"]).host
+            try:
+                host = response.url.join(response.headers["location"]).host
+            except (httpx.InvalidURL, UnicodeError) as error:
+                raise RemoteError(f"{where} redirects to what is no address: {error}") from error
             if host != own and not host.endswith("." + own):
                 raise RemoteError(f"{where} redirects to {host}, which is another host: name that one if you mean it")
 

@@ -56,7 +56,7 @@ def build_source_model(model: dict[str, Any], seed: int, source: str | None) -> 
 
 
 def _run(content: bytes, source: str) -> ModuleType:
-    """The source's module. Tracebacks and torch.jit, which reads a class's source, find its lines."""
+    """The source's module. Tracebacks, and whoever reads the code of a model as torch does, find its lines."""
     try:
         code = compile(content, FILE, "exec")
     except (SyntaxError, ValueError) as error:  # ValueError: it has null bytes

@@ -210,13 +210,16 @@ class Worker:
             ) from error
 
     def _how_it_ended(self) -> str:
+        if self._child.connection.closed:
+            return "the worker was closed"
         code = self._child.wait(LAST_BREATH)
         if code is None:
             self.close()
             return "the worker sent what is no message, and was closed"
         if code >= 0:
             return f"the worker ended by itself, with exit code {code}: does the model or data set call exit?"
-        name = signal.Signals(-code).name
+        named = {each.value: each.name for each in signal.Signals}  # real-time signals have no name
+        name = named.get(-code, f"signal {-code}")
         cause = ": out of memory, or killed by hand" if name == "SIGKILL" else ""
         return f"the worker was killed by {name}{cause}"
 

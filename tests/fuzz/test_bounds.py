@@ -65,7 +65,6 @@ def bomb() -> HostileServer:
     return server
 
 
-@pytest.mark.xfail(reason="ledger/rpc.py: httpx unfolds nested encodings, 580 MB from some hundred bytes")
 def test_an_answer_that_unfolds_is_given_up_in_time(bomb: HostileServer) -> None:
     def ask() -> None:
         with pytest.raises(RpcError):
