@@ -42,6 +42,9 @@ class Patience:
     poll: float = 1.0
     """The longest pause between two looks at the chain; pauses begin at a fraction of it after each event. Raise it
     where requests are dear."""
+    confirmations: int = 1
+    """How many blocks, its own included, the last commit has to have before a participant leaves; a final block is
+    enough, too. Raise it where reorganisations happen; a chain without blocks never gets there."""
     content: float = 10.0
     """How long to wait for content that is not there yet. Raise it for a slow network."""
 
@@ -162,7 +165,7 @@ class LedgerCoordinator:
 
     def _phase(self, history: JobHistory) -> Phase:
         if history.finished:
-            return Phase.FINISHED
+            return Phase.FINISHED if self._is_settled(history.commits[self.rounds].block) else Phase.SETTLING
         if history.status is not Status.RUNNING:
             return Phase.CANCELLED
         if history.attempt != history.origin:
@@ -173,6 +176,9 @@ class LedgerCoordinator:
         if count < self.terms.max_updates and self._follower.next_time < self._closing_time(history):
             return Phase.COLLECTING
         return Phase.CLOSED
+
+    def _is_settled(self, block: int) -> bool:
+        return self._follower.number - block + 1 >= self.patience.confirmations or self._follower.final >= block
 
     def _closing_time(self, history: JobHistory) -> int:
         """When collecting ends, or ended, in seconds; only where at least `minUpdates` are in."""
@@ -219,8 +225,9 @@ class LedgerClientCoordinator(LedgerCoordinator):
         self.challenged: Callable[[Commit, int], None] = lambda commit, chunk: None
         """Called after a challenge of a commit by a chunk."""
         self._verified: Model | None = None
-        self._done = 0
-        """The last attempt that wants nothing more of this client."""
+        self._samples = 0
+        self._sent = 0, 0
+        """The attempt that this client has submitted to last, and the block that this was in."""
 
     def round(self) -> Round:
         """Where the job stands now; reveals what may be revealed now."""
@@ -262,7 +269,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
                     {"client": self.address},
                 )
             try:
-                self.ledger.transact("join", self.number, samples, bytes(32))
+                self.ledger.transact("join", self.number, samples, bytes(32), once=f"{self.number}")
             except LedgerRefusedError as error:
                 if error.name != "AlreadyJoined":  # by another process of this account, a moment ago
                     raise
@@ -271,7 +278,8 @@ class LedgerClientCoordinator(LedgerCoordinator):
                 f"{self.address} joined job {self.number} with {client.samples} samples, but the data set now has "
                 f"{samples}: use the data it joined with, or another account"
             )
-        self._done = client.attempt
+        self._samples = samples
+        self._sent = client.attempt, self._follower.number
 
     def previous(self, round: Round) -> Previous:
         """What this client handed in last, and the others in the round before, as far as it is to be had."""
@@ -292,8 +300,14 @@ class LedgerClientCoordinator(LedgerCoordinator):
         return Previous(own, peers)
 
     def wants_update(self, round: Round) -> bool:
-        """Whether the round collects and this client has not been part of it yet."""
-        return round.phase is Phase.COLLECTING and round.attempt > self._done
+        """Whether the round collects without an update of this client's: there was none yet, or a reorganisation has
+        taken it away."""
+        if round.phase is not Phase.COLLECTING:
+            return False
+        if any(submission.client == self.address for submission in self.history.submissions):
+            return False
+        attempt, block = self._sent
+        return round.attempt != attempt or self._follower.number > block
 
     def submit(self, round: Round, update: Vector, weight: int) -> int:
         """Puts the update into the store, then commits to it on the ledger."""
@@ -305,9 +319,23 @@ class LedgerClientCoordinator(LedgerCoordinator):
             content = self.store.put(update.data)
         promised = Update(commitment(root, address_bytes(self.address)), content.digest, weight)
         try:
-            return self.ledger.transact("submitUpdate", self.number, round.attempt, promised).gas_used
-        finally:
-            self._done = round.attempt
+            receipt = self._transact_as_member("submitUpdate", round.attempt, promised)
+        except RoundMovedOnError:
+            # Closed by time alone, or as another node sees it: the loop would come back at once.
+            time.sleep(self.patience.poll)
+            raise
+        self._sent = round.attempt, receipt.block
+        return receipt.gas_used
+
+    def _transact_as_member(self, name: str, attempt: int, *arguments: object) -> Receipt:
+        once = f"{self.number} {attempt}"
+        try:
+            return self.ledger.transact(name, self.number, attempt, *arguments, once=once)
+        except LedgerRefusedError as error:
+            if error.name != "NotJoined":
+                raise
+            self.enter(self._samples)  # its joining was reorganised away
+            return self.ledger.transact(name, self.number, attempt, *arguments, once=once)
 
 
 class LedgerServerCoordinator(LedgerCoordinator):
@@ -342,7 +370,8 @@ class LedgerServerCoordinator(LedgerCoordinator):
         """Brings the account's bond up to what the job asks for."""
         account = self.ledger.account(self.number, self.address)
         if account.amount < self.terms.bond:
-            self.ledger.transact("depositBond", self.number, value=self.terms.bond - account.amount)
+            missing = self.terms.bond - account.amount
+            self.ledger.transact("depositBond", self.number, value=missing, once=f"{self.number} {account.amount}")
 
     def round(self) -> Round:
         """Where the job stands now; answers what is demanded of this server."""
@@ -417,8 +446,15 @@ class LedgerServerCoordinator(LedgerCoordinator):
         self._close("reopenRound", round.attempt, self._expect(round).head, _ascending(excluded))
 
     def _close(self, name: str, *arguments: object) -> Receipt:
+        once = f"{self.number} {arguments[0]}"
         try:
-            return self.ledger.transact(name, self.number, *arguments)
+            try:
+                return self.ledger.transact(name, self.number, *arguments, once=once)
+            except LedgerRefusedError as error:
+                if error.name != "BondTooSmall":
+                    raise
+                self.enter()  # its deposit was reorganised away
+                return self.ledger.transact(name, self.number, *arguments, once=once)
         except RoundMovedOnError:
             # Where only the block is missing that lets the round's time be over, the loop would come back at once.
             time.sleep(self.patience.poll)

@@ -132,7 +132,7 @@ class Place:
         where = self.deployment()
         rpc = Rpc(self.rpc_url)
         rpc.check_chain(where.chain_id)
-        transactions = None if signer is None else Transactions(rpc, signer)
+        transactions = None if signer is None else Transactions(rpc, signer, self.journal)
         return Ledger(rpc, where.ledger, transactions, first_block=where.block, chain_id=where.chain_id)
 
     def store(self, ledger: Ledger | None = None, job: int = 0) -> Store:
@@ -157,6 +157,11 @@ class Place:
         if ledger is not None and ledger.transactions is not None:
             writer = Writer(ledger.transactions.signer, ledger.rpc, job)
         return HttpStore(self.store_url, self.store_folder, writer)
+
+    @property
+    def journal(self) -> Path:
+        """The file of the accounts' transactions, which all programs of this home share."""
+        return self.home / "transactions.sqlite"
 
     def metrics(self, ledger: str, job: int) -> Path:
         """The file of a server's metrics of a job."""

@@ -25,7 +25,7 @@ def deploy(
     place = Place.of(rpc, home, ledger)
     node = Rpc(rpc)
     signer = find_signer(account, Keystore(home / "keystore"), node, ask_password)
-    deployment, gas = deploy_contracts(node, Transactions(node, signer))
+    deployment, gas = deploy_contracts(node, Transactions(node, signer, place.journal))
     deployment.write(place.ledger_file)
     if json:
         print_json(deployment.model_dump(mode="json") | {"gas": gas})

@@ -38,6 +38,9 @@ StatusOption = Annotated[
     str | None,
     typer.Option(metavar="[HOST:]PORT", help="Answer /healthz and /metrics (Prometheus) there.", show_default="off"),
 ]
+ConfirmationsOption = Annotated[
+    int, typer.Option(min=1, help="Blocks that the last commit has to have before the job counts as finished.")
+]
 ContentOption = Annotated[float, typer.Option(min=0, help="How long to wait for content that is missing, in seconds.")]
 
 
@@ -57,6 +60,7 @@ def server(
         bool, typer.Option("--stay", help="When all is done, stay to answer demands until the bond is free.")
     ] = False,
     poll: PollOption = 1.0,
+    confirmations: ConfirmationsOption = 1,
     content_timeout: ContentOption = 10.0,
     account: AccountOption = None,
     rpc: RpcOption = DEFAULT_RPC,
@@ -77,7 +81,12 @@ def server(
     on = place.ledger_for(account)
     with _taking_part("server", job, json, status) as (say, looked):
         coordinator = LedgerServerCoordinator(
-            on, place.store(on, job), job, Patience(poll, content_timeout), takeover=takeover, own=place.home
+            on,
+            place.store(on, job),
+            job,
+            Patience(poll, confirmations, content_timeout),
+            takeover=takeover,
+            own=place.home,
         )
         with closing(coordinator):
             coordinator.looked = looked
@@ -106,6 +115,7 @@ def client(
         str, typer.Option(help="How much of each commit to recompute before training on it: full, sample:K, off.")
     ] = "full",
     poll: PollOption = 1.0,
+    confirmations: ConfirmationsOption = 1,
     content_timeout: ContentOption = 10.0,
     account: AccountOption = None,
     rpc: RpcOption = DEFAULT_RPC,
@@ -130,7 +140,7 @@ def client(
             on,
             place.store(on, job),
             job,
-            Patience(poll, content_timeout),
+            Patience(poll, confirmations, content_timeout),
             verify=Verify.parse(verify),
             own=place.home,
         )

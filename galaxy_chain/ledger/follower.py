@@ -294,6 +294,12 @@ class JobFollower:
         return 0 if head is None else head.time
 
     @property
+    def number(self) -> int:
+        """The newest block's number; -1 for none."""
+        head = self._follower.window.head
+        return -1 if head is None else head.number
+
+    @property
     def next_time(self) -> int:
         """The earliest time that the next block can have, in seconds: an idle development chain's own stands still."""
         return max(self.time + 1, int(time.time()))

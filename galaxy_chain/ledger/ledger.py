@@ -140,8 +140,12 @@ class Ledger:
         except ValueError as error:
             raise RpcError(f"{self.rpc.name}: {error}") from error
 
-    def transact(self, name: str, *arguments: Any, value: int = 0) -> Receipt:
+    def transact(self, name: str, *arguments: Any, value: int = 0, once: str | None = None) -> Receipt:
         """Calls a function of the contract by its Solidity name in a transaction, and waits until it is in a block.
+
+        Args:
+            name, arguments, value: Of the function; wei.
+            once: What this call is for. A call for the same is not sent again after a crash, but gone on with.
 
         Raises:
             RoundMovedOnError: it was for a round that has moved on.
@@ -151,7 +155,8 @@ class Ledger:
         assert self.transactions is not None, "a ledger that only reads was asked to write"
         data = ledger_abi().functions[name].encode(*arguments)
         try:
-            return self.transactions.send(self.address, data, value)
+            key = None if once is None else f"{self.address} {name} {once}"
+            return self.transactions.send(self.address, data, value, key)
         except RpcAnswerError as error:
             raise _refusal(name, error.data) or error from error
 

@@ -42,6 +42,7 @@ __all__ = [
     "Tick",
     "TransactionSettings",
     "TransactionState",
+    "Undecided",
 ]
 
 SURE = 3
@@ -132,6 +133,11 @@ class NonceTaken:
 
 
 @dataclass(frozen=True)
+class Undecided:
+    """The nonce is used, by none of the signed bytes, in a block that may still be reorganised out."""
+
+
+@dataclass(frozen=True)
 class Refused:
     """A node did not take the newest bytes."""
 
@@ -143,7 +149,7 @@ class Tick:
     """Time has passed."""
 
 
-Event = Sent | Known | Mined | Gone | Queued | NonceTaken | Refused | Tick
+Event = Sent | Known | Mined | Gone | Queued | NonceTaken | Undecided | Refused | Tick
 
 
 @dataclass(frozen=True)

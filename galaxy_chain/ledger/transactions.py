@@ -40,6 +40,7 @@ from galaxy_chain.ledger.transaction_state import (
     Tick,
     TransactionSettings,
     TransactionState,
+    Undecided,
 )
 
 __all__ = ["Receipt", "Signer", "TransactionSettings", "Transactions"]
@@ -308,7 +309,7 @@ class Transactions:
         for each in reversed(intent.signed):
             if (mined := self._mined(following, each)) is not None:
                 return mined
-        return NonceTaken() if self._settled(intent.nonce) else None
+        return NonceTaken() if self._settled(intent.nonce) else Undecided()
 
     def _mined(self, following: _Following, signed: Signed) -> Mined | None:
         receipt = self.rpc.request("eth_getTransactionReceipt", signed.hash)

@@ -32,6 +32,8 @@ class Phase(enum.Enum):
 
     COLLECTING = "collecting"
     CLOSED = "closed"
+    SETTLING = "settling"
+    """The job's last round is committed, but a ledger may still take that back; there is nothing to do but wait."""
     FINISHED = "finished"
     """The job's last round is committed; `Round.number` is one more than that."""
     CANCELLED = "cancelled"
@@ -148,8 +150,7 @@ class ClientCoordinator(Coordinator, Protocol):
         """Makes sure that the client takes part in the job, with that many samples."""
 
     def wants_update(self, round: Round) -> bool:
-        """Whether this client has something to do in the round: it collects, and neither has an update of the client's
-        nor refused one as too late."""
+        """Whether this client has something to do in the round: it collects, and has no update of the client's."""
 
     def previous(self, round: Round) -> Previous:
         """What the clients handed in before, verified; asked for only where the job distils.

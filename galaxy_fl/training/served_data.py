@@ -130,14 +130,18 @@ class ServedData:
         from safetensors import SafetensorError
         from safetensors.torch import load
 
+        if self._accuracy is None:
+            raise TrainingError("the worker asked for an accuracy, and there is no function that measures it")
         try:
             tensors = load(message)
             output, target = tensors["output"], tensors["target"]
-            wrong = self._accuracy is None or output.dim() == 0 or target.dim() == 0 or len(output) != len(target)
         except (SafetensorError, KeyError, ValueError) as error:
             raise TrainingError(f"the worker asked for the accuracy of what are no tensors: {error}") from error
-        if self._accuracy is None or wrong:
-            raise TrainingError("the worker asked for an accuracy that there is not")
+        if not output.dim() or output.shape[:1] != target.shape[:1]:
+            raise TrainingError(
+                f"the worker asked for the accuracy of tensors of the shapes {tuple(output.shape)} and "
+                f"{tuple(target.shape)}, which are no batch"
+            )
         try:
             score = float(self._accuracy(output, target))
         except Exception as error:

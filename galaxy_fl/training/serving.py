@@ -106,15 +106,16 @@ class Session:
         # Whether the data fit the model is better known before anybody relies on this client.
         first = Subset(self._data, [0])
         evaluate(self._model, first, settings.train, settings.device)
-        if settings.distillation_alpha is not None:
-            self._ask_teachers([self._model.state_dict], first)
+        self._ask_teachers([self._model.state_dict], first)
 
     @property
     def samples(self) -> int:
         return len(self._data)  # type: ignore[arg-type]  # torch's Dataset declares no __len__
 
     def train(self, start: str, trained: str, round: int, seed: int, teachers: list[str]) -> Answer:
-        lessons = self._ask_teachers([partial(self._state, teacher) for teacher in teachers], self._data)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)  # data may augment samples at random, for teachers too
+            lessons = self._ask_teachers([partial(self._state, teacher) for teacher in teachers], self._data)
         model, device = self._load(start), self._settings.device
         result = train(model, self._data, self._settings.train, seed, device, round=round, lessons=lessons)
         with _replaced(Path(trained)) as new:  # it may be the file of the start
@@ -150,12 +151,10 @@ class Session:
         return self._model
 
     def _ask_teachers(self, teachers: list[Callable[[], dict[str, Tensor]]], data: Dataset[Any]) -> Lessons | None:
-        alpha, reduction, device = (
-            self._settings.distillation_alpha,
-            self._settings.distillation_reduction,
-            self._settings.device,
-        )
-        return None if alpha is None else Lessons.ask(self._model, teachers, data, alpha, reduction, device)
+        settings, alpha = self._settings, self._settings.distillation_alpha
+        if alpha is None:
+            return None
+        return Lessons.ask(self._model, teachers, data, alpha, settings.distillation_reduction, settings.device)
 
     def _check_layout(self) -> None:
         expected = [(tensor.name, tensor.shape) for tensor in Layout.of(self._model).tensors]

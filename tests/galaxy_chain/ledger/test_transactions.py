@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from eth_account import Account
 from eth_utils.address import to_checksum_address
+from eth_utils.crypto import keccak
 
 from galaxy_chain.accounts import LocalSigner, NodeSigner
 from galaxy_chain.deployment import Deployment, deploy
@@ -23,11 +24,12 @@ from galaxy_chain.exceptions import (
 from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.ledger.rpc import Rpc, RpcAnswerError
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Model, Terms, Update
-from galaxy_chain.ledger.transactions import Signer, Transactions
+from galaxy_chain.ledger.transactions import Signer, Transactions, TransactionSettings
 from galaxy_fl.exceptions import RoundMovedOnError
 from tests.end_to_end.processes import anvil
 
 MODEL = Model(b"\1" * 32, b"\2" * 32)
+QUICK = TransactionSettings(timeout=20)
 UPDATE = Update(b"\3" * 32, b"\4" * 32, 5)
 
 
@@ -65,7 +67,7 @@ def local(rpc: Rpc, ether: int = 1) -> LocalSigner:
 
 
 def ledger_of(rpc: Rpc, deployed: Deployment, signer: Signer) -> Ledger:
-    return Ledger(rpc, deployed.ledger, Transactions(rpc, signer, timeout=20), first_block=deployed.block)
+    return Ledger(rpc, deployed.ledger, Transactions(rpc, signer, settings=QUICK), first_block=deployed.block)
 
 
 def register(rpc: Rpc, deployed: Deployment, **changed: object) -> int:
@@ -154,14 +156,14 @@ def test_a_call_to_what_is_no_ledger_is_the_nodes_refusal(rpc, deployed, signer)
 def test_a_transaction_that_gets_into_no_block(rpc, signer):
     rpc.request("evm_setAutomine", False)
     with pytest.raises(TransactionError, match="is in no block after 0 s") as caught:
-        Transactions(rpc, signer, timeout=0.05).send(unlocked(rpc).address, b"")
+        Transactions(rpc, signer, settings=TransactionSettings(timeout=0.05)).send(unlocked(rpc).address, b"")
     assert caught.value.exit_code == 25
 
 
 def test_programs_of_one_account_do_not_get_in_each_others_way(rpc, signer):
     to = unlocked(rpc, 5).address
     with ThreadPoolExecutor(4) as threads:
-        senders = [Transactions(Rpc(rpc.url), signer, timeout=20) for _ in range(4)]
+        senders = [Transactions(Rpc(rpc.url), signer, settings=QUICK) for _ in range(4)]
         receipts = list(threads.map(lambda sender: [sender.send(to, b"", 1) for _ in range(3)], senders))
     assert len({receipt.transaction for some in receipts for receipt in some}) == 12
 
@@ -198,7 +200,7 @@ def test_a_transaction_that_a_dearer_one_has_replaced_is_sent_again(rpc, signer)
     to = unlocked(rpc, 5).address
     rpc.request("evm_setAutomine", False)
     with ThreadPoolExecutor(1) as threads:
-        waiting = threads.submit(Transactions(Rpc(rpc.url), signer, timeout=20).send, to, b"", 1)
+        waiting = threads.submit(Transactions(Rpc(rpc.url), signer, settings=QUICK).send, to, b"", 1)
         while not rpc.request("eth_getBlockByNumber", "pending", False)["transactions"]:
             assert not waiting.done()
         dearer = {
@@ -206,9 +208,27 @@ def test_a_transaction_that_a_dearer_one_has_replaced_is_sent_again(rpc, signer)
             "nonce": rpc.number("eth_getTransactionCount", signer.address, "latest"),
             "maxFeePerGas": 10**12, "maxPriorityFeePerGas": 10**11,
         }  # fmt: skip
-        replacement = signer.send(rpc, dearer)
+        replacement = rpc.request("eth_sendRawTransaction", "0x" + signer.sign(rpc, dearer).hex())
         rpc.request("evm_mine")
         rpc.request("evm_setAutomine", True)
         receipt = waiting.result()
     assert receipt.transaction != replacement
     assert rpc.request("eth_getTransactionReceipt", receipt.transaction)["status"] == "0x1"
+
+
+def test_a_node_signs_without_sending(rpc):
+    signer = unlocked(rpc, 3)
+    transaction = {
+        "to": signer.address,
+        "value": 1,
+        "data": b"",
+        "gas": 21_000,
+        "nonce": 77,
+        "chainId": rpc.number("eth_chainId"),
+    }
+    for fees in ({"type": 2, "maxFeePerGas": 10**10, "maxPriorityFeePerGas": 10**9}, {"gasPrice": 10**10}):
+        raw = signer.sign(rpc, transaction | fees)
+        assert Account.recover_transaction(raw) == signer.address
+        assert rpc.request("eth_getTransactionByHash", "0x" + keccak(raw).hex()) is None
+    with pytest.raises(RpcError):
+        NodeSigner(Account.create().address).sign(rpc, transaction)

@@ -10,8 +10,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
-from torch.utils.data import TensorDataset
+from torch.utils.data import Dataset, Subset, TensorDataset
 
+from galaxy_fl.data.datasets import load
 from galaxy_fl.training import forkserver
 
 
@@ -54,6 +55,19 @@ def hangs(split: str) -> TensorDataset:
     Path("hanging").touch()
     time.sleep(600)
     raise AssertionError
+
+
+class Augmented(TensorDataset):
+    """Digits with noise, drawn anew each time."""
+
+    def __getitems__(self, indices: list[int]) -> list[tuple[torch.Tensor, ...]]:
+        return [(image + 0.3 * torch.randn_like(image), label) for image, label in (self[index] for index in indices)]
+
+
+def augmented(split: str) -> Dataset[tuple[torch.Tensor, ...]]:
+    digits = load("digits", "train")
+    assert isinstance(digits, TensorDataset)
+    return Subset(Augmented(*digits.tensors), range(100))
 
 
 def environment(split: str) -> TensorDataset:

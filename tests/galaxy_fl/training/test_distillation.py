@@ -52,6 +52,12 @@ def log_softmax_of(model, samples):
     return model.layers(samples).log_softmax(dim=1)
 
 
+def divergence(logarithms, taught, reduction):
+    """As torch's kl_div; it warns of its own default, `mean`."""
+    total = kl_div(logarithms, taught, reduction="sum", log_target=True)
+    return total / (len(logarithms) if reduction == "batchmean" else logarithms.numel())
+
+
 def straightforward(student, teachers, samples, labels, specification, reduction, seed):
     """Every teacher asked again for every batch, and torch's own divergences added up."""
     optimizer = torch.optim.SGD(student.parameters(), lr=specification.learning_rate, momentum=0.5)
@@ -64,7 +70,7 @@ def straightforward(student, teachers, samples, labels, specification, reduction
         for teacher in teachers:
             with torch.no_grad():
                 taught = log_softmax_of(teacher.eval(), samples[pick])
-            loss = loss + ALPHA * kl_div(logarithms, taught, reduction=reduction, log_target=True)
+            loss = loss + ALPHA * divergence(logarithms, taught, reduction)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -100,9 +106,7 @@ def test_the_term_is_the_sum_of_the_divergences(teachers, alpha, scale, seed):
     for reduction in ("batchmean", "mean"):
         lessons = Lessons.ask(table, asked, lookup, alpha, reduction)
         expected = sum(
-            kl_div(
-                outputs[0][pick].log_softmax(1), taught[pick].log_softmax(1), reduction=reduction, log_target=True
-            ).item()
+            divergence(outputs[0][pick].log_softmax(1), taught[pick].log_softmax(1), reduction).item()
             for taught in outputs[1:]
         )
         assert lessons.loss(outputs[0][pick], pick).item() == pytest.approx(alpha * expected, rel=1e-4, abs=1e-4)

@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from galaxy_fl.exceptions import (
     ConfigurationError,
@@ -16,9 +18,12 @@ from galaxy_fl.exceptions import (
     TrainingError,
     VectorError,
 )
+from galaxy_fl.job_document import source_id
 from galaxy_fl.training.specification import TrainSpecification
 from galaxy_fl.training.task import TrainTask
 from galaxy_fl.training.worker import Worker, WorkerSettings
+from galaxy_fl.vectors import Layout, encode, read_vector
+from tests.galaxy_fl.training.foreign_model import Net
 
 MODEL = {"builtin": "cnn"}
 TRAIN = TrainSpecification(learning_rate=0.1, batch_size=16)
@@ -119,6 +124,23 @@ def test_neither_or_both_kinds_of_data_are_refused(worker, settings):
         worker.prepare(settings.model_copy(update={"data": None}))
 
 
+def test_the_same_seed_gives_the_same_bytes_with_teachers_and_random_augmentation(worker, settings):
+    augmented = {"data": f"{FOREIGN}:augmented", "shard": "1/1", "distillation_alpha": 1.0}
+    worker.prepare(settings.model_copy(update=augmented))
+    worker.train(TrainTask(Path("initial"), Path("teacher"), round=1, seed=5))
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        worker.train(TrainTask(Path("initial"), Path(name), round=2, seed=seed, teachers=[Path("teacher")]))
+    assert Path("a").read_bytes() == Path("b").read_bytes() != Path("c").read_bytes()
+
+
+def test_a_model_without_classes_can_not_distil(worker):
+    model, train = {"builtin": "mlp", "options": {"outputs": 1}}, TrainSpecification(loss="MSELoss")
+    layout = worker.describe(model, train, Path("initial")).to_json()
+    settings = WorkerSettings(model=model, layout=layout, train=train, data="digits", distillation_alpha=0.5)
+    with pytest.raises(DataError, match="at least two classes"):
+        worker.prepare(settings)
+
+
 def test_a_schedule_goes_on_from_round_to_round(worker, layout):
     train = TrainSpecification(learning_rate=0.1, scheduler="StepLR", scheduler_options={"step_size": 1, "gamma": 1e-9})
     worker.prepare(WorkerSettings(model=MODEL, layout=layout, train=train, data="digits", shard="1/8"))
@@ -142,6 +164,31 @@ def test_a_schedule_goes_on_from_round_to_round(worker, layout):
 def test_describing_says_what_is_wrong_with_the_training(worker, train, said):
     with pytest.raises(JobDocumentError, match=said):
         worker.describe(MODEL, TrainSpecification(**train), Path("vector"))
+
+
+def test_a_model_is_exported_whole_with_buffers_that_no_vector_has(worker):
+    source = Path(__file__).with_name("foreign_model.py").read_bytes()
+    model = {"source": source_id(source), "class": "Net"}
+    layout = worker.describe(model, TRAIN, Path("initial"), source).to_json()
+    settings = WorkerSettings(
+        model=model, source=source.decode(), layout=layout, train=TRAIN, data="digits", shard="1/8"
+    )
+    worker.prepare(settings)
+    worker.train(TrainTask(Path("initial"), Path("trained"), round=1, seed=1))
+    Path("final").write_bytes(b"the last job's")
+    worker.export(Path("trained"), Path("final"))
+
+    state = torch.load("final", weights_only=True)
+    net = Net()
+    net.load_state_dict(state)
+    assert state["norm.num_batches_tracked"].item() == 12
+    assert state["first.weight"] is not state["tied.weight"]
+    loaded = load_file("final.safetensors")
+    assert loaded.keys() == state.keys()
+    assert all(torch.equal(loaded[name], state[name]) for name in state)
+    vector = read_vector("trained", Layout.from_json(layout).parameters)
+    assert (encode(net.state_dict(), Layout.from_json(layout)) == vector).all()
+    assert {path.name for path in Path().iterdir()} == {"initial", "trained", "final", "final.safetensors"}
 
 
 def test_a_vector_of_another_length_is_refused(worker, settings):
