@@ -152,9 +152,9 @@ class Journal:
         """The newest intent with that key that has not failed."""
         return self._one("key = ? AND state != 'failed' ORDER BY number DESC", key)
 
-    def live(self, nonce: int) -> Intent | None:
-        """The one that holds the nonce."""
-        return self._one("nonce = ? AND state = 'live' ORDER BY number", nonce)
+    def holder(self, nonce: int) -> Intent | None:
+        """The live intent with the nonce; or else the last one that was done with it, which a reorganisation undoes."""
+        return self._one("nonce = ? AND state != 'failed' ORDER BY state = 'live' DESC, number DESC", nonce)
 
     def get(self, intent: Intent) -> Intent:
         """As it is by now, whoever changed it."""

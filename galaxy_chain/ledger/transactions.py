@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
@@ -88,9 +88,11 @@ class _Following:
     refused: RpcAnswerError | None = None
     """What a node said last when it did not take it."""
     behind: int | None = None
-    """An earlier nonce that is due first, and since when, and whoever has it here."""
+    """An earlier nonce of the account that is due first."""
     since: float = 0.0
-    rescued: _Following | None = field(default=None)
+    """When that was seen."""
+    rescued: _Following | None = None
+    """The intent that has it, if it is looked after from here."""
 
 
 class Transactions:
@@ -154,11 +156,11 @@ class Transactions:
         gas = self._estimate(call)
         fees = self._market.fees().capped(self.settings.fee_cap)
         with self._journal.lock():
-            meanwhile = None if key is None else self._journal.find(key)
-            if meanwhile is None or (before is not None and meanwhile.number == before.number):
+            now = None if key is None else self._journal.find(key)
+            faster = now is not None and (before is None or now.number != before.number)
+            if not faster:
                 intent = self._journal.add(key, call, self._sign(call, self._next_nonce(0), gas, fees))
-                meanwhile = None
-        if meanwhile is not None:  # another process wants the same and was faster
+        if faster:  # another process that wants the same
             return self.send(to, data, value, key)
         fault_point("after-intent")
         state = TransactionState(self.settings, time.monotonic, fees)
@@ -255,7 +257,7 @@ class Transactions:
     def _estimate(self, call: Call) -> int:
         """Gas, and a quarter: another transaction may come in between and make it dearer, but never by as much."""
         try:
-            gas = self.rpc.number("eth_estimateGas", self._request(call))
+            gas = self._number("eth_estimateGas", self._request(call))
         except RpcAnswerError as error:
             if Refusal.of(error.reason) is Refusal.INSUFFICIENT_FUNDS:
                 raise self._unpayable(error) from error
@@ -268,8 +270,15 @@ class Transactions:
 
     def _next_nonce(self, least: int) -> int:
         """The first that neither the chain, the node's pool nor the journal has. Under the lock."""
-        due = self.rpc.number("eth_getTransactionCount", self.signer.address, "pending")
+        due = self._number("eth_getTransactionCount", self.signer.address, "pending")
         return self._journal.free_nonce(max(due, least))
+
+    def _number(self, method: str, *parameters: Any) -> int:
+        """A quantity that can be signed and written down."""
+        number = self.rpc.number(method, *parameters)
+        if not 0 <= number < 2**62:
+            raise RpcError(f"{self.rpc.name} answers {method} with {number}, which can't be")
+        return number
 
     def _sign(self, call: Call, nonce: int, gas: int, fees: Fees) -> Signed:
         transaction: dict[str, Any] = {
@@ -340,10 +349,10 @@ class Transactions:
         now = time.monotonic()
         if following.behind != due:
             following.behind, following.since, following.rescued = due, now, None
-        if now - following.since < RESCUE_SECONDS:
-            return
         if following.rescued is None:
-            if (intent := self._journal.live(due)) is None:
+            intent = self._journal.holder(due)
+            # Whoever wants a live one may be at it; nobody is at one that was taken for done.
+            if intent is None or (intent.state is State.LIVE and now - following.since < RESCUE_SECONDS):
                 return
             following.rescued = self._resumed(intent)
         other = following.rescued

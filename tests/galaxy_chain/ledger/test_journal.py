@@ -38,7 +38,7 @@ def journal(request: pytest.FixtureRequest, file: Path) -> Iterator[Journal]:
 def test_what_is_written_is_read(journal, call, tip):
     with journal.lock():
         intent = journal.add("1/2/submitUpdate", call, signed(5, tip=tip))
-    assert journal.find("1/2/submitUpdate") == intent == journal.get(intent) == journal.live(5)
+    assert journal.find("1/2/submitUpdate") == intent == journal.get(intent) == journal.holder(5)
     assert (intent.call, intent.nonce, intent.signed) == (call, 5, (signed(5, tip=tip),))
     assert journal.find("1/3/submitUpdate") is None
 
@@ -50,7 +50,7 @@ def test_what_is_signed_again_is_added(journal):
     with journal.lock():
         intent = journal.sign(intent, signed(8))
     assert intent.signed == (signed(8),), "with the present nonce only"
-    assert (journal.live(5), journal.live(8)) == (None, intent)
+    assert (journal.holder(5), journal.holder(8)) == (None, intent)
 
 
 def test_nonces_are_held_until_the_end(journal):
@@ -60,6 +60,18 @@ def test_nonces_are_held_until_the_end(journal):
     journal.mark(first, State.FAILED)
     journal.mark(second, State.DONE)
     assert journal.free_nonce(5) == 5
+
+
+def test_a_nonce_is_its_live_intents_or_that_of_the_last_that_was_done(journal):
+    with journal.lock():
+        first, second, third = (journal.add(None, CALL, signed(5)) for _ in range(3))
+    journal.mark(first, State.DONE)
+    journal.mark(second, State.DONE)
+    assert journal.holder(5) == third
+    journal.mark(third, State.FAILED)
+    found = journal.holder(5)
+    assert found is not None
+    assert (found.number, found.state) == (second.number, State.DONE)
 
 
 def test_what_has_failed_is_not_found_again(journal):
@@ -89,7 +101,7 @@ def test_accounts_and_chains_share_a_file_and_nothing_else(file):
     with journals[0].lock():
         journals[0].add("key", CALL, signed(0))
     for other in journals[1:]:
-        assert (other.find("key"), other.live(0), other.free_nonce(0)) == (None, None, 0)
+        assert (other.find("key"), other.holder(0), other.free_nonce(0)) == (None, None, 0)
     for journal in journals:
         journal.close()
 

@@ -235,6 +235,32 @@ def test_an_end_in_time_that_is_none_is_gone_on_with(pool, journal):
     assert len(signed(journal)) == 1
 
 
+def test_what_was_done_and_is_reorganised_out_is_sent_again_when_it_is_asked_for(pool, journal):
+    sending = pool.send(PATIENT, journal, key="1/1/submitUpdate")
+    until(pool.waiting)
+    pool.mine()
+    done = sending.result()
+    pool.rpc.request("anvil_reorg", 1, [])
+    assert pool.count() == 0
+    again = pool.send(PATIENT, journal, key="1/1/submitUpdate")
+    until(pool.waiting)
+    pool.mine()
+    assert again.result().transaction == done.transaction
+    assert len(signed(journal)) == 1
+
+
+def test_two_that_want_the_same_follow_one_transaction(pool, journal):
+    """And whichever of them bumps it, the other goes on with that."""
+    both = [pool.send(BUMPING, journal, key="1/1/submitUpdate") for _ in range(2)]
+    until(lambda: len(signed(journal)) >= 4)
+    pool.mine()
+    assert both[0].result() == both[1].result()
+    assert pool.count() == 1
+    assert {nonce for nonce, *_ in signed(journal)} == {0}
+    for (_, _, *fees), (_, _, *next_fees) in pairwise(signed(journal)):
+        assert all(10 * later >= 11 * earlier for earlier, later in zip(fees, next_fees, strict=True))
+
+
 def test_another_call_under_the_same_key_waits_for_the_first(pool, journal):
     first = pool.send(PATIENT, journal, key="1/1/commitRound")
     until(pool.waiting)
