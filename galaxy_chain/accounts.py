@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,7 @@ __all__ = ["KEY_VARIABLE", "PASSWORD_VARIABLE", "Keystore", "LocalSigner", "Node
 
 KEY_VARIABLE = "GALAXY_KEY"
 PASSWORD_VARIABLE = "GALAXY_PASSWORD"
+PR_SET_DUMPABLE = 4
 
 LARGEST_SCRYPT_BYTES = 2**30
 """What opening a key may take, and twice the time of that: geth's own take a quarter."""
@@ -131,6 +134,7 @@ class Keystore:
         from eth_account import Account
 
         path = self.folder / f"{name}.json"
+        hide_memory()
         try:
             key = self._read(path)
             _check_cost(key)
@@ -185,9 +189,19 @@ def _check_cost(key: dict[str, Any]) -> None:
         raise ValueError(f"{how['c']!r:.20} iterations take too much time")
 
 
+def hide_memory() -> None:
+    """Keeps other processes of this user, workers among them, from this one's memory and from the environment that it
+    was started with (Linux: `prctl(PR_SET_DUMPABLE, 0)`). Root can read both all the same."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
 def take_secret(variable: str) -> str | None:
     """A secret from the environment, taken out of it, so that no process started later inherits it."""
-    return os.environ.pop(variable, None)
+    secret = os.environ.pop(variable, None)
+    if secret is not None:
+        hide_memory()
+    return secret
 
 
 def _unlocked(rpc: Rpc) -> list[str]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["application", "main"]
 
 INTERRUPTED = 130
+TERMINATED = 143
 
 
 def application() -> Typer:
@@ -75,6 +76,8 @@ def _interrupts_are_heard() -> Iterator[None]:
 
 def main() -> None:
     """Runs the command line; errors end it with the exit codes of docs/operations.md."""
+    # An exception, so that folders are tidied and files closed; servers have handlers of their own.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     with _interrupts_are_heard():
         _run()
 

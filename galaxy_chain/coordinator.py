@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from galaxy_chain.challenge import OpenDemand, challenge, open_demands
 from galaxy_chain.exceptions import LedgerRefusedError, NotAdmittedError
+from galaxy_chain.faults import fault_point
 from galaxy_chain.job_check import check_job
 from galaxy_chain.ledger.follower import JobFollower
 from galaxy_chain.ledger.history import Commit, JobHistory
@@ -19,6 +20,7 @@ from galaxy_chain.ledger.structs import ZERO_ADDRESS, Model, Status, Submission,
 from galaxy_chain.ledger.transactions import Receipt
 from galaxy_chain.pending import Pending
 from galaxy_chain.store import ContentId, Store, parse
+from galaxy_chain.store.keep import Keep
 from galaxy_chain.verification import Verifier, Verify, address_bytes
 from galaxy_fl.exceptions import ConfigurationError, ContentError, ContentMissingError, RoundMovedOnError
 from galaxy_fl.job_document import SourceModel
@@ -235,6 +237,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
         open_attempt = round.attempt if round.phase is Phase.COLLECTING else 0
         for vector in self._pending.take_other_than(open_attempt):
             self.store.put(vector)
+            fault_point("after-reveal")
             vector.unlink()
         return round
 
@@ -312,11 +315,13 @@ class LedgerClientCoordinator(LedgerCoordinator):
     def submit(self, round: Round, update: Vector, weight: int) -> int:
         """Puts the update into the store, then commits to it on the ledger."""
         self._expect(round)
+        fault_point("after-kept")
         root = tree_root(update, self.terms.chunk_parameters)
         if self.job.reveal == "after-close":
             content = self._pending.keep(round.attempt, update)
         else:
             content = self.store.put(update.data)
+        fault_point("after-store-put")
         promised = Update(commitment(root, address_bytes(self.address)), content.digest, weight)
         try:
             receipt = self._transact_as_member("submitUpdate", round.attempt, promised)
@@ -343,6 +348,8 @@ class LedgerServerCoordinator(LedgerCoordinator):
 
     Args:
         takeover: Serve although the job names another server: commit what that one has left undone when its time is up.
+        keep: Which rounds' contents stay pinned. After each commit the others are let go, as far as they can't be
+            challenged any more; what the job starts from stays, for other jobs may start from it.
     """
 
     role = "server"
@@ -356,8 +363,10 @@ class LedgerServerCoordinator(LedgerCoordinator):
         *,
         takeover: bool = False,
         own: Path | None = None,
+        keep: Keep = Keep(),
     ) -> None:
         super().__init__(ledger, store, job, patience, own)
+        self.keep = keep
         named = self.terms.server
         self._named = named in (ZERO_ADDRESS, self.address)
         if not self._named and not takeover:
@@ -415,6 +424,7 @@ class LedgerServerCoordinator(LedgerCoordinator):
 
     def update(self, round: Round, submitted: Submitted) -> Path:
         """The vector file of an update, its content and its commitment verified."""
+        fault_point("during-aggregation")
         return self._submitted(self._submission(round, submitted), round.number)
 
     def enough(self, usable: int) -> bool:
@@ -430,8 +440,10 @@ class LedgerServerCoordinator(LedgerCoordinator):
                 f"job lets a server leave out {self.terms.max_excluded}: get their content back into the store and "
                 f"start again, or ask the owner to cancel the job ({'; '.join(excluded.values())})"
             )
+        fault_point("after-aggregation")
         root = tree_root(read_vector(next_model, self.terms.parameters), self.terms.chunk_parameters)
         content = self.store.put(next_model)
+        fault_point("after-store-put")
         # All that an audit needs stays here, whoever else goes.
         self.store.pin(ContentId(self.terms.spec, len(self.job.to_bytes())))
         left_out = {submitted.client for submitted in excluded}
@@ -439,7 +451,45 @@ class LedgerServerCoordinator(LedgerCoordinator):
         for digest in (history.model.content, content.digest, *included):
             self.store.pin(ContentId(digest, content.size))
         named = round.attempt, history.head, Model(root, content.digest), _ascending(excluded)
-        return Committed(root, self._close("commitRound", *named).gas_used)
+        gas = self._close("commitRound", *named).gas_used
+        self._let_go()
+        return Committed(root, gas)
+
+    def _let_go(self) -> None:
+        """Unpins what the policy lets go."""
+        if self.keep.rounds is None:
+            return
+        self._follower.poll()  # what the last commit needs stays, whoever else needs it
+        history = self.history
+        needed = {
+            number: {
+                self.verifier.content_id(digest)
+                for digest in (
+                    commit.previous.content,
+                    commit.record.next.content,
+                    *(submission.update.content for submission in commit.included),
+                )
+            }
+            for number, commit in history.commits.items()
+        }
+        gone = self.keep.let_go(needed, self._last_settled()) - {self.verifier.content_id(history.initial.content)}
+        pinned = self.store.pins()
+        for content in gone:
+            if content.cid in pinned:
+                self.store.unpin(content)
+
+    def _last_settled(self) -> int:
+        """The last round whose commit can't be challenged any more and owes no answer, nor any before it; 0 for none.
+
+        By the chain's own time: a clock of this machine's that is ahead must not cost the bond.
+        """
+        settled = 0
+        for number, commit in sorted(self.history.commits.items()):
+            in_window = self._follower.time < commit.record.time + self.terms.challenge_seconds
+            if in_window or open_demands(self.ledger, self.number, self.history, commit):
+                break
+            settled = number
+        return settled
 
     def reopen(self, round: Round, excluded: Mapping[Submitted, str]) -> None:
         """Has the ledger collect again."""

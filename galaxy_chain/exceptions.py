@@ -46,12 +46,14 @@ class RpcError(GalaxyError):
     """A node can't be reached, or its answer is not what the RPC promises."""
 
     exit_code = 20
+    temporary = True
 
 
 class WrongChainError(RpcError):
     """The node is of another chain than the ledger."""
 
     exit_code = 21
+    temporary = False
 
 
 class NoLedgerError(GalaxyError):

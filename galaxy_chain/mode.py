@@ -45,6 +45,8 @@ class ChainSettings(BaseModel):
     """Which jobs to take part in; None for those whose owner is trusted, and for a server those that name it, too."""
     verify: str = "full"
     """How much of each commit a client recomputes: `full`, `sample:K` or `off`."""
+    trust: tuple[str, ...] = ()
+    """Whose jobs to take part in beside those that GALAXY_TRUST and galaxy.toml name: addresses of owners."""
     terms: dict[str, Any] = {}
     """Of a job that is submitted, beside its rounds and numbers of updates: bond, windows, server, reward, …"""
 
@@ -89,7 +91,7 @@ class _LedgerPlace:
         """Nothing is held open."""
 
     def _chosen(self) -> list[tuple[int, JobOnLedger]]:
-        trust = Trust.load()
+        trust = Trust.load(self._settings.trust)
         wanted = self._settings.jobs or range(1, self._ledger.call("jobs") + 1)
         jobs = ((number, self._ledger.job(number)) for number in wanted if number not in self._over)
         return [

@@ -15,8 +15,9 @@ from galaxy_chain.coordinator import (
     LedgerServerCoordinator,
 )
 from galaxy_chain.exceptions import JobCancelledError
+from galaxy_chain.faults import fault_point
 from galaxy_fl.exceptions import DivergedError
-from galaxy_fl.job_document import SourceModel
+from galaxy_fl.job_document import SourceModel, source_text
 from galaxy_fl.rounds.client import ClientReport, run_client
 from galaxy_fl.rounds.coordinator import Phase, Round
 from galaxy_fl.rounds.server import ServerReport, run_server
@@ -50,7 +51,7 @@ def _prepare(worker: Worker, coordinator: LedgerCoordinator, data: DataChoice) -
     if isinstance(document.model, SourceModel):
         content = coordinator.source()
         Trust.load().check(document.model, content, coordinator.origin)
-        source = content.decode(errors="replace")
+        source = source_text(content)
     settings = WorkerSettings(
         model=document.model.model_dump(mode="json"),
         source=source,
@@ -85,7 +86,9 @@ class _Announced:
 
     def train(self, task: TrainTask) -> TrainResult:
         self._say({"event": "training", "round": task.round})
-        return self._worker.train(task)
+        result = self._worker.train(task)
+        fault_point("after-training")
+        return result
 
 
 def run_client_of_job(coordinator: LedgerClientCoordinator, data: DataChoice, say: Say) -> None:

@@ -37,6 +37,7 @@ __all__ = [
     "explanations",
     "field_of",
     "source_id",
+    "source_text",
 ]
 
 MAX_BYTES = 262_144
@@ -90,6 +91,18 @@ def source_id(source: bytes) -> str:
         )
     digest = hashlib.sha256(source).digest()
     return "b" + base64.b32encode(b"\x01\x55\x12\x20" + digest).decode().rstrip("=").lower()
+
+
+def source_text(source: bytes) -> str:
+    """The text of a model's source.
+
+    Raises:
+        JobDocumentError: it is not UTF-8, as Python files are.
+    """
+    try:
+        return source.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise JobDocumentError(f"the model's source is not UTF-8, as Python files are: {error}") from error
 
 
 def _kind_of_model(value: object) -> str:

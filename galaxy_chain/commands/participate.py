@@ -59,6 +59,13 @@ def server(
     stay: Annotated[
         bool, typer.Option("--stay", help="When all is done, stay to answer demands until the bond is free.")
     ] = False,
+    keep: Annotated[
+        str,
+        typer.Option(
+            help="Which rounds' contents stay pinned: all, last:N, or audited, the last alone. "
+            "What can be challenged stays in any case."
+        ),
+    ] = "all",
     poll: PollOption = 1.0,
     confirmations: ConfirmationsOption = 1,
     content_timeout: ContentOption = 10.0,
@@ -75,7 +82,9 @@ def server(
     """Serve a job: aggregate the updates of each round and commit the next model, with a bond."""
     from galaxy_chain.coordinator import LedgerServerCoordinator, Patience
     from galaxy_chain.participants import DataChoice, run_server_of_job
+    from galaxy_chain.store.keep import Keep
 
+    kept = Keep.parse(keep)
     place = Place.of(rpc, home, ledger, store, ipfs, gateway)
     choice = None if data is None else DataChoice(data, root=data_root, device=device, threads=threads)
     on = place.ledger_for(account)
@@ -87,6 +96,7 @@ def server(
             Patience(poll, confirmations, content_timeout),
             takeover=takeover,
             own=place.home,
+            keep=kept,
         )
         with closing(coordinator):
             coordinator.looked = looked

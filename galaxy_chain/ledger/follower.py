@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from galaxy_chain.exceptions import AuditError, UnknownJobError
+from galaxy_chain.faults import fault_point
 from galaxy_chain.ledger.abi import Event
 from galaxy_chain.ledger.cursor import Cursor, Log
 from galaxy_chain.ledger.history import JobHistory
@@ -217,6 +218,8 @@ class Follower:
             changes = [*gone, *map(Applied, logs)]
             if changes:
                 self._take(changes)
+            fault_point("before-cursor")
+        fault_point("after-cursor")
         self.window, self.final = window, final
         self.changes += changes
 

@@ -42,6 +42,8 @@ class RpcAnswerError(RpcError):
         data: The revert data, or empty.
     """
 
+    temporary = False
+
     def __init__(self, method: str, code: int, message: str, data: bytes) -> None:
         super().__init__(f"the node refuses {method}: {message} (code {code})")
         self.code = code

@@ -277,7 +277,9 @@ class TransactionState:
                     self.phase = Phase.SIGNED
             case NonceTaken():
                 self._taken += 1
-                return self._resend() if self._taken >= SURE else None
+                if self._taken >= SURE:
+                    self._resends += 1
+                    return Resend() if self._resends <= RESENDS else Fail(Reason.OVERTAKEN, False)
             case Refused():
                 return self._refused(event.refusal)
             case Tick():
@@ -293,19 +295,12 @@ class TransactionState:
         self._published_at = now
         return Broadcast()
 
-    def _resend(self) -> Action:
-        self._resends += 1
-        return Fail(Reason.OVERTAKEN, False) if self._resends > RESENDS else Resend()
-
     def _refused(self, refusal: Refusal) -> Action | None:
         match refusal:
-            case Refusal.KNOWN | Refusal.NONCE_TOO_LOW if not self._exposed:
-                # Nobody has these bytes from here: they, or others with the nonce, are another program's.
-                return self._resend()
             case Refusal.KNOWN:
                 return self._on(Known())
             case Refusal.NONCE_TOO_LOW:
-                return None  # the next look tells whose transaction has it
+                self._exposed = True  # another process may have sent these bytes: the next look tells whose are in
             case Refusal.REPLACEMENT_UNDERPRICED:
                 self._blocked = True
             case Refusal.UNDERPRICED:

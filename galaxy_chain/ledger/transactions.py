@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from random import randrange
 from typing import Any, NoReturn, Protocol
 
 from eth_utils.address import to_checksum_address
@@ -48,6 +49,7 @@ __all__ = ["Receipt", "Signer", "TransactionSettings", "Transactions"]
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.01, 1.0
 QUICK_PAUSE = 0.1
 """Seconds. Up to here only the receipt is asked for: on a chain that makes blocks at once that is all."""
+DIFFERENT_GAS = 1000
 RESCUE_SECONDS = 2.0
 """How long an earlier transaction of the account may hold up a later one before that one's process looks after both."""
 
@@ -255,14 +257,16 @@ class Transactions:
         return following.state.bumped(fees) if same else following.state.resent(fees, exposed=True)
 
     def _estimate(self, call: Call) -> int:
-        """Gas, and a quarter: another transaction may come in between and make it dearer, but never by as much."""
+        """Gas to allow for."""
         try:
             gas = self._number("eth_estimateGas", self._request(call))
         except RpcAnswerError as error:
             if Refusal.of(error.reason) is Refusal.INSUFFICIENT_FUNDS:
                 raise self._unpayable(error) from error
             raise
-        return gas + gas // 4
+        # Another transaction may come in between and make it dearer, but never by a quarter. The random part makes the
+        # bytes differ from those of another program with the same nonce: what a node knows is what was signed here.
+        return gas + gas // 4 + randrange(DIFFERENT_GAS)
 
     def _request(self, call: Call) -> dict[str, Any]:
         request = {"from": self.signer.address, "data": "0x" + call.data.hex(), "value": hex(call.value)}

@@ -13,6 +13,7 @@ from typing import TypeVar
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from galaxy_chain.faults import fault_point
 from galaxy_fl.exceptions import ContentAlteredError, ContentError, ContentMissingError
 
 from .content_id import BLOCK_SIZE, ContentId
@@ -317,3 +318,4 @@ def _pieces(path: Path, offset: int) -> Iterator[bytes]:
         file.seek(offset, os.SEEK_SET)
         while piece := file.read(_PIECE):
             yield piece
+            fault_point("during-upload")

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from galaxy_fl.core.participation import say
 from galaxy_fl.core.work import Work
-from galaxy_fl.exceptions import ConfigurationError, GalaxyError, JobDocumentError
-from galaxy_fl.job_document import JobDocument, SourceModel
+from galaxy_fl.exceptions import ConfigurationError, GalaxyError
+from galaxy_fl.job_document import JobDocument, SourceModel, source_text
 from galaxy_fl.report import ReportFile
 from galaxy_fl.rounds.coordinator import Coordinator, Phase, Round
 from galaxy_fl.training.results import Evaluation, TrainResult
@@ -66,7 +66,7 @@ class LocalData:
             name = None
         settings = WorkerSettings(
             model=document.model.model_dump(mode="json"),
-            source=None if source is None else _text(source),
+            source=None if source is None else source_text(source),
             layout=document.tensors.to_json(),
             train=document.train,
             distillation_alpha=document.distillation_alpha,
@@ -92,13 +92,6 @@ class LocalData:
         if isinstance(test, str):
             test = load(test, "test", root)
         return ServedData(train, test, self.accuracy)
-
-
-def _text(source: bytes) -> str:
-    try:
-        return source.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise JobDocumentError(f"the model's source is no UTF-8, as Python files are: {error}") from error
 
 
 class LocalJob:

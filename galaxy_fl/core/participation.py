@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from typing import Generic, NamedTuple, TypeVar
 
 from galaxy_fl.core.work import Work
-from galaxy_fl.exceptions import GalaxyError, RoundMovedOnError, UnreachableError
+from galaxy_fl.exceptions import GalaxyError
 from galaxy_fl.modes.mode import ClientPlace, ServerPlace
 
 __all__ = ["INTERRUPTED", "Participation", "say"]
@@ -21,6 +21,8 @@ INTERRUPTED = 130
 """The exit code after Ctrl-C."""
 LOOK = 0.5
 """Seconds between two looks for new jobs."""
+AGAIN = 2.0
+"""Seconds after which a job that failed for a reason that may pass is begun again."""
 
 AnyPlace = TypeVar("AnyPlace", ClientPlace, ServerPlace)
 
@@ -98,11 +100,12 @@ class Participation(Generic[AnyPlace]):
                     self._seen.add(one)
                     self._start(one)
 
-    def _start(self, found: _Found) -> None:
+    def _start(self, found: _Found, after: float = 0.0) -> None:
         self._running.add(found)
-        threading.Thread(target=self._run, args=(found,), name=f"job {found.job_id}", daemon=True).start()
+        threading.Thread(target=self._run, args=(found, after), name=f"job {found.job_id}", daemon=True).start()
 
-    def _run(self, found: _Found) -> None:
+    def _run(self, found: _Found, after: float) -> None:
+        time.sleep(after)
         try:
             self._take_part(self._places[found.place], found.job_id, self._work)
         except Exception as error:
@@ -118,9 +121,9 @@ class Participation(Generic[AnyPlace]):
                 found, error = self._ended.get(timeout=left)
             except queue.Empty:
                 return
-            if isinstance(error, RoundMovedOnError | UnreachableError):
+            if isinstance(error, GalaxyError) and error.temporary:
                 say(f"job {found.job_id}: begins again: {error}")
-                self._start(found)
+                self._start(found, AGAIN)
                 continue
             self._running.discard(found)
             if error is not None:

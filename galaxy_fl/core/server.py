@@ -78,10 +78,13 @@ class FLServer:
         """
         expect_program()
         trust = Trust.load(self._trust)
-        place = find_mode(self._mode).server_place(**self._settings)
+        place = find_mode(self._mode).server_place(**self._place_settings())
         say(f"server of {place.name} ({self.federate_strategy})")
         forkserver.start()  # it loads torch while jobs are looked for
         Participation([place], lambda place, job_id, work: self._serve(place, job_id, work, trust)).run(until_done)
+
+    def _place_settings(self) -> dict[str, Any]:
+        return self._settings
 
     def _serve(self, place: ServerPlace, job_id: str, work: Work, trust: Trust) -> None:
         """Serves a job until it is over."""
@@ -147,3 +150,6 @@ class FLChainServer(FLServer):
 
     def __init__(self, federate_strategy: str, **options: Any) -> None:
         super().__init__(federate_strategy, WorkModeStrategy.WORKMODE_BLOCKCHAIN, **options)
+
+    def _place_settings(self) -> dict[str, Any]:
+        return self._settings | {"trust": self._trust}  # whose jobs it serves, too

@@ -131,6 +131,8 @@ class TrainerController:
             settings = self._settings | dict(own.get(mode, {}))
             if mode == WorkModeStrategy.WORKMODE_CLUSTER and self.server_url:
                 settings |= {"server_url": self.server_url}
+            if mode == WorkModeStrategy.WORKMODE_BLOCKCHAIN:
+                settings |= {"trust": self._trust}
             places += find_mode(mode).client_places(name, **settings)
         if not places:
             raise ConfigurationError(

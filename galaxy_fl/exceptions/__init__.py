@@ -42,9 +42,13 @@ __all__ = [
 
 
 class GalaxyError(Exception):
-    """Anything that Galaxy raises on purpose: the message says what was wrong and what to do."""
+    """Anything that Galaxy raises on purpose: the message says what was wrong and what to do.
+
+    `temporary` says whether the same may work later, with nobody doing anything about it.
+    """
 
     exit_code = 1
+    temporary = False
 
 
 class ConfigurationError(GalaxyError):
@@ -109,6 +113,7 @@ class RoundMovedOnError(GalaxyError):
     """What was to be done belongs to a round that is over; there is nothing to repeat."""
 
     exit_code = 11
+    temporary = True
 
 
 class AggregationError(GalaxyError):
@@ -127,3 +132,4 @@ class UnreachableError(GalaxyError):
     """A cluster's server does not answer for too long, or what answers is not a Galaxy server."""
 
     exit_code = 15
+    temporary = True

@@ -42,7 +42,7 @@ from galaxy_fl.exceptions import TrainingError
 
 __all__ = ["SECRETS", "Child", "fork", "start"]
 
-SECRETS = ("GALAXY_KEY", "GALAXY_PASSWORD")
+SECRETS = ("GALAXY_KEY", "GALAXY_PASSWORD", "GALAXY_IPFS_AUTH", "GALAXY_REGISTRATION_TOKEN")
 """Environment variables that neither the server nor anything forked from it ever sees."""
 
 PRELOAD = "galaxy_fl.training.preload"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
+import sys
 
 import pytest
 from eth_account import Account
@@ -161,3 +163,15 @@ def test_secrets_are_those_that_workers_never_see():
     from galaxy_fl.training.forkserver import SECRETS
 
     assert set(SECRETS) == {accounts.KEY_VARIABLE, accounts.PASSWORD_VARIABLE}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")
+@pytest.mark.parametrize(("variables", "dumpable"), [({}, "1 1"), ({"GALAXY_KEY": "0x" + "11" * 32}, "1 0")])
+def test_a_process_with_a_key_hides_its_memory_and_first_environment(variables, dumpable):
+    program = (
+        "import ctypes; from galaxy_chain.accounts import take_secret; seen = lambda: ctypes.CDLL(None).prctl(3);"
+        "before = seen(); take_secret('GALAXY_KEY'); print(before, seen())"
+    )
+    kept = {name: value for name, value in os.environ.items() if name != "GALAXY_KEY"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=kept | variables)
+    assert done.stdout.strip() == dumpable, done.stderr

@@ -17,6 +17,8 @@ from galaxy_chain.exceptions import (
     UnknownJobError,
 )
 from galaxy_chain.ledger.structs import Model
+from galaxy_chain.store import ContentId
+from galaxy_chain.store.keep import Keep
 from galaxy_fl.exceptions import (
     ConfigurationError,
     ContentAlteredError,
@@ -295,6 +297,67 @@ def test_all_that_an_audit_needs_is_pinned_by_the_server(federation):
     federation.commit(excluded=(1,))
     assert federation.store.gc(0).removed == 1
     assert len(list(Auditor(federation.ledger(), federation.store, federation.job).rounds())) == 1
+
+
+def play_round(federation, number, keep=Keep(), account=None):
+    """All clients submit, and a server commits; what the round needs, by its content ids."""
+    federation.submit(0, 1, 2, seed=number)
+    ledger = federation.ledger(account or federation.server)
+    server = LedgerServerCoordinator(ledger, federation.store, federation.job, PATIENCE, keep=keep)
+    server.enter()
+    path = federation.store.root.parent / "next"
+    path.write_bytes(federation.aggregate(server, {}).tobytes())
+    server.commit(server.round(), path, {})
+    server.round()
+    commit = server.history.commits[number]
+    digests = [commit.previous.content, commit.record.next.content, *(s.update.content for s in commit.submissions)]
+    return {server.verifier.content_id(digest).cid for digest in digests}
+
+
+def always_pinned(federation):
+    """The job's document, and the model that it starts from."""
+    history = federation.serve().history
+    return {ContentId(history.terms.spec, len(DOCUMENT.to_bytes())).cid} | {
+        ContentId(history.initial.content, 4 * history.terms.parameters).cid
+    }
+
+
+def test_what_only_settled_rounds_need_is_let_go_and_the_last_round_can_be_answered_for(federation):
+    federation.job = federation.register(rounds=3)
+    first, second = play_round(federation, 1, Keep(1)), play_round(federation, 2, Keep(1))
+    assert federation.store.pins() == always_pinned(federation) | first | second
+    federation.travel(86_400)
+    third = play_round(federation, 3, Keep(1))
+    assert federation.store.pins() == always_pinned(federation) | third
+    assert federation.store.gc(0).removed == 7  # six updates and the model after round 1
+
+    server, ledger = federation.serve(), federation.ledger(federation.clients[0])
+    ledger.transact("demand", federation.job, server.history.commits[3].record, 2, value=10**16)
+    server.round()
+    assert list(server.round() and server.history.answers) == [3]
+
+
+def test_rounds_stay_as_the_policy_says_and_all_of_them_without_one(federation):
+    federation.job = federation.register(rounds=4)
+    rounds = [play_round(federation, number) for number in (1, 2, 3)]
+    federation.travel(86_400)
+    rounds.append(play_round(federation, 4, Keep(3)))
+    assert federation.store.pins() == always_pinned(federation).union(*rounds[1:])
+
+
+def test_nothing_is_let_go_from_a_round_that_owes_an_answer_on(federation):
+    other = federation.clients[0]
+    federation.job = federation.register(rounds=4, answer_seconds=1_000_000)
+    rounds = [play_round(federation, 1, account=other)]
+    record = federation.serve().history.commits[1].record
+    federation.ledger(federation.clients[1]).transact("demand", federation.job, record, 0, value=10**16)
+    rounds.append(play_round(federation, 2, Keep(1)))
+    federation.travel(86_400)
+    rounds.append(play_round(federation, 3, Keep(1)))
+    assert federation.store.pins() == always_pinned(federation).union(*rounds)
+    federation.serve(other).round()  # answers
+    rounds.append(play_round(federation, 4, Keep(1)))
+    assert federation.store.pins() == always_pinned(federation).union(*rounds[2:])
 
 
 def test_no_such_job_and_a_job_that_does_not_fit_together(federation):
