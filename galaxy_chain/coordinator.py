@@ -411,9 +411,11 @@ class LedgerServerCoordinator(LedgerCoordinator):
         return self.ledger.account(self.number, self.address).locked_until
 
     def stay(self, round: Round, until: int) -> bool:
-        """Answers demands until then; True as soon as the job is no longer in `round`, for a commit was reverted."""
+        """Answers demands until then, and lets go what need not stay; True as soon as the job is no longer in `round`, for
+        a commit was reverted."""
         while self.round() == round:
             if self._follower.next_time >= until:
+                self._let_go()
                 return False
             time.sleep(self.patience.poll)
         return True

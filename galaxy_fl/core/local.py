@@ -119,6 +119,8 @@ class LocalJob:
         self._prepared = self._evaluates = False
         self._final = Path(f"final_model_pars_{self._id}{own}").absolute()
         document = hashlib.sha256(coordinator.job.to_bytes()).hexdigest()
+        self.trained = Path("res", "trained", f"{self._id}_{participant}_{document[:16]}")
+        """The folder where what it has trained is kept until it is handed in."""
         path = Path(f"report_{self._id}_{participant}").absolute()
         self.report = ReportFile(path, self._id, document, coordinator.job.name, participant.replace("_", " "))
         self._waited_for = ""

@@ -74,8 +74,8 @@ class TrainStrategyFatorcy:
         seed: Of shuffling and dropout.
         optimizer_options: More keyword arguments of the optimizer in torch.optim.
         loss_options: Keyword arguments of the loss in torch.nn.
-        scheduler: A learning rate schedule of torch.optim.lr_scheduler, by its class's name; a step a local epoch, going on
-            from round to round.
+        scheduler: A learning rate schedule of torch.optim.lr_scheduler, by its class's name; a step a local epoch,
+            going on from round to round.
         scheduler_options: Keyword arguments of the schedule.
 
     Raises:

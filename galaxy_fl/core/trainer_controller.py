@@ -182,7 +182,8 @@ class _Client:
                 if rounds == coordinator.rounds:
                     job.keep(vector)
 
-            job.ended(run_client(coordinator, _InTurn(job, self._turns), samples, report, waiting, model))
+            trainer = _InTurn(job, self._turns)
+            job.ended(run_client(coordinator, trainer, samples, report, waiting, model, job.trained))
 
 
 class _InTurn:

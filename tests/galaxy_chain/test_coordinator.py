@@ -326,7 +326,7 @@ def test_what_only_settled_rounds_need_is_let_go_and_the_last_round_can_be_answe
     federation.job = federation.register(rounds=3)
     first, second = play_round(federation, 1, Keep(1)), play_round(federation, 2, Keep(1))
     assert federation.store.pins() == always_pinned(federation) | first | second
-    federation.travel(86_400)
+    federation.travel(90_000)
     third = play_round(federation, 3, Keep(1))
     assert federation.store.pins() == always_pinned(federation) | third
     assert federation.store.gc(0).removed == 7  # six updates and the model after round 1
@@ -334,15 +334,26 @@ def test_what_only_settled_rounds_need_is_let_go_and_the_last_round_can_be_answe
     server, ledger = federation.serve(), federation.ledger(federation.clients[0])
     ledger.transact("demand", federation.job, server.history.commits[3].record, 2, value=10**16)
     server.round()
-    assert list(server.round() and server.history.answers) == [3]
+    server.round()
+    assert list(server.history.answers) == [3]
 
 
 def test_rounds_stay_as_the_policy_says_and_all_of_them_without_one(federation):
     federation.job = federation.register(rounds=4)
     rounds = [play_round(federation, number) for number in (1, 2, 3)]
-    federation.travel(86_400)
+    federation.travel(90_000)
     rounds.append(play_round(federation, 4, Keep(3)))
     assert federation.store.pins() == always_pinned(federation).union(*rounds[1:])
+
+
+def test_a_server_that_stays_lets_go_at_the_end(federation):
+    last = [play_round(federation, number) for number in (1, 2)][-1]
+    federation.travel(90_000)
+    server = LedgerServerCoordinator(
+        federation.ledger(federation.server), federation.store, federation.job, PATIENCE, keep=Keep(1)
+    )
+    assert not server.stay(server.round(), server.bond_locked_until())
+    assert federation.store.pins() == always_pinned(federation) | last
 
 
 def test_nothing_is_let_go_from_a_round_that_owes_an_answer_on(federation):
@@ -352,7 +363,7 @@ def test_nothing_is_let_go_from_a_round_that_owes_an_answer_on(federation):
     record = federation.serve().history.commits[1].record
     federation.ledger(federation.clients[1]).transact("demand", federation.job, record, 0, value=10**16)
     rounds.append(play_round(federation, 2, Keep(1)))
-    federation.travel(86_400)
+    federation.travel(90_000)
     rounds.append(play_round(federation, 3, Keep(1)))
     assert federation.store.pins() == always_pinned(federation).union(*rounds)
     federation.serve(other).round()  # answers

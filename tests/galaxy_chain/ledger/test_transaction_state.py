@@ -163,6 +163,9 @@ def test_what_another_process_has_sent_already_is_sent(clock):
     machine = state(clock)
     assert machine.on(Refused(Refusal.KNOWN)) is None
     assert machine.phase is Phase.PENDING
+    machine = state(clock)
+    machine.on(Refused(Refusal.NONCE_TOO_LOW))
+    assert machine.on(Refused(Refusal.INSUFFICIENT_FUNDS)) is None, "it may be in a block already"
 
 
 def test_a_dearer_one_in_its_place_is_not_outbid_but_waited_for(clock):
