@@ -88,7 +88,11 @@ class LedgerCoordinator:
         database = None if own is None else own / "events" / f"{self._name}-{self.role}.sqlite"
         self._follower = JobFollower(ledger, job, database)
         self.terms = self.history.terms
-        self.job = check_job(ledger, store, job, self.terms)
+        try:
+            self.job = check_job(ledger, store, job, self.terms)
+        except BaseException:
+            self.close()
+            raise
         self.rounds = self.terms.rounds
         self.verifier = Verifier(store, self.terms, self.job)
         self._closes_at: tuple[int, int] = (0, 0)
@@ -370,6 +374,7 @@ class LedgerServerCoordinator(LedgerCoordinator):
         named = self.terms.server
         self._named = named in (ZERO_ADDRESS, self.address)
         if not self._named and not takeover:
+            self.close()
             raise ConfigurationError(
                 f"job {job} names the server {named}, not {self.address}: use that account, or --takeover to commit "
                 f"what it leaves undone for {self.terms.aggregate_seconds} s"

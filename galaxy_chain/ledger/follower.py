@@ -285,10 +285,14 @@ class JobFollower:
             JobLogs(ledger.rpc, ledger.address, job), self._cursor, ledger.first_block, confirmations, self._take, clock
         )
         try:
-            self._rebuild()
-        except (AuditError, UnreliableAnswerError):  # not from a follower like this one
-            self._follower.start_over()
-        self.poll()
+            try:
+                self._rebuild()
+            except (AuditError, UnreliableAnswerError):  # not from a follower like this one
+                self._follower.start_over()
+            self.poll()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def time(self) -> int:

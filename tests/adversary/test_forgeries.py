@@ -152,7 +152,9 @@ def test_a_transaction_is_taken_once_and_on_its_own_chain_only(federation):
             return super().sign(rpc, transaction)
 
     def send(transaction):
-        federation.rpc.request("eth_sendRawTransaction", "0x" + LocalSigner(key).sign(federation.rpc, transaction).hex())
+        federation.rpc.request(
+            "eth_sendRawTransaction", "0x" + LocalSigner(key).sign(federation.rpc, transaction).hex()
+        )
 
     transactions = Transactions(federation.rpc, Recording(key))
     where = federation.deployment

@@ -144,8 +144,9 @@ def test_whoever_is_interrupted_or_killed_goes_on_where_it_was(embedded_url, fol
 def test_two_servers_and_twice_the_same_client_at_once(embedded_url, folder, undisturbed):
     party = Party(folder, embedded_url, undisturbed)
     with ExitStack() as stack:
-        servers = [stack.enter_context(party.server()) for _ in range(2)]
-        clients = [stack.enter_context(party.client(number)) for number in (1, 1, 2)]
+        elsewhere = ["--home", "elsewhere", "--ledger", ".galaxy/ledger.json", "--store", ".galaxy/store"]
+        servers = [stack.enter_context(party.server(*more)) for more in ((), elsewhere)]
+        clients = [stack.enter_context(party.client(number, *more)) for number, *more in ((1,), (1, *elsewhere), (2,))]
         assert {end(program)["model"] for program in (*servers, *clients)} == {undisturbed.model}
     assert party.finish() == undisturbed.model
 

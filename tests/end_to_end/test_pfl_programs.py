@@ -198,7 +198,7 @@ def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) ->
         torch.testing.assert_close(one[name], other[name], rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("order", ["model first", "model last"])
+@pytest.mark.parametrize("order", [pytest.param("model first", marks=pytest.mark.extended), "model last"])
 def test_standalone_federated_averaging(folder, order):
     write_mnist(folder, slice(SAMPLES))
     with ExitStack() as stack:
@@ -221,6 +221,7 @@ def test_standalone_federated_averaging(folder, order):
     assert "round 1: aggregated 2 updates" in server.said.read_text()
 
 
+@pytest.mark.extended
 def test_standalone_distillation(folder):
     write_mnist(folder, slice(SAMPLES))
     with ExitStack() as stack:
@@ -237,7 +238,7 @@ def test_standalone_distillation(folder):
     assert not (folder / f"final_model_pars_{job}").exists()
 
 
-@pytest.mark.parametrize("strategy", ["FED_AVG", "FED_DISTILLATION"])
+@pytest.mark.parametrize("strategy", [pytest.param("FED_AVG", marks=pytest.mark.extended), "FED_DISTILLATION"])
 def test_cluster(tmp_path, strategy):
     """The server is started with FED_DISTILLATION, as in PFL's README, whatever the job's own strategy is."""
     port = free_port()

@@ -99,7 +99,7 @@ def test_flags_come_before_variables_before_the_file_before_defaults(terminal, d
     assert asked("--rpc", "http://127.0.0.1:3") == "http://127.0.0.1:3"
 
 
-@pytest.mark.parametrize("name", sorted(SETTINGS))
+@pytest.mark.parametrize("name", sorted(SETTINGS - {"trust"}))
 def test_every_setting_is_an_option_with_a_variable(name):
     from typer.main import get_command
 
@@ -266,7 +266,12 @@ def test_a_job_by_hand(at_ledger, federation):
     assert (listed[-1]["job"], listed[-1]["name"], listed[-1]["status"]) == (job, "tiny", "running")
     with serving(federation, job):
         said = at_ledger.json(*client(job))
-    assert [line["event"] for line in said if line["event"] != "waiting"] == ["started", "trained", "finished"]
+    assert [line["event"] for line in said if line["event"] != "waiting"] == [
+        "started",
+        "training",
+        "trained",
+        "finished",
+    ]
     shown = at_ledger.json("job", "show", job)
     assert (shown["status"], shown["clients"]) == ("finished", {federation.node.accounts[5]: 72})
     assert shown["rounds"][0]["model"] == shown["model"] == said[-1]["model"]
@@ -275,7 +280,7 @@ def test_a_job_by_hand(at_ledger, federation):
         assert at_ledger.run(*people) == 0
         assert at_ledger.out
     assert at_ledger.run(*client(job)) == 0  # whoever comes late is told the end
-    assert "finished: 1 rounds" in at_ledger.out
+    assert json.loads(at_ledger.out)["event"] == "finished"
 
 
 def test_job_files_that_are_wrong_register_nothing(at_ledger):
@@ -339,7 +344,7 @@ def test_data_that_do_not_fit_the_model_are_noticed_before_joining(at_ledger, fe
     [
         ("--data", "nonsense", 8), ("--data", "nowhere:function", 8), ("--data", "os:nothing", 8),
         ("--shard", "3/2", 2), ("--shard", "x", 2), ("--partition", "nonsense", 2), ("--partition", "dirichlet:x", 2),
-        ("--device", "nonsense", 9),
+        ("--device", "nonsense", 2),
     ],
 )  # fmt: skip
 def test_data_that_can_not_be_had(at_ledger, federation, option, value, code):
