@@ -13,7 +13,7 @@ from galaxy_chain.challenge import OpenDemand, challenge, open_demands
 from galaxy_chain.exceptions import LedgerRefusedError, NotAdmittedError
 from galaxy_chain.faults import fault_point
 from galaxy_chain.job_check import check_job
-from galaxy_chain.ledger.follower import JobFollower
+from galaxy_chain.ledger.follower import JobFollower, Reverted
 from galaxy_chain.ledger.history import Commit, JobHistory
 from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Model, Status, Submission, Update
@@ -84,6 +84,8 @@ class LedgerCoordinator:
         self.patience = patience
         self.looked: Callable[[], None] = lambda: None
         """Called whenever the chain was seen."""
+        self.transaction: str | None = None
+        """Of the last submission or commit."""
         self._name = f"{ledger.address}-{job}-{self.address}"
         database = None if own is None else own / "events" / f"{self._name}-{self.role}.sqlite"
         self._follower = JobFollower(ledger, job, database)
@@ -129,6 +131,8 @@ class LedgerCoordinator:
     def round(self) -> Round:
         """Where the job stands now."""
         self._follower.poll()
+        if any(isinstance(change, Reverted) for change in self._follower.news):
+            self._closes_at = 0, 0  # the attempt's number may be the same on another branch
         self.looked()
         history = self.history
         return Round(history.round, history.attempt, self._phase(history), len(history.submissions))
@@ -334,6 +338,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
             time.sleep(self.patience.poll)
             raise
         self._sent = round.attempt, receipt.block
+        self.transaction = receipt.transaction
         return receipt.gas_used
 
     def _transact_as_member(self, name: str, attempt: int, *arguments: object) -> Receipt:
@@ -416,8 +421,8 @@ class LedgerServerCoordinator(LedgerCoordinator):
         return self.ledger.account(self.number, self.address).locked_until
 
     def stay(self, round: Round, until: int) -> bool:
-        """Answers demands until then, and lets go what need not stay; True as soon as the job is no longer in `round`, for
-        a commit was reverted."""
+        """Answers demands until then, and at last lets go what need not stay; True as soon as the job is no longer in
+        `round`, for a commit was reverted."""
         while self.round() == round:
             if self._follower.next_time >= until:
                 self._let_go()
@@ -506,12 +511,14 @@ class LedgerServerCoordinator(LedgerCoordinator):
         once = f"{self.number} {arguments[0]}"
         try:
             try:
-                return self.ledger.transact(name, self.number, *arguments, once=once)
+                receipt = self.ledger.transact(name, self.number, *arguments, once=once)
             except LedgerRefusedError as error:
                 if error.name != "BondTooSmall":
                     raise
                 self.enter()  # its deposit was reorganised away
-                return self.ledger.transact(name, self.number, *arguments, once=once)
+                receipt = self.ledger.transact(name, self.number, *arguments, once=once)
+            self.transaction = receipt.transaction
+            return receipt
         except RoundMovedOnError:
             # Where only the block is missing that lets the round's time be over, the loop would come back at once.
             time.sleep(self.patience.poll)

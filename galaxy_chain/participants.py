@@ -113,7 +113,7 @@ def run_client_of_job(coordinator: LedgerClientCoordinator, data: DataChoice, sa
             {
                 "event": "started",
                 "account": coordinator.address,
-                "job": coordinator.job.name,
+                "name": coordinator.job.name,
                 "samples": samples,
             }
         )
@@ -125,6 +125,7 @@ def run_client_of_job(coordinator: LedgerClientCoordinator, data: DataChoice, sa
                     "round": done.round.number,
                     "attempt": done.round.attempt,
                     "gas": done.gas,
+                    "transaction": None if done.gas is None else coordinator.transaction,
                     **done.result.model_dump(mode="json"),
                 }
             )
@@ -168,7 +169,7 @@ def run_server_of_job(
     with nullcontext() if data is None else Worker() as worker:
         if worker is not None and data is not None:
             _prepare(worker, coordinator, data)
-        say({"event": "started", "account": coordinator.address, "job": coordinator.job.name})
+        say({"event": "started", "account": coordinator.address, "name": coordinator.job.name})
 
         def report(done: ServerReport) -> None:
             line: dict[str, Any] = {
@@ -178,6 +179,7 @@ def run_server_of_job(
                 "updates": done.updates - len(done.excluded),
                 "excluded": {submitted.client: reason for submitted, reason in done.excluded.items()},
                 "seconds": done.seconds,
+                "transaction": coordinator.transaction,
             }
             if done.model is not None and done.committed is not None:
                 line |= {"model": done.committed.model.hex(), "gas": done.committed.gas}

@@ -36,7 +36,9 @@ Say = Callable[[dict[str, Any]], None]
 JobOption = Annotated[int, typer.Option(min=1, max=LARGEST_JOB, help="The job's number.")]
 StatusOption = Annotated[
     str | None,
-    typer.Option(envvar="GALAXY_STATUS", metavar="[HOST:]PORT", help="Answer /healthz and /metrics (Prometheus) there."),
+    typer.Option(
+        envvar="GALAXY_STATUS", metavar="[HOST:]PORT", help="Answer /healthz and /metrics (Prometheus) there."
+    ),
 ]
 ConfirmationsOption = Annotated[
     int, typer.Option(min=1, help="Blocks that the last commit has to have before the job counts as finished.")

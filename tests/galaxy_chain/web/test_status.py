@@ -34,7 +34,7 @@ def metric(status, name):
 
 
 def test_it_counts_what_a_participant_says(status):
-    status.observe({"event": "started", "account": "0x1", "job": "digits"})
+    status.observe({"event": "started", "account": "0x1", "name": "digits"})
     status.observe({"event": "trained", "round": 1, "gas": 46_000, "loss": 0.5, "accuracy": 0.75, "seconds": 2.5})
     status.observe({"event": "trained", "round": 2, "gas": None, "loss": 0.4, "accuracy": None, "seconds": 1.5})
     assert metric(status, "round") == 2
