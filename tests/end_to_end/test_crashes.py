@@ -7,6 +7,7 @@ happens. Lives cost seconds, most of them for loading torch, so a participant di
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,13 +18,14 @@ from typing import Any
 
 import pytest
 
+from tests import soak
 from tests.end_to_end.apart import Apart, Described, Participant
-from tests.end_to_end.processes import Program
+from tests.end_to_end.processes import Program, anvil
 
 # One worker, so that the undisturbed job runs once: pytest -n 2 --dist loadgroup.
 pytestmark = pytest.mark.xdist_group("crashes")
 
-ROUNDS = 2
+ROUNDS = 3
 
 
 def live(*lives: tuple[Participant, Sequence[str]]) -> list[list[dict[str, Any]]]:
@@ -54,10 +56,7 @@ def described(anvil_url: str, tmp_path_factory: pytest.TempPathFactory) -> Descr
 @pytest.fixture(scope="module")
 def undisturbed(described: Described, anvil_url: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The final model of a job in which nothing happens."""
-    job = Apart(tmp_path_factory.mktemp("undisturbed"), anvil_url, described, ROUNDS)
-    live(*((job.participant(name), ()) for name in ("server", "first", "second")))
-    job.check_transactions()
-    return job.model()
+    return soak.undisturbed(tmp_path_factory.mktemp("undisturbed"), anvil_url, described, ROUNDS)[0]
 
 
 def test_whoever_is_killed_at_any_point_neither_trains_nor_pays_twice(
@@ -100,10 +99,10 @@ def test_whoever_is_killed_at_any_point_neither_trains_nor_pays_twice(
         ),
     )
     _, said, also = live(server, first, second)
-    assert trainings(said) == {1: 2, 2: 1}  # what it had trained the first time was not kept yet
-    assert trainings(also) == {1: 1, 2: 1}
+    assert trainings(said) == {1: 2, 2: 1, 3: 1}  # what it had trained the first time was not kept yet
+    assert trainings(also) == {1: 1, 2: 1, 3: 1}
     job.check_transactions()
-    assert [commit.attempt for commit in job.history().commits.values()] == [1, 2]
+    assert [commit.attempt for commit in job.history().commits.values()] == [1, 2, 3]
     assert job.model() == undisturbed
 
 
@@ -114,9 +113,16 @@ def test_an_upload_that_is_cut_off_and_a_reveal_that_is_not_noted_are_made_up_fo
     job = Apart(folder, embedded_url, hidden, ROUNDS)
     with served(job) as url:
         server = job.participant("server", store=url), ("during-upload", "after-store-put")
-        first = job.participant("first", store=url), ("after-kept", "during-upload", "after-reveal")
+        first = job.participant("first", store=url), ("during-upload", "after-reveal")
         second = job.participant("second", store=url), ()
         _, said, also = live(server, first, second)
-    assert trainings(said) == trainings(also) == {1: 1, 2: 1}
+    assert trainings(said) == trainings(also) == {1: 1, 2: 1, 3: 1}
     job.check_transactions()
     assert job.model() == undisturbed
+
+
+def test_kills_and_reorganisations_at_random(described: Described, undisturbed: str, folder: Path) -> None:
+    with anvil() as url:
+        done = soak.disturb(folder, url, described, ROUNDS, undisturbed, longest=12.0, until=time.monotonic() + 12.0)
+    assert done.kills
+    assert done.depths

@@ -60,6 +60,10 @@ class Someone:
         """The content ids of all that is in the folder."""
         return {path.name for path in (self.store / "objects").glob("*/*")}
 
+    def pins(self) -> set[str]:
+        """Those of what no collection takes."""
+        return {path.name for path in (self.store / "pins").iterdir()}
+
 
 def play(folder: Path, url: str, *behind: object, shared: Path | None = None) -> tuple[str, dict[str, Someone]]:
     """Plays a job with a server and three clients; gives the final model and who took part."""
@@ -70,7 +74,7 @@ def play(folder: Path, url: str, *behind: object, shared: Path | None = None) ->
     run(owner.folder, "deploy", "--account", "dev:0", "--rpc", url, "--home", owner.folder / "home")
     assert owner.run("job", "create", job_file(owner.folder), "--account", "dev:0")["job"] == 1
     with ExitStack() as stack:
-        programs = [stack.enter_context(server.knows(owner).start("server", 1))]
+        programs = [stack.enter_context(server.knows(owner).start("server", 1, "--keep", "audited"))]
         for number, client in enumerate(clients, 1):
             shard = ("--data", "digits", "--shard", f"{number}/30")
             programs.append(stack.enter_context(client.knows(owner).start("client", 1 + number, *shard)))
@@ -111,6 +115,7 @@ def test_a_job_over_ipfs_is_audited_on_an_empty_disk_and_is_the_job_of_a_shared_
     assert len(contents) == 10  # the document, three models, three updates a round
     assert reader.contents() == contents == people["server"].contents()
     assert owner.contents() < contents  # it has put its own and read nothing
+    assert people["server"].pins() == contents  # all of it can be challenged yet
     assert all(someone.store != owner.store for someone in others)
 
     beside, _ = play(tmp_path / "folder", anvil_url, shared=tmp_path / "shared")
