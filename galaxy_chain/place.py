@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from galaxy_chain.ledger.transactions import Signer
     from galaxy_chain.store import Store
 
-__all__ = ["DEFAULT_HOME", "DEFAULT_RPC", "Place", "ask_password"]
+__all__ = ["DEFAULT_FEE_CAP", "DEFAULT_HOME", "DEFAULT_RPC", "Place", "ask_password"]
 
 DEFAULT_RPC = "http://127.0.0.1:8545"
 DEFAULT_HOME = Path(".galaxy")
+DEFAULT_FEE_CAP = 500.0
 
 
 def ask_password(name: str) -> str:
@@ -50,6 +51,7 @@ class Place:
         store_url: Of a content store that is served; None for the folder.
         ipfs: The RPC of an IPFS node behind the folder.
         gateways: URLs of IPFS gateways, to read from.
+        fee_cap: The most to offer for a unit of gas, in gwei.
     """
 
     rpc_url: str
@@ -59,6 +61,7 @@ class Place:
     store_url: str | None = None
     ipfs: str | None = None
     gateways: tuple[str, ...] = ()
+    fee_cap: float = DEFAULT_FEE_CAP
 
     @classmethod
     def of(
@@ -69,6 +72,7 @@ class Place:
         store: str | Path | None = None,
         ipfs: str | None = None,
         gateways: Sequence[str] | None = None,
+        fee_cap: float = DEFAULT_FEE_CAP,
     ) -> Place:
         """From the options of a command.
 
@@ -79,7 +83,7 @@ class Place:
         if url is not None and (ipfs or gateways):
             raise ConfigurationError(f"the store is at {url}, so there is nothing to get by IPFS: name one of them")
         folder = home / "store" if store is None or url is not None else Path(store)
-        return cls(rpc, home, ledger or home / "ledger.json", folder, url, ipfs, tuple(gateways or ()))
+        return cls(rpc, home, ledger or home / "ledger.json", folder, url, ipfs, tuple(gateways or ()), fee_cap)
 
     def deployment(self) -> Deployment:
         """What the ledger's file says.
@@ -127,12 +131,13 @@ class Place:
         """
         from galaxy_chain.ledger.ledger import Ledger
         from galaxy_chain.ledger.rpc import Rpc
-        from galaxy_chain.ledger.transactions import Transactions
+        from galaxy_chain.ledger.transactions import Transactions, TransactionSettings
 
         where = self.deployment()
         rpc = Rpc(self.rpc_url)
         rpc.check_chain(where.chain_id)
-        transactions = None if signer is None else Transactions(rpc, signer, self.journal)
+        settings = TransactionSettings(fee_cap=int(self.fee_cap * 10**9))
+        transactions = None if signer is None else Transactions(rpc, signer, self.journal, settings)
         return Ledger(rpc, where.ledger, transactions, first_block=where.block, chain_id=where.chain_id)
 
     def store(self, ledger: Ledger | None = None, job: int = 0) -> Store:

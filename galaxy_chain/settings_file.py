@@ -14,7 +14,7 @@ SETTINGS_FILE = Path("galaxy.toml")
 SETTINGS = frozenset(
     {
         *("rpc", "home", "ledger", "store", "ipfs", "gateway"),
-        *("account", "data_root", "device", "threads", "poll", "status", "trust"),
+        *("account", "data_root", "device", "threads", "poll", "fee_cap", "status", "trust"),
     }
 )
 

@@ -14,6 +14,7 @@ from galaxy_chain.commands.settings import (
     AccountOption,
     DataRootOption,
     DeviceOption,
+    FeeCapOption,
     GatewayOption,
     HomeOption,
     IpfsOption,
@@ -24,7 +25,7 @@ from galaxy_chain.commands.settings import (
     StoreOption,
     ThreadsOption,
 )
-from galaxy_chain.place import DEFAULT_HOME, DEFAULT_RPC, Place
+from galaxy_chain.place import DEFAULT_FEE_CAP, DEFAULT_HOME, DEFAULT_RPC, Place
 
 if TYPE_CHECKING:
     from galaxy_chain.web.status import Status
@@ -72,6 +73,7 @@ def server(
     confirmations: ConfirmationsOption = 1,
     content_timeout: ContentOption = 10.0,
     account: AccountOption = None,
+    fee_cap: FeeCapOption = DEFAULT_FEE_CAP,
     rpc: RpcOption = DEFAULT_RPC,
     home: HomeOption = DEFAULT_HOME,
     ledger: LedgerOption = None,
@@ -87,7 +89,7 @@ def server(
     from galaxy_chain.store.keep import Keep
 
     kept = Keep.parse(keep)
-    place = Place.of(rpc, home, ledger, store, ipfs, gateway)
+    place = Place.of(rpc, home, ledger, store, ipfs, gateway, fee_cap)
     choice = None if data is None else DataChoice(data, root=data_root, device=device, threads=threads)
     on = place.ledger_for(account)
     with _taking_part("server", job, json, status) as (say, looked):
@@ -130,6 +132,7 @@ def client(
     confirmations: ConfirmationsOption = 1,
     content_timeout: ContentOption = 10.0,
     account: AccountOption = None,
+    fee_cap: FeeCapOption = DEFAULT_FEE_CAP,
     rpc: RpcOption = DEFAULT_RPC,
     home: HomeOption = DEFAULT_HOME,
     ledger: LedgerOption = None,
@@ -144,7 +147,7 @@ def client(
     from galaxy_chain.participants import DataChoice, run_client_of_job
     from galaxy_chain.verification import Verify
 
-    place = Place.of(rpc, home, ledger, store, ipfs, gateway)
+    place = Place.of(rpc, home, ledger, store, ipfs, gateway, fee_cap)
     choice = DataChoice(data, shard, partition, partition_seed, data_root, device, threads)
     on = place.ledger_for(account)
     with _taking_part("client", job, json, status) as (say, looked):

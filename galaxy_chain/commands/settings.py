@@ -15,6 +15,7 @@ __all__ = [
     "AccountOption",
     "DataRootOption",
     "DeviceOption",
+    "FeeCapOption",
     "GatewayOption",
     "HomeOption",
     "IpfsOption",
@@ -68,6 +69,10 @@ AccountOption = Annotated[
         help="A keystore's name or address, or dev:N for the node's N-th unlocked account; "
         "without it the key in GALAXY_KEY.",
     ),
+]
+FeeCapOption = Annotated[
+    float,
+    typer.Option(envvar="GALAXY_FEE_CAP", min=0.001, help="The most to offer for a unit of gas, in gwei."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

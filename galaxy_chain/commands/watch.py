@@ -10,6 +10,7 @@ import typer
 from galaxy_chain.commands.job import JobArgument
 from galaxy_chain.commands.settings import (
     AccountOption,
+    FeeCapOption,
     GatewayOption,
     HomeOption,
     IpfsOption,
@@ -18,7 +19,7 @@ from galaxy_chain.commands.settings import (
     RpcOption,
     StoreOption,
 )
-from galaxy_chain.place import DEFAULT_HOME, DEFAULT_RPC, Place
+from galaxy_chain.place import DEFAULT_FEE_CAP, DEFAULT_HOME, DEFAULT_RPC, Place
 
 __all__ = ["watch"]
 
@@ -31,6 +32,7 @@ def watch(
     ] = 10.0,
     poll: Annotated[float, typer.Option(min=0.01, help="Pause between two looks at the chain, in seconds.")] = 1.0,
     account: AccountOption = None,
+    fee_cap: FeeCapOption = DEFAULT_FEE_CAP,
     rpc: RpcOption = DEFAULT_RPC,
     home: HomeOption = DEFAULT_HOME,
     ledger: LedgerOption = None,
@@ -46,9 +48,9 @@ def watch(
     from galaxy_chain.commands.reporting import reporting
     from galaxy_chain.watch import Watchtower
 
-    place = Place.of(rpc, home, ledger, store, ipfs, gateway)
+    place = Place.of(rpc, home, ledger, store, ipfs, gateway, fee_cap)
     on = place.ledger_for(account)
-    tower = Watchtower(on, place.store(on, job), job, content_timeout)
+    tower = Watchtower(on, place.store(), job, content_timeout)
     with reporting(json, job) as say:
         while not tower.over:
             for finding in tower.look():
