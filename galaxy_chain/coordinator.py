@@ -140,10 +140,13 @@ class LedgerCoordinator:
     def wait(self, seen: Round) -> Round:
         """Where the job stands once that is no longer `seen`."""
         pause = self.patience.poll / 50
-        while (round := self.round()) == seen:
+        while not self._is_news(round := self.round(), seen):
             time.sleep(pause)
             pause = min(self.patience.poll, pause * 1.3)
         return round
+
+    def _is_news(self, round: Round, seen: Round) -> bool:
+        return round != seen
 
     def model(self, round: Round) -> Path:
         """The vector file of the round's model, its content and its root verified; recomputed where it can't be had."""
@@ -319,6 +322,11 @@ class LedgerClientCoordinator(LedgerCoordinator):
             return False
         attempt, block = self._sent
         return round.attempt != attempt or self._follower.number > block
+
+    def _is_news(self, round: Round, seen: Round) -> bool:
+        # What was sent since may be reorganised away before it is seen: then the round looks as it did before.
+        lost = self._sent[0] == round.attempt and self.wants_update(round)
+        return lost or super()._is_news(round, seen)
 
     def submit(self, round: Round, update: Vector, weight: int) -> int:
         """Puts the update into the store, then commits to it on the ledger."""

@@ -31,7 +31,7 @@ POINTS = {
 DEEPEST = 3
 """Blocks that are replaced at once. The last commit has to have more before participants leave."""
 TICK, BLOCK_SECONDS, REPLACED_SECONDS = 0.05, 0.5, (1.0, 6.0)
-ROUNDS = 8
+ROUNDS = 20
 
 
 @dataclass
@@ -46,6 +46,8 @@ class Tally:
     """Those of the kills that were at a fault point."""
     depths: Counter[int] = field(default_factory=Counter)
     """Reorganisations by depth."""
+    failed: int = 0
+    """Transactions that failed in a block."""
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(
@@ -54,6 +56,7 @@ class Tally:
             self.kills + other.kills,
             self.points + other.points,
             self.depths + other.depths,
+            self.failed + other.failed,
         )
 
     def __str__(self) -> str:
@@ -64,7 +67,7 @@ class Tally:
             f"{self.jobs} jobs, {self.rounds} rounds\n"
             f"{self.kills.total()} kills: {listed(self.kills)}\n"
             f"{self.points.total()} of them at a point: {listed(self.points)}\n"
-            f"{self.depths.total()} reorganisations, by depth: {listed(self.depths)}"
+            f"{self.depths.total()} reorganisations, by depth: {listed(self.depths)}; {self.failed} transactions failed in blocks"
         )
 
 
@@ -78,7 +81,7 @@ class _Lives:
 
     def _begin(self) -> None:
         self._point = None
-        if not self._calm and random.random() < 0.5:
+        if not self._calm and random.random() < 0.8:
             self._point = f"{random.choice(POINTS[self._name])}:{random.randint(1, 3)}"
         self._program = self._participant.start(self._point)
         self._until = time.monotonic() + random.uniform(0, self._longest)
@@ -111,8 +114,7 @@ class _Lives:
 
     def close(self) -> None:
         """Ends it."""
-        self._program.process.kill()
-        self._program.process.wait()
+        self._program.kill()
 
 
 def undisturbed(folder: Path, url: str, described: Described, rounds: int) -> tuple[str, float]:
@@ -169,7 +171,7 @@ def disturb(
                 job.rpc.request("anvil_mine", "0x1")
             time.sleep(TICK)
     assert job.model() == model
-    job.check_transactions()
+    tally.failed = job.check_transactions()
     return tally
 
 
@@ -189,7 +191,7 @@ def main() -> None:
         until = time.monotonic() + 60 * minutes
         while time.monotonic() < until:
             (place := folder / str(total.jobs)).mkdir()
-            total += disturb(place, url, described, ROUNDS, model, 3 * seconds, until)
+            total += disturb(place, url, described, ROUNDS, model, 1.5 * seconds, until)
             print(f"\n{total}\naudited, and the same model each time", flush=True)
 
 

@@ -101,7 +101,7 @@ def test_whoever_is_killed_at_any_point_neither_trains_nor_pays_twice(
     _, said, also = live(server, first, second)
     assert trainings(said) == {1: 2, 2: 1, 3: 1}  # what it had trained the first time was not kept yet
     assert trainings(also) == {1: 1, 2: 1, 3: 1}
-    job.check_transactions()
+    assert job.check_transactions() == 0
     assert [commit.attempt for commit in job.history().commits.values()] == [1, 2, 3]
     assert job.model() == undisturbed
 
@@ -117,7 +117,7 @@ def test_an_upload_that_is_cut_off_and_a_reveal_that_is_not_noted_are_made_up_fo
         second = job.participant("second", store=url), ()
         _, said, also = live(server, first, second)
     assert trainings(said) == trainings(also) == {1: 1, 2: 1, 3: 1}
-    job.check_transactions()
+    assert job.check_transactions() == 0
     assert job.model() == undisturbed
 
 

@@ -269,6 +269,7 @@ def test_cluster(tmp_path, strategy):
     assert not list(folders[0].glob("fl_model*"))
 
 
+@pytest.mark.extended
 def test_a_cluster_client_that_does_not_trust_the_server_says_what_to_set(tmp_path):
     port = free_port()
     for name in ("server", "client"):

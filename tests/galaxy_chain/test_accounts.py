@@ -16,6 +16,8 @@ from galaxy_chain import accounts
 from galaxy_chain.accounts import Keystore, LocalSigner, NodeSigner, find_signer
 from galaxy_chain.exceptions import AccountError
 from galaxy_chain.ledger.rpc import Rpc
+from galaxy_chain.store.open import AUTHORIZATION_VARIABLE
+from galaxy_fl.modes.cluster_server import REGISTRATION_VARIABLE
 
 KEY = "0x" + "11" * 32
 ADDRESS = Account.from_key(KEY).address
@@ -162,7 +164,12 @@ def test_a_key_is_in_no_representation(rpc):
 def test_secrets_are_those_that_workers_never_see():
     from galaxy_fl.training.forkserver import SECRETS
 
-    assert set(SECRETS) == {accounts.KEY_VARIABLE, accounts.PASSWORD_VARIABLE}
+    assert set(SECRETS) == {
+        accounts.KEY_VARIABLE,
+        accounts.PASSWORD_VARIABLE,
+        AUTHORIZATION_VARIABLE,
+        REGISTRATION_VARIABLE,
+    }
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,8 @@ import pytest
 from galaxy_chain.coordinator import LedgerClientCoordinator, LedgerServerCoordinator
 from galaxy_fl.rounds.coordinator import Phase
 from tests.end_to_end.processes import anvil
-from tests.galaxy_chain.federation import PARAMETERS
-from tests.galaxy_chain.reorganised import Play
+from tests.galaxy_chain.federation import PARAMETERS, made_up
+from tests.galaxy_chain.reorganised import LONG, Play
 
 
 @pytest.fixture
@@ -171,6 +172,21 @@ def test_the_last_commit(play):
     play.reorganise(play.wait_for("RoundCommitted", 3).block)
     play.wait_for("RoundCommitted", 3)
     play.finish()
+
+
+def test_an_update_that_is_taken_away_before_its_client_has_seen_it(play):
+    client = play.open("a")
+    assert isinstance(client, LedgerClientCoordinator)
+    client.enter(10)
+    seen = client.round()
+    client.submit(seen, made_up(4), 10)
+    play.reorganise(play.height, longer=1)
+    again = []
+    waiting = threading.Thread(target=lambda: again.append(client.wait(seen)), daemon=True)
+    waiting.start()
+    waiting.join(LONG)
+    assert again == [seen]
+    assert client.wants_update(seen)
 
 
 @pytest.mark.parametrize("play", [4], indirect=True)

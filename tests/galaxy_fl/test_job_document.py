@@ -123,7 +123,10 @@ def test_any_value_in_any_field_is_a_document_or_a_clean_error(field, value, esc
         (changed("rule", to={}), "defaults included"),
         (changed("notes", to=None), "not the canonical JSON"),
         (changed("layout", to=[{"name": "weight", "shape": [150]}]), "defaults included"),
-        (changed("layout", 0, "shape", to=[2**53 - 1, 9]).replace(b",9]", b",9007199254740993]"), "at most .* elements"),
+        (
+            changed("layout", 0, "shape", to=[2**53 - 1, 9]).replace(b",9]", b",9007199254740993]"),
+            "at most .* elements",
+        ),
         (DOCUMENT.to_bytes() + b"\n", "not the canonical JSON"),
         (DOCUMENT.to_bytes().replace(b"0.01", b"0.010"), "not the canonical JSON"),
         (DOCUMENT.to_bytes().replace(b'"seed":0', b'"seed":-0'), "not the canonical JSON"),

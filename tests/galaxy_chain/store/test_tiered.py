@@ -24,6 +24,7 @@ from .test_ipfs import free_port, is_pinned
 NOBODY = "http://127.0.0.1:{}"
 
 
+@pytest.mark.extended
 class TestTieredStoreOnIpfs(OnIpfs):
     @pytest.fixture
     def store(self, tmp_path, node, ipfs):
