@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Report", "ReportFile", "RoundLine", "write_atomically"]
 
+DRAW_SECONDS = 5.0
+"""Between two pictures, each of which takes a fraction of a second; the final one is always drawn."""
 _drawing = threading.Lock()  # matplotlib's fonts and caches are shared by all threads
 
 
@@ -50,7 +54,8 @@ class Report(BaseModel):
 
 
 class ReportFile:
-    """A report in `<path>.json` and `<path>.png`, both written afresh whenever something is added.
+    """A report in `<path>.json` and `<path>.png`, written afresh when something is added; the picture every few
+    seconds, and at the end.
 
     What is there already of the same job and participant is gone on with.
 
@@ -60,6 +65,7 @@ class ReportFile:
 
     def __init__(self, path: Path, job: str, document: str, name: str, participant: str) -> None:
         self._path = path
+        self._drawn = -math.inf
         self.report = Report(job=job, document=document, name=name, participant=participant)
         try:
             kept = Report.model_validate_json(self._file(".json").read_bytes())
@@ -101,7 +107,10 @@ class ReportFile:
     def _write(self) -> None:
         text = self.report.model_dump_json(indent=2) + "\n"
         write_atomically(self._file(".json"), lambda path: path.write_text(text, encoding="utf-8"))
-        write_atomically(self._file(".png"), lambda path: _draw(self.report, path))
+        now = time.monotonic()
+        if self.report.final_model is not None or now - self._drawn > DRAW_SECONDS:
+            write_atomically(self._file(".png"), lambda path: _draw(self.report, path))
+            self._drawn = time.monotonic()
 
     def _file(self, suffix: str) -> Path:
         return self._path.with_name(self._path.name + suffix)

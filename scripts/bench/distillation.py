@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import json
 import statistics
 import tempfile
@@ -30,7 +31,7 @@ def accuracy(alpha: float, seed: int, arguments: argparse.Namespace) -> float:
     import torch
 
     test = load("digits", "test")
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), contextlib.redirect_stdout(None):
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), contextlib.redirect_stdout(io.StringIO()):
         strategy = TrainStrategyFactory(
             learning_rate=0.05,
             loss_function=RunTimeStrategy.CROSSENTROPY_LOSS,
