@@ -1,16 +1,15 @@
-"""galaxy.toml: settings for whatever runs in a folder."""
+"""The settings of galaxy.toml that there are, for the command line and the blockchain mode."""
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
 from galaxy_fl.exceptions import ConfigurationError
+from galaxy_fl.settings_file import SETTINGS_FILE, read_settings_file
 
 __all__ = ["SETTINGS", "SETTINGS_FILE", "read_settings"]
 
-SETTINGS_FILE = Path("galaxy.toml")
 SETTINGS = frozenset(
     {
         *("rpc", "home", "ledger", "store", "ipfs", "gateway"),
@@ -25,16 +24,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     Raises:
         ConfigurationError: it is not valid.
     """
-    try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (
-        OSError,
-        ValueError,
-        RecursionError,
-    ) as error:  # tomllib lets through those of long integers and deep nesting
-        raise ConfigurationError(f"{path} can't be read: {error}") from error
+    settings = read_settings_file(path)
     if unknown := sorted(settings.keys() - SETTINGS):
         raise ConfigurationError(
             f"{path}: there is no setting {', '.join(unknown)}: there are {', '.join(sorted(SETTINGS))}"

@@ -24,10 +24,9 @@ def listen(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
         listener.listen(1024)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         listener.close()
         raise ConfigurationError(
-            f"can't listen on {host} port {port}: {error.strerror or error}; "
-            "choose another port, or stop what is using this one"
+            f"can't listen on {host} port {port}: {error}; choose another port, or stop what is using this one"
         ) from error
     return listener

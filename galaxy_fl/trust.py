@@ -12,7 +12,6 @@ import os
 import re
 import sys
 import threading
-import tomllib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,11 +19,11 @@ from urllib.parse import urlsplit
 from galaxy_fl.exceptions import ConfigurationError, UntrustedModelError
 from galaxy_fl.job_document import SourceModel, source_id
 from galaxy_fl.rounds.coordinator import Origin
+from galaxy_fl.settings_file import SETTINGS_FILE, read_settings_file
 
 __all__ = ["TRUST_VARIABLE", "Ask", "Trust", "ask_on_terminal"]
 
 TRUST_VARIABLE = "GALAXY_TRUST"
-SETTINGS_FILE = Path("galaxy.toml")
 
 Ask = Callable[[str, bytes], bool]
 """Is asked a question about some source, which it may show, and says whether that may run."""
@@ -150,16 +149,7 @@ def _url(text: str) -> str:
 
 
 def _from_file(path: Path) -> list[str]:
-    try:
-        found = tomllib.loads(path.read_text(encoding="utf-8")).get("trust", [])
-    except FileNotFoundError:
-        return []
-    except (
-        OSError,
-        ValueError,
-        RecursionError,
-    ) as error:  # tomllib lets through those of long integers and deep nesting
-        raise ConfigurationError(f"{path} can't be read: {error}") from error
+    found = read_settings_file(path).get("trust", [])
     if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
         raise ConfigurationError(f'{path}: trust is {found!r}, expected a list of texts, trust = ["…", "…"]')
     return found

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import logging
 import signal
-import socket
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from galaxy_chain.store.remote import check_url
 from galaxy_chain.web.app import Service, create_app
 from galaxy_chain.web.database import Database
 from galaxy_fl.exceptions import ConfigurationError
+from galaxy_fl.listening import listen
 from galaxy_fl.modes.files import FileLock
 
 __all__ = ["StoreServer", "serve"]
@@ -61,7 +61,8 @@ class StoreServer:
             raise ConfigurationError(
                 f"a store that listens on {host or 'every address'} has to know what it is called: name it with --url"
             )
-        self._socket = _listen(host, port)
+        self._socket = listen(host, port)
+        _warn(host)
         try:
             shown = f"[{host}]" if ":" in host else host
             self.port: int = self._socket.getsockname()[1]
@@ -131,22 +132,9 @@ def serve(server: StoreServer, ready: Callable[[StoreServer], None]) -> None:
             signal.signal(each, handler)
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio sets TCP_NODELAY only where the protocol is named; without, each answer takes 40 ms
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(512)
-    except (OSError, OverflowError) as error:
-        listener.close()
-        raise ConfigurationError(
-            f"can't listen on {host} port {port}: {error}; choose another port, or stop what is using this one"
-        ) from error
+def _warn(host: str) -> None:
     if not _is_loopback(host):
         _log.warning("others reach this store on %s without encryption: put a proxy with HTTPS in front of it", host)
-    return listener
 
 
 def _is_loopback(host: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
-import socket
 import threading
 import time
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 import uvicorn
 
 from galaxy_fl.exceptions import ConfigurationError
+from galaxy_fl.listening import listen
 from galaxy_fl.modes.cluster_api import PRESENT, REGISTRATION_VARIABLE
 from galaxy_fl.modes.cluster_app import Service, create_app
 from galaxy_fl.modes.folder_coordinators import FolderServerCoordinator
@@ -62,7 +62,7 @@ class ClusterServerPlace:
                 config.load()
             except OSError as error:  # ssl.SSLError is one
                 raise ConfigurationError(f"{certificate} and {key} can't be used for HTTPS: {error}") from error
-            self._socket = _listen(ip, port)
+            self._socket = listen(ip, port)
         except BaseException:
             self._lock.release()
             raise
@@ -107,22 +107,6 @@ class ClusterServerPlace:
 
     def _is_awaited(self, job_id: str) -> bool:
         return self.jobs_folder.open(job_id).state.phase is Phase.FINISHED and self.service.presence.anybody_in(job_id)
-
-
-def _listen(ip: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
-    # With its protocol named asyncio sets TCP_NODELAY; without, each answer waits 40 ms for an acknowledgement.
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((ip, port))
-        listening.listen(512)
-    except (OSError, OverflowError) as error:
-        listening.close()
-        raise ConfigurationError(
-            f"can't listen at {ip} port {port}: {error}; stop what listens there, or choose another ip or port"
-        ) from error
-    return listening
 
 
 def _warn(ip: str, encrypted: bool, guarded: bool) -> None:

@@ -394,9 +394,9 @@ def test_settings_of_a_server_are_checked(tmp_path, wrong):
 
 def test_an_address_that_is_taken_is_explained(tmp_path, meeting):
     meeting.server()
-    with pytest.raises(ConfigurationError, match=f"can't listen at 127.0.0.1 port {meeting.port}"):
+    with pytest.raises(ConfigurationError, match=f"can't listen on 127.0.0.1 port {meeting.port}"):
         MODE.server_place(folder=tmp_path / "other", port=meeting.port)
-    with pytest.raises(ConfigurationError, match="can't listen at no.such.host"):
+    with pytest.raises(ConfigurationError, match="can't listen on no.such.host"):
         MODE.server_place(folder=tmp_path / "other", ip="no.such.host.invalid", port=0)
 
 
