@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from galaxy_chain.exceptions import LedgerRefusedError
+from galaxy_chain.exceptions import LedgerRefusedError, TransactionFailedError
 from galaxy_chain.ledger.history import Commit, JobHistory, record_word
 from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.ledger.structs import ZERO_ADDRESS
@@ -20,7 +20,7 @@ def challenge(
     """Challenges a commit by one of its wrong chunks. Half of its server's bond goes to the account of the ledger.
 
     Returns:
-        The transaction, or None where somebody else was faster.
+        The transaction, or None where somebody else was faster, or the chain was reorganised meanwhile.
 
     Raises:
         LedgerRefusedError: the ledger finds the chunk right, or its window is over.
@@ -29,6 +29,8 @@ def challenge(
     openings = verifier.openings(history, commit, chunk)
     try:
         return ledger.transact("challenge", job, commit.record, chunk, openings)
+    except TransactionFailedError:
+        return None
     except LedgerRefusedError as error:
         if error.name == "UnknownRecord":
             return None

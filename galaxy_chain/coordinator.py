@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from galaxy_chain.challenge import OpenDemand, challenge, open_demands
-from galaxy_chain.exceptions import LedgerRefusedError, NotAdmittedError
+from galaxy_chain.exceptions import LedgerRefusedError, NotAdmittedError, TransactionFailedError
 from galaxy_chain.faults import fault_point
 from galaxy_chain.job_check import check_job
 from galaxy_chain.ledger.follower import JobFollower, Reverted
@@ -345,6 +345,9 @@ class LedgerClientCoordinator(LedgerCoordinator):
             # Closed by time alone, or as another node sees it: the loop would come back at once.
             time.sleep(self.patience.poll)
             raise
+        except TransactionFailedError as error:
+            time.sleep(self.patience.poll)
+            raise RoundMovedOnError(f"round {round.number} has moved on: {error}") from error
         self._sent = round.attempt, receipt.block
         self.transaction = receipt.transaction
         return receipt.gas_used
@@ -531,6 +534,9 @@ class LedgerServerCoordinator(LedgerCoordinator):
             # Where only the block is missing that lets the round's time be over, the loop would come back at once.
             time.sleep(self.patience.poll)
             raise
+        except TransactionFailedError as error:
+            time.sleep(self.patience.poll)
+            raise RoundMovedOnError(f"the round has moved on: {error}") from error
 
     def _submission(self, round: Round, submitted: Submitted) -> Submission:
         return next(s for s in self._expect(round).submissions if s.client == submitted.client)

@@ -9,6 +9,7 @@ The tree of `galaxy_fl.exceptions` goes on:
     ├── UnknownJobError            23   the ledger has no such job
     ├── AccountError               24   a key can't be found or opened
     ├── TransactionError           25   a transaction did not get in, or failed
+    │   └── TransactionFailedError 25   it failed in a block, after it had been tried out
     │   └── InsufficientFundsError 26   the account can't pay for it
     ├── LedgerRefusedError         27   the contract refused, with one of its own errors
     │   ├── NotAdmittedError       28   the client is not admitted
@@ -37,6 +38,7 @@ __all__ = [
     "NotAdmittedError",
     "RpcError",
     "TransactionError",
+    "TransactionFailedError",
     "UnknownJobError",
     "WrongChainError",
 ]
@@ -78,6 +80,10 @@ class TransactionError(GalaxyError):
     """A transaction was not included in time, or failed without saying why."""
 
     exit_code = 25
+
+
+class TransactionFailedError(TransactionError):
+    """A transaction failed in a block after it had been tried out: another came first, or the chain was reorganised."""
 
 
 class InsufficientFundsError(TransactionError):

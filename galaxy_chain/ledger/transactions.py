@@ -15,7 +15,12 @@ from typing import Any, NoReturn, Protocol
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
-from galaxy_chain.exceptions import InsufficientFundsError, RpcError, TransactionError
+from galaxy_chain.exceptions import (
+    InsufficientFundsError,
+    RpcError,
+    TransactionError,
+    TransactionFailedError,
+)
 from galaxy_chain.faults import fault_point
 from galaxy_chain.ledger.fees import Fees, Market
 from galaxy_chain.ledger.journal import Call, Intent, Journal, Signed, State
@@ -389,7 +394,7 @@ class Transactions:
                 block = following.receipt.block
                 # Something else came in between. The state before this block's end tells why, nearly always.
                 self.rpc.request("eth_call", self._request(intent.call), hex(block))
-                raise TransactionError(f"{what} failed in block {block} after it had been tried out")
+                raise TransactionFailedError(f"{what} failed in block {block} after it had been tried out")
             case Reason.OVERTAKEN:
                 raise TransactionError(
                     f"other transactions of {self.signer.address} came first again and again: have all programs of the "

@@ -106,6 +106,7 @@ def test_whoever_is_killed_at_any_point_neither_trains_nor_pays_twice(
     assert job.model() == undisturbed
 
 
+@pytest.mark.extended
 def test_an_upload_that_is_cut_off_and_a_reveal_that_is_not_noted_are_made_up_for(
     described: Described, undisturbed: str, embedded_url: str, folder: Path
 ) -> None:

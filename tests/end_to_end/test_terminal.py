@@ -20,7 +20,14 @@ def test_a_demonstration_interrupted_while_its_processes_start_ends_quietly(fold
         assert_quiet(demo)
 
 
-@pytest.mark.parametrize("event", [pytest.param("chain", marks=pytest.mark.extended), "created", "committed"])
+@pytest.mark.parametrize(
+    "event",
+    [
+        pytest.param("chain", marks=pytest.mark.extended),
+        pytest.param("created", marks=pytest.mark.extended),
+        "committed",
+    ],
+)
 def test_a_demonstration_interrupted_at_any_moment_ends_quietly(folder, event):
     with Program(folder, "demo", "--json") as demo:
         demo.line(f'"{event}"')
