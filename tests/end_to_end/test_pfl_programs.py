@@ -174,7 +174,8 @@ def client(folder: Path, number: int, mode: str, address: str = "", **variables:
 
 
 def end(programs: list[Script]) -> None:
-    """Ctrl-C at each of them."""
+    """Ctrl-C at each of them, once they are at rest: they say that a job is finished before they have put it away."""
+    time.sleep(2)
     for program in programs:
         os.killpg(program.process.pid, signal.SIGINT)
     for program in programs:
