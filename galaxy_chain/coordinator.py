@@ -69,6 +69,8 @@ class LedgerCoordinator:
 
     role = "reader"
     """An account may take part in several."""
+    entered_not: str | None = None
+    """The ledger's refusal of one who has not entered."""
 
     def __init__(
         self,
@@ -160,6 +162,35 @@ class LedgerCoordinator:
         """Lets go what is known of the job's events."""
         self._follower.close()
 
+    def _enter_again(self) -> None:
+        """Takes part as before, where a reorganisation has taken that away."""
+        raise NotImplementedError
+
+    def _act(self, name: str, attempt: int, *arguments: object) -> Receipt:
+        """Calls a function of the ledger for an attempt: once, whatever crashes or is reorganised.
+
+        Raises:
+            RoundMovedOnError: the attempt is over, or what came first has to be looked at.
+        """
+        once = f"{self.number} {attempt}"
+        try:
+            try:
+                receipt = self.ledger.transact(name, self.number, attempt, *arguments, once=once)
+            except LedgerRefusedError as error:
+                if error.name != self.entered_not:
+                    raise
+                self._enter_again()
+                receipt = self.ledger.transact(name, self.number, attempt, *arguments, once=once)
+        except RoundMovedOnError:
+            # Closed by time alone, or as another node sees it: the loop would come back at once.
+            time.sleep(self.patience.poll)
+            raise
+        except TransactionFailedError as error:
+            time.sleep(self.patience.poll)
+            raise RoundMovedOnError(f"the round has moved on: {error}") from error
+        self.transaction = receipt.transaction
+        return receipt
+
     def _submitted(self, submission: Submission, number: int) -> Path:
         """The vector file of an update of round `number`, its content and its commitment verified."""
         what = f"the update of {submission.client} in round {number}"
@@ -217,6 +248,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
     """
 
     role = "client"
+    entered_not = "NotJoined"
 
     def __init__(
         self,
@@ -339,28 +371,12 @@ class LedgerClientCoordinator(LedgerCoordinator):
             content = self.store.put(update.data)
         fault_point("after-store-put")
         promised = Update(commitment(root, address_bytes(self.address)), content.digest, weight)
-        try:
-            receipt = self._transact_as_member("submitUpdate", round.attempt, promised)
-        except RoundMovedOnError:
-            # Closed by time alone, or as another node sees it: the loop would come back at once.
-            time.sleep(self.patience.poll)
-            raise
-        except TransactionFailedError as error:
-            time.sleep(self.patience.poll)
-            raise RoundMovedOnError(f"round {round.number} has moved on: {error}") from error
+        receipt = self._act("submitUpdate", round.attempt, promised)
         self._sent = round.attempt, receipt.block
-        self.transaction = receipt.transaction
         return receipt.gas_used
 
-    def _transact_as_member(self, name: str, attempt: int, *arguments: object) -> Receipt:
-        once = f"{self.number} {attempt}"
-        try:
-            return self.ledger.transact(name, self.number, attempt, *arguments, once=once)
-        except LedgerRefusedError as error:
-            if error.name != "NotJoined":
-                raise
-            self.enter(self._samples)  # its joining was reorganised away
-            return self.ledger.transact(name, self.number, attempt, *arguments, once=once)
+    def _enter_again(self) -> None:
+        self.enter(self._samples)
 
 
 class LedgerServerCoordinator(LedgerCoordinator):
@@ -373,6 +389,7 @@ class LedgerServerCoordinator(LedgerCoordinator):
     """
 
     role = "server"
+    entered_not = "BondTooSmall"
 
     def __init__(
         self,
@@ -474,7 +491,7 @@ class LedgerServerCoordinator(LedgerCoordinator):
         for digest in (history.model.content, content.digest, *included):
             self.store.pin(ContentId(digest, content.size))
         named = round.attempt, history.head, Model(root, content.digest), _ascending(excluded)
-        gas = self._close("commitRound", *named).gas_used
+        gas = self._act("commitRound", *named).gas_used
         self._let_go()
         return Committed(root, gas)
 
@@ -516,27 +533,10 @@ class LedgerServerCoordinator(LedgerCoordinator):
 
     def reopen(self, round: Round, excluded: Mapping[Submitted, str]) -> None:
         """Has the ledger collect again."""
-        self._close("reopenRound", round.attempt, self._expect(round).head, _ascending(excluded))
+        self._act("reopenRound", round.attempt, self._expect(round).head, _ascending(excluded))
 
-    def _close(self, name: str, *arguments: object) -> Receipt:
-        once = f"{self.number} {arguments[0]}"
-        try:
-            try:
-                receipt = self.ledger.transact(name, self.number, *arguments, once=once)
-            except LedgerRefusedError as error:
-                if error.name != "BondTooSmall":
-                    raise
-                self.enter()  # its deposit was reorganised away
-                receipt = self.ledger.transact(name, self.number, *arguments, once=once)
-            self.transaction = receipt.transaction
-            return receipt
-        except RoundMovedOnError:
-            # Where only the block is missing that lets the round's time be over, the loop would come back at once.
-            time.sleep(self.patience.poll)
-            raise
-        except TransactionFailedError as error:
-            time.sleep(self.patience.poll)
-            raise RoundMovedOnError(f"the round has moved on: {error}") from error
+    def _enter_again(self) -> None:
+        self.enter()
 
     def _submission(self, round: Round, submitted: Submitted) -> Submission:
         return next(s for s in self._expect(round).submissions if s.client == submitted.client)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from galaxy_fl.exceptions import RoundMovedOnError
-from galaxy_fl.rounds.coordinator import ClientCoordinator, Phase, Round
+from galaxy_fl.rounds.coordinator import ClientCoordinator, Phase, Previous, Round
 from galaxy_fl.rounds.kept import Kept, KeptUpdate, digest_of
 from galaxy_fl.training.results import TrainResult
 from galaxy_fl.training.task import TrainTask
@@ -120,7 +120,7 @@ def run_client(
         if round.phase is Phase.FINISHED:
             if not document.distils:
                 show(coordinator.rounds, coordinator.model(round))
-            elif (own := _student(coordinator, round, kept)) is not None:
+            elif (own := _student(round, kept, coordinator.previous(round))) is not None:
                 show(coordinator.rounds, own)
             kept.clear()
     return round
@@ -133,17 +133,18 @@ def _train(coordinator: ClientCoordinator, trainer: Trainer, round: Round, begin
         return kept.last.result
     start, teachers = begin, list[Path]()
     if coordinator.job.distils:
-        start = _student(coordinator, round, kept) or begin
+        previous = coordinator.previous(round)
+        start = _student(round, kept, previous) or begin
         # By content, for clients have other names in other modes, and sums of floats have an order.
-        teachers = sorted(coordinator.previous(round).peers, key=digest_of)
+        teachers = sorted(previous.peers, key=digest_of)
     seed = round_seed(coordinator.job.train.seed, round.number)
     result = trainer.train(TrainTask(start, kept.vector(round.number), round.number, seed, teachers))
     kept.keep(KeptUpdate(round=round.number, begin=digest, result=result))
     return result
 
 
-def _student(coordinator: ClientCoordinator, round: Round, kept: Kept) -> Path | None:
+def _student(round: Round, kept: Kept, previous: Previous) -> Path | None:
     """The client's own model in a distillation: what it trained last, here or before it lost that."""
     if kept.last is not None and kept.last.round < round.number:
         return kept.vector(kept.last.round)
-    return coordinator.previous(round).own
+    return previous.own
