@@ -9,16 +9,26 @@ pragma solidity ^0.8.28;
 interface IAggregationRule {
     /// @notice Thrown when the updates, the weights or the lengths of the chunks don't fit together.
     error MalformedChunks();
+    /// @notice Thrown when the rule can't aggregate every number of updates from `minUpdates` to `maxUpdates` with these
+    /// parameters.
+    error ParametersRefused(bytes32 parameters, uint256 minUpdates, uint256 maxUpdates);
 
-    /// @notice The most updates that the rule can aggregate within a block's gas, in the worst case.
-    function maxUpdates() external view returns (uint256);
+    /// @notice Refuses parameters with which some number of updates from `minUpdates` to `maxUpdates` has no aggregate.
+    function check(bytes32 parameters, uint256 minUpdates, uint256 maxUpdates) external view;
+
+    /// @notice At least the gas that `aggregate` needs for that many updates and a chunk of that many parameters, with
+    /// whatever values.
+    function gasFor(uint256 updates, uint256 chunkParameters) external view returns (uint256);
+
+    /// @notice Whether the next model is the round's model, always.
+    function keepsModel() external view returns (bool);
 
     /// @notice Aggregates one chunk. All chunks are consecutive little-endian int32, a multiple of eight of them. The last
     /// chunk of a vector is padded with zeros, and it doesn't count what becomes of them.
     /// @param parameters One word of the job's terms; its meaning is the rule's own.
     /// @param model The chunk of the round's model.
     /// @param updates The same chunk of every included update, in the order of submission.
-    /// @param weights The number of samples that each update was trained on, at least 1 and below 2**24.
+    /// @param weights The number of samples that each update was trained on, at least 1; their sum is below 2**32.
     /// @return next The chunk of the next model, as long as `model`.
     function aggregate(
         bytes32 parameters,
