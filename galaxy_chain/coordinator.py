@@ -415,10 +415,14 @@ class LedgerServerCoordinator(LedgerCoordinator):
 
     def enter(self) -> None:
         """Brings the account's bond up to what the job asks for."""
+        # In this order: the deposits are counted before the amount is read, so what it has is among them, or not yet.
+        self._follower.poll()
+        deposits = self.history.deposits.get(self.address, 0)
         account = self.ledger.account(self.number, self.address)
         if account.amount < self.terms.bond:
             missing = self.terms.bond - account.amount
-            self.ledger.transact("depositBond", self.number, value=missing, once=f"{self.number} {account.amount}")
+            # What has been withdrawn, or lost, is deposited again: only the number of a deposit names it alone.
+            self.ledger.transact("depositBond", self.number, value=missing, once=f"{self.number} {deposits}")
 
     def round(self) -> Round:
         """Where the job stands now; answers what is demanded of this server."""

@@ -91,6 +91,8 @@ class JobHistory:
     """What committers have opened of their models under demand, by round and chunk."""
     clients: dict[str, int] = field(default_factory=dict)
     """The samples that each client declared."""
+    deposits: dict[str, int] = field(default_factory=dict)
+    """How often each address has added to its bond."""
 
     @property
     def finished(self) -> bool:
@@ -160,6 +162,9 @@ class JobHistory:
                 self.model, self.head, self.submissions = (
                     commit.previous, commit.record.head, list(commit.submissions)
                 )  # fmt: skip
+
+    def _on_BondDeposited(self, event: Event) -> None:
+        self.deposits[event.server] = self.deposits.get(event.server, 0) + 1
 
     def _on_ChunkDemanded(self, event: Event) -> None:
         self.demanded.setdefault((event.attempt, event.round), set()).add(event.index)
