@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from galaxy_chain.challenge import OpenDemand, challenge, open_demands
+from galaxy_chain.challenge import challenge
 from galaxy_chain.exceptions import LedgerRefusedError, NotAdmittedError, TransactionFailedError
 from galaxy_chain.faults import fault_point
 from galaxy_chain.job_check import check_job
 from galaxy_chain.ledger.follower import JobFollower, Reverted
-from galaxy_chain.ledger.history import Commit, JobHistory
+from galaxy_chain.ledger.history import Commit, JobHistory, OpenDemand
 from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Model, Status, Submission, Update
 from galaxy_chain.ledger.transactions import Receipt
@@ -429,7 +429,7 @@ class LedgerServerCoordinator(LedgerCoordinator):
         round = super().round()
         for commit in list(self.history.commits.values()):
             if commit.record.server == self.address:
-                for demand in open_demands(self.ledger, self.number, self.history, commit):
+                for demand in self.history.open_demands(commit.record):
                     self._answer(commit, demand)
         return round
 
@@ -530,7 +530,7 @@ class LedgerServerCoordinator(LedgerCoordinator):
         settled = 0
         for number, commit in sorted(self.history.commits.items()):
             in_window = self._follower.time < commit.record.time + self.terms.challenge_seconds
-            if in_window or open_demands(self.ledger, self.number, self.history, commit):
+            if in_window or self.history.open_demands(commit.record):
                 break
             settled = number
         return settled
