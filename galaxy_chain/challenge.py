@@ -1,17 +1,14 @@
-"""Proving a commit wrong, in one transaction; and what a server is asked to prove right."""
+"""Proving a commit wrong, in one transaction."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from galaxy_chain.exceptions import LedgerRefusedError, TransactionFailedError
-from galaxy_chain.ledger.history import Commit, JobHistory, record_word
+from galaxy_chain.ledger.history import Commit, JobHistory
 from galaxy_chain.ledger.ledger import Ledger
-from galaxy_chain.ledger.structs import ZERO_ADDRESS
 from galaxy_chain.ledger.transactions import Receipt
 from galaxy_chain.verification import Verifier
 
-__all__ = ["OpenDemand", "challenge", "open_demands"]
+__all__ = ["challenge"]
 
 
 def challenge(
@@ -35,29 +32,3 @@ def challenge(
         if error.name == "UnknownRecord":
             return None
         raise
-
-
-@dataclass(frozen=True)
-class OpenDemand:
-    """A demand that waits for a commit's server; `answer_by` in seconds."""
-
-    demander: str
-    index: int
-    answer_by: int
-
-
-def open_demands(ledger: Ledger, job: int, history: JobHistory, commit: Commit) -> list[OpenDemand]:
-    """The demands that wait for a commit's server, in order of their chunks, by the ledger's own word.
-
-    Any number may wait at a time, one a chunk: whoever counted on one being alone could be kept from it by another.
-
-    Raises:
-        RpcError: the node fails.
-    """
-    record = commit.record
-    found = []
-    for chunk in sorted(history.demanded.get((record.attempt, record.round), ())):
-        demand = ledger.call("demandOf", job, record_word(record), chunk)
-        if demand.demander != ZERO_ADDRESS:
-            found.append(OpenDemand(demand.demander, chunk, demand.answer_by))
-    return found

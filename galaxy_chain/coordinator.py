@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from galaxy_chain.challenge import OpenDemand, challenge, open_demands
+from galaxy_chain.challenge import challenge
 from galaxy_chain.exceptions import LedgerRefusedError, NotAdmittedError, TransactionFailedError
 from galaxy_chain.faults import fault_point
 from galaxy_chain.job_check import check_job
 from galaxy_chain.ledger.follower import JobFollower, Reverted
-from galaxy_chain.ledger.history import Commit, JobHistory
+from galaxy_chain.ledger.history import Commit, JobHistory, OpenDemand
 from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Model, Status, Submission, Update
 from galaxy_chain.ledger.transactions import Receipt
@@ -415,17 +415,21 @@ class LedgerServerCoordinator(LedgerCoordinator):
 
     def enter(self) -> None:
         """Brings the account's bond up to what the job asks for."""
+        # In this order: the deposits are counted before the amount is read, so what it has is among them, or not yet.
+        self._follower.poll()
+        deposits = self.history.deposits.get(self.address, 0)
         account = self.ledger.account(self.number, self.address)
         if account.amount < self.terms.bond:
             missing = self.terms.bond - account.amount
-            self.ledger.transact("depositBond", self.number, value=missing, once=f"{self.number} {account.amount}")
+            # What has been withdrawn, or lost, is deposited again: only the number of a deposit names it alone.
+            self.ledger.transact("depositBond", self.number, value=missing, once=f"{self.number} {deposits}")
 
     def round(self) -> Round:
         """Where the job stands now; answers what is demanded of this server."""
         round = super().round()
         for commit in list(self.history.commits.values()):
             if commit.record.server == self.address:
-                for demand in open_demands(self.ledger, self.number, self.history, commit):
+                for demand in self.history.open_demands(commit.record):
                     self._answer(commit, demand)
         return round
 
@@ -526,7 +530,7 @@ class LedgerServerCoordinator(LedgerCoordinator):
         settled = 0
         for number, commit in sorted(self.history.commits.items()):
             in_window = self._follower.time < commit.record.time + self.terms.challenge_seconds
-            if in_window or open_demands(self.ledger, self.number, self.history, commit):
+            if in_window or self.history.open_demands(commit.record):
                 break
             settled = number
         return settled

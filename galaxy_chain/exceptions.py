@@ -17,6 +17,7 @@ The tree of `galaxy_fl.exceptions` goes on:
     ├── JobMismatchError           30   terms, job document, rule and initial model do not belong together
     ├── AuditError                 31   the ledger or the content tells a lie
     ├── JobCancelledError          32   the owner has cancelled the job
+    ├── UnsoundTermsError          34   a job's terms would cost money, or leave commits that nobody can challenge
     └── ContentAlteredError         7   (of galaxy_fl)
         └── ContentMismatchError   33   the content is what its id says, but not what the ledger says of it
 """
@@ -40,6 +41,7 @@ __all__ = [
     "TransactionError",
     "TransactionFailedError",
     "UnknownJobError",
+    "UnsoundTermsError",
     "WrongChainError",
 ]
 
@@ -136,6 +138,12 @@ class JobCancelledError(GalaxyError):
     """The owner has cancelled the job."""
 
     exit_code = 32
+
+
+class UnsoundTermsError(GalaxyError):
+    """A job's terms would cost a participant money, or leave commits that nobody can challenge."""
+
+    exit_code = 34
 
 
 class ContentMismatchError(ContentAlteredError):

@@ -43,6 +43,10 @@ def strangers(commit: Commit) -> set[str]:
     return set(commit.record.excluded) - {submission.client for submission in commit.submissions}
 
 
+def _nor(lacking: ContentMissingError | ContentAlteredError, why: object) -> ContentMissingError | ContentAlteredError:
+    return type(lacking)(f"{lacking}; nor can it be recomputed, for {why}")
+
+
 @dataclass(frozen=True)
 class Verify:
     """How much of a commit to recompute: all of it (`chunks` None), so many random chunks, or nothing (0).
@@ -134,19 +138,34 @@ class Verifier:
         Raises:
             ContentMissingError, ContentAlteredError: it is not to be had, and can't be recomputed.
         """
+        begin, lacking = number, None
+        while True:  # down to the newest model that is to be had, and from there up again, however far that is
+            try:
+                path = self._committed(history, begin)
+                break
+            except (ContentMissingError, ContentAlteredError) as error:
+                lacking = lacking or error
+                if begin == 0:
+                    raise (lacking if number == 0 else _nor(lacking, error)) from error
+                begin -= 1
+        for commit in map(history.commits.__getitem__, range(begin + 1, number + 1)):
+            assert lacking is not None
+            try:
+                with self._aggregated(path, commit) as ours:
+                    if tree_root(self.read(ours), self.terms.chunk_parameters) == commit.record.next.root:
+                        path = self.store.path(self.store.put(ours))
+                        continue
+            except (ContentMissingError, ContentAlteredError) as cause:
+                raise _nor(lacking, cause) from cause
+            if commit.record.round == number:
+                raise lacking
+            raise _nor(lacking, f"what was committed in round {commit.record.round} is not what its updates make")
+        return path
+
+    def _committed(self, history: JobHistory, number: int) -> Path:
         if number == 0:
             return self.model(history.initial, "the initial model")
-        commit = history.commits[number]
-        try:
-            return self.model(commit.record.next, f"the model after round {number}")
-        except (ContentMissingError, ContentAlteredError) as error:
-            try:
-                with self.recomputed(history, commit) as path:
-                    if tree_root(self.read(path), self.terms.chunk_parameters) == commit.record.next.root:
-                        return self.store.path(self.store.put(path))
-            except (ContentMissingError, ContentAlteredError) as cause:
-                raise type(error)(f"{error}; nor can it be recomputed, for {cause}") from cause
-            raise
+        return self.model(history.commits[number].record.next, f"the model after round {number}")
 
     @contextmanager
     def recomputed(self, history: JobHistory, commit: Commit) -> Iterator[Path]:
@@ -155,8 +174,12 @@ class Verifier:
         Raises:
             ContentMissingError, ContentAlteredError: the model before or an update is not to be had.
         """
+        with self._aggregated(self.model_after(history, commit.record.round - 1), commit) as path:
+            yield path
+
+    @contextmanager
+    def _aggregated(self, previous: Path, commit: Commit) -> Iterator[Path]:
         number = commit.record.round
-        previous = self.model_after(history, number - 1)
         updates = [self.update(s, f"round {number}: the update of {s.client}") for s in commit.included]
         with tempfile.TemporaryDirectory(prefix="galaxy-recompute-") as folder:
             destination = Path(folder) / "model"

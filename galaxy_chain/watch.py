@@ -14,7 +14,7 @@ import random
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from galaxy_chain.challenge import challenge, open_demands
+from galaxy_chain.challenge import challenge
 from galaxy_chain.exceptions import LedgerRefusedError
 from galaxy_chain.job_check import check_job
 from galaxy_chain.ledger.follower import JobFollower
@@ -97,7 +97,7 @@ class Watchtower:
         now = self._follower.next_time
         found = []
         for commit in [c for c in self.history.reverted if c.record not in self._settled]:
-            for demand in open_demands(self.ledger, self.job, self.history, commit):
+            for demand in self.history.open_demands(commit.record):
                 if demand.demander == self._address and self._transact("expire", commit.record, demand.index):
                     reason = "the commit was reverted meanwhile"
                     found.append(Finding(commit.record.round, "refunded", demand.index, reason))
@@ -105,7 +105,7 @@ class Watchtower:
         for number, commit in sorted(self.history.commits.items()):
             if commit.record in self._settled:
                 continue
-            waiting = open_demands(self.ledger, self.job, self.history, commit)
+            waiting = self.history.open_demands(commit.record)
             overdue = [demand for demand in waiting if now >= demand.answer_by]
             if overdue:
                 if self._transact("expire", commit.record, overdue[0].index):

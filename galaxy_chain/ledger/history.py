@@ -6,6 +6,7 @@ name, or somebody lies.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from eth_utils.crypto import keccak
@@ -14,7 +15,7 @@ from galaxy_chain.exceptions import AuditError
 from galaxy_chain.ledger.abi import Event
 from galaxy_chain.ledger.structs import Model, Opening, Record, Status, Submission, Terms, Update
 
-__all__ = ["Commit", "JobHistory", "first_head", "next_head", "record_word"]
+__all__ = ["Commit", "JobHistory", "OpenDemand", "Reopening", "first_head", "next_head", "record_word"]
 
 
 def _word(value: int | str) -> bytes:
@@ -59,6 +60,33 @@ class Commit:
         return tuple(s for s in self.submissions if s.client not in excluded)
 
 
+@dataclass(frozen=True)
+class Reopening:
+    """A round that was collected again: by whom, and what was in until then."""
+
+    attempt: int
+    round: int
+    server: str
+    excluded: tuple[str, ...]
+    submissions: tuple[Submission, ...]
+
+
+@dataclass(frozen=True)
+class OpenDemand:
+    """A demand that waits for a commit's server.
+
+    Attributes:
+        index: Of the chunk.
+        answer_by: In seconds, by the chain's time.
+        deposits: How many times the demand deposit it cost.
+    """
+
+    demander: str
+    index: int
+    answer_by: int
+    deposits: int
+
+
 @dataclass
 class JobHistory:
     """What the events of a job say so far.
@@ -85,17 +113,28 @@ class JobHistory:
     """The commits that stand, by round."""
     reverted: list[Commit] = field(default_factory=list)
     """The commits that were proved wrong."""
-    demanded: dict[tuple[int, int], set[int]] = field(default_factory=dict)
-    """The chunks that were ever demanded, by the attempt and the round of the record."""
+    reopened: list[Reopening] = field(default_factory=list)
+    """The attempts that were given up for another one."""
+    demands: dict[Record, dict[int, OpenDemand]] = field(default_factory=dict)
+    """The demands that wait, by the record and the chunk."""
     answers: dict[int, dict[int, Opening]] = field(default_factory=dict)
     """What committers have opened of their models under demand, by round and chunk."""
     clients: dict[str, int] = field(default_factory=dict)
     """The samples that each client declared."""
+    deposits: dict[str, int] = field(default_factory=dict)
+    """How often each address has added to its bond."""
 
     @property
     def finished(self) -> bool:
         """Whether all rounds are committed."""
         return self.owner is not None and self.round > self.terms.rounds
+
+    def open_demands(self, record: Record) -> list[OpenDemand]:
+        """The demands that wait for a commit's server, in order of their chunks.
+
+        Any number may wait at a time, one a chunk: whoever counted on one being alone could be kept from it by another.
+        """
+        return [demand for _, demand in sorted(self.demands.get(record, {}).items())]
 
     def apply(self, event: Event) -> None:
         """Takes the next event.
@@ -142,6 +181,9 @@ class JobHistory:
 
     def _on_RoundReopened(self, event: Event) -> None:
         self._expect_attempt(event)
+        self.reopened.append(
+            Reopening(event.attempt, event.round, event.server, tuple(event.excluded), tuple(self.submissions))
+        )
         self._open(event.round, event.attempt + 1, self.model)
 
     def _on_RoundReverted(self, event: Event) -> None:
@@ -161,11 +203,54 @@ class JobHistory:
                     commit.previous, commit.record.head, list(commit.submissions)
                 )  # fmt: skip
 
+    def _on_BondDeposited(self, event: Event) -> None:
+        self.deposits[event.server] = self.deposits.get(event.server, 0) + 1
+
     def _on_ChunkDemanded(self, event: Event) -> None:
-        self.demanded.setdefault((event.attempt, event.round), set()).add(event.index)
+        record = self._standing(event)
+        waiting = self.demands.setdefault(record, {})
+        if event.index in waiting:
+            raise AuditError(
+                f"round {event.round}: chunk {event.index} is demanded again in block {event.block}, unanswered"
+            )
+        deposits = 1 + sum(len(open) for other, open in self.demands.items() if other.server == record.server)
+        waiting[event.index] = OpenDemand(event.demander, event.index, event.answer_by, deposits)
 
     def _on_ChunkAnswered(self, event: Event) -> None:
+        self._end_demand(event, [self._standing(event)])
         self.answers.setdefault(event.round, {})[event.index] = event.next
+
+    def _on_DemandExpired(self, event: Event) -> None:
+        # The event does not tell the records of one attempt and round apart. Those that don't stand come first: where
+        # it is the one that stands, that is about to be reverted.
+        void = [
+            commit.record
+            for commit in self.reverted
+            if (commit.record.attempt, commit.record.round) == (event.attempt, event.round)
+        ]
+        standing = self.commits.get(event.round)
+        self._end_demand(event, [*void, *(() if standing is None else (standing.record,))], event.demander)
+
+    def _standing(self, event: Event) -> Record:
+        """The record that an event about a chunk is of."""
+        commit = self.commits.get(event.round)
+        if commit is None or commit.record.attempt != event.attempt:
+            raise AuditError(
+                f"{event.name} in block {event.block} is of round {event.round}, attempt {event.attempt}, which has no "
+                "commit that stands"
+            )
+        return commit.record
+
+    def _end_demand(self, event: Event, records: Sequence[Record], demander: str | None = None) -> None:
+        for record in records:
+            waiting = self.demands.get(record, {})
+            demand = waiting.get(event.index)
+            if demand is not None and demander in (None, demand.demander):
+                del waiting[event.index]
+                if not waiting:
+                    del self.demands[record]
+                return
+        raise AuditError(f"{event.name} in block {event.block} is of chunk {event.index}, which nobody has demanded")
 
     def _on_JobCancelled(self, event: Event) -> None:
         self.status = Status.CANCELLED

@@ -145,7 +145,8 @@ class Ledger:
 
         Args:
             name, arguments, value: Of the function; wei.
-            once: What this call is for. A call for the same is not sent again after a crash, but gone on with.
+            once: What this call is for. A call for the same is not sent again after a crash, but gone on with; so it
+                has to name what can be wanted once alone on a chain: an attempt, or the number of a deposit.
 
         Raises:
             RoundMovedOnError: it was for a round that has moved on.

@@ -86,6 +86,8 @@ class Block:
     base_fee: int | None
     bloom: int = 0
     """The bloom filter of its logs, 2,048 bits; 0 where the node gives none."""
+    gas_limit: int | None = None
+    """None where the node gives none."""
 
 
 _HASH = re.compile(r"0x[0-9a-fA-F]{64}")
@@ -127,7 +129,7 @@ def _bloom(value: Any) -> int:
 
 
 def _block(header: dict[str, Any]) -> Block:
-    base_fee = header.get("baseFeePerGas")
+    base_fee, gas_limit = header.get("baseFeePerGas"), header.get("gasLimit")
     return Block(
         number(header["number"]),
         _hash(header["hash"]),
@@ -135,6 +137,7 @@ def _block(header: dict[str, Any]) -> Block:
         number(header["timestamp"]),
         None if base_fee is None else number(base_fee),
         _bloom(header.get("logsBloom")),
+        None if gas_limit is None else number(gas_limit),
     )
 
 

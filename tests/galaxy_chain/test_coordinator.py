@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 
+from galaxy_chain.accounts import NodeSigner
 from galaxy_chain.audit import Auditor
 from galaxy_chain.coordinator import LedgerServerCoordinator
 from galaxy_chain.exceptions import (
@@ -17,6 +18,7 @@ from galaxy_chain.exceptions import (
     UnknownJobError,
 )
 from galaxy_chain.ledger.structs import Model
+from galaxy_chain.ledger.transactions import Transactions
 from galaxy_chain.store import ContentId
 from galaxy_chain.store.keep import Keep
 from galaxy_fl.exceptions import (
@@ -262,6 +264,22 @@ def test_a_bond_is_paid_once_and_topped_up(federation):
     ledger.transact("depositBond", federation.job, value=10**17)
     federation.serve(federation.clients[0])
     assert ledger.account(federation.job, federation.clients[0]).amount == 10**18
+
+
+def test_a_bond_that_was_withdrawn_is_deposited_again_and_again(federation, tmp_path):
+    ledger = federation.ledger(federation.server)
+    # One journal for all of its lives, as a program has it.
+    ledger.transactions = Transactions(federation.rpc, NodeSigner(federation.server), tmp_path / "journal.sqlite")
+    for _ in range(3):
+        server = LedgerServerCoordinator(ledger, federation.store, federation.job, PATIENCE)
+        server.enter()
+        server.enter()
+        assert ledger.account(federation.job, federation.server).amount == 10**18
+        ledger.transact("withdrawBond", federation.job)
+        assert ledger.account(federation.job, federation.server).amount == 0
+        server.enter()  # the same program goes on
+        assert ledger.account(federation.job, federation.server).amount == 10**18
+        ledger.transact("withdrawBond", federation.job)
 
 
 def test_a_barred_server_is_told_before_it_works(federation):

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from galaxy_chain.coordinator import LedgerServerCoordinator
-from galaxy_chain.verification import Verify, strangers
+from galaxy_chain.ledger.structs import Submission, Update
+from galaxy_chain.verification import Verify, address_bytes, strangers
 from galaxy_fl.exceptions import ConfigurationError, ContentMissingError
-from tests.galaxy_chain.federation import PATIENCE, Federation, alter, made_up
+from galaxy_fl.vectors import commitment, tree_root
+from tests.galaxy_chain.federation import CHUNK, PARAMETERS, PATIENCE, Federation, alter, made_up
 
 
 def committed(federation: Federation, wrong: bool = False) -> LedgerServerCoordinator:
@@ -74,6 +80,41 @@ def test_a_missing_model_is_recomputed_over_several_rounds(federation):
         path.unlink()
     assert view.verifier.model_after(view.history, 2).read_bytes() == contents[1]
     assert [path.read_bytes() for path in paths] == contents
+
+
+def test_more_models_in_a_row_are_recomputed_than_calls_may_be_nested(federation):
+    """1,200 rounds whose models are all gone, but for the initial one: rounds of one update that changes nothing."""
+    view = committed(federation)
+    history, first = view.history, view.history.commits[1]
+    zero = np.zeros(PARAMETERS, np.int32)
+    promise = commitment(tree_root(zero, CHUNK), address_bytes(federation.clients[0]))
+    idle = Submission(federation.clients[0], Update(promise, federation.store.put(zero.data).digest, 1))
+    rounds = 1_200
+    for number in range(2, rounds + 1):
+        record = replace(first.record, round=number)
+        history.commits[number] = replace(first, record=record, submissions=(idle,))
+    path = federation.content(first.record.next.content)
+    content = path.read_bytes()
+    path.unlink()
+    usual = sys.getrecursionlimit()
+    sys.setrecursionlimit(1_000)  # Python's own; the embedded chain's library has raised it
+    try:
+        assert view.verifier.model_after(history, rounds).read_bytes() == content
+    finally:
+        sys.setrecursionlimit(usual)
+
+
+def test_healing_names_the_round_that_it_can_not_get_over(federation):
+    view = committed(federation)
+    federation.submit(0, 1, 2, seed=2)
+    federation.commit()
+    view.round()
+    for number in (1, 2):
+        federation.content(view.history.commits[number].record.next.content).unlink()
+    federation.content(view.history.commits[1].submissions[2].update.content).unlink()
+    said = f"model after round 2.*nor can it be recomputed, for round 1: the update of {federation.clients[2]}"
+    with pytest.raises(ContentMissingError, match=said):
+        view.verifier.model_after(view.history, 2)
 
 
 @pytest.mark.parametrize("how", ["missing", "altered"])

@@ -47,12 +47,15 @@ def _arguments(name: str, history: JobHistory, reader: Reader) -> dict[str, Any]
     address = f"0x{reader.integer() % 8:040x}"
     model = Model(reader.take(1).rjust(32, b"\0"), reader.take(1).rjust(32, b"\0"))
     reverted = name == "RoundReverted"
+    about_chunk = name in ("ChunkDemanded", "ChunkAnswered", "DemandExpired") and bool(history.commits)
+    last = history.commits[history.round - 1].record if about_chunk else None
     arguments: dict[str, Any] = {
         "job": 1,
         "round": likely(
-            lambda: 1 + reader.integer() % max(1, history.round - 1) if reverted else history.round, number
+            lambda: 1 + reader.integer() % max(1, history.round - 1) if reverted else history.round - about_chunk,
+            number,
         ),
-        "attempt": likely(lambda: history.attempt + reverted, number),
+        "attempt": likely(lambda: last.attempt if last is not None else history.attempt + reverted, number),
         "head": likely(lambda: history.head, lambda: reader.take(32)),
         "update": Update(reader.take(32), reader.take(32), number()),
         "model": model,
@@ -63,7 +66,11 @@ def _arguments(name: str, history: JobHistory, reader: Reader) -> dict[str, Any]
         "samples": number(),
         "terms": Terms(bytes(32), bytes(32), LEDGER, 1, LEDGER, 1, number(), 1, 1, 0, 1, 1, 1, 1, 8, True, number()),
     }
-    return arguments | dict.fromkeys(("client", "server", "owner", "challenger", "caller"), address)
+    arguments |= dict.fromkeys(("client", "server", "owner", "challenger", "caller", "demander"), address)
+    arguments["answer_by"] = arguments["time"]
+    if last is not None and name != "ChunkDemanded" and (waiting := history.open_demands(last)):
+        arguments |= {"index": waiting[0].index, "demander": waiting[0].demander}
+    return arguments
 
 
 def _check(history: JobHistory) -> None:
@@ -79,3 +86,8 @@ def _check(history: JobHistory) -> None:
         assert len(record_word(commit.record)) == 32
         model = commit.record.next
     assert history.model == model
+    made = [commit.record for commit in (*history.commits.values(), *history.reverted)]
+    for record, waiting in history.demands.items():
+        assert record in made
+        assert waiting
+        assert all(demand.index == index and demand.deposits >= 1 for index, demand in waiting.items())

@@ -204,3 +204,96 @@ def test_events_that_fit_are_taken():
 def test_events_that_contradict_each_other_are_an_audit_error(events, said):
     with pytest.raises(AuditError, match=said):
         history_of(*events)
+
+
+def demanded(**changed):
+    usual = {"round": 1, "attempt": 1, "demander": CLIENT, "index": 3, "answer_by": 50}
+    return event("ChunkDemanded", **usual | changed)
+
+
+def answered(**changed):
+    usual = {"round": 1, "attempt": 1, "server": SERVER, "index": 3, "next": None}
+    return event("ChunkAnswered", **usual | changed)
+
+
+def expired(**changed):
+    return event("DemandExpired", **{"round": 1, "attempt": 1, "demander": CLIENT, "index": 3} | changed)
+
+
+REVERTED = event("RoundReverted", round=1, attempt=3)
+COMMITTED = (REGISTERED, submitted(), committed())
+
+
+def waiting(history, record=None):
+    """Chunks and prices of what waits for a record's server, by default that of round 1."""
+    record = history.commits[1].record if record is None else record
+    return [(demand.index, demand.deposits) for demand in history.open_demands(record)]
+
+
+def test_the_demands_that_wait_follow_from_the_events():
+    history = history_of(*COMMITTED)
+    assert waiting(history) == []
+    for each in (demanded(), demanded(index=1), demanded(index=2)):
+        history.apply(each)
+    assert waiting(history) == [(1, 2), (2, 3), (3, 1)]
+    history.apply(answered(index=1))
+    assert waiting(history) == [(2, 3), (3, 1)]
+    history.apply(demanded(index=1))
+    assert waiting(history) == [(1, 3), (2, 3), (3, 1)]
+
+
+def test_demands_of_a_reverted_record_are_not_those_of_the_one_in_its_place():
+    history = history_of(*COMMITTED, demanded(), demanded(index=4), REVERTED)
+    void = history.reverted[0].record
+    history.apply(committed(attempt=3, server=CLIENT))
+    history.apply(demanded())
+    assert (waiting(history, void), waiting(history)) == ([(3, 1), (4, 2)], [(3, 1)])
+    history.apply(expired())
+    history.apply(expired(index=4))
+    assert (waiting(history, void), waiting(history)) == ([], [(3, 1)])
+    history.apply(expired())
+    assert waiting(history) == []
+
+
+@pytest.mark.parametrize(
+    ("events", "said"),
+    [
+        ([demanded(round=2)], "round 2, attempt 1, which has no commit that stands"),
+        ([demanded(attempt=2)], "round 1, attempt 2, which has no commit that stands"),
+        ([demanded(), demanded()], "chunk 3 is demanded again in block 5, unanswered"),
+        ([answered()], "chunk 3, which nobody has demanded"),
+        ([demanded(), answered(), answered()], "chunk 3, which nobody has demanded"),
+        ([demanded(), expired(demander=SERVER)], "chunk 3, which nobody has demanded"),
+        ([demanded(), REVERTED, answered()], "which has no commit that stands"),
+    ],
+)
+def test_demands_and_answers_that_can_not_be_are_an_audit_error(events, said):
+    with pytest.raises(AuditError, match=said):
+        history_of(*COMMITTED, *events)
+
+
+def test_the_open_demands_are_those_of_the_ledger_and_nobody_is_asked_for_them(federation):
+    federation.submit(0, 1, 2)
+    federation.commit()
+    follower = JobFollower(federation.ledger(), federation.job)
+    record = follower.history.commits[1].record
+    ledger = federation.ledger(federation.clients[0])
+    for deposits, index in enumerate((2, 0), 1):
+        ledger.transact("demand", federation.job, record, index, value=deposits * 10**16)
+    follower.poll()
+    found = follower.history.open_demands(record)
+    for demand in found:
+        stored = ledger.call("demandOf", federation.job, record_word(record), demand.index)
+        assert (demand.demander, demand.answer_by, demand.deposits) == (
+            stored.demander, stored.answer_by, stored.deposits,
+        )  # fmt: skip
+    assert [demand.index for demand in found] == [0, 2]
+    federation.serve().round()  # answers both
+    follower.poll()
+    assert follower.history.open_demands(record) == []
+    asked = []
+    request = follower.ledger.rpc.request
+    follower.ledger.rpc.request = lambda method, *parameters: asked.append(method) or request(method, *parameters)
+    follower.poll()
+    assert follower.history.open_demands(record) == []
+    assert "eth_call" not in asked
