@@ -1,20 +1,26 @@
-"""Proving a commit wrong, in one transaction."""
+"""Proving a commit wrong, and demanding what is withheld of one: announced first, so that nobody can copy it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from galaxy_chain.announcing import announce_finding, once_it_counts
 from galaxy_chain.exceptions import LedgerRefusedError, TransactionFailedError
 from galaxy_chain.ledger.history import Commit, JobHistory
 from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.ledger.transactions import Receipt
 from galaxy_chain.verification import Verifier
 
-__all__ = ["challenge"]
+__all__ = ["challenge", "demand"]
+
+_OVERTAKEN = frozenset({"UnknownRecord", "AlreadyDemanded"})
+"""Refusals that mean that somebody else was faster, or that the chain was reorganised meanwhile."""
 
 
 def challenge(
     ledger: Ledger, verifier: Verifier, job: int, history: JobHistory, commit: Commit, chunk: int
 ) -> Receipt | None:
-    """Challenges a commit by one of its wrong chunks. Half of its server's bond goes to the account of the ledger.
+    """Announces and then challenges a wrong chunk of a commit. The ledger's account gets a quarter of the bond.
 
     Returns:
         The transaction, or None where somebody else was faster, or the chain was reorganised meanwhile.
@@ -23,12 +29,36 @@ def challenge(
         LedgerRefusedError: the ledger finds the chunk right, or its window is over.
         ContentError: an opening can't be made.
     """
-    openings = verifier.openings(history, commit, chunk)
+    openings = verifier.openings(history, commit, chunk).pack()
+    salt = announce_finding(ledger, commit.word, chunk)
+    return _unless_overtaken(
+        lambda: once_it_counts(lambda: ledger.transact("challenge", job, commit.record, chunk, salt, openings))
+    )
+
+
+def demand(ledger: Ledger, job: int, history: JobHistory, commit: Commit, chunk: int) -> Receipt | None:
+    """Announces and then demands a chunk of a commit, at the price that the history knows.
+
+    The demand is in a later block than its announcement, which therefore counts: where nobody answers, a quarter of the
+    bond goes to the ledger's account.
+
+    Returns:
+        The transaction, or None where the chunk is demanded already, or the record is void or settled.
+
+    Raises:
+        LedgerRefusedError: the window is over; or the price has risen, because others demand of the same committer.
+    """
+    salt = announce_finding(ledger, commit.word, chunk)
+    price = (1 + history.account(commit.record.server).demands) * history.terms.demand_deposit
+    return _unless_overtaken(lambda: ledger.transact("demand", job, commit.record, chunk, salt, value=price))
+
+
+def _unless_overtaken(act: Callable[[], Receipt]) -> Receipt | None:
     try:
-        return ledger.transact("challenge", job, commit.record, chunk, openings)
+        return act()
     except TransactionFailedError:
         return None
     except LedgerRefusedError as error:
-        if error.name == "UnknownRecord":
+        if error.name in _OVERTAKEN:
             return None
         raise

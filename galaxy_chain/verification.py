@@ -14,7 +14,10 @@ import numpy as np
 
 from galaxy_chain.exceptions import ContentMismatchError
 from galaxy_chain.ledger.history import Commit, JobHistory
-from galaxy_chain.ledger.structs import Model, Opening, Openings, Submission, Terms
+from galaxy_chain.ledger.openings import Opening, Openings
+from galaxy_chain.ledger.structs import Model, Terms
+from galaxy_chain.ledger.submissions import Entry
+from galaxy_chain.ledger.words import address_bytes
 from galaxy_chain.store import ContentId, Store
 from galaxy_fl.aggregation import RULES, aggregate_files
 from galaxy_fl.exceptions import ConfigurationError, ContentAlteredError, ContentMissingError
@@ -30,17 +33,7 @@ from galaxy_fl.vectors import (
     tree_root,
 )
 
-__all__ = ["Verifier", "Verify", "address_bytes", "strangers"]
-
-
-def address_bytes(address: str) -> bytes:
-    """The 20 bytes of an address."""
-    return bytes.fromhex(address[2:])
-
-
-def strangers(commit: Commit) -> set[str]:
-    """Who was excluded without having submitted: after a rollback that is possible, and every chunk then is wrong."""
-    return set(commit.record.excluded) - {submission.client for submission in commit.submissions}
+__all__ = ["Verifier", "Verify", "address_bytes"]
 
 
 def _nor(lacking: ContentMissingError | ContentAlteredError, why: object) -> ContentMissingError | ContentAlteredError:
@@ -106,15 +99,15 @@ class Verifier:
             )
         return path
 
-    def update(self, submission: Submission, what: str) -> Path:
+    def update(self, entry: Entry, what: str) -> Path:
         """The vector file of an update, content and commitment verified.
 
         Raises:
             ContentMissingError: it is not to be had.
             ContentAlteredError: it is not what the id says, or not what its client committed to.
         """
-        path, root = self._vector(submission.update.content, what)
-        if commitment(root, address_bytes(submission.client)) != submission.update.commitment:
+        path, root = self._vector(entry.update.content, what)
+        if commitment(root, address_bytes(entry.client)) != entry.update.commitment:
             raise ContentMismatchError(f"{what}: the content is what its id says, but not what its client committed to")
         return path
 
@@ -188,7 +181,7 @@ class Verifier:
                 self.document.rule.word,
                 previous,
                 updates,
-                [submission.update.weight for submission in commit.included],
+                [entry.update.weight for entry in commit.included],
                 destination,
                 self.terms.parameters,
             )
@@ -224,8 +217,6 @@ class Verifier:
         """
         if how.chunks == 0:
             return None
-        if strangers(commit):
-            return 0  # the ledger finds it wrong by any chunk
         if how.chunks is None:
             wrong = self.wrong_parameter(history, commit)
             return None if wrong is None else wrong[0] // self.terms.chunk_parameters
@@ -237,8 +228,8 @@ class Verifier:
             ours = RULES[self.document.rule.name].aggregate(
                 self.document.rule.word,
                 previous[part],
-                [self._part(submission.update.content, part) for submission in commit.included],
-                [submission.update.weight for submission in commit.included],
+                [self._part(entry.update.content, part) for entry in commit.included],
+                [entry.update.weight for entry in commit.included],
             )
             if not np.array_equal(ours, theirs[part]):
                 return index
@@ -258,11 +249,11 @@ class Verifier:
         return Openings(
             previous=self._opening(self.model_after(history, number - 1), index),
             next=self._opening(self.model_after(history, number), index),
-            submissions=commit.submissions,
             included=tuple(
-                self._opening(self.update(s, f"round {number}: the update of {s.client}"), index)
-                for s in commit.included
+                self._opening(self.update(entry, f"round {number}: the update of {entry.client}"), index)
+                for entry in commit.included
             ),
+            blocks=commit.blocks,
         )
 
     def _opening(self, path: Path, index: int) -> Opening:

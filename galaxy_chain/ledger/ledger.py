@@ -17,7 +17,7 @@ from galaxy_chain.exceptions import (
 from galaxy_chain.ledger.abi import Abi, Event
 from galaxy_chain.ledger.artifacts import artifact
 from galaxy_chain.ledger.rpc import Rpc, RpcAnswerError
-from galaxy_chain.ledger.structs import Account, Client, State, Terms
+from galaxy_chain.ledger.structs import ZERO_ADDRESS, Account, Client, Demand, Mark, State, Terms
 from galaxy_chain.ledger.transactions import Receipt, Transactions
 from galaxy_fl.exceptions import GalaxyError, RoundMovedOnError
 
@@ -26,12 +26,13 @@ __all__ = ["JobOnLedger", "Ledger", "ledger_abi"]
 
 @cache
 def ledger_abi() -> Abi:
-    """The ABI of GalaxyLedger."""
-    return Abi(artifact("GalaxyLedger").abi)
+    """The ABI of GalaxyLedger, and the errors of the rules, which it passes on."""
+    errors = [entry for entry in artifact("Relay").abi if entry["type"] == "error"]
+    return Abi([*errors, *artifact("GalaxyLedger").abi])
 
 
 class JobOnLedger(NamedTuple):
-    """What the ledger stores of a job; `root` and `head` 32 bytes, `pool` in wei."""
+    """What the ledger stores of a job; `root` and `head` 32 bytes, `pool` and `allotted` in wei."""
 
     terms: Terms
     owner: str
@@ -39,25 +40,59 @@ class JobOnLedger(NamedTuple):
     root: bytes
     head: bytes
     pool: int
+    allotted: int
 
 
 ADVICE = {
+    "UnknownJob": "there is no job {job} on this ledger: `galaxy-chain job list` shows those that exist",
+    "InvalidTerm": "the term {term} is out of its bounds (docs/protocol.md, section 5)",
+    "ParametersRefused": "the rule can't aggregate every number of updates from {min_updates} to {max_updates} with "
+    "the parameters {parameters}: a trimmed mean needs more than twice as many updates as it trims",
+    "AnswerTooLarge": "an answer to a demand would take {size} bytes and {gas_needed} gas, but {size_allowed} bytes "
+    "and {gas_allowed} gas are allowed: choose smaller chunks or fewer max_updates",
+    "JobNotRunning": "job {job} takes nothing more of this: it is final, or all of its rounds are committed",
+    "AlreadyCancelled": "job {job} was cancelled before",
+    "JobNotIdle": "job {job} is not idle: others than its owner can cancel it, and anybody finalize what was "
+    "cancelled, from {idle_at} on, if nothing happens until then",
+    "JobNotSettled": "{settled} rounds of job {job} are settled, {required} have to be: run `galaxy-chain job settle`",
+    "NotOwner": "{caller} is not the job's owner {owner}",
+    "NotAdmitted": "{client} is not admitted to the job: ask its owner to run `galaxy-chain job admit`",
+    "Expelled": "the job's owner has expelled {client}",
+    "AlreadyJoined": "{client} has joined before",
+    "SamplesOutOfRange": "{samples} samples can't be declared: the job's terms allow 1 to {max_weight}",
+    "NotJoined": "{client} has not joined the job",
     "WrongAttempt": "the round has moved on: it is at attempt {current}, not {named}",
+    "WrongModel": "the round has moved on: it stands on the model {current}, not {named}",
+    "AlreadySubmitted": "another update is in already for attempt {attempt}: one a client and attempt",
     "RoundClosed": "the round takes no more updates since {closed_at}",
     "RoundOpen": "the round still takes updates until {closes_at}",
-    "HeadChanged": "other updates are in than those that were aggregated",
-    "UnknownJob": "there is no job {job} on this ledger: `galaxy-chain job list` shows those that exist",
-    "JobNotRunning": "job {job} takes nothing more: it is finished, cancelled or final",
-    "NotAdmitted": "{client} is not admitted to the job: ask its owner to run `galaxy-chain job admit`",
-    "NotJoined": "{client} has not joined the job",
-    "AlreadySubmitted": "another update is in already for attempt {attempt}: one a client and attempt",
-    "AlreadyJoined": "{client} has joined before",
     "WeightOutOfRange": "an update of {weight} samples, but {declared} were declared when joining",
-    "NotTheServer": "{caller} is not the job's server {server}; others may commit from {open_from} on",
-    "BondTooSmall": "the bond is {amount} wei, but {required} are required",
+    "HeadChanged": "other updates are in than those that were aggregated",
+    "TooManyUnsettled": "{unsettled} rounds are committed and not settled, and the job allows {allowed}: wait until "
+    "the window of the oldest is over and its demands are answered, then settle it",
+    "NotYet": "it is not the turn of {caller} before {open_from}",
+    "BondTooSmall": "the bond is {bond} wei, but {required} are required",
     "Barred": "{server} was proved wrong in this job and is barred from it",
-    "NotOwner": "{caller} is not the job's owner {owner}",
-    "InvalidTerm": "the term {term} is out of its bounds (docs/protocol.md, section 5)",
+    "TooManyExcluded": "{excluded} updates are left out, but before {all_from} no more than {allowed} may be",
+    "TooFewUpdates": "{left} updates are left, but {required} are required",
+    "ModelNotKept": "the job's rule keeps the model {root}, but the commit names {named}",
+    "UnknownRecord": "the commit of round {round} is settled or void, or was never made",
+    "WrongRound": "round {required} is settled next, not {round}",
+    "NotBuiltUpon": "nobody has built upon round {round} yet: it can be settled once the next round has enough "
+    "updates, and at {built_at} in any case",
+    "NotSupersedable": "the commit of round {round} can't be superseded: it is the last, settled, built upon, the "
+    "caller's own, or not the newest",
+    "WindowOver": "the time for it was over at {ended_at}",
+    "WindowOpen": "the time for it comes at {ends_at}",
+    "NotAnnounced": "the announcement does not count: it has to be in an earlier block, and at most an hour old",
+    "AlreadyDemanded": "chunk {index} of round {round} is demanded already",
+    "NotDemanded": "chunk {index} of round {round} is not demanded, or no more",
+    "WrongValue": "{sent} wei were sent, but {required} are required",
+    "DemandsOpen": "{demands} demands are open: they have to be answered, or to expire, first",
+    "BondLate": "the bond of {account} is locked because its commit of round {round} was superseded: until a later one "
+    "of its commits is settled, or the job is final",
+    "NothingToPay": "there is nothing to pay out to {account}",
+    "PaymentRefused": "{receiver} refuses ether: take part with an account that accepts it",
 }
 """What the errors of `IGalaxyLedger.sol` that users meet mean to them; the others speak for themselves."""
 
@@ -67,17 +102,40 @@ KINDS: dict[str, type[LedgerRefusedError]] = {
     "AlreadySubmitted": AlreadySubmittedError,
 }
 
+ROUND_CALLS = frozenset({"submitUpdate", "commitRound", "reopenRound", "supersede"})
+"""Calls that are about a round as somebody saw it."""
+MOVED_ON = {
+    "WrongAttempt": ROUND_CALLS,
+    "WrongModel": ROUND_CALLS,
+    "RoundClosed": ROUND_CALLS,
+    "RoundOpen": ROUND_CALLS,
+    "HeadChanged": ROUND_CALLS,
+    "NotYet": ROUND_CALLS,
+    "TooManyUnsettled": ROUND_CALLS,
+    "JobNotRunning": ROUND_CALLS,
+    "NotSupersedable": ROUND_CALLS,
+    "UnknownRecord": frozenset({"supersede", "settle", "claim"}),
+    "WrongRound": frozenset({"settle", "claim"}),
+    "NotBuiltUpon": frozenset({"settle", "claim"}),
+    "WindowOpen": frozenset({"settle", "claim"}),
+    "DemandsOpen": frozenset({"settle", "claim"}),
+}
+"""Refusals that mean that the round is not where the caller saw it, by the calls in which they do: look again."""
+
+
+def _shown(value: object) -> object:
+    return value.hex() if isinstance(value, bytes) else value
+
 
 def _refusal(function: str, data: bytes) -> GalaxyError | None:
     decoded = ledger_abi().error(data)
     if decoded is None:
         return None
     name, arguments = decoded
-    advice = ADVICE.get(name, "{0}").format(f"{name}({', '.join(map(str, arguments.values()))})", **arguments)
+    shown = {key: _shown(value) for key, value in arguments.items()}
+    advice = ADVICE.get(name, "{0}").format(f"{name}({', '.join(map(str, shown.values()))})", **shown)
     message = f"the ledger refuses {function}: {advice}"
-    if name in ("WrongAttempt", "RoundClosed", "RoundOpen", "HeadChanged") or (
-        name == "JobNotRunning" and function in ("submitUpdate", "commitRound", "reopenRound")
-    ):
+    if function in MOVED_ON.get(name, ()):
         return RoundMovedOnError(message)
     if name == "UnknownJob":
         return UnknownJobError(message)
@@ -175,9 +233,34 @@ class Ledger:
         return client
 
     def account(self, job: int, address: str) -> Account:
-        """What an address has at stake in a job."""
+        """What an address has in a job."""
         account: Account = self.call("accountOf", job, address)
         return account
+
+    def record(self, job: int, round: int) -> bytes:
+        """The word of the record that stands for a round; zero if none does."""
+        record: bytes = self.call("recordOf", job, round)
+        return record
+
+    def mark(self, job: int, word: bytes) -> Mark:
+        """What the ledger knows of a record by its word."""
+        mark: Mark = self.call("markOf", job, word)
+        return mark
+
+    def demand(self, job: int, word: bytes, index: int) -> Demand | None:
+        """The demand that is open for a chunk of the record with that word."""
+        demand: Demand = self.call("demandOf", job, word, index)
+        return None if demand.demander == ZERO_ADDRESS else demand
+
+    def claimed(self, job: int, round: int, updates: int) -> frozenset[int]:
+        """The numbers of a settled round's entries, of so many, that were credited."""
+        words = [self.call("claimedOf", job, round, place) for place in range((updates + 255) // 256)]
+        return frozenset(number for number in range(updates) if words[number // 256] >> number % 256 & 1)
+
+    def announced_at(self, sender: str, digest: bytes) -> int:
+        """When an address last announced a digest, in seconds; 0 for never."""
+        time: int = self.call("announcedAt", sender, digest)
+        return time
 
     def events(
         self, first: int, last: int, *, job: int | None = None, names: Iterable[str] | None = None

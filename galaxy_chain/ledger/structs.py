@@ -6,36 +6,36 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 __all__ = [
+    "NEVER",
     "ZERO_ADDRESS",
     "Account",
     "Client",
     "Demand",
+    "Mark",
     "Model",
-    "Opening",
-    "Openings",
     "Record",
     "State",
     "Status",
-    "Submission",
     "Terms",
     "Update",
 ]
 
 ZERO_ADDRESS = "0x0000000000000000000000000000000000000000"
+NEVER = 2**40 - 1
+"""The time at which collecting ends while fewer than `min_updates` entries are in."""
 
 
 class Status(IntEnum):
-    """What a job's owner and its books say of it."""
+    """Whether a job's books are open."""
 
     NONE = 0
     RUNNING = 1
-    CANCELLED = 2
-    FINAL = 3
+    FINAL = 2
 
 
 @dataclass(frozen=True)
 class Terms:
-    """What a job is; amounts in wei, times in seconds."""
+    """What a job is; amounts in wei, times in seconds, `server_share` in basis points."""
 
     spec: bytes
     rule_parameters: bytes
@@ -50,7 +50,11 @@ class Terms:
     collect_seconds: int
     aggregate_seconds: int
     challenge_seconds: int
+    idle_seconds: int
+    server_share: int
+    max_unsettled: int
     answer_seconds: int
+    max_weight: int
     chunk_parameters: int
     open: bool
     parameters: int
@@ -75,7 +79,16 @@ class Update:
 
 @dataclass(frozen=True)
 class Record:
-    """The preimage of the word that the ledger keeps of a commit."""
+    """The preimage of the word that the ledger keeps of a commit.
+
+    Attributes:
+        attempt: The attempt whose entries were aggregated.
+        updates: How many entries that attempt had, the excluded ones among them.
+        excluded: The bit map of the entries that were left out; see `excluded.py`.
+        reward: What the round is worth, in wei.
+        allotted_before: What the standing records had been allotted before this one, in wei.
+        share: The committer's part of the reward, in basis points.
+    """
 
     attempt: int
     round: int
@@ -83,35 +96,12 @@ class Record:
     head: bytes
     previous_root: bytes
     next: Model
-    excluded: tuple[str, ...]
+    excluded: bytes
+    reward: int
+    allotted_before: int
+    share: int
     server: str
     time: int
-
-
-@dataclass(frozen=True)
-class Submission:
-    """An update and who submitted it."""
-
-    client: str
-    update: Update
-
-
-@dataclass(frozen=True)
-class Opening:
-    """One chunk of a vector, `4 * chunk_parameters` bytes, and its path up to below the root."""
-
-    chunk: bytes
-    path: tuple[bytes, ...]
-
-
-@dataclass(frozen=True)
-class Openings:
-    """All that is needed to recompute one chunk of a commit."""
-
-    previous: Opening
-    next: Opening
-    submissions: tuple[Submission, ...]
-    included: tuple[Opening, ...]
 
 
 @dataclass(frozen=True)
@@ -120,13 +110,18 @@ class State:
 
     round: int
     attempt: int
-    origin: int
-    updates: int
+    settled: int
+    last_round: int
     closes_at: int
-    final_at: int
-    total_credits: int
-    open_demands: int
+    updates: int
     status: int
+    built: bool
+    reopenings: int
+    origin: int
+    highest: int
+    active_at: int
+    cancelled: bool
+    keeps_model: bool
 
 
 @dataclass(frozen=True)
@@ -135,26 +130,52 @@ class Client:
 
     samples: int
     attempt: int
-    credits: int
     digest: int
     admitted: bool
+    expelled: bool
 
 
 @dataclass(frozen=True)
 class Account:
-    """What an address has at stake in a job; the amount in wei."""
+    """What an address has in a job; amounts in wei.
 
-    amount: int
-    locked_until: int
-    demands: int
-    barred: bool
+    Attributes:
+        bond: Locked, slashed, and counted for committing.
+        balance: What it has earned or got back; free at any time.
+        locked_until: The end of the bond's lock, in seconds.
+        barred: Whether it was proved to have committed a wrong model.
+        late: Whether a record of it was superseded and no later one has settled.
+        demands: Open demands on its records.
+        late_round: The round of its latest superseded record.
+    """
+
+    bond: int = 0
+    balance: int = 0
+    locked_until: int = 0
+    barred: bool = False
+    late: bool = False
+    demands: int = 0
+    late_round: int = 0
 
 
 @dataclass(frozen=True)
 class Demand:
-    """A demand for one chunk of a commit."""
+    """A demand for one chunk of a commit.
+
+    Attributes:
+        deposits: How many times the demand deposit it cost.
+        announced: Whether its demander's announcement counted when it was made.
+    """
 
     demander: str
     answer_by: int
     deposits: int
-    """How many times the demand deposit it cost."""
+    announced: bool
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What the ledger knows of a record by its word: open demands, and whether it was superseded and is unrefuted."""
+
+    demands: int
+    superseded: bool

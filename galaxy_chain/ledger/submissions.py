@@ -1,0 +1,246 @@
+"""The entries of an attempt: how its head binds them, and how some of them are shown.
+
+The twin of `contracts/libraries/Submissions.sol`, which describes the form of what is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+from eth_utils.address import to_checksum_address
+from eth_utils.crypto import keccak
+
+from galaxy_chain.ledger.structs import Update
+from galaxy_chain.ledger.words import ZERO_WORD, address_bytes, word
+
+__all__ = [
+    "ENTRY_BYTES",
+    "SEGMENT_BLOCKS",
+    "Entries",
+    "Entry",
+    "Shown",
+    "pack_block",
+    "show",
+    "start",
+    "unpack_block",
+    "unpack_submissions",
+]
+
+ENTRY_BYTES = 88
+SEGMENT_BLOCKS = 64
+LARGEST_BLOCK = 127
+"""Entries, as far as what is shown can say."""
+_SHUT, _OPEN_END = 0, 255
+_HASHED = 128
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An update and the client that answers for it."""
+
+    client: str
+    update: Update
+
+
+Block = tuple[Entry, ...]
+
+
+def pack_block(entries: Iterable[Entry]) -> bytes:
+    """Entries as the ledger packs them, 88 bytes each: client, weight (big-endian), commitment, content."""
+    return b"".join(
+        address_bytes(entry.client) + entry.update.weight.to_bytes(4) + entry.update.commitment + entry.update.content
+        for entry in entries
+    )
+
+
+def unpack_block(packed: bytes) -> Block:
+    """Entries from how the ledger packs them.
+
+    Raises:
+        ValueError: they are not one or more times 88 bytes.
+    """
+    if not packed or len(packed) % ENTRY_BYTES:
+        raise ValueError(f"{len(packed)} bytes are not entries, which have {ENTRY_BYTES} bytes each")
+    return tuple(
+        Entry(
+            to_checksum_address(packed[at : at + 20]),
+            Update(packed[at + 24 : at + 56], packed[at + 56 : at + 88], int.from_bytes(packed[at + 20 : at + 24])),
+        )
+        for at in range(0, len(packed), ENTRY_BYTES)
+    )
+
+
+def start(chain_id: int, ledger: str, job: int, attempt: int, root: bytes) -> bytes:
+    """With what an attempt on the model with that root begins: 32 bytes that bind chain, ledger, job and attempt."""
+    return keccak(word(chain_id) + word(ledger) + word(job) + word(attempt) + root)
+
+
+def _link(link: bytes, digest: bytes, entries: int) -> bytes:
+    return keccak(link + digest + word(entries))
+
+
+class Entries:
+    """The entries of one attempt in the order of their numbers, and the head that binds them.
+
+    Args:
+        start: With what the attempt begins.
+        blocks: What is in already.
+    """
+
+    def __init__(self, start: bytes, blocks: Iterable[Block] = ()) -> None:
+        self.start = start
+        self.blocks: list[Block] = []
+        self._outer, self._inner = start, ZERO_WORD
+        self._entries = 0
+        self._in_segment = 0
+        for block in blocks:
+            self.append(block)
+
+    def append(self, block: Block) -> None:
+        """Takes one more block."""
+        if not 1 <= len(block) <= LARGEST_BLOCK:
+            raise ValueError(f"a block has 1 to {LARGEST_BLOCK} entries, not {len(block)}")
+        self.blocks.append(block)
+        self._inner = _link(self._inner, keccak(pack_block(block)), len(block))
+        self._entries += len(block)
+        self._in_segment += len(block)
+        if len(self.blocks) % SEGMENT_BLOCKS == 0:
+            self._outer = _link(self._outer, self._inner, self._in_segment)
+            self._inner, self._in_segment = ZERO_WORD, 0
+
+    @property
+    def head(self) -> bytes:
+        """The head: 32 bytes."""
+        return keccak(self._outer + self._inner)
+
+    def __len__(self) -> int:
+        return self._entries
+
+    def __iter__(self) -> chain[Entry]:
+        return chain.from_iterable(self.blocks)
+
+
+def show(blocks: Sequence[Block], numbers: Collection[int] | None = None) -> bytes:
+    """The fewest bytes that show some entries of an attempt and lead to its head.
+
+    A segment without any of them is shut, and in an open segment only the blocks that have some are shown; an entry's
+    neighbours in its block are shown with it.
+
+    Args:
+        blocks: All blocks of the attempt.
+        numbers: The numbers of the entries to show; None for all.
+
+    Raises:
+        ValueError: there is no entry of such a number.
+    """
+    count = sum(map(len, blocks))
+    for number in numbers or ():
+        if not 0 <= number < count:
+            raise ValueError(f"entry {number} can't be shown: the entries are 0 to {count - 1}")
+    wanted = None if numbers is None else frozenset(numbers)
+    parts: list[bytes] = []
+    first = 0
+    for at in range(0, len(blocks), SEGMENT_BLOCKS):
+        segment = blocks[at : at + SEGMENT_BLOCKS]
+        inner, opened, is_open = ZERO_WORD, [bytes((len(segment),))], False
+        begins = first
+        for block in segment:
+            packed = pack_block(block)
+            digest = keccak(packed)
+            inner = _link(inner, digest, len(block))
+            if wanted is None or not wanted.isdisjoint(range(first, first + len(block))):
+                is_open = True
+                opened.append(bytes((len(block),)) + packed)
+            else:
+                opened.append(bytes((len(block) + _HASHED,)) + digest)
+            first += len(block)
+        if is_open:
+            parts += opened
+        elif len(segment) == SEGMENT_BLOCKS:
+            parts.append(bytes((_SHUT,)) + inner + (first - begins).to_bytes(2))
+        else:
+            parts.append(bytes((_OPEN_END,)) + inner)
+    return b"".join(parts)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What `submissions` show: the head that they lead to, and entries by their numbers.
+
+    Attributes:
+        count: How many entries there are up to the last open segment; those of a shut one at the end are not counted.
+    """
+
+    head: bytes
+    entries: dict[int, Entry]
+    count: int
+
+
+def unpack_submissions(start: bytes, submissions: bytes) -> Shown:
+    """Reads what `show` writes, as the ledger does.
+
+    Raises:
+        ValueError: they are cut off, or not in the form; the message names the byte.
+    """
+    reader = _Reader(submissions)
+    outer, inner, count = start, ZERO_WORD, 0
+    entries: dict[int, Entry] = {}
+    while not reader.ended:
+        kind = reader.number(1)
+        if kind == _SHUT:
+            digest, size = reader.take(32), reader.number(2)
+            outer = _link(outer, digest, size)
+            count += size
+        elif kind == _OPEN_END:
+            inner = reader.take(32)
+            reader.end()
+        elif kind <= SEGMENT_BLOCKS:
+            begins = count
+            for _ in range(kind):
+                size = reader.number(1)
+                if size % _HASHED == 0:
+                    raise reader.malformed(1)
+                if size > _HASHED:
+                    size -= _HASHED
+                    digest = reader.take(32)
+                else:
+                    packed = reader.take(size * ENTRY_BYTES)
+                    digest = keccak(packed)
+                    entries.update(enumerate(unpack_block(packed), count))
+                inner = _link(inner, digest, size)
+                count += size
+            if kind == SEGMENT_BLOCKS:
+                outer, inner = _link(outer, inner, count - begins), ZERO_WORD
+            else:
+                reader.end()
+        else:
+            raise reader.malformed(1)
+    return Shown(keccak(outer + inner), entries, count)
+
+
+class _Reader:
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    @property
+    def ended(self) -> bool:
+        return self._at == len(self._data)
+
+    def end(self) -> None:
+        if not self.ended:
+            raise self.malformed()
+
+    def take(self, size: int) -> bytes:
+        if self._at + size > len(self._data):
+            raise self.malformed()
+        self._at += size
+        return self._data[self._at - size : self._at]
+
+    def number(self, size: int) -> int:
+        return int.from_bytes(self.take(size))
+
+    def malformed(self, back: int = 0) -> ValueError:
+        return ValueError(f"submissions of {len(self._data)} bytes are malformed at byte {self._at - back}")
