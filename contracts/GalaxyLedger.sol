@@ -1,16 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-import {IAggregationRule} from "./interfaces/IAggregationRule.sol";
+import {OpeningVerifier} from "./OpeningVerifier.sol";
 import {IGalaxyLedger} from "./interfaces/IGalaxyLedger.sol";
+import {IOpeningVerifier} from "./interfaces/IOpeningVerifier.sol";
+import {Bits} from "./libraries/Bits.sol";
 import {ChunkTree} from "./libraries/ChunkTree.sol";
+import {Submissions} from "./libraries/Submissions.sol";
 
 /// @title GalaxyLedger
 /// @notice Federated learning jobs whose rounds anyone can recompute, and whose servers answer for them with a bond.
 /// @dev Read `IGalaxyLedger.sol` first. Nobody owns this contract and nothing in it can be changed or paused. Ether
-/// moves in `_pay` and `_burn` alone, always after every effect, and to nobody but the caller or nobody at all; so
-/// there is no reentrancy to guard against and no receiver that could block another.
+/// leaves in `withdraw`, `withdrawBond` and `_burn` alone, always after every effect, and to nobody but the caller or
+/// nobody at all; so there is no reentrancy to guard against and no receiver that could block another. Rules and the
+/// verifier are only asked, by static calls.
 contract GalaxyLedger is IGalaxyLedger {
+    using Bits for bytes;
+    using Submissions for uint256;
+
     /* ------------------------------------------------------------------------------------------------------------ */
     /*                                                    STORAGE                                                   */
     /* ------------------------------------------------------------------------------------------------------------ */
@@ -18,16 +25,23 @@ contract GalaxyLedger is IGalaxyLedger {
     struct Job {
         Terms terms;
         State state;
-        bytes32 head;
+        /// The outer link, if the attempt has a full segment; after a rollback the head itself, for nothing is appended
+        /// to it. Neither this nor the next is ever zero, so that no submission pays for a fresh slot.
+        bytes32 outer;
+        /// The inner link, if the last segment has a block.
+        bytes32 inner;
         bytes32 root;
         address owner;
-        /// What was paid in; once the job is final: what clients earned.
         uint128 pool;
-        /// Once the job is final: what the owner gets back.
-        uint128 rest;
+        /// The rewards of the records that stand.
+        uint128 allotted;
     }
 
     uint40 private constant NEVER = type(uint40).max;
+    /// @dev How long an announcement counts.
+    uint40 private constant ANNOUNCED_SECONDS = 3600;
+    /// @dev Hundredths of a percent.
+    uint256 private constant WHOLE = 10_000;
 
     /// @inheritdoc IGalaxyLedger
     uint256 public jobs;
@@ -39,7 +53,14 @@ contract GalaxyLedger is IGalaxyLedger {
     /// @dev Only words of rounds below the current one stand. A rollback lowers the current round instead of deleting
     /// words, and each is overwritten before its round lies below the current one again.
     mapping(uint256 job => mapping(uint32 round => bytes32)) private _records;
+    mapping(uint256 job => mapping(bytes32 word => Mark)) private _marks;
     mapping(uint256 job => mapping(bytes32 word => mapping(uint256 index => Demand))) private _demands;
+    mapping(uint256 job => mapping(uint32 round => mapping(uint256 word => uint256))) private _claimed;
+    mapping(address sender => mapping(bytes32 digest => uint40)) private _announced;
+
+    constructor() {
+        assert(address(new OpeningVerifier()) == verifier());
+    }
 
     /* ------------------------------------------------------------------------------------------------------------ */
     /*                                                     JOBS                                                     */
@@ -47,23 +68,28 @@ contract GalaxyLedger is IGalaxyLedger {
 
     /// @inheritdoc IGalaxyLedger
     function registerJob(Terms calldata terms, Model calldata initial) external payable returns (uint256 job) {
-        _checkTerms(terms);
+        State memory s;
+        s.keepsModel = IOpeningVerifier(verifier()).checkTerms(terms);
         job = ++jobs;
         Job storage j = _jobs[job];
         j.terms = terms;
         j.owner = msg.sender;
         j.pool = _value();
-        State memory s;
+        j.outer = bytes32(uint256(1));
+        j.inner = bytes32(uint256(1));
         s.status = Status.Running;
-        _open(job, j, s, 1, initial.root);
-        emit JobRegistered(job, msg.sender, terms, initial);
+        s.lastRound = terms.rounds;
+        s.activeAt = _now();
+        _open(j, s, 1, initial.root);
+        emit JobRegistered(job, msg.sender, terms, initial, s.keepsModel);
         if (msg.value != 0) emit JobFunded(job, msg.sender, msg.value);
     }
 
     /// @inheritdoc IGalaxyLedger
     function fund(uint256 job) external payable {
-        Job storage j = _job(job);
-        if (j.state.status != Status.Running) revert JobNotRunning(job, j.state.status);
+        Job storage j = _jobs[job];
+        _running(job, j.state.status, j.state.round, j.state.lastRound);
+        if (j.state.cancelled) revert AlreadyCancelled(job);
         j.pool += _value();
         emit JobFunded(job, msg.sender, msg.value);
     }
@@ -78,46 +104,138 @@ contract GalaxyLedger is IGalaxyLedger {
     }
 
     /// @inheritdoc IGalaxyLedger
+    function expel(uint256 job, address client) external {
+        _onlyOwner(_job(job));
+        _clients[job][client].expelled = true;
+        emit ClientExpelled(job, client);
+    }
+
+    /// @inheritdoc IGalaxyLedger
     function cancelJob(uint256 job) external {
         Job storage j = _job(job);
-        _onlyOwner(j);
-        _collecting(job, j.state.status, j.state.round, j.terms.rounds);
-        j.state.status = Status.Cancelled;
-        emit JobCancelled(job, msg.sender);
+        State memory s = j.state;
+        if (s.status == Status.Final) revert JobNotRunning(job, s.status);
+        if (s.cancelled) revert AlreadyCancelled(job);
+        if (msg.sender != j.owner) {
+            _settledEnough(j, s);
+            _idle(job, j, s);
+        }
+        uint32 last = s.round > s.highest ? s.round : s.highest;
+        if (last < s.lastRound) s.lastRound = last;
+        s.cancelled = true;
+        s.activeAt = _now();
+        j.state = s;
+        emit JobCancelled(job, msg.sender, s.lastRound);
     }
 
     /// @inheritdoc IGalaxyLedger
     function finalizeJob(uint256 job) external {
         Job storage j = _job(job);
         State memory s = j.state;
-        bool ended = s.status == Status.Cancelled || (s.status == Status.Running && s.round > j.terms.rounds);
-        if (!ended) revert JobNotRunning(job, s.status);
-        if (block.timestamp < s.finalAt) revert WindowOpen(s.finalAt);
-        if (s.openDemands != 0) revert DemandsOpen(s.openDemands);
-        uint128 earned = s.totalCredits == 0 ? 0 : uint128((uint256(j.pool) * (s.round - 1)) / j.terms.rounds);
+        if (s.status == Status.Final) revert JobNotRunning(job, s.status);
+        if (s.settled != s.lastRound) {
+            uint32 required = s.cancelled ? s.round - 1 : s.lastRound;
+            if (s.settled != required) revert JobNotSettled(job, s.settled, required);
+            _idle(job, j, s);
+        }
+        uint256 rest = j.pool - j.allotted;
         j.state.status = Status.Final;
-        j.rest = j.pool - earned;
-        j.pool = earned;
-        emit JobFinalized(job, j.root, earned);
+        _credit(job, j.owner, rest);
+        emit JobFinalized(job, j.owner, j.root, rest);
+    }
+
+    /* ------------------------------------------------------------------------------------------------------------ */
+    /*                                                  COLLECTING                                                  */
+    /* ------------------------------------------------------------------------------------------------------------ */
+
+    /// @inheritdoc IGalaxyLedger
+    function join(uint256 job, uint32 samples, bytes32 key) external {
+        Job storage j = _jobs[job];
+        _running(job, j.state.status, j.state.round, j.state.lastRound);
+        Client storage client = _clients[job][msg.sender];
+        if (client.samples != 0) revert AlreadyJoined(msg.sender);
+        if (samples == 0 || samples > j.terms.maxWeight) revert SamplesOutOfRange(samples, j.terms.maxWeight);
+        if (!j.terms.open && !client.admitted) revert NotAdmitted(msg.sender);
+        if (client.expelled) revert Expelled(msg.sender);
+        client.samples = samples;
+        emit ClientJoined(job, msg.sender, samples, key);
     }
 
     /// @inheritdoc IGalaxyLedger
-    function claimReward(uint256 job) external {
-        Job storage j = _job(job);
-        if (j.state.status != Status.Final) revert JobNotRunning(job, j.state.status);
+    function submitUpdate(uint256 job, uint32 attempt, bytes32 model, Update calldata update) external {
         Client storage client = _clients[job][msg.sender];
-        uint256 amount;
-        if (client.credits != 0) {
-            amount = (uint256(j.pool) * client.credits) / j.state.totalCredits;
-            client.credits = 0;
+        uint32 samples = client.samples;
+        if (samples == 0) revert NotJoined(msg.sender);
+        uint160 digest = uint160(uint256(keccak256(abi.encode(model, update))));
+        if (client.attempt == attempt) {
+            // A retry after a crash or a reorganisation: before the checks, for the round may have moved on meanwhile.
+            if (client.digest == digest) return;
+            revert AlreadySubmitted(attempt);
         }
-        if (msg.sender == j.owner) {
-            amount += j.rest;
-            j.rest = 0;
+        if (client.expelled) revert Expelled(msg.sender);
+        Job storage j = _jobs[job];
+        _collecting(job, j, attempt, model);
+        if (update.weight == 0 || update.weight > samples) revert WeightOutOfRange(update.weight, samples);
+        client.attempt = attempt;
+        client.digest = digest;
+        _append(job, j, attempt, abi.encodePacked(msg.sender, update.weight, update.commitment, update.content));
+    }
+
+    /// @dev Entries are taken, for that attempt, on that model.
+    function _collecting(uint256 job, Job storage j, uint32 attempt, bytes32 model) private view {
+        State storage s = j.state;
+        _running(job, s.status, s.round, s.lastRound);
+        if (attempt != s.attempt) revert WrongAttempt(attempt, s.attempt);
+        if (model != j.root) revert WrongModel(model, j.root);
+        if (block.timestamp >= s.closesAt) revert RoundClosed(s.closesAt);
+    }
+
+    /// @dev Appends a block of one entry to the attempt that collects.
+    function _append(uint256 job, Job storage j, uint32 attempt, bytes memory entry) private {
+        State storage s = j.state;
+        uint32 round = s.round;
+        uint16 first = s.updates;
+        uint16 updates = first + 1;
+        uint40 closesAt = s.closesAt;
+        bool built = s.built;
+        if (updates == j.terms.minUpdates) {
+            closesAt = _now() + _collectSeconds(j, s.reopenings);
+            built = true;
         }
-        if (amount == 0) revert NothingToPay(msg.sender);
-        emit RewardClaimed(job, msg.sender, amount);
-        _pay(amount);
+        if (updates == j.terms.maxUpdates) closesAt = _now();
+        bytes32 inner = Submissions.link(_inner(j, first), keccak256(entry), 1);
+        if (updates % Submissions.SEGMENT == 0) {
+            j.outer = Submissions.close(_outer(job, j, attempt, first), inner, Submissions.SEGMENT);
+        } else {
+            j.inner = inner;
+        }
+        // All reads are done: the compiler puts what goes into one slot into one write.
+        s.closesAt = closesAt;
+        s.updates = updates;
+        s.built = built;
+        emit UpdatesSubmitted(job, attempt, msg.sender, round, first, closesAt, entry);
+    }
+
+    /// @dev How long an attempt collects once `minUpdates` are in. `further`, its number among the further attempts of its
+    /// round, is at most 10.
+    function _collectSeconds(Job storage j, uint8 further) private view returns (uint40) {
+        uint40 seconds_ = j.terms.collectSeconds;
+        if (further == 0) return seconds_;
+        if (seconds_ < j.terms.aggregateSeconds) seconds_ = j.terms.aggregateSeconds;
+        return seconds_ << further;
+    }
+
+    function _inner(Job storage j, uint256 updates) private view returns (bytes32) {
+        return updates % Submissions.SEGMENT == 0 ? bytes32(0) : j.inner;
+    }
+
+    function _outer(uint256 job, Job storage j, uint32 attempt, uint256 updates) private view returns (bytes32) {
+        return updates < Submissions.SEGMENT ? Submissions.start(job, attempt, j.root) : j.outer;
+    }
+
+    function _head(uint256 job, Job storage j, State memory s) private view returns (bytes32) {
+        if (s.origin != s.attempt) return j.outer;
+        return Submissions.head(_outer(job, j, s.attempt, s.updates), _inner(j, s.updates));
     }
 
     /* ------------------------------------------------------------------------------------------------------------ */
@@ -125,126 +243,125 @@ contract GalaxyLedger is IGalaxyLedger {
     /* ------------------------------------------------------------------------------------------------------------ */
 
     /// @inheritdoc IGalaxyLedger
-    function join(uint256 job, uint24 samples, bytes32 key) external {
-        Job storage j = _jobs[job];
-        _collecting(job, j.state.status, j.state.round, j.terms.rounds);
-        Client storage client = _clients[job][msg.sender];
-        if (client.samples != 0) revert AlreadyJoined(msg.sender);
-        if (samples == 0) revert NoSamples();
-        if (!j.terms.open && !client.admitted) revert NotAdmitted(msg.sender);
-        client.samples = samples;
-        emit ClientJoined(job, msg.sender, samples, key);
-    }
-
-    /// @inheritdoc IGalaxyLedger
-    function submitUpdate(uint256 job, uint32 attempt, Update calldata update) external {
-        Client storage client = _clients[job][msg.sender];
-        if (client.samples == 0) revert NotJoined(msg.sender);
-        uint160 digest = uint160(uint256(keccak256(abi.encode(update))));
-        if (client.attempt == attempt) {
-            // A retry after a crash or a reorganisation: before the checks, for the round may have moved on meanwhile.
-            if (client.digest == digest) return;
-            revert AlreadySubmitted(attempt);
-        }
-        Job storage j = _jobs[job];
-        State storage s = j.state;
-        uint32 round = s.round;
-        uint40 closesAt = s.closesAt;
-        _collecting(job, s.status, round, j.terms.rounds);
-        if (attempt != s.attempt) revert WrongAttempt(attempt, s.attempt);
-        if (block.timestamp >= closesAt) revert RoundClosed(closesAt);
-        if (update.weight == 0 || update.weight > client.samples) {
-            revert WeightOutOfRange(update.weight, client.samples);
-        }
-        uint16 updates = s.updates + 1;
-        uint40 totalCredits = s.totalCredits + 1;
-        if (updates == j.terms.minUpdates) closesAt = uint40(block.timestamp) + j.terms.collectSeconds;
-        if (updates == j.terms.maxUpdates) closesAt = uint40(block.timestamp);
-        uint32 credits = client.credits + 1;
-        bytes32 head = _nextHead(j.head, msg.sender, update);
-        // All reads are done: the compiler puts what goes into one slot into one write.
-        s.updates = updates;
-        s.closesAt = closesAt;
-        s.totalCredits = totalCredits;
-        client.attempt = attempt;
-        client.credits = credits;
-        client.digest = digest;
-        j.head = head;
-        emit UpdateSubmitted(job, attempt, msg.sender, round, update);
-    }
-
-    /// @inheritdoc IGalaxyLedger
     function commitRound(
         uint256 job,
         uint32 attempt,
         bytes32 head,
         Model calldata next,
-        address[] calldata excluded
+        bytes calldata excluded,
+        bytes32 salt
     ) external {
         Job storage j = _jobs[job];
         State memory s = j.state;
-        uint256 left = _closeRound(job, j, s, attempt, head, excluded);
-        if (excluded.length > j.terms.maxExcluded) revert TooManyExcluded(excluded.length, j.terms.maxExcluded);
-        if (left < j.terms.minUpdates) revert TooFewUpdates(left, j.terms.minUpdates);
-        uint40 time = uint40(block.timestamp);
-        _records[job][s.round] = keccak256(
-            abi.encode(Record(s.origin, s.round, s.updates, head, j.root, next, excluded, msg.sender, time))
-        );
-        s.finalAt = time + j.terms.challengeSeconds;
-        _accounts[job][msg.sender].lockedUntil = s.finalAt;
-        emit RoundCommitted(job, attempt, msg.sender, s.round, head, next, excluded, time);
-        _open(job, j, s, s.round + 1, next.root);
+        _closed(job, j, s, attempt, head);
+        uint40 openFrom = _openFrom(job, j, s);
+        if (block.timestamp < openFrom) revert NotYet(msg.sender, openFrom);
+        _checkExcluded(j, s, excluded);
+        if (s.keepsModel && next.root != j.root) revert ModelNotKept(next.root, j.root);
+        Record memory record = Record({
+            attempt: s.origin,
+            round: s.round,
+            updates: s.updates,
+            head: head,
+            previousRoot: j.root,
+            next: next,
+            excluded: excluded,
+            reward: (j.pool - j.allotted) / (j.terms.rounds - s.round + 1),
+            allottedBefore: j.allotted,
+            share: _earns(j, head, next.root, salt) ? j.terms.serverShare : 0,
+            server: msg.sender,
+            time: _now()
+        });
+        _records[job][s.round] = keccak256(abi.encode(record));
+        j.allotted = record.allottedBefore + record.reward;
+        _lock(job, j);
+        if (s.round > s.highest) s.highest = s.round;
+        s.activeAt = record.time;
+        s.built = false;
+        s.reopenings = 0;
+        _open(j, s, s.round + 1, next.root);
+        emit RoundCommitted(job, attempt, msg.sender, record);
     }
 
     /// @inheritdoc IGalaxyLedger
-    function reopenRound(uint256 job, uint32 attempt, bytes32 head, address[] calldata excluded) external {
+    function reopenRound(uint256 job, uint32 attempt, bytes32 head) external {
         Job storage j = _jobs[job];
         State memory s = j.state;
-        uint256 left = _closeRound(job, j, s, attempt, head, excluded);
-        if (left >= j.terms.minUpdates) revert EnoughUpdates(left, j.terms.minUpdates);
-        emit RoundReopened(job, attempt, msg.sender, s.round, excluded);
-        _open(job, j, s, s.round, j.root);
+        _closed(job, j, s, attempt, head);
+        uint40 openFrom = _allFrom(j, s) + j.terms.aggregateSeconds;
+        if (block.timestamp < openFrom) revert NotYet(msg.sender, openFrom);
+        _lock(job, j);
+        // Beyond the tenth it doesn't count.
+        if (s.reopenings < 10) ++s.reopenings;
+        _open(j, s, s.round, j.root);
+        emit RoundReopened(job, attempt, msg.sender, s.round);
     }
 
-    /// @dev What a commit and a reopening have in common: who may, when, over which updates. Gives how many are left.
-    function _closeRound(
-        uint256 job,
-        Job storage j,
-        State memory s,
-        uint32 attempt,
-        bytes32 head,
-        address[] calldata excluded
-    ) private returns (uint256 left) {
-        _collecting(job, s.status, s.round, j.terms.rounds);
+    /// @inheritdoc IGalaxyLedger
+    function supersede(uint256 job, Record calldata record) external {
+        Job storage j = _job(job);
+        State memory s = j.state;
+        bytes32 word = _wordOf(record);
+        if (!_stands(job, j, record, word)) revert UnknownRecord(job, record.round);
+        uint40 idleSeconds = j.terms.idleSeconds;
+        bool newest = record.round == s.round - 1 && record.round < s.lastRound && record.round > s.settled;
+        bool built = s.built || block.timestamp >= record.time + 2 * idleSeconds;
+        if (!newest || built || msg.sender == record.server) revert NotSupersedable(record.round);
+        if (block.timestamp < record.time + idleSeconds) revert WindowOpen(record.time + idleSeconds);
+        _bonded(job, j);
+        _lock(job, j);
+        _marks[job][word].superseded = true;
+        Account storage committer = _accounts[job][record.server];
+        committer.late = true;
+        committer.lateRound = record.round;
+        uint32 attempt = _rollback(j, record);
+        emit RoundSuperseded(job, attempt, word, record.round, record.server, msg.sender);
+    }
+
+    /// @dev What a commit and a reopening have in common: by whom, when, over which updates.
+    function _closed(uint256 job, Job storage j, State memory s, uint32 attempt, bytes32 head) private view {
+        _running(job, s.status, s.round, s.lastRound);
+        _settledEnough(j, s);
         if (attempt != s.attempt) revert WrongAttempt(attempt, s.attempt);
         if (block.timestamp < s.closesAt) revert RoundOpen(s.closesAt);
-        if (head != j.head) revert HeadChanged(head, j.head);
-        Account memory account = _accounts[job][msg.sender];
-        if (account.barred) revert Barred(msg.sender);
-        if (account.amount < j.terms.bond) revert BondTooSmall(account.amount, j.terms.bond);
+        bytes32 current = _head(job, j, s);
+        if (head != current) revert HeadChanged(head, current);
+        _bonded(job, j);
+    }
+
+    /// @dev From when on the caller may commit to an attempt that is closed.
+    function _openFrom(uint256 job, Job storage j, State memory s) private view returns (uint40) {
+        if (_accounts[job][msg.sender].late) return _allFrom(j, s);
         address server = j.terms.server;
-        // After a rollback anybody bonded may commit, and nobody has to wait for a server that is barred.
-        if (server != address(0) && msg.sender != server && s.attempt == s.origin && !_accounts[job][server].barred) {
-            uint40 openFrom = s.closesAt + j.terms.aggregateSeconds;
-            if (block.timestamp < openFrom) revert NotTheServer(msg.sender, server, openFrom);
+        // After a rollback nobody waits for the named server, nor for one that may not come in time.
+        if (server == address(0) || server == msg.sender || s.attempt != s.origin) return s.closesAt;
+        Account storage named = _accounts[job][server];
+        return named.barred || named.late ? s.closesAt : s.closesAt + j.terms.aggregateSeconds;
+    }
+
+    /// @dev From when on everybody may commit, with any number of entries left out.
+    function _allFrom(Job storage j, State memory s) private view returns (uint40) {
+        return s.closesAt + 2 * uint40(j.terms.aggregateSeconds);
+    }
+
+    function _checkExcluded(Job storage j, State memory s, bytes calldata excluded) private view {
+        if (!excluded.fits(s.updates)) revert MalformedExcluded(excluded.length, s.updates);
+        uint256 count = excluded.count();
+        uint40 allFrom = _allFrom(j, s);
+        if (count > j.terms.maxExcluded && block.timestamp < allFrom) {
+            revert TooManyExcluded(count, j.terms.maxExcluded, allFrom);
         }
-        address previous;
-        for (uint256 i = 0; i < excluded.length; ++i) {
-            address address_ = excluded[i];
-            if (address_ <= previous) revert ExcludedNotAscending(address_);
-            previous = address_;
-            Client storage client = _clients[job][address_];
-            // After a rollback a submitter of the origin may have submitted to a later, void attempt since.
-            if (client.attempt < s.origin || client.credits == 0) revert ExcludedNotSubmitter(address_);
-            --client.credits;
-        }
-        if (excluded.length > s.updates) revert TooManyExcluded(excluded.length, s.updates);
-        s.totalCredits -= uint40(excluded.length);
-        left = s.updates - excluded.length;
+        if (s.updates - count < j.terms.minUpdates) revert TooFewUpdates(s.updates - count, j.terms.minUpdates);
+    }
+
+    /// @dev Whether a commit by the caller earns it a share. Another than the named server could have copied it.
+    function _earns(Job storage j, bytes32 head, bytes32 root, bytes32 salt) private view returns (bool) {
+        if (msg.sender == j.terms.server) return true;
+        return salt != 0 && _counts(_announced[msg.sender][keccak256(abi.encode(msg.sender, salt, head, root))]);
     }
 
     /// @dev Opens the next attempt on the model with `root`.
-    function _open(uint256 job, Job storage j, State memory s, uint32 round, bytes32 root) private {
+    function _open(Job storage j, State memory s, uint32 round, bytes32 root) private {
         s.round = round;
         ++s.attempt;
         s.origin = s.attempt;
@@ -252,20 +369,62 @@ contract GalaxyLedger is IGalaxyLedger {
         s.closesAt = NEVER;
         j.state = s;
         j.root = root;
-        j.head = _firstHead(job, s.attempt, root);
     }
 
-    function _firstHead(uint256 job, uint32 attempt, bytes32 root) private view returns (bytes32) {
-        return keccak256(abi.encode(block.chainid, address(this), job, attempt, root));
-    }
-
-    function _nextHead(bytes32 head, address client, Update calldata update) private pure returns (bytes32) {
-        return keccak256(abi.encode(head, client, update));
+    /// @dev Goes back to the record's round with its entries, closed. The record before it is built upon: this round had
+    /// been committed.
+    function _rollback(Job storage j, Record calldata record) private returns (uint32 attempt) {
+        State memory s = j.state;
+        attempt = s.attempt + 1;
+        s.round = record.round;
+        s.attempt = attempt;
+        s.origin = record.attempt;
+        s.updates = record.updates;
+        s.closesAt = _now();
+        s.activeAt = _now();
+        s.built = true;
+        s.reopenings = 0;
+        j.state = s;
+        j.root = record.previousRoot;
+        j.outer = record.head;
+        j.allotted = record.allottedBefore;
     }
 
     /* ------------------------------------------------------------------------------------------------------------ */
-    /*                                                    BONDS                                                     */
+    /*                                                     MONEY                                                    */
     /* ------------------------------------------------------------------------------------------------------------ */
+
+    /// @inheritdoc IGalaxyLedger
+    function settle(uint256 job, Record calldata record) external {
+        _settle(job, _job(job), record, _wordOf(record));
+    }
+
+    /// @inheritdoc IGalaxyLedger
+    function claim(uint256 job, Record calldata record, bytes calldata submissions) external {
+        Job storage j = _job(job);
+        bytes32 word = _wordOf(record);
+        if (record.round > j.state.settled) _settle(job, j, record, word);
+        else if (_records[job][record.round] != word) revert UnknownRecord(job, record.round);
+        (bytes32 head, uint256[] memory shown) = Submissions.read(
+            submissions,
+            Submissions.start(job, record.attempt, record.previousRoot)
+        );
+        if (head != record.head) revert WrongSubmissions(head, record.head);
+        (, uint256 amount) = _parts(record);
+        (uint16[] memory numbers, address[] memory clients) = _claim(job, record, shown, amount);
+        if (numbers.length == 0 || amount == 0) revert NothingToPay(msg.sender);
+        emit RewardsClaimed(job, record.round, amount, numbers, clients);
+    }
+
+    /// @inheritdoc IGalaxyLedger
+    function withdraw(uint256 job) external {
+        Account storage account = _accounts[job][msg.sender];
+        uint256 amount = account.balance;
+        if (amount == 0) revert NothingToPay(msg.sender);
+        account.balance = 0;
+        emit BalanceWithdrawn(job, msg.sender, amount);
+        _pay(msg.sender, amount);
+    }
 
     /// @inheritdoc IGalaxyLedger
     function depositBond(uint256 job) external payable {
@@ -273,20 +432,97 @@ contract GalaxyLedger is IGalaxyLedger {
         if (j.state.status == Status.Final) revert JobNotRunning(job, Status.Final);
         Account storage account = _accounts[job][msg.sender];
         if (account.barred) revert Barred(msg.sender);
-        account.amount += _value();
+        account.bond += _value();
         emit BondDeposited(job, msg.sender, msg.value);
     }
 
     /// @inheritdoc IGalaxyLedger
     function withdrawBond(uint256 job) external {
         Account storage account = _accounts[job][msg.sender];
-        uint96 amount = account.amount;
+        uint256 amount = account.bond;
         if (amount == 0) revert NothingToPay(msg.sender);
         if (account.demands != 0) revert DemandsOpen(account.demands);
         if (block.timestamp < account.lockedUntil) revert WindowOpen(account.lockedUntil);
-        account.amount = 0;
+        if (account.late && _jobs[job].state.status != Status.Final) revert BondLate(msg.sender, account.lateRound);
+        account.bond = 0;
         emit BondWithdrawn(job, msg.sender, amount);
-        _pay(amount);
+        _pay(msg.sender, amount);
+    }
+
+    function _settle(uint256 job, Job storage j, Record calldata record, bytes32 word) private {
+        State memory s = j.state;
+        if (record.round != s.settled + 1) revert WrongRound(record.round, s.settled + 1);
+        if (!_stands(job, j, record, word)) revert UnknownRecord(job, record.round);
+        uint40 end = record.time + j.terms.challengeSeconds;
+        if (block.timestamp < end) revert WindowOpen(end);
+        uint32 demands = _marks[job][word].demands;
+        if (demands != 0) revert DemandsOpen(demands);
+        if (record.round == s.round - 1 && record.round != s.lastRound && !s.built) {
+            uint40 builtAt = record.time + 2 * uint40(j.terms.idleSeconds);
+            if (block.timestamp < builtAt) revert NotBuiltUpon(record.round, builtAt);
+        }
+        // Where commits have been refused until now, everybody's turn begins now.
+        if (s.round - 1 - s.settled == j.terms.maxUnsettled && s.closesAt < block.timestamp) s.closesAt = _now();
+        s.settled = record.round;
+        s.activeAt = _now();
+        j.state = s;
+        (uint256 serverAmount, uint256 clientAmount) = _parts(record);
+        Account storage committer = _accounts[job][record.server];
+        // A later record than the superseded one is of its round or a higher one, for lower ones were committed before.
+        if (committer.late && record.round >= committer.lateRound) committer.late = false;
+        committer.balance += uint96(serverAmount);
+        emit RoundSettled(job, record.round, record.server, serverAmount, clientAmount, s.closesAt);
+    }
+
+    /// @dev What a record gives its committer, and each of its included entries.
+    function _parts(Record calldata record) private pure returns (uint256 serverAmount, uint256 clientAmount) {
+        serverAmount = (uint256(record.reward) * record.share) / WHOLE;
+        clientAmount = (record.reward - serverAmount) / (record.updates - record.excluded.count());
+    }
+
+    /// @dev Credits those of the shown entries that are included and have not been credited.
+    function _claim(
+        uint256 job,
+        Record calldata record,
+        uint256[] memory shown,
+        uint256 amount
+    ) private returns (uint16[] memory numbers, address[] memory clients) {
+        numbers = new uint16[](shown.length);
+        clients = new address[](shown.length);
+        mapping(uint256 word => uint256) storage claimed = _claimed[job][record.round];
+        mapping(address => Account) storage accounts = _accounts[job];
+        uint256 count;
+        uint256 wordIndex;
+        uint256 bits = claimed[0];
+        for (uint256 i = 0; i < shown.length; ++i) {
+            uint256 number = shown[i].numberOf();
+            if (number >> 8 != wordIndex) {
+                claimed[wordIndex] = bits;
+                wordIndex = number >> 8;
+                bits = claimed[wordIndex];
+            }
+            uint256 bit = 1 << (number & 255);
+            if (bits & bit != 0 || record.excluded.has(number)) continue;
+            bits |= bit;
+            address client = shown[i].clientOf();
+            accounts[client].balance += uint96(amount);
+            numbers[count] = uint16(number);
+            clients[count++] = client;
+        }
+        claimed[wordIndex] = bits;
+        assembly ("memory-safe") {
+            mstore(numbers, count)
+            mstore(clients, count)
+        }
+    }
+
+    function _credit(uint256 job, address account, uint256 amount) private {
+        _accounts[job][account].balance += uint96(amount);
+    }
+
+    /// @dev The caller's bond answers from now on for as long as a commit can be challenged.
+    function _lock(uint256 job, Job storage j) private {
+        _accounts[job][msg.sender].lockedUntil = _now() + j.terms.challengeSeconds;
     }
 
     /* ------------------------------------------------------------------------------------------------------------ */
@@ -294,59 +530,77 @@ contract GalaxyLedger is IGalaxyLedger {
     /* ------------------------------------------------------------------------------------------------------------ */
 
     /// @inheritdoc IGalaxyLedger
-    function challenge(uint256 job, Record calldata record, uint256 index, Openings calldata openings) external {
+    function announce(bytes32 digest) external {
+        _announced[msg.sender][digest] = _now();
+    }
+
+    /// @inheritdoc IGalaxyLedger
+    function challenge(
+        uint256 job,
+        Record calldata record,
+        uint256 index,
+        bytes32 salt,
+        bytes calldata openings
+    ) external {
         Job storage j = _job(job);
-        _word(job, j, record);
+        bytes32 word = _answerable(job, j, record);
         _inWindow(j, record);
+        bytes32 digest = keccak256(abi.encode(msg.sender, salt, word, index));
+        uint40 announced = _announced[msg.sender][digest];
+        if (!_counts(announced)) revert NotAnnounced(digest, announced);
         if (_isRight(job, j, record, index, openings)) revert CommitIsRight(record.round, index);
-        (uint256 reward, uint256 burned) = _revertRound(job, j, record, msg.sender);
-        _pay(reward);
-        _burn(burned);
+        _burn(_refute(job, j, record, word, msg.sender, true));
     }
 
     /// @inheritdoc IGalaxyLedger
-    function demand(uint256 job, Record calldata record, uint256 index) external payable {
+    function demand(uint256 job, Record calldata record, uint256 index, bytes32 salt) external payable {
         Job storage j = _job(job);
-        bytes32 word = _word(job, j, record);
+        bytes32 word = _answerable(job, j, record);
         _inWindow(j, record);
-        _chunks(j, index);
+        _checkIndex(j, index);
         Demand storage d = _demands[job][word][index];
-        if (d.demander != address(0)) revert AlreadyDemanded(record.round);
+        if (d.demander != address(0)) revert AlreadyDemanded(record.round, index);
         uint32 deposits = ++_accounts[job][record.server].demands;
+        ++_marks[job][word].demands;
         uint256 deposit = uint256(deposits) * j.terms.demandDeposit;
-        if (msg.value != deposit) revert WrongValue(msg.value, deposit);
+        if (msg.value < deposit) revert WrongValue(msg.value, deposit);
+        uint256 excess = _value() - deposit;
+        if (excess != 0) _credit(job, msg.sender, excess);
         d.demander = msg.sender;
-        d.answerBy = uint40(block.timestamp) + j.terms.answerSeconds;
+        d.answerBy = _now() + j.terms.answerSeconds;
         d.deposits = deposits;
-        ++j.state.openDemands;
-        emit ChunkDemanded(job, record.attempt, msg.sender, record.round, index, d.answerBy);
+        bytes32 digest = keccak256(abi.encode(msg.sender, salt, word, index));
+        d.announced = salt != 0 && _counts(_announced[msg.sender][digest]);
+        emit ChunkDemanded(job, word, msg.sender, record.round, index, d.answerBy, d.announced, deposit, excess);
     }
 
     /// @inheritdoc IGalaxyLedger
-    function answer(uint256 job, Record calldata record, uint256 index, Openings calldata openings) external {
+    function answer(uint256 job, Record calldata record, uint256 index, bytes calldata openings) external {
         Job storage j = _job(job);
-        Demand memory d = _endDemand(job, j, record, _word(job, j, record), index);
-        if (msg.sender != record.server) revert NotTheServer(msg.sender, record.server, NEVER);
+        bytes32 word = _answerable(job, j, record);
+        (Demand memory d, uint256 deposit) = _endDemand(job, j, record, word, index);
         if (block.timestamp >= d.answerBy) revert WindowOver(d.answerBy);
         if (!_isRight(job, j, record, index, openings)) revert CommitIsWrong(record.round, index);
-        emit ChunkAnswered(job, record.attempt, msg.sender, record.round, index, openings.next);
-        _pay(uint256(d.deposits) * j.terms.demandDeposit);
+        // To the committer at first: otherwise a demander that copies the answer would have its deposit back.
+        bool soon = block.timestamp < d.answerBy - j.terms.answerSeconds / 2;
+        address paid = soon ? record.server : msg.sender;
+        _credit(job, paid, deposit);
+        // The second of the openings, all of one length but for the submissions behind them.
+        uint256 size = j.terms.chunkParameters * 4 + 32 * ChunkTree.depth(_chunks(j));
+        bytes calldata next = openings[size:2 * size];
+        emit ChunkAnswered(job, word, msg.sender, record.round, index, paid, deposit, next);
     }
 
     /// @inheritdoc IGalaxyLedger
     function expire(uint256 job, Record calldata record, uint256 index) external {
         Job storage j = _job(job);
-        bytes32 word = keccak256(abi.encode(record));
-        Demand memory d = _endDemand(job, j, record, word, index);
-        bool stands = _stands(job, j, record, word);
-        if (stands && block.timestamp < d.answerBy) revert WindowOpen(d.answerBy);
-        emit DemandExpired(job, record.attempt, d.demander, record.round, index);
-        uint256 reward;
-        uint256 burned;
-        if (stands) (reward, burned) = _revertRound(job, j, record, d.demander);
-        // To the account, not to the address: a demander that refuses ether must not keep a wrong commit alive.
-        _accounts[job][d.demander].amount += uint96(reward + uint256(d.deposits) * j.terms.demandDeposit);
-        _burn(burned);
+        bytes32 word = _wordOf(record);
+        (Demand memory d, uint256 deposit) = _endDemand(job, j, record, word, index);
+        bool counts = _isAnswerable(job, j, record, word);
+        if (counts && block.timestamp < d.answerBy) revert WindowOpen(d.answerBy);
+        _credit(job, d.demander, deposit);
+        emit DemandExpired(job, word, d.demander, record.round, index, deposit);
+        if (counts) _burn(_refute(job, j, record, word, d.demander, d.announced));
     }
 
     /// @dev Ends the demand for that chunk and gives it.
@@ -356,137 +610,88 @@ contract GalaxyLedger is IGalaxyLedger {
         Record calldata record,
         bytes32 word,
         uint256 index
-    ) private returns (Demand memory d) {
+    ) private returns (Demand memory d, uint256 deposit) {
         d = _demands[job][word][index];
         if (d.demander == address(0)) revert NotDemanded(record.round, index);
         delete _demands[job][word][index];
-        --j.state.openDemands;
+        --_marks[job][word].demands;
         --_accounts[job][record.server].demands;
+        deposit = uint256(d.deposits) * j.terms.demandDeposit;
     }
 
-    /// @dev Takes the committer's bond, bars it, and goes back to the record's round with its updates, closed.
-    function _revertRound(
+    /// @dev Takes the committer's bond and bars it; goes back to the record's round unless that was superseded. Gives what
+    /// is to be burned.
+    function _refute(
         uint256 job,
         Job storage j,
         Record calldata record,
-        address challenger
-    ) private returns (uint256 reward, uint256 burned) {
+        bytes32 word,
+        address finder,
+        bool rewarded
+    ) private returns (uint256 burned) {
         Account storage account = _accounts[job][record.server];
-        uint256 amount = account.amount;
-        account.amount = 0;
+        uint256 amount = account.bond;
+        account.bond = 0;
         account.barred = true;
-        reward = amount / 2;
+        uint256 reward = rewarded ? amount / 4 : 0;
+        _credit(job, finder, reward);
         burned = amount - reward;
-        for (uint256 i = 0; i < record.excluded.length; ++i) {
-            ++_clients[job][record.excluded[i]].credits;
-        }
-        State memory s = j.state;
-        s.totalCredits += uint40(record.excluded.length);
-        s.round = record.round;
-        ++s.attempt;
-        s.origin = record.attempt;
-        s.updates = record.updates;
-        s.closesAt = uint40(block.timestamp);
-        j.state = s;
-        j.root = record.previousRoot;
-        j.head = record.head;
-        emit BondSlashed(job, record.server, amount, challenger, reward);
-        emit RoundReverted(job, s.attempt, record.server, record.round, challenger);
+        emit BondSlashed(job, word, record.server, amount, finder, reward);
+        if (_marks[job][word].superseded) _marks[job][word].superseded = false;
+        else emit RoundReverted(job, _rollback(j, record), word, record.round);
     }
 
-    /// @dev Recomputes one chunk of a commit from its openings. Reverts unless these are what the ledger has recorded;
-    /// gives whether the commit says what the rule says.
+    /// @dev Whether a chunk of a commit is what the rule says. Reverts unless the openings are of what is recorded.
     function _isRight(
         uint256 job,
         Job storage j,
         Record calldata record,
         uint256 index,
-        Openings calldata openings
+        bytes calldata openings
     ) private view returns (bool) {
-        (uint256 size, uint256 chunks) = _chunks(j, index);
-        uint256 depth = ChunkTree.depth(chunks);
-        if (_root(openings.previous, index, size, depth, address(0)) != record.previousRoot)
-            revert WrongOpening(address(0));
-        if (_root(openings.next, index, size, depth, address(0)) != record.next.root) revert WrongOpening(address(0));
-
-        bytes[] memory updates = new bytes[](openings.included.length);
-        uint32[] memory weights = new uint32[](openings.included.length);
-        uint256 included;
-        bytes32 head = _firstHead(job, record.attempt, record.previousRoot);
-        for (uint256 i = 0; i < openings.submissions.length; ++i) {
-            Submission calldata submission = openings.submissions[i];
-            address client = submission.client;
-            head = _nextHead(head, client, submission.update);
-            if (_contains(record.excluded, client)) continue;
-            if (included == updates.length) revert WrongOpening(client);
-            Opening calldata opening = openings.included[included];
-            bytes32 root = _root(opening, index, size, depth, client);
-            if (sha256(abi.encodePacked(root, client)) != submission.update.commitment) revert WrongOpening(client);
-            updates[included] = opening.chunk;
-            weights[included++] = submission.update.weight;
-        }
-        if (head != record.head) revert WrongSubmissions(head, record.head);
-        if (included != updates.length) revert WrongOpening(address(0));
-        // An excluded address that had not submitted (possible after a rollback only).
-        if (openings.submissions.length - included != record.excluded.length) return false;
-
-        bytes memory next = IAggregationRule(j.terms.rule).aggregate(
-            j.terms.ruleParameters,
-            openings.previous.chunk,
-            updates,
-            weights
-        );
-        if (next.length != size) revert RuleMisbehaved(next.length);
-        if (index == chunks - 1) {
-            // Behind the last parameter there are zeros, in the chunk and in the tree: otherwise a root could be wrong
-            // over chunks that are all right.
-            if (!ChunkTree.isPadded(openings.next.path, index)) return false;
-            for (uint256 i = j.terms.parameters * 4 - index * size; i < size; ++i) next[i] = 0;
-        }
-        return keccak256(next) == keccak256(openings.next.chunk);
+        _checkIndex(j, index);
+        IOpeningVerifier.Question memory question = IOpeningVerifier.Question({
+            start: Submissions.start(job, record.attempt, record.previousRoot),
+            rule: j.terms.rule,
+            ruleParameters: j.terms.ruleParameters,
+            parameters: j.terms.parameters,
+            chunkParameters: j.terms.chunkParameters,
+            index: index
+        });
+        return IOpeningVerifier(verifier()).isRight(question, record, openings);
     }
 
-    /// @dev The root that an opening leads to, its form being right.
-    function _root(
-        Opening calldata opening,
-        uint256 index,
-        uint256 size,
-        uint256 depth,
-        address client
-    ) private view returns (bytes32) {
-        if (opening.chunk.length != size || opening.path.length != depth) revert WrongOpening(client);
-        return ChunkTree.root(opening.chunk, opening.path, index);
+    function _chunks(Job storage j) private view returns (uint256) {
+        return (uint256(j.terms.parameters) + j.terms.chunkParameters - 1) / j.terms.chunkParameters;
     }
 
-    /// @dev The bytes of a chunk and the number of chunks, the index being one of them.
-    function _chunks(Job storage j, uint256 index) private view returns (uint256 size, uint256 chunks) {
-        uint256 chunkParameters = j.terms.chunkParameters;
-        size = chunkParameters * 4;
-        chunks = (j.terms.parameters + chunkParameters - 1) / chunkParameters;
+    function _checkIndex(Job storage j, uint256 index) private view {
+        uint256 chunks = _chunks(j);
         if (index >= chunks) revert NoSuchChunk(index, chunks);
     }
 
-    /// @dev Binary search in strictly ascending addresses.
-    function _contains(address[] calldata sorted, address wanted) private pure returns (bool) {
-        uint256 low = 0;
-        uint256 high = sorted.length;
-        while (low < high) {
-            uint256 middle = (low + high) / 2;
-            if (sorted[middle] == wanted) return true;
-            if (sorted[middle] < wanted) low = middle + 1;
-            else high = middle;
-        }
-        return false;
-    }
-
-    /// @dev The word of a record that stands.
-    function _word(uint256 job, Job storage j, Record calldata record) private view returns (bytes32 word) {
-        word = keccak256(abi.encode(record));
-        if (!_stands(job, j, record, word)) revert UnknownRecord(job, record.round);
+    function _wordOf(Record calldata record) private pure returns (bytes32) {
+        return keccak256(abi.encode(record));
     }
 
     function _stands(uint256 job, Job storage j, Record calldata record, bytes32 word) private view returns (bool) {
         return record.round < j.state.round && _records[job][record.round] == word;
+    }
+
+    /// @dev Whether its committer answers for the record: it can still be reverted, or was superseded.
+    function _isAnswerable(
+        uint256 job,
+        Job storage j,
+        Record calldata record,
+        bytes32 word
+    ) private view returns (bool) {
+        if (_marks[job][word].superseded) return true;
+        return record.round > j.state.settled && _stands(job, j, record, word);
+    }
+
+    function _answerable(uint256 job, Job storage j, Record calldata record) private view returns (bytes32 word) {
+        word = _wordOf(record);
+        if (!_isAnswerable(job, j, record, word)) revert UnknownRecord(job, record.round);
     }
 
     function _inWindow(Job storage j, Record calldata record) private view {
@@ -494,9 +699,20 @@ contract GalaxyLedger is IGalaxyLedger {
         if (block.timestamp >= end) revert WindowOver(end);
     }
 
+    /// @dev Whether something announced at that time, 0 for never, counts now.
+    function _counts(uint40 announced) private view returns (bool) {
+        return announced < block.timestamp && block.timestamp <= announced + ANNOUNCED_SECONDS;
+    }
+
     /* ------------------------------------------------------------------------------------------------------------ */
     /*                                                     VIEWS                                                    */
     /* ------------------------------------------------------------------------------------------------------------ */
+
+    /// @inheritdoc IGalaxyLedger
+    function verifier() public view returns (address) {
+        // The address of the first contract that an address creates: keccak256 of the RLP of (address, 1).
+        return address(uint160(uint256(keccak256(abi.encodePacked(hex"d694", address(this), hex"01")))));
+    }
 
     /// @inheritdoc IGalaxyLedger
     function jobOf(
@@ -504,10 +720,18 @@ contract GalaxyLedger is IGalaxyLedger {
     )
         external
         view
-        returns (Terms memory terms, address owner, State memory state, bytes32 root, bytes32 head, uint256 pool)
+        returns (
+            Terms memory terms,
+            address owner,
+            State memory state,
+            bytes32 root,
+            bytes32 head,
+            uint256 pool,
+            uint256 allotted
+        )
     {
         Job storage j = _job(job);
-        return (j.terms, j.owner, j.state, j.root, j.head, j.pool);
+        return (j.terms, j.owner, j.state, j.root, _head(job, j, j.state), j.pool, j.allotted);
     }
 
     /// @inheritdoc IGalaxyLedger
@@ -516,8 +740,8 @@ contract GalaxyLedger is IGalaxyLedger {
     }
 
     /// @inheritdoc IGalaxyLedger
-    function accountOf(uint256 job, address server) external view returns (Account memory) {
-        return _accounts[job][server];
+    function accountOf(uint256 job, address account) external view returns (Account memory) {
+        return _accounts[job][account];
     }
 
     /// @inheritdoc IGalaxyLedger
@@ -526,8 +750,23 @@ contract GalaxyLedger is IGalaxyLedger {
     }
 
     /// @inheritdoc IGalaxyLedger
+    function markOf(uint256 job, bytes32 word) external view returns (Mark memory) {
+        return _marks[job][word];
+    }
+
+    /// @inheritdoc IGalaxyLedger
     function demandOf(uint256 job, bytes32 word, uint256 index) external view returns (Demand memory) {
         return _demands[job][word][index];
+    }
+
+    /// @inheritdoc IGalaxyLedger
+    function claimedOf(uint256 job, uint32 round, uint256 word) external view returns (uint256) {
+        return _claimed[job][round][word];
+    }
+
+    /// @inheritdoc IGalaxyLedger
+    function announcedAt(address sender, bytes32 digest) external view returns (uint40) {
+        return _announced[sender][digest];
     }
 
     /* ------------------------------------------------------------------------------------------------------------ */
@@ -536,37 +775,38 @@ contract GalaxyLedger is IGalaxyLedger {
 
     function _job(uint256 job) private view returns (Job storage j) {
         j = _jobs[job];
-        if (j.owner == address(0)) revert UnknownJob(job);
+        if (j.state.status == Status.None) revert UnknownJob(job);
     }
 
     function _onlyOwner(Job storage j) private view {
         if (msg.sender != j.owner) revert NotOwner(msg.sender, j.owner);
     }
 
-    /// @dev Updates and commits are taken: the job is there, runs and has a round left. The status tells whether it is
-    /// there; the owner, as in `_job`, would be one more slot to load.
-    function _collecting(uint256 job, Status status, uint32 round, uint32 rounds) private pure {
+    /// @dev The job is there, runs and has a round left.
+    function _running(uint256 job, Status status, uint32 round, uint32 lastRound) private pure {
         if (status == Status.None) revert UnknownJob(job);
-        if (status != Status.Running || round > rounds) revert JobNotRunning(job, status);
+        if (status != Status.Running || round > lastRound) revert JobNotRunning(job, status);
     }
 
-    function _checkTerms(Terms calldata t) private view {
-        if (t.rounds == 0 || t.rounds > 2 ** 31) revert InvalidTerm("rounds");
-        if (t.minUpdates == 0 || t.minUpdates > t.maxUpdates) revert InvalidTerm("minUpdates");
-        if (t.maxUpdates > 256) revert InvalidTerm("maxUpdates");
-        if (t.maxExcluded > t.maxUpdates) revert InvalidTerm("maxExcluded");
-        if (t.collectSeconds > 2 ** 31) revert InvalidTerm("collectSeconds");
-        if (t.aggregateSeconds == 0 || t.aggregateSeconds > 2 ** 31) revert InvalidTerm("aggregateSeconds");
-        if (t.challengeSeconds == 0 || t.challengeSeconds > 2 ** 31) revert InvalidTerm("challengeSeconds");
-        if (t.answerSeconds == 0 || t.answerSeconds > 2 ** 31) revert InvalidTerm("answerSeconds");
-        uint256 size = t.chunkParameters;
-        if (size == 0 || size > 256 || size % 8 != 0 || size * t.maxUpdates > 16_384)
-            revert InvalidTerm("chunkParameters");
-        // More than a chunk, so that no content digest equals a tree root; and a tree of at most 40 levels.
-        if (t.parameters <= size || t.parameters > 2 ** 40) revert InvalidTerm("parameters");
-        if (t.bond == 0) revert InvalidTerm("bond");
-        if (t.rule.code.length == 0) revert InvalidTerm("rule");
-        if (t.maxUpdates > IAggregationRule(t.rule).maxUpdates()) revert InvalidTerm("maxUpdates");
+    function _settledEnough(Job storage j, State memory s) private view {
+        uint32 unsettled = s.round - 1 - s.settled;
+        if (unsettled >= j.terms.maxUnsettled) revert TooManyUnsettled(unsettled, j.terms.maxUnsettled);
+    }
+
+    function _idle(uint256 job, Job storage j, State memory s) private view {
+        uint40 since = s.closesAt != NEVER && s.closesAt > s.activeAt ? s.closesAt : s.activeAt;
+        uint40 idleAt = since + 2 * uint40(j.terms.idleSeconds);
+        if (block.timestamp < idleAt) revert JobNotIdle(job, idleAt);
+    }
+
+    function _bonded(uint256 job, Job storage j) private view {
+        Account storage account = _accounts[job][msg.sender];
+        if (account.barred) revert Barred(msg.sender);
+        if (account.bond < j.terms.bond) revert BondTooSmall(account.bond, j.terms.bond);
+    }
+
+    function _now() private view returns (uint40) {
+        return uint40(block.timestamp);
     }
 
     /// @dev The value sent, within what a slot keeps: more than all ether there is.
@@ -575,15 +815,14 @@ contract GalaxyLedger is IGalaxyLedger {
         return uint96(msg.value);
     }
 
-    /// @dev Pays the caller. The last thing that a call does, but for `_burn`.
-    function _pay(uint256 amount) private {
-        (bool taken, ) = msg.sender.call{value: amount}("");
-        if (!taken) revert PaymentRefused(msg.sender);
-    }
-
     /// @dev To the zero address, whose key nobody has.
     function _burn(uint256 amount) private {
-        (bool taken, ) = address(0).call{value: amount}("");
-        if (!taken) revert PaymentRefused(address(0));
+        _pay(address(0), amount);
+    }
+
+    /// @dev The last thing that a call does.
+    function _pay(address receiver, uint256 amount) private {
+        (bool taken, ) = receiver.call{value: amount}("");
+        if (!taken) revert PaymentRefused(receiver);
     }
 }

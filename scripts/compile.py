@@ -23,6 +23,7 @@ ARTIFACTS = ROOT / "galaxy_chain" / "artifacts"
 VERSION = "0.8.37"
 DEPLOYED = {
     "GalaxyLedger": "contracts/GalaxyLedger.sol",
+    "OpeningVerifier": "contracts/OpeningVerifier.sol",
     "WeightedMean": "contracts/rules/WeightedMean.sol",
     "Relay": "contracts/rules/Relay.sol",
     "CoordinateMedian": "contracts/rules/CoordinateMedian.sol",
@@ -31,7 +32,8 @@ DEPLOYED = {
 SETTINGS: dict[str, Any] = {
     "evmVersion": "cancun",
     "viaIR": True,
-    "optimizer": {"enabled": True, "runs": 2000},
+    # More runs save a few hundred gas a call, and make the ledger larger than a contract may be.
+    "optimizer": {"enabled": True, "runs": 200},
     # Without the hash of comments and paths, the bytecode is that of the code alone.
     "metadata": {"appendCBOR": False, "bytecodeHash": "none"},
 }

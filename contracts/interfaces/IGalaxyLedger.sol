@@ -363,9 +363,11 @@ interface IGalaxyLedger {
     /// commitment; the previous model's is number 0, the next model's 1, that of included update i 2 + i.
     error WrongOpening(uint256 number);
     /// @notice Thrown when submissions are cut off, or not in the form that `Submissions.sol` describes, at that byte.
-    error MalformedSubmissions(uint256 at);
+    error MalformedSubmissions(uint256 position);
     /// @notice Thrown when the submissions don't lead to the record's head.
     error WrongSubmissions(bytes32 computed, bytes32 head);
+    /// @notice Thrown when openings don't show all entries of the attempt.
+    error SubmissionsHidden(uint256 shown, uint256 required);
     /// @notice Thrown when the rule gives a chunk of another length.
     error RuleMisbehaved(uint256 length);
     /// @notice Thrown when the caller's announcement of the finding does not count: it has to be in an earlier block,

@@ -8,24 +8,30 @@ library ChunkTree {
         while ((uint256(1) << levels) < leaves) ++levels;
     }
 
-    /// @notice The root that a chunk at `index` and its path lead to.
-    function root(bytes calldata chunk, bytes32[] calldata path, uint256 index) internal view returns (bytes32 node) {
+    /// @notice The root that a chunk at `index` and its path, whole words packed, lead to.
+    function root(bytes calldata chunk, bytes calldata path, uint256 index) internal view returns (bytes32 node) {
         node = sha256(chunk);
-        for (uint256 level = 0; level < path.length; ++level) {
-            bytes32 sibling = path[level];
+        for (uint256 position = 0; position < path.length; position += 32) {
+            bytes32 sibling = _sibling(path, position);
             node = index & 1 == 0 ? _node(node, sibling) : _node(sibling, node);
             index >>= 1;
         }
     }
 
     /// @notice Whether all nodes behind the last leaf are padding; its path shows every one of them.
-    function isPadded(bytes32[] calldata path, uint256 last) internal view returns (bool) {
+    function isPadded(bytes calldata path, uint256 last) internal view returns (bool) {
         bytes32 padding;
-        for (uint256 level = 0; level < path.length; ++level) {
-            if ((last >> level) & 1 == 0 && path[level] != padding) return false;
+        for (uint256 level = 0; level < path.length / 32; ++level) {
+            if ((last >> level) & 1 == 0 && _sibling(path, level * 32) != padding) return false;
             padding = _node(padding, padding);
         }
         return true;
+    }
+
+    function _sibling(bytes calldata path, uint256 position) private pure returns (bytes32 sibling) {
+        assembly ("memory-safe") {
+            sibling := calldataload(add(path.offset, position))
+        }
     }
 
     /// @dev sha256 of two words in scratch space: `sha256(abi.encodePacked(…))` would leave each pair behind in memory,

@@ -44,4 +44,106 @@ library Submissions {
     function head(bytes32 outer, bytes32 inner) internal pure returns (bytes32) {
         return keccak256(abi.encode(outer, inner));
     }
+
+    /// @notice The head that shown submissions lead to, and where the shown entries are, in order: the number of an entry
+    /// times 2**128, plus its place in the calldata.
+    /// @dev Numbers are right whatever is shown: every count on the way is bound by a link.
+    function read(
+        bytes calldata packed,
+        bytes32 outer
+    ) internal pure returns (bytes32 computed, uint256[] memory shown) {
+        shown = new uint256[](packed.length / ENTRY);
+        uint256 position;
+        uint256 number;
+        uint256 count;
+        bytes32 inner;
+        while (position < packed.length) {
+            uint256 tag = _byte(packed, position++);
+            if (tag == 0) {
+                uint256 entries = uint16(bytes2(_word(packed, position + 32, 2)));
+                outer = close(outer, _word(packed, position, 32), entries);
+                number += entries;
+                position += 34;
+                continue;
+            }
+            if (tag <= SEGMENT) {
+                uint256 first = number;
+                for (uint256 i = 0; i < tag; ++i) {
+                    uint256 entries = _byte(packed, position++);
+                    bytes32 digest;
+                    if (entries & 127 == 0) revert IGalaxyLedger.MalformedSubmissions(position - 1);
+                    if (entries < 128) {
+                        uint256 size = entries * ENTRY;
+                        if (position + size > packed.length) revert IGalaxyLedger.MalformedSubmissions(position);
+                        digest = keccak256(packed[position:position + size]);
+                        for (uint256 end = position + size; position < end; position += ENTRY) {
+                            uint256 place;
+                            assembly ("memory-safe") {
+                                place := add(packed.offset, position)
+                            }
+                            shown[count++] = (number++ << 128) | place;
+                        }
+                    } else {
+                        entries -= 128;
+                        digest = _word(packed, position, 32);
+                        position += 32;
+                        number += entries;
+                    }
+                    inner = link(inner, digest, entries);
+                }
+                if (tag == SEGMENT) {
+                    outer = close(outer, inner, number - first);
+                    inner = 0;
+                    continue;
+                }
+            } else if (tag == 255) {
+                inner = _word(packed, position, 32);
+                position += 32;
+            } else {
+                revert IGalaxyLedger.MalformedSubmissions(position - 1);
+            }
+            // Nothing follows a segment that is not full.
+            if (position != packed.length) revert IGalaxyLedger.MalformedSubmissions(position);
+        }
+        assembly ("memory-safe") {
+            mstore(shown, count)
+        }
+        return (head(outer, inner), shown);
+    }
+
+    /// @notice The number of an entry that `read` has found, and its fields.
+    function numberOf(uint256 found) internal pure returns (uint256) {
+        return found >> 128;
+    }
+
+    function clientOf(uint256 found) internal pure returns (address client) {
+        assembly ("memory-safe") {
+            client := shr(96, calldataload(and(found, 0xffffffffffffffff)))
+        }
+    }
+
+    function weightOf(uint256 found) internal pure returns (uint32 weight) {
+        assembly ("memory-safe") {
+            weight := and(shr(64, calldataload(and(found, 0xffffffffffffffff))), 0xffffffff)
+        }
+    }
+
+    function commitmentOf(uint256 found) internal pure returns (bytes32 commitment) {
+        assembly ("memory-safe") {
+            commitment := calldataload(add(and(found, 0xffffffffffffffff), 24))
+        }
+    }
+
+    function _byte(bytes calldata packed, uint256 position) private pure returns (uint256) {
+        if (position >= packed.length) revert IGalaxyLedger.MalformedSubmissions(position);
+        return uint8(packed[position]);
+    }
+
+    /// @dev The bytes from there on, at least as many as are wanted.
+    function _word(bytes calldata packed, uint256 position, uint256 wanted) private pure returns (bytes32 word) {
+        if (position + wanted > packed.length) revert IGalaxyLedger.MalformedSubmissions(position);
+        assembly ("memory-safe") {
+            word := calldataload(add(packed.offset, position))
+        }
+    }
 }

@@ -13,7 +13,16 @@ contract CoordinateMedian is IAggregationRule {
     using Int32Lanes for uint256;
 
     /// @inheritdoc IAggregationRule
-    uint256 public constant maxUpdates = 64;
+    bool public constant keepsModel = false;
+
+    /// @inheritdoc IAggregationRule
+    /// @dev It has no parameters, and takes any number of updates.
+    function check(bytes32, uint256, uint256) external pure {}
+
+    /// @inheritdoc IAggregationRule
+    function gasFor(uint256 updates, uint256 chunkParameters) external pure returns (uint256) {
+        return 10_000 + updates * (1000 + 10 * chunkParameters);
+    }
 
     /// @inheritdoc IAggregationRule
     function aggregate(

@@ -6,7 +6,16 @@ import {IAggregationRule} from "../interfaces/IAggregationRule.sol";
 /// @title The model stays as it is: the ledger only brings the clients' models together, for distillation.
 contract Relay is IAggregationRule {
     /// @inheritdoc IAggregationRule
-    uint256 public constant maxUpdates = 256;
+    bool public constant keepsModel = true;
+
+    /// @inheritdoc IAggregationRule
+    /// @dev It has no parameters, and takes any number of updates.
+    function check(bytes32, uint256, uint256) external pure {}
+
+    /// @inheritdoc IAggregationRule
+    function gasFor(uint256 updates, uint256 chunkParameters) external pure returns (uint256) {
+        return 10_000 + updates * (1000 + 10 * chunkParameters);
+    }
 
     /// @inheritdoc IAggregationRule
     function aggregate(

@@ -12,7 +12,19 @@ contract TrimmedMean is IAggregationRule {
     using Int32Lanes for uint256;
 
     /// @inheritdoc IAggregationRule
-    uint256 public constant maxUpdates = 64;
+    bool public constant keepsModel = false;
+
+    /// @inheritdoc IAggregationRule
+    function check(bytes32 parameters, uint256 minUpdates, uint256 maxUpdates) external pure {
+        if (minUpdates == 0 || uint256(parameters) > (minUpdates - 1) / 2) {
+            revert ParametersRefused(parameters, minUpdates, maxUpdates);
+        }
+    }
+
+    /// @inheritdoc IAggregationRule
+    function gasFor(uint256 updates, uint256 chunkParameters) external pure returns (uint256) {
+        return 10_000 + updates * (1000 + 10 * chunkParameters);
+    }
 
     /// @inheritdoc IAggregationRule
     function aggregate(

@@ -1,14 +1,14 @@
 """The contracts on an in-process chain, and jobs on them that remember what a watcher would know.
 
-`Chain` sends, calls and travels in time. `Job` keeps models, submissions and heads as protocol.md has them, computed
-here and not read from the ledger, so that every use of it compares the two.
+`Chain` sends, calls and travels in time. `Job` keeps models, entries, heads, records and rewards as protocol.md has them,
+computed here and not read from the ledger, so that every use of it compares the two.
 """
 
 from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -33,6 +33,7 @@ __all__ = [
     "ETHER",
     "NEVER",
     "NOBODY",
+    "SALT",
     "ZERO",
     "Actor",
     "Chain",
@@ -52,9 +53,13 @@ ETHER = 10**18
 NEVER = 2**40 - 1
 NOBODY = "0x" + "00" * 20
 ZERO = bytes(32)
+SALT = b"salt".ljust(32, b"!")
+"""Of announcements where nothing depends on it."""
+SEGMENT = 64
+"""Blocks of a segment."""
 
 UPDATE = "(bytes32,bytes32,uint32)"
-RECORD = "(uint32,uint32,uint16,bytes32,bytes32,(bytes32,bytes32),address[],address,uint40)"
+RECORD = "(uint32,uint32,uint16,bytes32,bytes32,(bytes32,bytes32),bytes,uint128,uint128,uint16,address,uint40)"
 
 
 class Reverted(AssertionError):
@@ -270,39 +275,60 @@ class Upload:
         content = content_of(self.vector)
         return commitment(self.tree.root, to_canonical_address(self.client)), content, self.weight
 
-    @property
-    def digest(self) -> int:
-        """What the ledger keeps of it."""
-        return int.from_bytes(keccak(encode([UPDATE], [self.update]))[12:])
+    @cached_property
+    def entry(self) -> bytes:
+        """The 88 bytes that the head binds."""
+        committed, content, weight = self.update
+        return to_canonical_address(self.client) + weight.to_bytes(4, "big") + committed + content
 
-    @property
-    def submission(self) -> tuple[str, tuple[bytes, bytes, int]]:
-        return self.client, self.update
+    def digest(self, model: bytes) -> int:
+        """What the ledger keeps of it."""
+        return int.from_bytes(keccak(encode(["bytes32", UPDATE], [model, self.update]))[12:])
+
+
+Blocks = list[list[Upload]]
 
 
 @dataclass(eq=False)
 class Attempt:
-    """What collecting on one model has gathered."""
+    """What collecting on one model has gathered, in blocks as the ledger accepted them."""
 
     number: int
     round: int
     model: Vector
-    head: bytes
-    uploads: list[Upload] = field(default_factory=list)
+    start: bytes
+    blocks: Blocks = field(default_factory=list)
+
+    @property
+    def uploads(self) -> list[Upload]:
+        return [upload for block in self.blocks for upload in block]
+
+    @property
+    def head(self) -> bytes:
+        return head_of(self.start, self.blocks)
 
 
 @dataclass(frozen=True, eq=False)
 class Commit:
-    """A commit, and all that is needed to open any chunk of it."""
+    """A commit, and all that is needed to open any chunk of it and to claim its reward.
+
+    Attributes:
+        attempt: the one whose entries were aggregated.
+        blocks: what `attempt` had gathered.
+        excluded: entries' numbers.
+        root: what was committed to; the root of `next`, unless the server is not honest.
+    """
 
     attempt: Attempt
     next: Vector
-    excluded: tuple[str, ...]
+    excluded: frozenset[int]
+    reward: int
+    allotted_before: int
+    share: int
     server: str
     time: int
     chunk_parameters: int
     root: bytes = b""
-    """What was committed to; the root of `next`, unless the server is not honest."""
 
     @cached_property
     def previous_tree(self) -> ChunkTree:
@@ -313,38 +339,60 @@ class Commit:
         return ChunkTree(self.next, self.chunk_parameters)
 
     @property
+    def round(self) -> int:
+        return self.attempt.round
+
+    @cached_property
     def record(self) -> tuple[Any, ...]:
-        """The preimage that `challenge`, `demand`, `answer` and `expire` take."""
+        """The preimage of the word."""
         attempt = self.attempt
         model = (self.root or self.next_tree.root, content_of(self.next))
+        updates = len(attempt.uploads)
         return (
             attempt.number,
             attempt.round,
-            len(attempt.uploads),
+            updates,
             attempt.head,
             self.previous_tree.root,
             model,
-            list(self.excluded),
+            bit_map(self.excluded, updates),
+            self.reward,
+            self.allotted_before,
+            self.share,
             self.server,
             self.time,
         )
 
-    @property
+    @cached_property
     def word(self) -> bytes:
         return keccak(encode([RECORD], [self.record]))
 
     @property
     def included(self) -> list[Upload]:
-        return [upload for upload in self.attempt.uploads if upload.client not in self.excluded]
+        return [upload for i, upload in enumerate(self.attempt.uploads) if i not in self.excluded]
 
-    def openings(self, index: int) -> tuple[Any, ...]:
+    @property
+    def server_amount(self) -> int:
+        """What settling credits the committer with."""
+        return self.reward * self.share // 10_000
+
+    @property
+    def client_amount(self) -> int:
+        """What each included entry can claim."""
+        return (self.reward - self.server_amount) // len(self.included)
+
+    def openings(self, index: int) -> bytes:
         """What proves chunk `index` right or wrong."""
-        return (
-            opening(self.previous_tree, index),
-            opening(self.next_tree, index),
-            [upload.submission for upload in self.attempt.uploads],
-            [opening(upload.tree, index) for upload in self.included],
-        )
+        trees = [self.previous_tree, self.next_tree, *(upload.tree for upload in self.included)]
+        return b"".join(opening(tree, index) for tree in trees) + self.submissions()
+
+    def submissions(self, numbers: Collection[int] | None = None) -> bytes:
+        """What shows the entries of these numbers, all by default, with the blocks that they are in."""
+        return show(self.attempt.blocks, numbers)
+
+    def finding(self, finder: str, index: int, salt: bytes) -> bytes:
+        """The digest that announces a finding."""
+        return keccak(encode(["address", "bytes32", "bytes32", "uint256"], [finder, salt, self.word, index]))
 
 
 class Job:
@@ -352,9 +400,10 @@ class Job:
 
     Attributes:
         terms: as registered, by name.
-        attempt: the current one; after a rollback the one whose submissions count again.
+        attempt: the current one; after a rollback the one whose entries count again.
         number: of the current attempt.
         commits: the commits that stand, by round.
+        pool: what was paid in.
     """
 
     def __init__(
@@ -377,6 +426,7 @@ class Job:
         initial = (self.root_of(model), content_of(model))
         self.registered = chain.send(self.owner, "registerJob", self.terms, initial, value=pool)
         self.id: int = self.registered.event("JobRegistered")["job"]
+        self.pool = pool
         self.commits: dict[int, Commit] = {}
         self.number = 0
         self._open(1, model)
@@ -389,15 +439,28 @@ class Job:
     def round(self) -> int:
         return self.attempt.round
 
+    @property
+    def allotted(self) -> int:
+        """The rewards of the commits that stand."""
+        return sum(commit.reward for commit in self.commits.values())
+
     def account(self, address: str) -> Any:
         return self.chain.view("accountOf", self.id, address)
 
     def client(self, address: str) -> Any:
         return self.chain.view("clientOf", self.id, address)
 
+    def demand_of(self, commit: Commit, index: int = 0) -> Any:
+        return self.chain.view("demandOf", self.id, commit.word, index)
+
+    def mark(self, commit: Commit) -> Any:
+        return self.chain.view("markOf", self.id, commit.word)
+
     def send(self, sender: str, name: str, *arguments: Any, value: int = 0) -> Receipt:
         """A call of the ledger whose first argument is the job."""
-        return self.chain.send(sender, name, self.id, *arguments, value=value)
+        receipt = self.chain.send(sender, name, self.id, *arguments, value=value)
+        self.pool += sum(event.args["amount"] for event in receipt.events if event.name == "JobFunded")
+        return receipt
 
     def refusal(self, sender: str, name: str, *arguments: Any, value: int = 0) -> tuple[str, dict[str, Any]]:
         """As `Chain.refusal`, the first argument being the job."""
@@ -413,9 +476,11 @@ class Job:
     def copy(self) -> Job:
         """Another one of the same job, still in its first round."""
         twin = copy(self)
-        twin.attempt = replace(self.attempt, uploads=list(self.attempt.uploads))
+        twin.attempt = replace(self.attempt, blocks=list(self.attempt.blocks))
         twin.commits = dict(self.commits)
         return twin
+
+    # ----------------------------------------------------------------------------------------------- collecting
 
     def join(self, client: str, samples: int = 100) -> Receipt:
         return self.send(client, "join", samples, ZERO)
@@ -430,15 +495,15 @@ class Job:
         return Upload(client, vector, ChunkTree(vector, self.terms["chunkParameters"]), weight)
 
     def submit(self, client: str, vector: Vector | None = None, weight: int = 10) -> Receipt:
-        upload = self.upload(client, vector, weight)
-        receipt = self.send(client, "submitUpdate", self.number, upload.update)
-        self.record_upload(upload)
+        return self.submit_upload(self.upload(client, vector, weight))
+
+    def submit_upload(self, upload: Upload) -> Receipt:
+        receipt = self.send(upload.client, "submitUpdate", *self.submit_arguments(upload))
+        self.attempt.blocks.append([upload])
         return receipt
 
-    def record_upload(self, upload: Upload) -> None:
-        """What a submission does."""
-        self.attempt.uploads.append(upload)
-        self.attempt.head = next_head(self.attempt.head, *upload.submission)
+    def submit_arguments(self, upload: Upload) -> tuple[Any, ...]:
+        return self.number, self.root_of(self.attempt.model), upload.update
 
     def collect(self, clients: Sequence[str] | None = None) -> None:
         """Let clients, all of the job's by default, submit; then wait until collecting has ended."""
@@ -446,9 +511,11 @@ class Job:
             self.submit(client)
         self.chain.travel(self.state.closesAt)
 
-    def aggregate(self, excluded: Sequence[str] = ()) -> Vector:
+    # --------------------------------------------------------------------------------------------------- rounds
+
+    def aggregate(self, excluded: Collection[int] = ()) -> Vector:
         """The right next model."""
-        included = [upload for upload in self.attempt.uploads if upload.client not in excluded]
+        included = [upload for i, upload in enumerate(self.attempt.uploads) if i not in excluded]
         return self.rule.aggregate(
             self.terms["ruleParameters"],
             self.attempt.model,
@@ -456,14 +523,36 @@ class Job:
             [upload.weight for upload in included],
         )
 
-    def commit(self, server: str | None = None, next: Vector | None = None, excluded: Sequence[str] = ()) -> Commit:
-        """Commit the right model, or the one that is given."""
+    def commit(
+        self,
+        server: str | None = None,
+        next: Vector | None = None,
+        excluded: Collection[int] = (),
+        salt: bytes = ZERO,
+    ) -> Commit:
+        """Commit the right model, or the one that is given. A salt announces the commit before."""
         if next is None:
             next = self.aggregate(excluded)
-        excluded = ascending(excluded)
         sender = server or self.server
-        self.receipt = self.send(sender, "commitRound", *self.commit_arguments(next, excluded))
-        commit = Commit(self.attempt, next, tuple(excluded), sender, self.receipt.time, self.terms["chunkParameters"])
+        if salt != ZERO:
+            self.announce_commit(sender, next, salt)
+        self.receipt = self.send(sender, "commitRound", *self.commit_arguments(next, excluded, salt))
+        return self.committed(sender, next, excluded, salt, self.receipt.time)
+
+    def committed(self, sender: str, next: Vector, excluded: Collection[int], salt: bytes, time: int) -> Commit:
+        """What a commit does; with a salt it was announced."""
+        earns = sender == self.terms["server"] or salt != ZERO
+        commit = Commit(
+            self.attempt,
+            next,
+            frozenset(excluded),
+            (self.pool - self.allotted) // (self.terms["rounds"] - self.round + 1),
+            self.allotted,
+            self.terms["serverShare"] if earns else 0,
+            sender,
+            time,
+            self.terms["chunkParameters"],
+        )
         self.commits[self.round] = commit
         self._open(self.round + 1, next)
         return commit
@@ -474,37 +563,85 @@ class Job:
         model[index * self.terms["chunkParameters"]] += 1
         return self.commit(server, model)
 
-    def commit_arguments(self, next: Vector, excluded: Sequence[str] = ()) -> tuple[Any, ...]:
-        return self.number, self.attempt.head, (self.root_of(next), content_of(next)), list(excluded)
+    def commit_arguments(self, next: Vector, excluded: Collection[int] = (), salt: bytes = ZERO) -> tuple[Any, ...]:
+        excluded_bits = bit_map(excluded, len(self.attempt.uploads))
+        return self.number, self.attempt.head, (self.root_of(next), content_of(next)), excluded_bits, salt
 
-    def reopen(self, server: str | None = None, excluded: Sequence[str] = ()) -> Receipt:
-        receipt = self.send(server or self.server, "reopenRound", self.number, self.attempt.head, ascending(excluded))
+    def announce_commit(self, sender: str, next: Vector, salt: bytes) -> Receipt:
+        values = [sender, salt, self.attempt.head, self.root_of(next)]
+        return self.chain.send(sender, "announce", keccak(encode(["address", "bytes32", "bytes32", "bytes32"], values)))
+
+    def reopen(self, sender: str | None = None) -> Receipt:
+        receipt = self.send(sender or self.server, "reopenRound", self.number, self.attempt.head)
         self._open(self.round, self.attempt.model)
         return receipt
 
-    def challenge(self, challenger: str, commit: Commit, index: int = 0) -> Receipt:
-        receipt = self.send(challenger, "challenge", commit.record, index, commit.openings(index))
+    def supersede(self, sender: str, commit: Commit) -> Receipt:
+        receipt = self.send(sender, "supersede", commit.record)
         self.rolled_back(commit)
         return receipt
 
-    def demand(self, demander: str, commit: Commit, index: int = 0) -> Receipt:
-        return self.send(demander, "demand", commit.record, index, value=self.terms["demandDeposit"])
-
     def rolled_back(self, commit: Commit) -> None:
-        """What a successful challenge of a commit, or its expiry, does."""
+        """What a successful challenge of a commit that stands, its expiry, or its superseding does."""
         self.attempt = commit.attempt
         self.number += 1
-        for round in range(commit.attempt.round, max(self.commits) + 1):
+        for round in range(commit.round, max(self.commits) + 1):
             del self.commits[round]
 
-    def first_head(self, attempt: int, root: bytes) -> bytes:
+    def window_end(self, commit: Commit) -> int:
+        return commit.time + int(self.terms["challengeSeconds"])
+
+    # ---------------------------------------------------------------------------------------------------- money
+
+    def settle(self, commit: Commit, sender: str | None = None) -> Receipt:
+        """Settle a commit, after its window."""
+        self.chain.travel(self.window_end(commit))
+        return self.send(sender or self.owner, "settle", commit.record)
+
+    def claim(self, commit: Commit, numbers: Collection[int] | None = None, sender: str | None = None) -> Receipt:
+        return self.send(sender or self.owner, "claim", commit.record, commit.submissions(numbers))
+
+    # --------------------------------------------------------------------------------------- challenges, demands
+
+    def announce(self, finder: str, commit: Commit, index: int = 0, salt: bytes = SALT) -> Receipt:
+        return self.chain.send(finder, "announce", commit.finding(finder, index, salt))
+
+    def challenge(self, challenger: str, commit: Commit, index: int = 0) -> Receipt:
+        """Announce a finding, and show it."""
+        self.announce(challenger, commit, index)
+        receipt = self.send(challenger, "challenge", *challenge_arguments(commit, index))
+        if any(event.name == "RoundReverted" for event in receipt.events):
+            self.rolled_back(commit)
+        return receipt
+
+    def demand(
+        self, demander: str, commit: Commit, index: int = 0, salt: bytes = ZERO, value: int | None = None
+    ) -> Receipt:
+        """Demand a chunk, for the deposit that it costs. A salt announces the finding before."""
+        if salt != ZERO:
+            self.announce(demander, commit, index, salt)
+        if value is None:
+            value = self.terms["demandDeposit"] * (self.account(commit.server).demands + 1)
+        return self.send(demander, "demand", commit.record, index, salt, value=value)
+
+    def answer(self, sender: str, commit: Commit, index: int = 0) -> Receipt:
+        return self.send(sender, "answer", commit.record, index, commit.openings(index))
+
+    def expire(self, sender: str, commit: Commit, index: int = 0) -> Receipt:
+        receipt = self.send(sender, "expire", commit.record, index)
+        if any(event.name == "RoundReverted" for event in receipt.events):
+            self.rolled_back(commit)
+        return receipt
+
+    # -------------------------------------------------------------------------------------------------- helpers
+
+    def start_of(self, attempt: int, root: bytes) -> bytes:
         values = [self.chain.web3.eth.chain_id, self.chain.ledger.address, self.id, attempt, root]
         return keccak(encode(["uint256", "address", "uint256", "uint32", "bytes32"], values))
 
     def _open(self, round: int, model: Vector) -> None:
         self.number += 1
-        head = self.first_head(self.number, self.root_of(model))
-        self.attempt = Attempt(self.number, round, model, head)
+        self.attempt = Attempt(self.number, round, model, self.start_of(self.number, self.root_of(model)))
 
     def root_of(self, vector: Vector) -> bytes:
         return ChunkTree(vector, self.terms["chunkParameters"]).root
@@ -525,16 +662,20 @@ def terms_of(chain: Chain, rule_name: str = "weighted_mean") -> dict[str, Any]:
         "maxExcluded": 1,
         "collectSeconds": 100,
         "aggregateSeconds": 200,
-        "challengeSeconds": 1000,
+        "challengeSeconds": 9000,
+        "idleSeconds": 1000,
+        "serverShare": 2000,
+        "maxUnsettled": 3,
         "answerSeconds": 300,
+        "maxWeight": 100,
         "chunkParameters": 8,
         "open": True,
         "parameters": 20,
     }
 
 
-def next_head(head: bytes, client: str, update: tuple[bytes, bytes, int]) -> bytes:
-    return keccak(encode(["bytes32", "address", UPDATE], [head, client, update]))
+def challenge_arguments(commit: Commit, index: int = 0, salt: bytes = SALT) -> tuple[Any, ...]:
+    return commit.record, index, salt, commit.openings(index)
 
 
 def content_of(vector: Vector) -> bytes:
@@ -542,13 +683,64 @@ def content_of(vector: Vector) -> bytes:
     return sha256(vector.tobytes()).digest()
 
 
-def opening(tree: ChunkTree, index: int) -> tuple[bytes, list[bytes]]:
+def opening(tree: ChunkTree, index: int) -> bytes:
     proof = tree.opening(index)
-    return proof.chunk, list(proof.path)
+    return proof.chunk + b"".join(proof.path)
 
 
-def ascending(addresses: Sequence[str]) -> list[str]:
-    return sorted(addresses, key=to_canonical_address)
+def bit_map(numbers: Collection[int], length: int) -> bytes:
+    """A bit for each of `length` things: bit `i % 8`, the lowest being 0, of byte `i // 8`."""
+    return sum(1 << number for number in numbers).to_bytes((length + 7) // 8, "little")
+
+
+# -------------------------------------------------------------------------------------------------------------- heads
+
+
+def head_of(start: bytes, blocks: Blocks) -> bytes:
+    """The head of an attempt that began with `start`."""
+    outer = start
+    full = len(blocks) // SEGMENT * SEGMENT
+    for first in range(0, full, SEGMENT):
+        segment = blocks[first : first + SEGMENT]
+        outer = _linked(outer, _inner(segment), sum(map(len, segment)))
+    return keccak(outer + _inner(blocks[full:]))
+
+
+def show(blocks: Blocks, numbers: Collection[int] | None = None) -> bytes:
+    """Blocks as `Submissions.sol` takes them: those with an entry of these numbers, all by default, shown."""
+    shown, number = b"", 0
+    for first in range(0, len(blocks), SEGMENT):
+        segment = blocks[first : first + SEGMENT]
+        packed, opened, begin = bytes([len(segment)]), False, number
+        for block in segment:
+            if numbers is None or not set(numbers).isdisjoint(range(number, number + len(block))):
+                packed += bytes([len(block)]) + _packed(block)
+                opened = True
+            else:
+                packed += bytes([len(block) + 128]) + keccak(_packed(block))
+            number += len(block)
+        if opened:
+            shown += packed
+        elif len(segment) == SEGMENT:
+            shown += b"\x00" + _inner(segment) + (number - begin).to_bytes(2, "big")
+        else:
+            shown += b"\xff" + _inner(segment)
+    return shown
+
+
+def _inner(segment: Blocks) -> bytes:
+    inner = ZERO
+    for block in segment:
+        inner = _linked(inner, keccak(_packed(block)), len(block))
+    return inner
+
+
+def _packed(block: list[Upload]) -> bytes:
+    return b"".join(upload.entry for upload in block)
+
+
+def _linked(previous: bytes, digest: bytes, entries: int) -> bytes:
+    return keccak(previous + digest + entries.to_bytes(32, "big"))
 
 
 # ------------------------------------------------------------------------------------------- contracts that take part
