@@ -16,7 +16,8 @@ from galaxy_chain.job_check import check_job
 from galaxy_chain.ledger.follower import JobFollower, Reverted
 from galaxy_chain.ledger.history import Commit, JobHistory, OpenDemand
 from galaxy_chain.ledger.ledger import Ledger
-from galaxy_chain.ledger.structs import ZERO_ADDRESS, Model, Status, Submission, Update
+from galaxy_chain.ledger.structs import ZERO_ADDRESS, Model, Status, Update
+from galaxy_chain.ledger.submissions import Entry
 from galaxy_chain.ledger.transactions import Receipt
 from galaxy_chain.pending import Pending
 from galaxy_chain.store import ContentId, Store, parse
@@ -191,7 +192,7 @@ class LedgerCoordinator:
         self.transaction = receipt.transaction
         return receipt
 
-    def _submitted(self, submission: Submission, number: int) -> Path:
+    def _submitted(self, submission: Entry, number: int) -> Path:
         """The vector file of an update of round `number`, its content and its commitment verified."""
         what = f"the update of {submission.client} in round {number}"
         return self._patiently(lambda: self.verifier.update(submission, what))
@@ -542,7 +543,7 @@ class LedgerServerCoordinator(LedgerCoordinator):
     def _enter_again(self) -> None:
         self.enter()
 
-    def _submission(self, round: Round, submitted: Submitted) -> Submission:
+    def _submission(self, round: Round, submitted: Submitted) -> Entry:
         return next(s for s in self._expect(round).submissions if s.client == submitted.client)
 
 

@@ -21,7 +21,7 @@ from galaxy_chain.ledger.submissions import Block, Entries, Entry, start, unpack
 
 __all__ = ["Commit", "JobHistory", "OpenDemand", "Reopening"]
 
-_MOST_REOPENINGS = 255
+_MOST_REOPENINGS = 10
 """What the ledger counts to."""
 _FINDERS_PART = 4
 """The finder of a wrong commit has this part of the bond, rounded down."""

@@ -1,0 +1,228 @@
+"""Writes the test vectors of protocol section 5: entries, heads, what is shown of them, records, rewards, announcements.
+
+It shares no code with Galaxy: it builds what the protocol says from eth_abi's encoding, and finds the smallest
+`submissions` by trying every form of every segment. Run it as `python tests/vectors/generate_ledger.py` after a change of the
+protocol; a test checks that the committed file is what it writes.
+
+Entry i of seed s: its client is the first 20 bytes of sha256("s:i:client"), its weight 1 + i, its commitment and content
+are sha256("s:i:commitment") and sha256("s:i:content"). Hex strings have no prefix.
+"""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from eth_abi.abi import encode
+from eth_utils.crypto import keccak
+
+FILE = Path(__file__).parent / "ledger.json"
+RECORD = "(uint32,uint32,uint16,bytes32,bytes32,(bytes32,bytes32),bytes,uint128,uint128,uint16,address,uint40)"
+
+
+def digest(text: str) -> bytes:
+    return sha256(text.encode()).digest()
+
+
+def address(text: str) -> str:
+    return "0x" + digest(text)[:20].hex()
+
+
+def entry(seed: str, i: int) -> bytes:
+    name = f"{seed}:{i}"
+    return (
+        digest(f"{name}:client")[:20] + (1 + i).to_bytes(4) + digest(f"{name}:commitment") + digest(f"{name}:content")
+    )
+
+
+# Heads, by the definition.
+
+
+def link(before: bytes, inner: bytes, entries: int) -> bytes:
+    return keccak(encode(["bytes32", "bytes32", "uint256"], [before, inner, entries]))
+
+
+def inner_of(segment: list[list[bytes]]) -> bytes:
+    inner = bytes(32)
+    for block in segment:
+        inner = link(inner, keccak(b"".join(block)), len(block))
+    return inner
+
+
+def segments_of(blocks: list[list[bytes]]) -> list[list[list[bytes]]]:
+    return [blocks[i : i + 64] for i in range(0, len(blocks), 64)]
+
+
+def head_of(start: bytes, blocks: list[list[bytes]]) -> bytes:
+    outer, inner = start, bytes(32)
+    for segment in segments_of(blocks):
+        if len(segment) == 64:
+            outer = link(outer, inner_of(segment), sum(map(len, segment)))
+        else:
+            inner = inner_of(segment)
+    return keccak(encode(["bytes32", "bytes32"], [outer, inner]))
+
+
+# What is shown: each segment in all the forms that it can have, and of those that show enough the shortest.
+
+
+def submissions(blocks: list[list[bytes]], wanted: set[int]) -> bytes:
+    shown, first = b"", 0
+    for segment in segments_of(blocks):
+        forms = []
+        count = sum(map(len, segment))
+        if wanted.isdisjoint(range(first, first + count)):
+            if len(segment) == 64:
+                forms.append(b"\x00" + inner_of(segment) + count.to_bytes(2))
+            else:
+                forms.append(b"\xff" + inner_of(segment))
+        opened, number = bytes([len(segment)]), first
+        for block in segment:
+            plain = bytes([len(block)]) + b"".join(block)
+            hashed = bytes([len(block) + 128]) + keccak(b"".join(block))
+            opened += hashed if wanted.isdisjoint(range(number, number + len(block))) else plain
+            number += len(block)
+        shown += min([*forms, opened], key=len)
+        first += count
+    return shown
+
+
+SHAPES: list[tuple[list[int], list[list[int]]]] = [
+    ([], [[]]),
+    ([1], [[], [0]]),
+    ([1, 1, 1], [[], [1], [0, 2]]),
+    ([16, 1, 2], [[0], [16], [17], [16, 18]]),
+    ([127, 3], [[128], []]),
+    ([1] * 63, [[], [62]]),
+    ([1] * 64, [[], [0], [63]]),
+    ([1] * 65, [[], [3], [64], [3, 64]]),
+    ([2] * 64 + [3, 1], [[5], [128, 131], []]),
+    ([1] * 128, [[64], [0, 127]]),
+    ([1] * 64 + [16] * 64 + [1] * 5, [[0], [64 + 17], [64 + 1024 + 4], [1, 300, 1090]]),
+]
+
+
+def attempts() -> list[dict[str, Any]]:
+    found = []
+    for place, (sizes, subsets) in enumerate(SHAPES):
+        seed = f"attempt-{place}"
+        start = digest(f"{seed}:start")
+        numbers = iter(range(sum(sizes)))
+        blocks = [[entry(seed, next(numbers)) for _ in range(size)] for size in sizes]
+        found.append(
+            {
+                "seed": seed,
+                "start": start.hex(),
+                "sizes": sizes,
+                "head": head_of(start, blocks).hex(),
+                "shown": [
+                    {"numbers": subset, "submissions": submissions(blocks, set(subset)).hex()} for subset in subsets
+                ],
+                "keccak256_of_all": keccak(submissions(blocks, set(range(sum(sizes))))).hex(),
+            }
+        )
+    return found
+
+
+def starts() -> list[dict[str, Any]]:
+    found = []
+    for chain_id, job, attempt in ((1, 1, 1), (31337, 7, 2**32 - 1), (2**63, 2**256 - 1, 0)):
+        ledger, root = address(f"ledger {chain_id}"), digest(f"root {chain_id}")
+        values = [chain_id, ledger, job, attempt, root]
+        encoded = encode(["uint256", "address", "uint256", "uint32", "bytes32"], values)
+        found.append(
+            {
+                "chain_id": str(chain_id),
+                "ledger": ledger,
+                "job": str(job),
+                "attempt": attempt,
+                "root": root.hex(),
+                "start": keccak(encoded).hex(),
+            }
+        )
+    return found
+
+
+def records() -> list[dict[str, Any]]:
+    cases = [
+        ("plain", 3, [], 10**18, 0, 2000),
+        ("one excluded", 3, [1], 10**18 + 1, 5, 2000),
+        ("byte boundary", 8, [7], 7, 1, 5000),
+        ("beyond a byte", 9, [0, 8], 100, 2, 1),
+        ("many", 300, list(range(0, 300, 7)), 2**128 - 1, 2**128 - 1, 4999),
+        ("no share", 16, [15], 3, 0, 0),
+        ("nothing", 1, [], 0, 0, 5000),
+    ]
+    found = []
+    for place, (name, updates, excluded, reward, before, share) in enumerate(cases):
+        bits = bytearray(-(-updates // 8))
+        for number in excluded:
+            bits[number // 8] |= 1 << number % 8
+        head, previous, root, content = (digest(f"{name} {part}") for part in ("head", "previous", "root", "content"))
+        server, time = address(name), 1_800_000_000 + place
+        values = (
+            place + 5, place + 1, updates, head, previous, (root, content), bytes(bits), reward, before, share, server, time,
+        )  # fmt: skip
+        server_amount = int(Fraction(reward * share, 10_000))
+        found.append(
+            {
+                "name": name,
+                "attempt": place + 5,
+                "round": place + 1,
+                "updates": updates,
+                "head": head.hex(),
+                "previous_root": previous.hex(),
+                "root": root.hex(),
+                "content": content.hex(),
+                "excluded_numbers": excluded,
+                "excluded": bits.hex(),
+                "reward": str(reward),
+                "allotted_before": str(before),
+                "share": share,
+                "server": server,
+                "time": time,
+                "word": keccak(encode([RECORD], [values])).hex(),
+                "server_amount": str(server_amount),
+                "client_amount": str(int(Fraction(reward - server_amount, updates - len(excluded)))),
+            }
+        )
+    return found
+
+
+def announcements() -> list[dict[str, Any]]:
+    found = []
+    for index in (0, 1, 2**40):
+        sender, salt, word = address(f"sender {index}"), digest(f"salt {index}"), digest(f"word {index}")
+        root = digest(f"next root {index}")
+        finding = encode(["address", "bytes32", "bytes32", "uint256"], [sender, salt, word, index])
+        commit = encode(["address", "bytes32", "bytes32", "bytes32"], [sender, salt, word, root])
+        found.append(
+            {
+                "sender": sender,
+                "salt": salt.hex(),
+                "word_or_head": word.hex(),
+                "index": index,
+                "root": root.hex(),
+                "finding": keccak(finding).hex(),
+                "commit": keccak(commit).hex(),
+            }
+        )
+    return found
+
+
+def text() -> str:
+    """What the file has to say."""
+    contents = {
+        "starts": starts(),
+        "attempts": attempts(),
+        "records": records(),
+        "announcements": announcements(),
+    }
+    return json.dumps(contents, indent=1) + "\n"
+
+
+if __name__ == "__main__":
+    FILE.write_text(text())
