@@ -7,9 +7,11 @@ from typing import Any
 
 from galaxy_chain.exceptions import AuditError
 from galaxy_chain.ledger.abi import Event
-from galaxy_chain.ledger.history import JobHistory, record_word
+from galaxy_chain.ledger.history import JobHistory
 from galaxy_chain.ledger.ledger import ledger_abi
-from galaxy_chain.ledger.structs import Model, Opening, Terms, Update
+from galaxy_chain.ledger.records import client_amount, round_reward, server_amount
+from galaxy_chain.ledger.structs import NEVER, Model, Record, Status, Terms
+from galaxy_chain.ledger.submissions import Entries
 from tests.fuzz.clean import refused
 from tests.fuzz.reader import Reader
 
@@ -44,50 +46,131 @@ def _arguments(name: str, history: JobHistory, reader: Reader) -> dict[str, Any]
     def number() -> int:
         return reader.integer(reader.pick((1, 4)))
 
-    address = f"0x{reader.integer() % 8:040x}"
-    model = Model(reader.take(1).rjust(32, b"\0"), reader.take(1).rjust(32, b"\0"))
-    reverted = name == "RoundReverted"
-    about_chunk = name in ("ChunkDemanded", "ChunkAnswered", "DemandExpired") and bool(history.commits)
-    last = history.commits[history.round - 1].record if about_chunk else None
+    def address() -> str:
+        return f"0x{reader.integer() % 8:040x}"
+
+    registered = history.owner is not None
+    commits = [*history.commits.values(), *history.void.values()]
+    commit = reader.pick(commits) if commits else None
+    record = commit.record if commit is not None else None
+    rolls_back = name in ("RoundReverted", "RoundSuperseded")
+    about_record = rolls_back or name in ("ChunkDemanded", "ChunkAnswered", "DemandExpired", "BondSlashed")
+    settles = name in ("RoundSettled", "RewardsClaimed")
+    if settles:
+        due = history.commits.get(history.settled + (name == "RoundSettled"), commit)
+        record = None if due is None else due.record
+    who = address()
+    waiting = history.open_demands(commit.word) if commit is not None else []
+    demand = reader.pick(waiting) if waiting else None
+    entries = len(history.entries) if registered else 0
+    minimum = history.terms.min_updates if registered else 1
     arguments: dict[str, Any] = {
         "job": 1,
         "round": likely(
-            lambda: 1 + reader.integer() % max(1, history.round - 1) if reverted else history.round - about_chunk,
-            number,
+            lambda: record.round if record is not None and (about_record or settles) else history.round, number
         ),
-        "attempt": likely(lambda: last.attempt if last is not None else history.attempt + reverted, number),
-        "head": likely(lambda: history.head, lambda: reader.take(32)),
-        "update": Update(reader.take(32), reader.take(32), number()),
-        "model": model,
-        "excluded": tuple(f"0x{reader.integer() % 8:040x}" for _ in range(reader.integer() % 4)),
-        "time": number(),
-        "index": number(),
-        "next": Opening(reader.take(4), (reader.take(32),)),
-        "samples": number(),
-        "terms": Terms(bytes(32), bytes(32), LEDGER, 1, LEDGER, 1, number(), 1, 1, 0, 1, 1, 1, 1, 8, True, number()),
+        "attempt": likely(lambda: history.attempt + rolls_back, number),
+        "first": likely(lambda: entries, number),
+        "closes_at": likely(lambda: NEVER if entries + 1 < minimum else min(history.closes_at, 9), number),
+        "entries": bytes.fromhex(who[2:]) + likely(lambda: 1, number).to_bytes(4) + reader.take(1).rjust(64, b"\0"),
+        "word": likely(lambda: bytes(32) if commit is None else commit.word, lambda: reader.take(32)),
+        "model": Model(reader.take(1).rjust(32, b"\0"), reader.take(1).rjust(32, b"\0")),
+        "keeps_model": False,
+        "time": likely(lambda: 2**32, number),
+        "index": likely(lambda: 0 if demand is None else demand.index, number),
+        "answer_by": number(),
+        "announced": True,
+        "deposit": likely(lambda: 1, number),
+        "excess": number(),
+        "next": reader.take(likely(lambda: 64, number) % 200),
+        "samples": likely(lambda: 9, number),
+        "last_round": likely(lambda: min(history.last_round, max(history.round, history.highest)), number),
+        "numbers": (0,),
+        "clients": (likely(lambda: commit.entries[0].client if commit is not None else who, address),),
+        "server_amount": likely(lambda: server_amount(record) if record is not None else 0, number),
+        "client_amount": likely(lambda: client_amount(record) if record is not None else 0, number),
+        "reward": likely(lambda: 0, number),
+        "rest": likely(lambda: history.pool - history.allotted, number),
+        "root": likely(lambda: history.model.root if registered else bytes(32), lambda: reader.take(32)),
+        "terms": Terms(
+            *(bytes(32), bytes(32), LEDGER, 1, f"0x{1:040x}", 1, likely(lambda: 3, number), likely(lambda: 1, number)),
+            *(likely(lambda: 4, number), 0, 1, 1, 1, 1, likely(lambda: 2_000, number), likely(lambda: 2, number), 1, 9),
+            *(8, True, 99),
+        ),
+        "sender": who,
+        "key": bytes(32),
     }
-    arguments |= dict.fromkeys(("client", "server", "owner", "challenger", "caller", "demander"), address)
-    arguments["answer_by"] = arguments["time"]
-    if last is not None and name != "ChunkDemanded" and (waiting := history.open_demands(last)):
-        arguments |= {"index": waiting[0].index, "demander": waiting[0].demander}
+    arguments |= dict.fromkeys(("client", "owner", "funder", "account"), who)
+    arguments["server"] = likely(
+        lambda: record.server if record is not None and name != "BondDeposited" else f"0x{1:040x}", address
+    )
+    arguments |= dict.fromkeys(("paid", "demander", "finder"), arguments["server"] if name == "ChunkAnswered" else who)
+    if name == "DemandExpired" and demand is not None:
+        arguments["demander"] = demand.demander
+    arguments["amount"] = likely(lambda: _amount(name, history, arguments), number)
+    if name == "RoundCommitted" and registered:
+        arguments["record"] = _record(history, arguments, likely, number)
+        arguments["server"] = arguments["record"].server
     return arguments
 
 
+def _amount(name: str, history: JobHistory, arguments: dict[str, Any]) -> int:
+    match name:
+        case "RewardsClaimed":
+            return int(arguments["client_amount"])
+        case "BalanceWithdrawn":
+            return history.account(arguments["account"]).balance
+        case "BondWithdrawn" | "BondSlashed":
+            return history.account(arguments["server"]).bond
+        case _:
+            return 100
+
+
+def _record(history: JobHistory, arguments: dict[str, Any], likely: Any, number: Callable[[], int]) -> Record:
+    updates = len(history.entries)
+    reward = 0
+    if not history.finished:
+        reward = round_reward(history.pool, history.allotted, history.terms.rounds, history.round)
+    return Record(
+        attempt=likely(lambda: history.origin, number),
+        round=history.round,
+        updates=likely(lambda: updates, lambda: number() % 2**16),
+        head=history.head,
+        previous_root=history.model.root,
+        next=arguments["model"],
+        excluded=likely(lambda: bytes((updates + 7) // 8), lambda: number().to_bytes(4)),
+        reward=likely(lambda: reward, number),
+        allotted_before=history.allotted,
+        share=likely(lambda: history.terms.server_share, lambda: 0) % 2**16,
+        server=history.terms.server,
+        time=likely(lambda: 2**20, number),
+    )
+
+
 def _check(history: JobHistory) -> None:
-    """The commits that stand are those of the rounds below, each beginning where the one before ended."""
+    """The commits that stand are those of the rounds below, each beginning where the one before ended, and what they
+    are worth is all that is allotted."""
     if history.owner is None:
         assert not history.commits
         return
     assert sorted(history.commits) == [*range(1, history.round)]
-    model = history.initial
+    model, allotted = history.initial, 0
     for _, commit in sorted(history.commits.items()):
         assert commit.previous == model
-        assert {s.client for s in commit.included}.isdisjoint(commit.record.excluded)
-        assert len(record_word(commit.record)) == 32
-        model = commit.record.next
+        assert commit.record.allotted_before == allotted
+        assert len(commit.included) + len(commit.excluded) == commit.record.updates == len(commit.entries)
+        model, allotted = commit.record.next, allotted + commit.record.reward
     assert history.model == model
-    made = [commit.record for commit in (*history.commits.values(), *history.reverted)]
-    for record, waiting in history.demands.items():
-        assert record in made
-        assert waiting
-        assert all(demand.index == index and demand.deposits >= 1 for index, demand in waiting.items())
+    assert history.allotted == allotted <= history.pool
+    assert history.settled < history.round
+    assert Entries(history.entries.start, history.entries.blocks).head == history.head
+    assert history.superseded <= history.void.keys()
+    for address, account in history.accounts.items():
+        committed = {word for word, commit in _all_commits(history).items() if commit.record.server == address}
+        assert account.demands == sum(len(history.demands.get(word, ())) for word in committed)
+        assert account.balance >= 0
+    assert isinstance(history.status, Status)
+
+
+def _all_commits(history: JobHistory) -> dict[bytes, Any]:
+    return history.void | {commit.word: commit for commit in history.commits.values()}
