@@ -140,7 +140,7 @@ contract OpeningVerifier is IOpeningVerifier {
     ) private pure returns (uint256 bytesOf, uint256 gasOf) {
         uint256 opening = 4 * size + 32 * depth;
         bytesOf = 1000 + updates / 8 + (updates + 2) * opening + 90 * updates;
-        gasOf = 250_000 + 22 * bytesOf + (updates + 2) * (2000 + 400 * depth);
+        gasOf = 250_000 + 20 * bytesOf + (updates + 2) * (3500 + 350 * depth);
     }
 
     function _require(bool holds, string memory term) private pure {

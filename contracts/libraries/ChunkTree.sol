@@ -11,10 +11,23 @@ library ChunkTree {
     /// @notice The root that a chunk at `index` and its path, whole words packed, lead to.
     function root(bytes calldata chunk, bytes calldata path, uint256 index) internal view returns (bytes32 node) {
         node = sha256(chunk);
-        for (uint256 position = 0; position < path.length; position += 32) {
-            bytes32 sibling = _sibling(path, position);
-            node = index & 1 == 0 ? _node(node, sibling) : _node(sibling, node);
-            index >>= 1;
+        // The inner loop of every answer, in scratch space: the node goes left or right, its sibling to the other side.
+        assembly ("memory-safe") {
+            let end := add(path.offset, path.length)
+            for {
+                let sibling := path.offset
+            } lt(sibling, end) {
+                sibling := add(sibling, 0x20)
+            } {
+                let side := shl(5, and(index, 1))
+                mstore(side, node)
+                mstore(xor(side, 0x20), calldataload(sibling))
+                if iszero(staticcall(gas(), 0x02, 0x00, 0x40, 0x00, 0x20)) {
+                    revert(0, 0)
+                }
+                node := mload(0x00)
+                index := shr(1, index)
+            }
         }
     }
 

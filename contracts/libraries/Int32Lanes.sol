@@ -43,9 +43,8 @@ library Int32Lanes {
 
     /// @notice numerator / denominator, rounded toward minus infinity (Solidity's `/` truncates); denominator > 0.
     function floorDiv(int256 numerator, int256 denominator) internal pure returns (int256 quotient) {
-        unchecked {
-            quotient = numerator / denominator;
-            if (numerator % denominator < 0) --quotient;
+        assembly ("memory-safe") {
+            quotient := sub(sdiv(numerator, denominator), slt(smod(numerator, denominator), 0))
         }
     }
 }

@@ -28,6 +28,15 @@ library SortedChunk {
         SortingNetwork.sort(odd);
     }
 
+    /// @notice At least the gas of a rule that loads a chunk's parameters eight by eight and then looks at each value once.
+    /// @dev The network passes (p * (p + 1)) / 2 times over the values, p being ceil(log2(updates)).
+    function gasFor(uint256 updates, uint256 chunkParameters) internal pure returns (uint256) {
+        uint256 p;
+        while ((uint256(1) << p) < updates) ++p;
+        uint256 sort = ((p * (p + 1)) / 2) * updates * 150;
+        return 5000 + (chunkParameters / 8) * (8500 + 1000 * updates + 2 * sort);
+    }
+
     /// @notice What stands for parameter `i` of the eight in a word of `even` and the word of `odd` beside it.
     function lane(uint256 even, uint256 odd, uint256 i) internal pure returns (int256) {
         unchecked {

@@ -23,7 +23,7 @@ contract TrimmedMean is IAggregationRule {
 
     /// @inheritdoc IAggregationRule
     function gasFor(uint256 updates, uint256 chunkParameters) external pure returns (uint256) {
-        return 10_000 + updates * (1000 + 10 * chunkParameters);
+        return SortedChunk.gasFor(updates, chunkParameters);
     }
 
     /// @inheritdoc IAggregationRule

@@ -5,7 +5,7 @@ import {IAggregationRule} from "../interfaces/IAggregationRule.sol";
 import {Int32Lanes} from "../libraries/Int32Lanes.sol";
 
 /// @title Federated averaging (McMahan et al., 2017): the model moves by the mean of the updates, weighted by samples.
-/// @dev With weights below 2**24 and at most 256 updates every sum stays below 2**63, so nothing here can overflow.
+/// @dev The sum of the weights is below 2**32, so every sum stays below 2**63, and nothing here can overflow.
 contract WeightedMean is IAggregationRule {
     using Int32Lanes for uint256;
 
@@ -18,7 +18,7 @@ contract WeightedMean is IAggregationRule {
 
     /// @inheritdoc IAggregationRule
     function gasFor(uint256 updates, uint256 chunkParameters) external pure returns (uint256) {
-        return 10_000 + updates * (1000 + 10 * chunkParameters);
+        return 5000 + 800 * chunkParameters + updates * (1000 + 160 * chunkParameters);
     }
 
     /// @inheritdoc IAggregationRule
@@ -41,14 +41,16 @@ contract WeightedMean is IAggregationRule {
         }
         if (total == 0) revert MalformedChunks();
         next = new bytes(length);
-        for (uint256 first = 0; first < sums.length; first += 8) {
-            uint256 old = Int32Lanes.load(model, first);
-            uint256 word;
-            for (uint256 i = 0; i < 8; ++i) {
-                int256 mean = Int32Lanes.floorDiv(sums[first + i] + total / 2, total);
-                word = word.put(i, old.lane(i) + mean);
+        unchecked {
+            int256 half = total / 2;
+            for (uint256 first = 0; first < sums.length; first += 8) {
+                uint256 old = Int32Lanes.load(model, first);
+                uint256 word;
+                for (uint256 i = 0; i < 8; ++i) {
+                    word = word.put(i, old.lane(i) + Int32Lanes.floorDiv(sums[first + i] + half, total));
+                }
+                Int32Lanes.store(next, first, word);
             }
-            Int32Lanes.store(next, first, word);
         }
     }
 

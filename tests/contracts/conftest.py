@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from scripts.compile import compile_contracts, compiler
-from tests.contracts.ledger import Actor, Chain, Job
+from tests.contracts.ledger import ETHER, Actor, Chain, Job
 
 _SOLIDITY = "tests/contracts/solidity"
 
@@ -41,6 +41,15 @@ def job(chain: Chain, prepared: tuple[Any, Job]) -> Job:
     snapshot, job = prepared
     chain.tester.revert_to_snapshot(snapshot)
     return job.copy()
+
+
+@pytest.fixture(scope="session")
+def crowd() -> Iterator[Job]:
+    """A job that 130 clients have joined, on a chain of its own."""
+    chain = Chain(accounts=132)
+    job = Job(chain, maxUpdates=130, minUpdates=2, maxExcluded=130, rounds=2, pool=ETHER)
+    job.clients = chain.accounts[2:]
+    yield job.prepare()
 
 
 @pytest.fixture(scope="session")

@@ -94,7 +94,7 @@ class Chain:
         ledger, rules: contracts.
     """
 
-    def __init__(self, accounts: int) -> None:
+    def __init__(self, accounts: int, chain_id: int | None = None) -> None:
         backend = PyEVMBackend.from_mnemonic(
             MNEMONIC,
             num_accounts=accounts,
@@ -102,6 +102,8 @@ class Chain:
             # Not the time of day: it is in the calldata of a challenge, whose gas is compared exactly.
             genesis_parameters=PyEVMBackend.generate_genesis_params({"timestamp": 1_800_000_000}),
         )
+        if chain_id is not None:
+            backend.chain.chain_id = chain_id
         self.tester = EthereumTester(backend)
         self.web3 = Web3(EthereumTesterProvider(self.tester))
         self.accounts: list[str] = list(self.web3.eth.accounts)

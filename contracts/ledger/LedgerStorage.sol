@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.28;
+
+import {IGalaxyLedger} from "../interfaces/IGalaxyLedger.sol";
+
+/// @title What the ledger keeps, and what all of its parts ask of it.
+/// @dev Ether leaves in `_pay` alone, which its callers call after every effect, and with the caller or nobody as the
+/// receiver.
+abstract contract LedgerStorage is IGalaxyLedger {
+    struct Job {
+        Terms terms;
+        State state;
+        /// The outer link, if the attempt has a full segment; after a rollback the head itself, for nothing is appended
+        /// to it. Neither this nor the next is ever zero, so that no submission pays for a fresh slot.
+        bytes32 outer;
+        /// The inner link, if the last segment has a block.
+        bytes32 inner;
+        bytes32 root;
+        address owner;
+        uint128 pool;
+        /// The rewards of the records that stand.
+        uint128 allotted;
+    }
+
+    /// @dev How long an announcement counts.
+    uint40 internal constant ANNOUNCED_SECONDS = 3600;
+    /// @dev When an attempt closes that has too few entries.
+    uint40 internal constant NEVER = type(uint40).max;
+
+    mapping(uint256 job => Job) internal _jobs;
+    mapping(uint256 job => mapping(address => Client)) internal _clients;
+    mapping(uint256 job => mapping(address => Account)) internal _accounts;
+
+    /// @dev Only words of rounds below the current one stand. A rollback lowers the current round instead of deleting
+    /// words, and each is overwritten before its round lies below the current one again.
+    mapping(uint256 job => mapping(uint32 round => bytes32)) internal _records;
+    mapping(uint256 job => mapping(bytes32 word => Mark)) internal _marks;
+    mapping(uint256 job => mapping(bytes32 word => mapping(uint256 index => Demand))) internal _demands;
+    mapping(uint256 job => mapping(uint32 round => mapping(uint256 word => uint256))) internal _claimed;
+    mapping(address sender => mapping(bytes32 digest => uint40)) internal _announced;
+
+    /* ------------------------------------------------------------------------------------------------------------ */
+    /*                                                   RECORDS                                                    */
+    /* ------------------------------------------------------------------------------------------------------------ */
+
+    function _wordOf(Record calldata record) internal pure returns (bytes32) {
+        return keccak256(abi.encode(record));
+    }
+
+    function _stands(uint256 job, Job storage j, Record calldata record, bytes32 word) internal view returns (bool) {
+        return record.round < j.state.round && _records[job][record.round] == word;
+    }
+
+    /// @dev Goes back to the record's round with its entries, closed. The record before it is built upon: this round had
+    /// been committed.
+    function _rollback(Job storage j, Record calldata record) internal returns (uint32 attempt) {
+        State memory s = j.state;
+        attempt = s.attempt + 1;
+        s.round = record.round;
+        s.attempt = attempt;
+        s.origin = record.attempt;
+        s.updates = record.updates;
+        s.closesAt = _now();
+        s.activeAt = _now();
+        s.built = true;
+        s.reopenings = 0;
+        j.state = s;
+        j.root = record.previousRoot;
+        j.outer = record.head;
+        j.allotted = record.allottedBefore;
+    }
+
+    /* ------------------------------------------------------------------------------------------------------------ */
+    /*                                                    CHECKS                                                    */
+    /* ------------------------------------------------------------------------------------------------------------ */
+
+    function _job(uint256 job) internal view returns (Job storage j) {
+        j = _jobs[job];
+        if (j.state.status == Status.None) revert UnknownJob(job);
+    }
+
+    function _onlyOwner(Job storage j) internal view {
+        if (msg.sender != j.owner) revert NotOwner(msg.sender, j.owner);
+    }
+
+    /// @dev The job is there, runs and has a round left.
+    function _running(uint256 job, Status status, uint32 round, uint32 lastRound) internal pure {
+        if (status == Status.None) revert UnknownJob(job);
+        if (status != Status.Running || round > lastRound) revert JobNotRunning(job, status);
+    }
+
+    function _settledEnough(Job storage j, State memory s) internal view {
+        uint32 unsettled = s.round - 1 - s.settled;
+        if (unsettled >= j.terms.maxUnsettled) revert TooManyUnsettled(unsettled, j.terms.maxUnsettled);
+    }
+
+    function _bonded(uint256 job, Job storage j) internal view {
+        Account storage account = _accounts[job][msg.sender];
+        if (account.barred) revert Barred(msg.sender);
+        if (account.bond < j.terms.bond) revert BondTooSmall(account.bond, j.terms.bond);
+    }
+
+    /// @dev Whether something announced at that time, 0 for never, counts now.
+    function _counts(uint40 announced) internal view returns (bool) {
+        return announced < block.timestamp && block.timestamp <= announced + ANNOUNCED_SECONDS;
+    }
+
+    /* ------------------------------------------------------------------------------------------------------------ */
+    /*                                                   PAYMENTS                                                   */
+    /* ------------------------------------------------------------------------------------------------------------ */
+
+    /// @dev The value sent, within what a slot keeps: more than all ether there is.
+    function _value() internal view returns (uint96) {
+        if (msg.value > type(uint96).max) revert WrongValue(msg.value, type(uint96).max);
+        return uint96(msg.value);
+    }
+
+    function _credit(uint256 job, address account, uint256 amount) internal {
+        _accounts[job][account].balance += uint96(amount);
+    }
+
+    /// @dev The caller's bond answers from now on for as long as a commit can be challenged.
+    function _lock(uint256 job, Job storage j) internal {
+        _accounts[job][msg.sender].lockedUntil = _now() + j.terms.challengeSeconds;
+    }
+
+    /// @dev To the zero address, whose key nobody has.
+    function _burn(uint256 amount) internal {
+        _pay(address(0), amount);
+    }
+
+    /// @dev The last thing that a call does.
+    function _pay(address receiver, uint256 amount) internal {
+        (bool taken, ) = receiver.call{value: amount}("");
+        if (!taken) revert PaymentRefused(receiver);
+    }
+
+    function _now() internal view returns (uint40) {
+        return uint40(block.timestamp);
+    }
+}

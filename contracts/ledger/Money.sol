@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.28;
+
+import {IGalaxyLedger} from "../interfaces/IGalaxyLedger.sol";
+import {Bits} from "../libraries/Bits.sol";
+import {Submissions} from "../libraries/Submissions.sol";
+import {LedgerStorage} from "./LedgerStorage.sol";
+
+/// @title Settling rounds, claiming what they give, bonds and balances.
+abstract contract Money is LedgerStorage {
+    using Bits for bytes;
+    using Submissions for uint256;
+
+    /// @dev Hundredths of a percent.
+    uint256 private constant WHOLE = 10_000;
+
+    /* ------------------------------------------------------------------------------------------------------------ */
+    /*                                                    ROUNDS                                                    */
+    /* ------------------------------------------------------------------------------------------------------------ */
+
+    /// @inheritdoc IGalaxyLedger
+    function settle(uint256 job, Record calldata record) external {
+        _settle(job, _job(job), record, _wordOf(record));
+    }
+
+    /// @inheritdoc IGalaxyLedger
+    function claim(uint256 job, Record calldata record, bytes calldata submissions) external {
+        Job storage j = _job(job);
+        bytes32 word = _wordOf(record);
+        if (record.round > j.state.settled) _settle(job, j, record, word);
+        else if (_records[job][record.round] != word) revert UnknownRecord(job, record.round);
+        (bytes32 head, uint256[] memory shown) = Submissions.read(
+            submissions,
+            Submissions.start(job, record.attempt, record.previousRoot)
+        );
+        if (head != record.head) revert WrongSubmissions(head, record.head);
+        (, uint256 amount) = _parts(record);
+        (uint16[] memory numbers, address[] memory clients) = _claim(job, record, shown, amount);
+        if (numbers.length == 0 || amount == 0) revert NothingToPay(msg.sender);
+        emit RewardsClaimed(job, record.round, amount, numbers, clients);
+    }
+
+    function _settle(uint256 job, Job storage j, Record calldata record, bytes32 word) private {
+        State memory s = j.state;
+        if (record.round != s.settled + 1) revert WrongRound(record.round, s.settled + 1);
+        if (!_stands(job, j, record, word)) revert UnknownRecord(job, record.round);
+        uint40 end = record.time + j.terms.challengeSeconds;
+        if (block.timestamp < end) revert WindowOpen(end);
+        uint32 demands = _marks[job][word].demands;
+        if (demands != 0) revert DemandsOpen(demands);
+        if (record.round == s.round - 1 && record.round != s.lastRound && !s.built) {
+            uint40 builtAt = record.time + 2 * uint40(j.terms.idleSeconds);
+            if (block.timestamp < builtAt) revert NotBuiltUpon(record.round, builtAt);
+        }
+        // Where commits have been refused until now, everybody's turn begins now.
+        if (s.round - 1 - s.settled == j.terms.maxUnsettled && s.closesAt < block.timestamp) s.closesAt = _now();
+        s.settled = record.round;
+        s.activeAt = _now();
+        j.state = s;
+        (uint256 serverAmount, uint256 clientAmount) = _parts(record);
+        Account storage committer = _accounts[job][record.server];
+        // A later record than the superseded one is of its round or a higher one, for lower ones were committed before.
+        if (committer.late && record.round >= committer.lateRound) committer.late = false;
+        committer.balance += uint96(serverAmount);
+        emit RoundSettled(job, record.round, record.server, serverAmount, clientAmount, s.closesAt);
+    }
+
+    /// @dev What a record gives its committer, and each of its included entries.
+    function _parts(Record calldata record) private pure returns (uint256 serverAmount, uint256 clientAmount) {
+        serverAmount = (uint256(record.reward) * record.share) / WHOLE;
+        clientAmount = (record.reward - serverAmount) / (record.updates - record.excluded.count());
+    }
+
+    /// @dev Credits those of the shown entries that are included and have not been credited.
+    function _claim(
+        uint256 job,
+        Record calldata record,
+        uint256[] memory shown,
+        uint256 amount
+    ) private returns (uint16[] memory numbers, address[] memory clients) {
+        numbers = new uint16[](shown.length);
+        clients = new address[](shown.length);
+        mapping(uint256 word => uint256) storage claimed = _claimed[job][record.round];
+        mapping(address => Account) storage accounts = _accounts[job];
+        uint256 count;
+        uint256 wordIndex;
+        uint256 bits = claimed[0];
+        for (uint256 i = 0; i < shown.length; ++i) {
+            uint256 number = shown[i].numberOf();
+            if (number >> 8 != wordIndex) {
+                claimed[wordIndex] = bits;
+                wordIndex = number >> 8;
+                bits = claimed[wordIndex];
+            }
+            uint256 bit = 1 << (number & 255);
+            if (bits & bit != 0 || record.excluded.has(number)) continue;
+            bits |= bit;
+            address client = shown[i].clientOf();
+            accounts[client].balance += uint96(amount);
+            numbers[count] = uint16(number);
+            clients[count++] = client;
+        }
+        claimed[wordIndex] = bits;
+        assembly ("memory-safe") {
+            mstore(numbers, count)
+            mstore(clients, count)
+        }
+    }
+
+    /* ------------------------------------------------------------------------------------------------------------ */
+    /*                                                   ACCOUNTS                                                   */
+    /* ------------------------------------------------------------------------------------------------------------ */
+
+    /// @inheritdoc IGalaxyLedger
+    function withdraw(uint256 job) external {
+        Account storage account = _accounts[job][msg.sender];
+        uint256 amount = account.balance;
+        if (amount == 0) revert NothingToPay(msg.sender);
+        account.balance = 0;
+        emit BalanceWithdrawn(job, msg.sender, amount);
+        _pay(msg.sender, amount);
+    }
+
+    /// @inheritdoc IGalaxyLedger
+    function depositBond(uint256 job) external payable {
+        Job storage j = _job(job);
+        if (j.state.status == Status.Final) revert JobNotRunning(job, Status.Final);
+        Account storage account = _accounts[job][msg.sender];
+        if (account.barred) revert Barred(msg.sender);
+        account.bond += _value();
+        emit BondDeposited(job, msg.sender, msg.value);
+    }
+
+    /// @inheritdoc IGalaxyLedger
+    function withdrawBond(uint256 job) external {
+        Account storage account = _accounts[job][msg.sender];
+        uint256 amount = account.bond;
+        if (amount == 0) revert NothingToPay(msg.sender);
+        if (account.demands != 0) revert DemandsOpen(account.demands);
+        if (block.timestamp < account.lockedUntil) revert WindowOpen(account.lockedUntil);
+        if (account.late && _jobs[job].state.status != Status.Final) revert BondLate(msg.sender, account.lateRound);
+        account.bond = 0;
+        emit BondWithdrawn(job, msg.sender, amount);
+        _pay(msg.sender, amount);
+    }
+}
