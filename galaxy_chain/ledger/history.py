@@ -126,6 +126,8 @@ class JobHistory:
     closes_at: int = NEVER
     built: bool = False
     reopenings: int = 0
+    reopenings_before: int = 0
+    """Those of the round that was committed last: it has them again if its commit is superseded."""
     settled: int = 0
     last_round: int = 0
     highest: int = 0
@@ -176,6 +178,7 @@ class JobHistory:
         return State(
             self.round, self.attempt, self.settled, self.last_round, self.closes_at, len(self.entries), self.status,
             self.built, self.reopenings, self.origin, self.highest, self.active_at, self.cancelled, self.keeps_model,
+            self.reopenings_before,
         )  # fmt: skip
 
     def account(self, address: str) -> Account:
@@ -326,7 +329,8 @@ class JobHistory:
         self.commits[record.round] = commit
         self.allotted += record.reward
         self.highest = max(self.highest, record.round)
-        self.built, self.reopenings, self.active_at = False, 0, record.time
+        self.reopenings_before, self.reopenings = self.reopenings, 0
+        self.built, self.active_at = False, record.time
         self._open(record.round + 1, record.next)
 
     def _on_RoundReopened(self, event: Event) -> None:
@@ -346,6 +350,7 @@ class JobHistory:
         commit = self._roll_back(event)
         if event.server != commit.record.server or event.sender == event.server:
             raise self._contradiction(event, f"{commit.record.server} committed it, and can't do this")
+        self.reopenings = self.reopenings_before
         self.superseded.add(commit.word)
         self._change(event.server, late=True, late_round=round_)
         self._lock(event, event.sender, event.time)

@@ -122,6 +122,7 @@ class State:
     active_at: int
     cancelled: bool
     keeps_model: bool
+    reopenings_before: int
 
 
 @dataclass(frozen=True)

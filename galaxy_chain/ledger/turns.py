@@ -41,7 +41,7 @@ def _closed(history: JobHistory) -> bool:
 
 
 def exclude_any_from(history: JobHistory) -> int:
-    """When a commit may leave out more than `max_excluded`, and late accounts may commit: U of the protocol."""
+    """When a commit may leave out more than `max_excluded`: U of the protocol."""
     return history.closes_at + 2 * history.terms.aggregate_seconds
 
 
@@ -57,7 +57,9 @@ def commit_from(history: JobHistory, account: str) -> int | None:
     if own.barred or not _closed(history):
         return None
     if own.late:
-        return exclude_any_from(history)
+        # Not to what a superseding has closed again: it would come first for ever.
+        last = exclude_any_from(history) + history.terms.aggregate_seconds
+        return last if history.origin == history.attempt else None
     named = history.terms.server
     absent = named == ZERO_ADDRESS or history.account(named).barred or history.account(named).late
     if account == named or absent or history.origin != history.attempt:
@@ -69,7 +71,7 @@ def reopen_from(history: JobHistory, account: str) -> int | None:
     """When an account may have the round collected again."""
     if history.account(account).barred or not _closed(history):
         return None
-    return exclude_any_from(history) + history.terms.aggregate_seconds
+    return exclude_any_from(history) + 2 * history.terms.aggregate_seconds
 
 
 def collect_seconds(history: JobHistory) -> int:

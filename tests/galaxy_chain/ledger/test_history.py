@@ -232,7 +232,7 @@ def test_what_is_superseded_can_still_be_demanded_and_slashed(committed):
     history = committed.history
     assert (history.account(SERVER).late, history.account(SERVER).late_round) == (True, 1)
     assert list(history.challengeable()) == [commit]
-    assert commit_from(history, SERVER) == exclude_any_from(history)
+    assert commit_from(history, SERVER) is None
     assert commit_from(history, OTHER) == history.closes_at == committed.now
     committed.demand(commit)
     assert [demand.index for demand in history.open_demands(commit.word)] == [0]
@@ -244,15 +244,30 @@ def test_what_is_superseded_can_still_be_demanded_and_slashed(committed):
 
 
 def test_a_later_settled_record_ends_the_lateness(committed):
-    commit = committed.history.commits[1]
+    commit, history = committed.history.commits[1], committed.history
     committed.now += TERMS.idle_seconds
     committed.superseded(commit)
-    again = committed.commit(time=committed.now + 2 * TERMS.aggregate_seconds)
-    assert bond_free_from(committed.history, SERVER) is None
+    committed.apply("RoundReopened", attempt=3, sender=OTHER, round=1, time=committed.now)
+    committed.submit(0, 1)
+    assert commit_from(history, SERVER) == history.closes_at + 3 * TERMS.aggregate_seconds
+    assert commit_from(history, OTHER) == history.closes_at
+    again = committed.commit(time=commit_from(history, SERVER))
+    assert bond_free_from(history, SERVER) is None
     committed.submit(0, 1)
     committed.settle(again)
-    assert not committed.history.account(SERVER).late
-    assert bond_free_from(committed.history, SERVER) == again.record.time + TERMS.challenge_seconds
+    assert not history.account(SERVER).late
+    assert bond_free_from(history, SERVER) == again.record.time + TERMS.challenge_seconds
+
+
+def test_a_superseded_round_collects_as_long_as_before(chain):
+    chain.submit(0, 1)
+    chain.apply("RoundReopened", attempt=1, sender=OTHER, round=1, time=chain.now)
+    commit = chain.round(0, 1, time=chain.now + 2 * TERMS.aggregate_seconds)
+    assert (chain.history.reopenings, chain.history.reopenings_before) == (0, 1)
+    chain.superseded(commit)
+    assert chain.history.reopenings == 1
+    chain.apply("RoundReopened", attempt=4, sender=OTHER, round=1, time=chain.now)
+    assert collect_seconds(chain.history) == 4 * TERMS.aggregate_seconds
 
 
 def test_rounds_settle_in_order_and_are_claimed_entry_by_entry(committed):
@@ -307,7 +322,7 @@ def test_turns_of_a_round(chain):
     chain.submit(0, 1)
     closes, turn = history.closes_at, TERMS.aggregate_seconds
     assert (commit_from(history, SERVER), commit_from(history, OTHER)) == (closes, closes + turn)
-    assert reopen_from(history, OTHER) == closes + 3 * turn
+    assert reopen_from(history, OTHER) == closes + 4 * turn
     chain.submit(2)
     chain.submit(3, closes_at=chain.now)
     assert most_excluded(history, chain.now) == TERMS.max_excluded == 1

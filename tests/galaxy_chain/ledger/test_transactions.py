@@ -74,8 +74,9 @@ def register(rpc: Rpc, deployed: Deployment, **changed: object) -> int:
     terms = {
         "spec": b"\1" * 32, "rule_parameters": bytes(32), "rule": deployed.rules["weighted_mean"], "demand_deposit": 0,
         "server": ZERO_ADDRESS, "bond": 1, "rounds": 2, "min_updates": 1, "max_updates": 1, "max_excluded": 0,
-        "collect_seconds": 0, "aggregate_seconds": 1, "challenge_seconds": 1, "answer_seconds": 1,
-        "chunk_parameters": 64, "open": True, "parameters": 100,
+        "collect_seconds": 0, "aggregate_seconds": 1, "challenge_seconds": 24, "idle_seconds": 4, "server_share": 0,
+        "max_unsettled": 1, "answer_seconds": 1, "max_weight": 100, "chunk_parameters": 64, "open": True,
+        "parameters": 100,
     }  # fmt: skip
     ledger = ledger_of(rpc, deployed, unlocked(rpc))
     ledger.transact("registerJob", Terms(**(terms | changed)), MODEL)
@@ -99,26 +100,32 @@ def test_a_transaction_is_in_a_block_when_it_returns(rpc, deployed, signer):
 def test_ether_goes_with_it(rpc, deployed, signer):
     job = register(rpc, deployed, bond=7)
     ledger_of(rpc, deployed, signer).transact("depositBond", job, value=7)
-    assert ledger_of(rpc, deployed, signer).account(job, signer.address).amount == 7
+    assert ledger_of(rpc, deployed, signer).account(job, signer.address).bond == 7
 
 
 def test_reverts_are_the_contracts_own_errors_and_cost_nothing(rpc, deployed, signer):
     job, closed = register(rpc, deployed), register(rpc, deployed, open=False)
     ledger = ledger_of(rpc, deployed, signer)
     ledger.transact("join", job, 10, bytes(32))
-    ledger.transact("submitUpdate", job, 1, UPDATE)
+    ledger.transact("submitUpdate", job, 1, MODEL.root, UPDATE)
     nonce = rpc.number("eth_getTransactionCount", signer.address, "latest")
     other = Update(b"\7" * 32, b"\4" * 32, 5)
     for error, said, call in [
-        (AlreadySubmittedError, "another update is in already for attempt 1", ("submitUpdate", job, 1, other)),
-        (RoundMovedOnError, "it is at attempt 1, not 2", ("submitUpdate", job, 2, UPDATE)),
-        (RoundMovedOnError, "other updates are in", ("commitRound", job, 1, b"\0" * 32, MODEL, [])),
+        (
+            AlreadySubmittedError,
+            "another update is in already for attempt 1",
+            ("submitUpdate", job, 1, MODEL.root, other),
+        ),
+        (RoundMovedOnError, "it is at attempt 1, not 2", ("submitUpdate", job, 2, MODEL.root, UPDATE)),
+        (RoundMovedOnError, "other updates are in", ("commitRound", job, 1, bytes(32), MODEL, b"\0", bytes(32))),
         (NotAdmittedError, f"{signer.address} is not admitted", ("join", closed, 1, bytes(32))),
-        (NotAdmittedError, "has not joined", ("submitUpdate", closed, 1, UPDATE)),
+        (NotAdmittedError, "has not joined", ("submitUpdate", closed, 1, MODEL.root, UPDATE)),
         (UnknownJobError, "there is no job 999", ("join", 999, 1, bytes(32))),
         (LedgerRefusedError, "has joined before", ("join", job, 1, bytes(32))),
         (LedgerRefusedError, "is not the job's owner", ("admit", closed, [signer.address])),
-        (LedgerRefusedError, r"NoSamples\(\)", ("join", closed, 0, bytes(32))),
+        (LedgerRefusedError, "0 samples can't be declared: .* 1 to 100", ("join", closed, 0, bytes(32))),
+        (RoundMovedOnError, "stands on the model 0101", ("submitUpdate", job, 1, bytes(32), UPDATE)),
+        (LedgerRefusedError, "nothing to pay out", ("withdraw", job)),
     ]:
         with pytest.raises(error, match=said) as caught:
             ledger.transact(*call)
@@ -130,8 +137,8 @@ def test_a_retry_of_the_same_update_is_harmless(rpc, deployed, signer):
     ledger = ledger_of(rpc, deployed, signer)
     job = register(rpc, deployed)
     ledger.transact("join", job, 10, bytes(32))
-    ledger.transact("submitUpdate", job, 1, UPDATE)
-    ledger.transact("submitUpdate", job, 1, UPDATE)
+    ledger.transact("submitUpdate", job, 1, MODEL.root, UPDATE)
+    ledger.transact("submitUpdate", job, 1, MODEL.root, UPDATE)
     assert ledger.job(job).state.updates == 1
 
 
@@ -178,7 +185,7 @@ def test_what_came_in_between_is_told_as_the_contracts_own_error(rpc, deployed):
 
     def submit(ledger):
         try:
-            return ledger.transact("submitUpdate", job, 1, UPDATE)
+            return ledger.transact("submitUpdate", job, 1, MODEL.root, UPDATE)
         except RoundMovedOnError as error:
             return error
 

@@ -1,0 +1,85 @@
+"""What the ledger's refusals become: advice in words, and the exception that its caller acts upon."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from eth_abi.abi import encode
+from eth_utils.crypto import keccak
+
+from galaxy_chain.exceptions import AlreadySubmittedError, LedgerRefusedError, NotAdmittedError, UnknownJobError
+from galaxy_chain.ledger.artifacts import artifact
+from galaxy_chain.ledger.ledger import ADVICE, MOVED_ON, _refusal, ledger_abi
+from galaxy_fl.exceptions import RoundMovedOnError
+
+ERRORS = {
+    entry["name"]: [part["type"] for part in entry["inputs"]]
+    for name in ("GalaxyLedger", "Relay")
+    for entry in artifact(name).abi
+    if entry["type"] == "error"
+}
+SPEAK_FOR_THEMSELVES = {
+    "CommitIsRight", "CommitIsWrong", "MalformedChunks", "MalformedExcluded", "MalformedOpenings", "MalformedSubmissions",
+    "NoSuchChunk", "RuleMisbehaved", "SubmissionsHidden", "WrongOpening", "WrongSubmissions",
+}  # fmt: skip
+"""Only a program that is wrong, or a liar, meets them."""
+ZEROS = {"address": "0x" + "11" * 20, "bytes32": b"\2" * 32, "string": "bond", "bool": True}
+
+
+def revert(name):
+    kinds = ERRORS[name]
+    return keccak(text=f"{name}({','.join(kinds)})")[:4] + encode(kinds, [ZEROS.get(kind, 3) for kind in kinds])
+
+
+def test_every_error_is_advised_upon_or_speaks_for_itself():
+    assert ADVICE.keys() | SPEAK_FOR_THEMSELVES == ERRORS.keys()
+    assert not ADVICE.keys() & SPEAK_FOR_THEMSELVES
+
+
+@pytest.mark.parametrize("name", sorted(ERRORS))
+def test_every_refusal_is_told_in_words(name):
+    error = _refusal("answer", revert(name))
+    assert str(error).startswith("the ledger refuses answer: ")
+    assert not re.search(r"[{}]|\\x", str(error))
+    assert (name in str(error)) == (name in SPEAK_FOR_THEMSELVES)
+
+
+def test_each_call_and_error_of_what_moved_on_is_the_contract_s():
+    assert MOVED_ON.keys() <= ERRORS.keys()
+    assert set().union(*MOVED_ON.values()) <= ledger_abi().functions.keys()
+
+
+@pytest.mark.parametrize(
+    ("function", "name", "kind"),
+    [
+        ("submitUpdate", "WrongModel", RoundMovedOnError),
+        ("submitUpdate", "RoundClosed", RoundMovedOnError),
+        ("commitRound", "HeadChanged", RoundMovedOnError),
+        ("commitRound", "NotYet", RoundMovedOnError),
+        ("commitRound", "TooManyUnsettled", RoundMovedOnError),
+        ("commitRound", "Barred", LedgerRefusedError),
+        ("commitRound", "BondTooSmall", LedgerRefusedError),
+        ("supersede", "NotSupersedable", RoundMovedOnError),
+        ("supersede", "UnknownRecord", RoundMovedOnError),
+        ("challenge", "UnknownRecord", LedgerRefusedError),
+        ("settle", "WrongRound", RoundMovedOnError),
+        ("claim", "WrongRound", RoundMovedOnError),
+        ("claim", "NothingToPay", LedgerRefusedError),
+        ("join", "JobNotRunning", LedgerRefusedError),
+        ("submitUpdate", "JobNotRunning", RoundMovedOnError),
+        ("join", "NotAdmitted", NotAdmittedError),
+        ("submitUpdate", "AlreadySubmitted", AlreadySubmittedError),
+        ("join", "UnknownJob", UnknownJobError),
+    ],
+)
+def test_the_caller_knows_whether_to_look_again(function, name, kind):
+    error = _refusal(function, revert(name))
+    assert type(error) is kind
+    if isinstance(error, LedgerRefusedError):
+        assert error.name == name
+
+
+def test_what_is_no_error_of_the_ledger_is_left_to_others():
+    assert _refusal("join", b"") is None
+    assert _refusal("join", b"\1\2\3\4") is None
