@@ -124,7 +124,6 @@ def test_reverts_are_the_contracts_own_errors_and_cost_nothing(rpc, deployed, si
         (LedgerRefusedError, "has joined before", ("join", job, 1, bytes(32))),
         (LedgerRefusedError, "is not the job's owner", ("admit", closed, [signer.address])),
         (LedgerRefusedError, "0 samples can't be declared: .* 1 to 100", ("join", closed, 0, bytes(32))),
-        (RoundMovedOnError, "stands on the model 0101", ("submitUpdate", job, 1, bytes(32), UPDATE)),
         (LedgerRefusedError, "nothing to pay out", ("withdraw", job)),
     ]:
         with pytest.raises(error, match=said) as caught:
