@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,17 +131,22 @@ class Verifier:
         Raises:
             ContentMissingError, ContentAlteredError: it is not to be had, and can't be recomputed.
         """
+        return self._end_of(history, [history.commits[each] for each in range(1, number + 1)])
+
+    def _end_of(self, history: JobHistory, line: Sequence[Commit]) -> Path:
+        """The vector file of the model to which commits of the rounds from the first on lead."""
+        number = len(line)
         begin, lacking = number, None
         while True:  # down to the newest model that is to be had, and from there up again, however far that is
             try:
-                path = self._committed(history, begin)
+                path = self._committed(history, line, begin)
                 break
             except (ContentMissingError, ContentAlteredError) as error:
                 lacking = lacking or error
                 if begin == 0:
                     raise (lacking if number == 0 else _nor(lacking, error)) from error
                 begin -= 1
-        for commit in map(history.commits.__getitem__, range(begin + 1, number + 1)):
+        for commit in line[begin:]:
             assert lacking is not None
             try:
                 with self._aggregated(path, commit) as ours:
@@ -155,10 +160,10 @@ class Verifier:
             raise _nor(lacking, f"what was committed in round {commit.record.round} is not what its updates make")
         return path
 
-    def _committed(self, history: JobHistory, number: int) -> Path:
+    def _committed(self, history: JobHistory, line: Sequence[Commit], number: int) -> Path:
         if number == 0:
             return self.model(history.initial, "the initial model")
-        return self.model(history.commits[number].record.next, f"the model after round {number}")
+        return self.model(line[number - 1].record.next, f"the model after round {number}")
 
     @contextmanager
     def recomputed(self, history: JobHistory, commit: Commit) -> Iterator[Path]:
@@ -167,13 +172,13 @@ class Verifier:
         Raises:
             ContentMissingError, ContentAlteredError: the model before or an update is not to be had.
         """
-        with self._aggregated(self.model_after(history, commit.record.round - 1), commit) as path:
+        with self._aggregated(self._end_of(history, history.lineage(commit)), commit) as path:
             yield path
 
     @contextmanager
     def _aggregated(self, previous: Path, commit: Commit) -> Iterator[Path]:
         number = commit.record.round
-        updates = [self.update(s, f"round {number}: the update of {s.client}") for s in commit.included]
+        updates = [self.update(entry, f"round {number}: the update of {entry.client}") for entry in commit.included]
         with tempfile.TemporaryDirectory(prefix="galaxy-recompute-") as folder:
             destination = Path(folder) / "model"
             aggregate_files(
@@ -220,8 +225,9 @@ class Verifier:
         if how.chunks is None:
             wrong = self.wrong_parameter(history, commit)
             return None if wrong is None else wrong[0] // self.terms.chunk_parameters
-        previous = self.read(self.model_after(history, commit.record.round - 1))
-        theirs = self.read(self.model_after(history, commit.record.round))
+        line = history.lineage(commit)
+        previous = self.read(self._end_of(history, line))
+        theirs = self.read(self._end_of(history, [*line, commit]))
         size = self.terms.chunk_parameters
         for index in random.SystemRandom().sample(range(self.chunks()), min(how.chunks, self.chunks())):
             part = slice(index * size, min((index + 1) * size, self.terms.parameters))
@@ -245,10 +251,10 @@ class Verifier:
         Raises:
             ContentMissingError, ContentAlteredError: something is not to be had.
         """
-        number = commit.record.round
+        number, line = commit.record.round, history.lineage(commit)
         return Openings(
-            previous=self._opening(self.model_after(history, number - 1), index),
-            next=self._opening(self.model_after(history, number), index),
+            previous=self._opening(self._end_of(history, line), index),
+            next=self._opening(self._end_of(history, [*line, commit]), index),
             included=tuple(
                 self._opening(self.update(entry, f"round {number}: the update of {entry.client}"), index)
                 for entry in commit.included

@@ -197,6 +197,21 @@ class JobHistory:
         yield from (commit for round, commit in sorted(self.commits.items()) if round > self.settled)
         yield from (commit for word, commit in self.void.items() if word in self.superseded)
 
+    def lineage(self, commit: Commit) -> list[Commit]:
+        """The commits of the rounds before a commit, from the first on, that led to the model that it began with.
+
+        Those that stand, but for a commit that does not stand itself: its round may have another past by now.
+        """
+        line: list[Commit] = []
+        model = commit.previous
+        for number in range(commit.record.round - 1, 0, -1):
+            standing = self.commits.get(number)
+            candidates = [*([] if standing is None else [standing]), *reversed(self.void.values())]
+            before = next(c for c in candidates if c.record.round == number and c.record.next == model)
+            line.append(before)
+            model = before.previous
+        return line[::-1]
+
     def apply(self, event: Event) -> None:
         """Takes the next event.
 

@@ -225,6 +225,21 @@ def test_a_revert_takes_the_money_of_the_round_and_of_all_later_ones_back(commit
     assert (again.record.attempt, again.attempt) == (1, 4)
 
 
+def test_a_void_commit_has_the_past_that_it_was_made_on(committed):
+    first, history = committed.history.commits[1], committed.history
+    second = committed.round(1, 2)
+    assert history.lineage(first) == []
+    assert history.lineage(second) == [first]
+    committed.superseded(second)
+    committed.slash(first)
+    committed.reverted(first)
+    other = committed.commit(server=OTHER, share=0, next=MODELS[4])
+    assert history.lineage(second) == [first]
+    committed.submit(0, 1)
+    third = committed.commit(server=OTHER, share=0)
+    assert history.lineage(third) == [other]
+
+
 def test_what_is_superseded_can_still_be_demanded_and_slashed(committed):
     commit = committed.history.commits[1]
     committed.now += TERMS.idle_seconds
