@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from galaxy_chain.ledger.claims import claims, earnings
 from galaxy_chain.ledger.turns import (
     bond_free_from,
     cancel_from,
@@ -19,7 +20,7 @@ from galaxy_chain.ledger.turns import (
 from tests.contracts.ledger import NOBODY, Chain, bit_map
 from tests.galaxy_chain.ledger.walk import Walk
 
-STEPS = 60
+STEPS = 40
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +87,41 @@ def test_after_every_step_the_history_is_where_the_contract_is(chain, seed):
             walk.followed.check()
             check_turns(walk)
     assert len(walk.done) > 5
+
+
+def test_a_superseded_commit_is_followed_to_its_slash_and_the_rounds_to_their_pay(chain):
+    walk = Walk(chain, 0, server=chain.accounts[1], maxExcluded=1)
+    job, followed = walk.job, walk.followed
+    other, watcher = walk.servers[1], chain.accounts[8]
+
+    def follow(commit=None):
+        followed.commits += [] if commit is None else [commit]
+        followed.follow()
+        followed.check()
+        check_turns(walk)
+
+    job.collect()
+    follow(withheld := job.commit())
+    chain.travel(supersede_from(followed.history, other))
+    job.supersede(other, withheld)
+    follow()
+    job.demand(watcher, withheld, salt=b"\5" * 32)
+    follow()
+    chain.travel(job.demand_of(withheld).answerBy)
+    job.expire(watcher, withheld)
+    follow()
+    assert followed.history.account(watcher).balance > followed.history.terms.demand_deposit
+    follow(first := job.commit(other, excluded=[1], salt=b"\6" * 32))
+    job.collect()
+    follow()
+    chain.travel(settle_from(followed.history))
+    job.settle(first)
+    follow()
+    client = job.clients[2]
+    (claim,) = claims(followed.history, [client])
+    assert earnings(followed.history, client).claimable == claim.total
+    job.send(watcher, "claim", first.record, claim.submissions)
+    follow()
+    assert earnings(followed.history, client).claimable == 0
+    assert earnings(followed.history, client).balance == claim.total == job.account(client).balance
+    assert claims(followed.history, [job.clients[1]]) == []  # it was left out
