@@ -288,18 +288,18 @@ def test_the_bit_map_has_a_bit_for_each_entry_and_no_more(job: Job, bits: bytes)
     assert refusal == ("MalformedExcluded", {"length": len(bits), "updates": 3})
 
 
-@pytest.mark.parametrize("excluded", [[], [0], [7, 8], [0, 127, 128], list(range(0, 129, 2)), list(range(127))])
-def test_bits_are_counted_over_all_words(crowd: Job, excluded: list[int]) -> None:
-    """129 entries: 17 bytes, the last of which has one bit."""
+def test_bits_are_counted_over_all_words(crowd: Job) -> None:
+    """129 entries: 17 bytes, the last of which has one bit. All but one are too many, whichever that is."""
     for client in crowd.clients[:129]:
         crowd.submit(client)
     crowd.chain.travel(crowd.state.closesAt)
-    bits = bit_map(excluded, 129)
-    too_few = [*excluded, *(i for i in range(129) if i not in excluded)][:128]
-    model = (b"\1" * 32, ZERO)
-    refusal = crowd.refusal(crowd.server, "commitRound", 1, crowd.attempt.head, model, bit_map(too_few, 129), ZERO)
-    assert refusal == ("TooFewUpdates", {"left": 1, "required": 2})
-    receipt = crowd.send(crowd.server, "commitRound", 1, crowd.attempt.head, model, bits, ZERO)
+    number, head, model = 1, crowd.attempt.head, (b"\1" * 32, ZERO)
+    for left in (0, 7, 8, 64, 127, 128):
+        bits = bit_map(set(range(129)) - {left}, 129)
+        refusal = crowd.refusal(crowd.server, "commitRound", number, head, model, bits, ZERO)
+        assert refusal == ("TooFewUpdates", {"left": 1, "required": 2})
+    bits = bit_map(set(range(129)) - {0, 128}, 129)
+    receipt = crowd.send(crowd.server, "commitRound", number, head, model, bits, ZERO)
     assert receipt.event("RoundCommitted")["record"]["excluded"] == bits
 
 
