@@ -44,12 +44,20 @@ def job(chain: Chain, prepared: tuple[Any, Job]) -> Job:
 
 
 @pytest.fixture(scope="session")
-def crowd() -> Iterator[Job]:
-    """A job that 130 clients have joined, on a chain of its own."""
+def prepared_crowd() -> Job:
     chain = Chain(accounts=132)
-    job = Job(chain, maxUpdates=130, minUpdates=2, maxExcluded=130, rounds=2, pool=ETHER)
+    terms = {"maxUpdates": 130, "maxExcluded": 130, "collectSeconds": 10_000, "idleSeconds": 11_000}
+    job = Job(chain, rounds=2, pool=ETHER, **terms)
     job.clients = chain.accounts[2:]
-    yield job.prepare()
+    return job.prepare()
+
+
+@pytest.fixture
+def crowd(prepared_crowd: Job) -> Iterator[Job]:
+    """A job that 130 clients have joined, on a chain of its own; the first of two rounds collects."""
+    snapshot = prepared_crowd.chain.tester.take_snapshot()
+    yield prepared_crowd.copy()
+    prepared_crowd.chain.tester.revert_to_snapshot(snapshot)
 
 
 @pytest.fixture(scope="session")

@@ -570,7 +570,11 @@ class Job:
         return self.number, self.attempt.head, (self.root_of(next), content_of(next)), excluded_bits, salt
 
     def announce_commit(self, sender: str, next: Vector, salt: bytes) -> Receipt:
-        values = [sender, salt, self.attempt.head, self.root_of(next)]
+        return self.send_announcement_of(sender, sender, next, salt)
+
+    def send_announcement_of(self, sender: str, server: str, next: Vector, salt: bytes) -> Receipt:
+        """Announce a commit of `server`, which counts only where the sender is the same."""
+        values = [server, salt, self.attempt.head, self.root_of(next)]
         return self.chain.send(sender, "announce", keccak(encode(["address", "bytes32", "bytes32", "bytes32"], values)))
 
     def reopen(self, sender: str | None = None) -> Receipt:

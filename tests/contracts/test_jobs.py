@@ -1,42 +1,50 @@
-"""Funding, admission, joining, cancelling, and how the pool is split."""
+"""Funding, admission, joining, cancelling and finalizing."""
 
 from __future__ import annotations
 
-from tests.contracts.ledger import ETHER, ZERO, Actor, Chain, Job
+import pytest
 
-CANCELLED, FINAL = 2, 3
+from tests.contracts.ledger import ETHER, ZERO, Chain, Commit, Job
+
+FINAL = 2
 
 
-def test_anyone_adds_to_the_pool_while_the_job_runs(chain: Chain, job: Job) -> None:
+def test_anyone_adds_to_the_pool_until_the_job_is_cancelled(chain: Chain, job: Job) -> None:
     funder = chain.accounts[8]
     event = job.send(funder, "fund", value=5).event("JobFunded")
     assert event == {"job": job.id, "funder": funder, "amount": 5}
     assert chain.view("jobOf", job.id).pool == 5
     job.send(job.owner, "cancelJob")
-    assert job.refusal(funder, "fund", value=5) == ("JobNotRunning", {"job": job.id, "status": CANCELLED})
+    assert job.refusal(funder, "fund", value=5) == ("AlreadyCancelled", {"job": job.id})
+
+
+def test_nobody_adds_to_a_pool_whose_rounds_are_all_committed(chain: Chain) -> None:
+    job = Job(chain, rounds=1).prepare()
+    job.collect()
+    wrong = job.commit_wrong()
+    assert job.refusal(job.owner, "fund", value=5) == ("JobNotRunning", {"job": job.id, "status": 1})
+    job.challenge(chain.accounts[8], wrong)
+    job.send(job.owner, "fund", value=5)
 
 
 # ------------------------------------------------------------------------------------------------------- admission
 
 
-def test_joining_is_announced_with_samples_and_key(chain: Chain) -> None:
+def test_a_client_joins_with_samples_and_key(chain: Chain) -> None:
     job = Job(chain)
     client = job.clients[0]
-    receipt = job.send(client, "join", 2**24 - 1, b"\7" * 32)
-    assert receipt.event("ClientJoined") == {
-        "job": job.id,
-        "client": client,
-        "samples": 2**24 - 1,
-        "key": b"\7" * 32,
-    }
+    receipt = job.send(client, "join", 100, b"\7" * 32)
+    assert receipt.event("ClientJoined") == {"job": job.id, "client": client, "samples": 100, "key": b"\7" * 32}
     kept = job.client(client)
-    assert (kept.samples, kept.attempt, kept.credits, kept.digest) == (2**24 - 1, 0, 0, 0)
+    assert (kept.samples, kept.attempt, kept.digest) == (100, 0, 0)
 
 
-def test_a_client_joins_once_and_with_samples(chain: Chain, job: Job) -> None:
+def test_a_client_joins_once_and_with_samples_up_to_the_largest_weight(chain: Chain, job: Job) -> None:
     client, other = job.clients[0], chain.accounts[8]
     assert job.refusal(client, "join", 5, ZERO) == ("AlreadyJoined", {"client": client})
-    assert job.refusal(other, "join", 0, ZERO) == ("NoSamples", {})
+    for samples in (0, 101, 2**32 - 1):
+        refusal = job.refusal(other, "join", samples, ZERO)
+        assert refusal == ("SamplesOutOfRange", {"samples": samples, "maxWeight": 100})
 
 
 def test_a_closed_job_takes_the_admitted_only(chain: Chain) -> None:
@@ -59,24 +67,58 @@ def test_admitting_twice_takes_nothing_away(chain: Chain) -> None:
     assert (job.client(client).samples, job.client(client).admitted) == (33, True)
 
 
-def test_only_the_owner_admits_and_cancels(chain: Chain, job: Job) -> None:
+def test_an_expelled_address_neither_joins_nor_comes_back_by_admission(chain: Chain, job: Job) -> None:
+    client = chain.accounts[8]
+    job.send(job.owner, "expel", client)
+    job.send(job.owner, "admit", [client])
+    assert job.refusal(client, "join", 1, ZERO) == ("Expelled", {"client": client})
+
+
+def test_only_the_owner_admits_and_expels(chain: Chain, job: Job) -> None:
     for stranger in (chain.accounts[8], job.server, job.clients[0]):
         not_owner = ("NotOwner", {"caller": stranger, "owner": job.owner})
         assert job.refusal(stranger, "admit", [stranger]) == not_owner
-        assert job.refusal(stranger, "cancelJob") == not_owner
+        assert job.refusal(stranger, "expel", job.clients[1]) == not_owner
 
 
-# ---------------------------------------------------------------------------------------------- cancelled and final
+# ------------------------------------------------------------------------------------------------------- cancelling
 
 
-def test_a_cancelled_job_takes_nothing_more(chain: Chain, job: Job) -> None:
-    assert job.send(job.owner, "cancelJob").event("JobCancelled") == {"job": job.id, "owner": job.owner}
-    over = ("JobNotRunning", {"job": job.id, "status": CANCELLED})
-    assert job.refusal(chain.accounts[8], "join", 1, ZERO) == over
-    assert job.refusal(job.clients[0], "submitUpdate", 1, job.upload(job.clients[0]).update) == over
-    assert job.refusal(job.server, "commitRound", *job.commit_arguments(job.attempt.model)) == over
-    assert job.refusal(job.server, "reopenRound", 1, job.attempt.head, []) == over
-    assert job.refusal(job.owner, "cancelJob") == over
+def test_a_cancelled_job_ends_with_the_current_round_and_goes_on_until_then(chain: Chain) -> None:
+    job = Job(chain, rounds=5, pool=1000).prepare()
+    job.collect()
+    job.commit()
+    job.submit(job.clients[0])
+    receipt = job.send(job.owner, "cancelJob")
+    assert receipt.event("JobCancelled") == {"job": job.id, "sender": job.owner, "lastRound": 2}
+    assert (job.state.lastRound, job.state.cancelled, job.state.activeAt) == (2, True, receipt.time)
+    assert job.refusal(job.owner, "cancelJob") == ("AlreadyCancelled", {"job": job.id})
+    job.join(chain.accounts[8])
+    job.collect(job.clients[1:])
+    commit = job.commit()
+    # Of the job's five rounds, not of the two that are left: nobody's pay depends on what the owner does later.
+    assert commit.reward == 200
+    assert chain.view("recordOf", job.id, 2) == commit.word
+    over = ("JobNotRunning", {"job": job.id, "status": 1})
+    assert job.refusal(job.clients[0], "submitUpdate", *job.submit_arguments(job.upload(job.clients[0]))) == over
+
+
+def test_a_round_that_was_committed_once_stays_in_a_cancelled_job(chain: Chain) -> None:
+    job = Job(chain, rounds=5).prepare()
+    job.collect()
+    wrong = job.commit_wrong()
+    job.collect()
+    job.commit()
+    job.challenge(chain.accounts[8], wrong)
+    job.send(job.owner, "cancelJob")
+    assert (job.state.round, job.state.lastRound) == (1, 2)
+
+
+def test_cancelling_does_not_lengthen_a_job(chain: Chain) -> None:
+    job = Job(chain, rounds=1).prepare()
+    job.collect()
+    job.commit()
+    assert job.send(job.owner, "cancelJob").event("JobCancelled")["lastRound"] == 1
 
 
 def test_a_job_ends_with_its_last_round(chain: Chain) -> None:
@@ -84,126 +126,126 @@ def test_a_job_ends_with_its_last_round(chain: Chain) -> None:
     job.collect()
     job.commit()
     over = ("JobNotRunning", {"job": job.id, "status": 1})
-    assert job.refusal(job.clients[0], "submitUpdate", 2, job.upload(job.clients[0]).update) == over
-    assert job.refusal(job.owner, "cancelJob") == over
+    assert job.refusal(job.clients[0], "submitUpdate", *job.submit_arguments(job.upload(job.clients[0]))) == over
     assert job.refusal(chain.accounts[8], "join", 1, ZERO) == over
+    assert job.refusal(job.server, "commitRound", *job.commit_arguments(job.attempt.model)) == over
+    assert job.refusal(job.server, "reopenRound", job.number, job.attempt.head) == over
 
 
-def test_a_running_job_can_not_be_finalized(job: Job) -> None:
-    assert job.refusal(job.owner, "finalizeJob") == ("JobNotRunning", {"job": job.id, "status": 1})
+def _since(job: Job, what: str) -> int:
+    """Let that happen last, and give when it did."""
+    chain = job.chain
+    if what == "registration":
+        return job.registered.time
+    job.collect()
+    if what == "closing":
+        return int(job.state.closesAt)
+    if what == "rollback":
+        return job.challenge(chain.accounts[8], job.commit_wrong()).time
+    commit = job.commit()
+    if what == "commit":
+        return commit.time
+    if what == "superseding":
+        job.bond(chain.accounts[8])
+        chain.travel(commit.time + job.terms["idleSeconds"])
+        return job.supersede(chain.accounts[8], commit).time
+    chain.travel(job.window_end(commit))
+    return job.settle(commit).time
 
 
-def test_finality_waits_for_the_last_window(chain: Chain) -> None:
+@pytest.mark.parametrize("what", ["registration", "closing", "rollback", "commit", "superseding", "settlement"])
+def test_anyone_cancels_an_idle_job(chain: Chain, job: Job, what: str) -> None:
+    stranger = chain.accounts[7]
+    idle = _since(job, what) + 2 * job.terms["idleSeconds"]
+    chain.travel(idle - 1)
+    assert job.refusal(stranger, "cancelJob") == ("JobNotIdle", {"job": job.id, "idleAt": idle})
+    assert job.send(stranger, "cancelJob").time == idle
+
+
+def test_entries_that_are_too_few_and_reopenings_do_not_keep_a_job_from_being_idle(chain: Chain, job: Job) -> None:
+    job.collect()
+    chain.travel(job.state.closesAt + 3 * job.terms["aggregateSeconds"])
+    job.reopen()
+    idle = job.state.activeAt + 2 * job.terms["idleSeconds"]
+    chain.travel(idle - 2)
+    job.submit(job.clients[0])
+    assert job.send(chain.accounts[7], "cancelJob").time == idle
+
+
+def test_nobody_but_the_owner_cancels_while_commits_wait_for_settling(chain: Chain) -> None:
+    job = Job(chain, maxUnsettled=1).prepare()
+    job.collect()
+    job.commit()
+    chain.travel(job.state.activeAt + 3 * job.terms["idleSeconds"])
+    refused = ("TooManyUnsettled", {"unsettled": 1, "allowed": 1})
+    assert job.refusal(chain.accounts[8], "cancelJob") == refused
+    job.send(job.owner, "cancelJob")
+
+
+# ------------------------------------------------------------------------------------------------------- finalizing
+
+
+def _ended(chain: Chain) -> tuple[Job, Commit]:
     job = Job(chain, rounds=1, pool=ETHER).prepare()
     job.collect()
-    commit = job.commit()
-    ends = commit.time + job.terms["challengeSeconds"]
-    chain.travel(ends - 1)
-    assert job.refusal(chain.accounts[8], "finalizeJob") == ("WindowOpen", {"endsAt": ends})
+    return job, job.commit()
+
+
+def test_a_job_is_final_once_its_last_round_is_settled(chain: Chain) -> None:
+    job, commit = _ended(chain)
+    unsettled = ("JobNotSettled", {"job": job.id, "settled": 0, "required": 1})
+    assert job.refusal(chain.accounts[8], "finalizeJob") == unsettled
+    job.settle(commit)
     receipt = job.send(chain.accounts[8], "finalizeJob")
-    assert receipt.time == ends
-    assert receipt.event("JobFinalized") == {
-        "job": job.id,
-        "root": commit.next_tree.root,
-        "earned": ETHER,
-    }
-    assert job.refusal(job.owner, "finalizeJob") == ("JobNotRunning", {"job": job.id, "status": FINAL})
+    root = commit.next_tree.root
+    assert receipt.event("JobFinalized") == {"job": job.id, "owner": job.owner, "root": root, "rest": 0}
+    over = ("JobNotRunning", {"job": job.id, "status": FINAL})
+    assert job.state.status == FINAL
+    assert job.refusal(job.owner, "finalizeJob") == over
+    assert job.refusal(job.owner, "cancelJob") == over
+    assert job.refusal(job.owner, "fund", value=1) == over
+    assert job.refusal(job.server, "depositBond", value=1) == over
 
 
-def test_cancelling_does_not_shorten_the_window(chain: Chain, job: Job) -> None:
+def test_a_running_job_can_not_be_finalized_however_idle(chain: Chain, job: Job) -> None:
+    chain.travel(chain.now + 10 * job.terms["idleSeconds"])
+    refusal = job.refusal(job.owner, "finalizeJob")
+    assert refusal == ("JobNotSettled", {"job": job.id, "settled": 0, "required": 3})
+
+
+def test_a_cancelled_job_is_final_once_idle_with_all_that_stands_settled(chain: Chain) -> None:
+    job = Job(chain, rounds=5, pool=1000).prepare()
     job.collect()
     commit = job.commit()
     job.send(job.owner, "cancelJob")
-    ends = commit.time + job.terms["challengeSeconds"]
-    assert job.refusal(job.owner, "finalizeJob") == ("WindowOpen", {"endsAt": ends})
-    assert job.refusal(job.server, "withdrawBond") == ("WindowOpen", {"endsAt": ends})
-
-
-def test_the_pool_is_split_by_credits_and_rounds(chain: Chain) -> None:
-    """Two of three rounds are final: two thirds of the pool are earned, 3 : 2 for five submissions."""
-    job = Job(chain, pool=900, minUpdates=1, collectSeconds=10).prepare()
-    steady, guest, idle = job.clients
-    job.collect([steady, guest])
-    job.commit()
-    job.collect([steady, guest])
-    job.commit()
-    job.submit(steady)
-    job.send(job.owner, "cancelJob")
-    chain.travel(job.state.finalAt)
-    assert job.send(job.owner, "finalizeJob").event("JobFinalized")["earned"] == 600
-    before = {address: chain.balance(address) for address in (steady, guest)}
-    receipt = job.send(steady, "claimReward")
-    assert receipt.event("RewardClaimed") == {"job": job.id, "client": steady, "amount": 360}
-    assert chain.balance(steady) == before[steady] + 360 - receipt.fee
-    assert job.send(guest, "claimReward").event("RewardClaimed")["amount"] == 240
-    assert job.send(job.owner, "claimReward").event("RewardClaimed")["amount"] == 300
-    for address in (steady, guest, idle, job.owner):
-        assert job.refusal(address, "claimReward") == ("NothingToPay", {"account": address})
-    assert chain.balance(chain.ledger.address) == job.terms["bond"]
+    job.submit(job.clients[0])
+    chain.travel(commit.time + 2 * job.terms["idleSeconds"])
+    unsettled = ("JobNotSettled", {"job": job.id, "settled": 0, "required": 1})
+    assert job.refusal(job.owner, "finalizeJob") == unsettled
+    idle = job.settle(commit).time + 2 * job.terms["idleSeconds"]
+    chain.travel(idle - 1)
+    assert job.refusal(job.owner, "finalizeJob") == ("JobNotIdle", {"job": job.id, "idleAt": idle})
+    receipt = job.send(chain.accounts[8], "finalizeJob")
+    assert (receipt.time, receipt.event("JobFinalized")["rest"]) == (idle, 800)
+    # What was settled is claimed, and all is withdrawn, in a final job as before.
+    job.claim(commit)
+    for address, amount in [(job.owner, 800), (job.server, 40), *((client, 53) for client in job.clients)]:
+        assert job.send(address, "withdraw").event("BalanceWithdrawn")["amount"] == amount
+    assert chain.balance(chain.ledger.address) == job.terms["bond"] + 1
 
 
 def test_a_job_without_a_round_gives_everything_back(chain: Chain) -> None:
     job = Job(chain, pool=900).prepare()
-    job.submit(job.clients[0])
     job.send(job.owner, "cancelJob")
-    job.send(job.owner, "finalizeJob")
-    assert job.refusal(job.clients[0], "claimReward") == ("NothingToPay", {"account": job.clients[0]})
-    assert job.send(job.owner, "claimReward").event("RewardClaimed")["amount"] == 900
+    chain.travel(job.state.activeAt + 2 * job.terms["idleSeconds"])
+    assert job.send(job.owner, "finalizeJob").event("JobFinalized")["rest"] == 900
+    assert job.send(job.owner, "withdraw").event("BalanceWithdrawn")["amount"] == 900
 
 
-def test_an_owner_that_takes_part_gets_both_shares_at_once(chain: Chain) -> None:
-    job = Job(chain, pool=900, rounds=3, minUpdates=1, maxUpdates=1).prepare()
-    job.join(job.owner)
-    job.collect([job.owner])
-    job.commit()
-    job.send(job.owner, "cancelJob")
-    chain.travel(job.state.finalAt)
-    job.send(job.owner, "finalizeJob")
-    assert job.send(job.owner, "claimReward").event("RewardClaimed")["amount"] == 900
-
-
-def test_nothing_is_paid_before_the_job_is_final(job: Job) -> None:
-    assert job.refusal(job.owner, "claimReward") == ("JobNotRunning", {"job": job.id, "status": 1})
-
-
-def test_rounding_dust_stays_in_the_ledger(chain: Chain) -> None:
-    job = Job(chain, pool=10, rounds=1).prepare()
-    job.collect()
-    job.commit()
-    chain.travel(job.state.finalAt)
-    job.send(job.owner, "finalizeJob")
-    for client in job.clients:
-        assert job.send(client, "claimReward").event("RewardClaimed")["amount"] == 3
-    assert job.refusal(job.owner, "claimReward") == ("NothingToPay", {"account": job.owner})
-    assert chain.balance(chain.ledger.address) == job.terms["bond"] + 1
-
-
-# --------------------------------------------------------------------------------------------------- hostile receivers
-
-
-def _final_with_actor(chain: Chain, actor: Actor) -> Job:
-    job = Job(chain, pool=1000, rounds=1, minUpdates=1, maxUpdates=2).prepare()
-    actor.send("join", job.id, 10, ZERO)
-    upload = job.upload(actor.address)
-    actor.send("submitUpdate", job.id, 1, upload.update)
-    job.record_upload(upload)
-    job.collect([job.clients[0]])
-    job.commit()
-    chain.travel(job.state.finalAt)
-    job.send(job.owner, "finalizeJob")
-    return job
-
-
-def test_claiming_again_from_within_the_payment_gets_nothing(chain: Chain, actor: Actor) -> None:
-    job = _final_with_actor(chain, actor)
-    actor.call_back("claimReward", job.id)
-    actor.send("claimReward", job.id)
-    assert (actor.entered, chain.balance(actor.address)) == (0, 500)
-
-
-def test_a_client_that_refuses_ether_keeps_its_claim(chain: Chain, actor: Actor) -> None:
-    job = _final_with_actor(chain, actor)
-    actor.refuse()
-    assert actor.refusal("claimReward", job.id) == ("PaymentRefused", {"receiver": actor.address})
-    assert job.client(actor.address).credits == 1
-    job.send(job.clients[0], "claimReward")
+def test_a_second_cancelling_can_not_keep_a_job_from_its_end(chain: Chain) -> None:
+    """Cancelling counts for idleness; were it possible again and again, an owner could lock late bonds for ever."""
+    job = Job(chain, pool=900).prepare()
+    cancelled = job.send(job.owner, "cancelJob").time
+    chain.travel(cancelled + 2 * job.terms["idleSeconds"] - 1)
+    assert job.refusal(job.owner, "cancelJob")[0] == "AlreadyCancelled"
+    job.send(chain.accounts[8], "finalizeJob")
