@@ -6,6 +6,7 @@ The tree of `galaxy_fl.exceptions` goes on:
     ├── RpcError                   20   a node can't be reached or does not answer properly
     │   └── WrongChainError        21   the node is of another chain
     ├── NoLedgerError              22   there is no ledger at the address
+    │   └── ForeignLedgerError     35   the contract there is another than the ledger that is known here
     ├── UnknownJobError            23   the ledger has no such job
     ├── AccountError               24   a key can't be found or opened
     ├── TransactionError           25   a transaction did not get in, or failed
@@ -31,6 +32,7 @@ __all__ = [
     "AlreadySubmittedError",
     "AuditError",
     "ContentMismatchError",
+    "ForeignLedgerError",
     "InsufficientFundsError",
     "JobCancelledError",
     "JobMismatchError",
@@ -64,6 +66,12 @@ class NoLedgerError(GalaxyError):
     """There is no code at the ledger's address, or no address is known."""
 
     exit_code = 22
+
+
+class ForeignLedgerError(NoLedgerError):
+    """The contract at the ledger's address is not the one that this version of Galaxy knows."""
+
+    exit_code = 35
 
 
 class UnknownJobError(GalaxyError):

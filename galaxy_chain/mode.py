@@ -34,6 +34,8 @@ class ChainSettings(BaseModel):
     rpc: str = DEFAULT_RPC
     home: Path = DEFAULT_HOME
     ledger: Path | None = None
+    any_ledger: bool = False
+    """Take any contract for the ledger, whatever its code: it may keep the bond. Never from a file or a variable."""
     store: str | None = None
     ipfs: str | None = None
     gateway: tuple[str, ...] = ()
@@ -69,7 +71,9 @@ class ChainSettings(BaseModel):
 
     def place(self) -> Place:
         """Where that is."""
-        return Place.of(self.rpc, self.home, self.ledger, self.store, self.ipfs, self.gateway)
+        return Place.of(
+            self.rpc, self.home, self.ledger, self.store, self.ipfs, self.gateway, any_ledger=self.any_ledger
+        )
 
 
 class _LedgerPlace:

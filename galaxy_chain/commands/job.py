@@ -13,6 +13,7 @@ from galaxy_chain.commands.console import console, print_json, print_table, shor
 from galaxy_chain.commands.settings import (
     LARGEST_JOB,
     AccountOption,
+    AnyLedgerOption,
     GatewayOption,
     HomeOption,
     IpfsOption,
@@ -46,6 +47,7 @@ def create(
     rpc: RpcOption = DEFAULT_RPC,
     home: HomeOption = DEFAULT_HOME,
     ledger: LedgerOption = None,
+    any_ledger: AnyLedgerOption = False,
     store: StoreOption = None,
     ipfs: IpfsOption = None,
     gateway: GatewayOption = None,
@@ -56,7 +58,7 @@ def create(
     from galaxy_chain.job_file import JobFile
 
     job_file = JobFile.read(file)
-    place = Place.of(rpc, home, ledger, store, ipfs, gateway)
+    place = Place.of(rpc, home, ledger, store, ipfs, gateway, any_ledger=any_ledger)
     on = place.ledger_for(account)
     created = create_job(on, place.deployment().rules, place.store(on), job_file, file.parent)
     if json:
@@ -70,13 +72,14 @@ def list_jobs(
     rpc: RpcOption = DEFAULT_RPC,
     home: HomeOption = DEFAULT_HOME,
     ledger: LedgerOption = None,
+    any_ledger: AnyLedgerOption = False,
     store: StoreOption = None,
     ipfs: IpfsOption = None,
     gateway: GatewayOption = None,
     json: JsonOption = False,
 ) -> None:
     """List the ledger's jobs."""
-    place = Place.of(rpc, home, ledger, store, ipfs, gateway)
+    place = Place.of(rpc, home, ledger, store, ipfs, gateway, any_ledger=any_ledger)
     on = place.ledger()
     contents = place.store()
     rows = []
@@ -105,6 +108,7 @@ def show(
     rpc: RpcOption = DEFAULT_RPC,
     home: HomeOption = DEFAULT_HOME,
     ledger: LedgerOption = None,
+    any_ledger: AnyLedgerOption = False,
     store: StoreOption = None,
     ipfs: IpfsOption = None,
     gateway: GatewayOption = None,
@@ -113,7 +117,7 @@ def show(
     """Show a job: terms, participants, rounds with their hashes, and its server's metrics where they are at hand."""
     from galaxy_chain.ledger.follower import JobFollower
 
-    place = Place.of(rpc, home, ledger, store, ipfs, gateway)
+    place = Place.of(rpc, home, ledger, store, ipfs, gateway, any_ledger=any_ledger)
     on = place.ledger()
     history = JobFollower(on, job).history
     terms = history.terms
@@ -174,11 +178,12 @@ def admit(
     rpc: RpcOption = DEFAULT_RPC,
     home: HomeOption = DEFAULT_HOME,
     ledger: LedgerOption = None,
+    any_ledger: AnyLedgerOption = False,
 ) -> None:
     """Admit clients to a job that is not open."""
     for client in clients:
         check_address(client)
-    receipt = Place.of(rpc, home, ledger).ledger_for(account).transact("admit", job, clients)
+    receipt = Place.of(rpc, home, ledger, any_ledger=any_ledger).ledger_for(account).transact("admit", job, clients)
     console.print(f"admitted {len(clients)} to job {job}, {receipt.gas_used} gas")
 
 
@@ -189,9 +194,10 @@ def cancel(
     rpc: RpcOption = DEFAULT_RPC,
     home: HomeOption = DEFAULT_HOME,
     ledger: LedgerOption = None,
+    any_ledger: AnyLedgerOption = False,
 ) -> None:
     """Cancel a job. Commits can be challenged as before, and what clients earned stays theirs."""
-    receipt = Place.of(rpc, home, ledger).ledger_for(account).transact("cancelJob", job)
+    receipt = Place.of(rpc, home, ledger, any_ledger=any_ledger).ledger_for(account).transact("cancelJob", job)
     console.print(f"job {job} is cancelled, {receipt.gas_used} gas")
 
 

@@ -12,6 +12,7 @@ import typer
 from galaxy_chain.commands.settings import (
     LARGEST_JOB,
     AccountOption,
+    AnyLedgerOption,
     DataRootOption,
     DeviceOption,
     FeeCapOption,
@@ -77,6 +78,7 @@ def server(
     rpc: RpcOption = DEFAULT_RPC,
     home: HomeOption = DEFAULT_HOME,
     ledger: LedgerOption = None,
+    any_ledger: AnyLedgerOption = False,
     store: StoreOption = None,
     ipfs: IpfsOption = None,
     gateway: GatewayOption = None,
@@ -89,7 +91,7 @@ def server(
     from galaxy_chain.store.keep import Keep
 
     kept = Keep.parse(keep)
-    place = Place.of(rpc, home, ledger, store, ipfs, gateway, fee_cap)
+    place = Place.of(rpc, home, ledger, store, ipfs, gateway, fee_cap, any_ledger=any_ledger)
     choice = None if data is None else DataChoice(data, root=data_root, device=device, threads=threads)
     on = place.ledger_for(account)
     with _taking_part("server", job, json, status) as (say, looked):
@@ -136,6 +138,7 @@ def client(
     rpc: RpcOption = DEFAULT_RPC,
     home: HomeOption = DEFAULT_HOME,
     ledger: LedgerOption = None,
+    any_ledger: AnyLedgerOption = False,
     store: StoreOption = None,
     ipfs: IpfsOption = None,
     gateway: GatewayOption = None,
@@ -147,7 +150,7 @@ def client(
     from galaxy_chain.participants import DataChoice, run_client_of_job
     from galaxy_chain.verification import Verify
 
-    place = Place.of(rpc, home, ledger, store, ipfs, gateway, fee_cap)
+    place = Place.of(rpc, home, ledger, store, ipfs, gateway, fee_cap, any_ledger=any_ledger)
     choice = DataChoice(data, shard, partition, partition_seed, data_root, device, threads)
     on = place.ledger_for(account)
     with _taking_part("client", job, json, status) as (say, looked):

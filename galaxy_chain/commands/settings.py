@@ -13,6 +13,7 @@ import typer
 __all__ = [
     "LARGEST_JOB",
     "AccountOption",
+    "AnyLedgerOption",
     "DataRootOption",
     "DeviceOption",
     "FeeCapOption",
@@ -43,6 +44,14 @@ HomeOption = Annotated[
 LedgerOption = Annotated[
     Path | None,
     typer.Option(envvar="GALAXY_LEDGER", help="The ledger's file [HOME/ledger.json].", rich_help_panel="Where"),
+]
+AnyLedgerOption = Annotated[
+    bool,
+    typer.Option(
+        "--any-ledger",
+        help="Take any contract for the ledger, whatever its code: it may keep your bond.",
+        rich_help_panel="Where",
+    ),
 ]
 StoreOption = Annotated[
     str | None,

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 from galaxy_chain.exceptions import (
     AlreadySubmittedError,
     LedgerRefusedError,
-    NoLedgerError,
     NotAdmittedError,
     RpcError,
     UnknownJobError,
 )
 from galaxy_chain.ledger.abi import Abi, Event
 from galaxy_chain.ledger.artifacts import artifact
+from galaxy_chain.ledger.genuine import check_code
 from galaxy_chain.ledger.rpc import Rpc, RpcAnswerError
 from galaxy_chain.ledger.structs import Account, Client, State, Terms
 from galaxy_chain.ledger.transactions import Receipt, Transactions
@@ -93,9 +93,11 @@ class Ledger:
         transactions: Of the account that calls; None for one who only reads.
         first_block: The block of its deployment: where its events begin.
         chain_id: Of the chain; a node of another is refused.
+        any_ledger: Take a contract of any code for a ledger.
 
     Raises:
         NoLedgerError: there is no code at the address.
+        ForeignLedgerError: its code is not that of the ledger that is known here.
         WrongChainError: the node is of another chain.
         RpcError: the node can't be reached.
     """
@@ -108,6 +110,7 @@ class Ledger:
         *,
         first_block: int = 0,
         chain_id: int | None = None,
+        any_ledger: bool = False,
     ) -> None:
         self.rpc = rpc
         self.address = address
@@ -116,12 +119,7 @@ class Ledger:
         if chain_id is not None:
             rpc.check_chain(chain_id)
         self.chain_id = chain_id if chain_id is not None else rpc.number("eth_chainId")
-        if not rpc.data("eth_getCode", address, "latest"):
-            raise NoLedgerError(
-                f"there is no contract at {address} on chain {self.chain_id}: deploy a ledger with "
-                "`galaxy-chain deploy`, or name the file of another with --ledger "
-                "(an embedded chain forgets everything when it ends)"
-            )
+        check_code(rpc, address, any_ledger=any_ledger)
 
     def call(self, name: str, *arguments: Any) -> Any:
         """Calls a view of the contract by its Solidity name.
