@@ -44,6 +44,7 @@ def create_job(
 
     Raises:
         JobDocumentError: the model, the optimizer or the loss does not exist, or the model is smaller than a chunk.
+        TrainingError: what the model ends in can't be told, and the job file does not say it.
         NoLedgerError: no contract of the rule is known.
         LedgerRefusedError, TransactionError, ContentError, RpcError: it could not be registered or stored.
     """
@@ -57,12 +58,17 @@ def create_job(
         vector_file = Path(scratch) / "initial"
         with Worker() as worker:
             layout = worker.describe(model.model_dump(mode="json"), job_file.train, vector_file, source)
+            output = job_file.output or "logits"  # which is what all builtin models give
+            if job_file.output is None and source is not None:
+                distils = job_file.distillation_alpha is not None
+                output = worker.ending(model.model_dump(mode="json"), job_file.train, source, distils)
         initial = read_vector(vector_file, layout.parameters).copy()
     document = JobDocument(
         name=job_file.name,
         notes=job_file.notes,
         model=model,
         layout=layout.to_json(),
+        output=output,
         train=job_file.train,
         rule=job_file.rule,
         weighting=job_file.weighting,

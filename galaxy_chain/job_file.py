@@ -22,6 +22,7 @@ from pydantic import (
 from galaxy_chain.deployment import Address
 from galaxy_fl.exceptions import JobDocumentError
 from galaxy_fl.job_document import BuiltinModel, Name, RuleChoice, explanations, field_of
+from galaxy_fl.training.ending import Ending
 from galaxy_fl.training.specification import TrainSpecification
 
 __all__ = ["JobFile", "SourceFile", "TermsSection", "wei"]
@@ -131,6 +132,8 @@ class JobFile(_Strict):
     model: Annotated[
         Annotated[BuiltinModel, Tag("builtin")] | Annotated[SourceFile, Tag("source")], Discriminator(_kind_of_model)
     ]
+    output: Ending | None = None
+    """What the model ends in; without it, its structure says it."""
     train: TrainSpecification = TrainSpecification()
     rule: RuleChoice = RuleChoice()
     weighting: Literal["samples", "uniform"] = "samples"

@@ -58,6 +58,7 @@ def _prepare(worker: Worker, coordinator: LedgerCoordinator, data: DataChoice) -
         distillation_alpha=document.distillation_alpha,
         distillation_reduction=document.distillation_reduction,
         layout=document.tensors.to_json(),
+        output=document.output,
         train=document.train,
         data=data.name,
         shard=data.shard,

@@ -21,6 +21,7 @@ from pydantic import (
 
 from galaxy_fl.aggregation import RULES
 from galaxy_fl.exceptions import JobDocumentError, VectorError
+from galaxy_fl.training.ending import Ending
 from galaxy_fl.training.specification import Option, TrainSpecification
 from galaxy_fl.vectors import Layout
 
@@ -142,6 +143,8 @@ class JobDocument(_Strict):
     name: Name
     model: ModelChoice
     layout: list[dict[str, Any]]
+    output: Ending = "logits"
+    """What the model ends in, which losses and accuracies go by."""
     train: TrainSpecification = TrainSpecification()
     rule: RuleChoice = RuleChoice()
     weighting: Literal["samples", "uniform"] = "samples"

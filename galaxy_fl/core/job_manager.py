@@ -23,6 +23,8 @@ from galaxy_fl.vectors import Layout, encode
 if TYPE_CHECKING:
     from torch import nn
 
+    from galaxy_fl.training.ending import Ending
+
 __all__ = ["JobManager"]
 
 _counter = itertools.count()
@@ -44,6 +46,7 @@ class JobManager:
         max_clients: int | None = None,
         deadline: float | None = 600,
         distillation_reduction: Literal["batchmean", "mean"] = "batchmean",
+        output: Ending | None = None,
     ) -> Job:
         """Describes a job.
 
@@ -54,7 +57,8 @@ class JobManager:
             model: The model's class: on the top level of a Python file, made without arguments. The file goes with the
                 job, alone: what it imports has to be installed where it runs.
             distillation_alpha: With `FED_DISTILLATION`: the weight of the divergence to the others' models.
-            weighting, min_clients, max_clients, deadline, distillation_reduction: See `galaxy_fl.entity.job.Job`.
+            weighting, min_clients, max_clients, deadline, distillation_reduction, output: See
+                `galaxy_fl.entity.job.Job`.
 
         Raises:
             PFLException: an argument is missing, the class is in no file, or the file has no main guard.
@@ -80,6 +84,7 @@ class JobManager:
             max_clients=max_clients,
             deadline=deadline,
             distillation_reduction=distillation_reduction,
+            output=output,
         )
 
     def submit_job(self, job: Job, model: nn.Module, **settings: Any) -> None:
@@ -102,6 +107,7 @@ class JobManager:
             initial=encode(model.state_dict(), document.tensors),
             source=source,
         )
+        job.output = document.output
         job.set_job_id(find_mode(job.work_mode).submit(request, **settings))
         print(f"job {job.job_id} added successfully", flush=True)
 
@@ -138,6 +144,7 @@ def _job(folder: JobFolder) -> Job:
         max_clients=terms.max_clients,
         deadline=terms.deadline,
         distillation_reduction=document.distillation_reduction,
+        output=document.output,
     )
 
 
@@ -161,6 +168,7 @@ def _document(job: Job, model: nn.Module) -> tuple[JobDocument, bytes]:
     from galaxy_fl.training.losses import build_loss
     from galaxy_fl.training.optimizers import build_optimizer
     from galaxy_fl.training.schedulers import Schedule
+    from galaxy_fl.training.structure import decide_ending
 
     name = job.train_model_class_name
     if type(model).__name__ != name:
@@ -177,10 +185,15 @@ def _document(job: Job, model: nn.Module) -> tuple[JobDocument, bytes]:
     except TrainingError as error:
         raise PFLException(f"the train strategy is not valid: {error}") from error
     try:
+        output = job.output or decide_ending(model, specification.loss, distils)
+    except TrainingError as error:
+        raise PFLException(str(error)) from error
+    try:
         document = JobDocument(
             name=name,
             model=SourceModel(source=source_id(source), class_name=name),
             layout=Layout.of(model).to_json(),
+            output=output,
             train=specification,
             rule=RuleChoice(name="relay" if distils else "weighted_mean"),
             weighting=job.weighting,

@@ -68,6 +68,7 @@ class LocalData:
             model=document.model.model_dump(mode="json"),
             source=None if source is None else source_text(source),
             layout=document.tensors.to_json(),
+            output=document.output,
             train=document.train,
             distillation_alpha=document.distillation_alpha,
             distillation_reduction=document.distillation_reduction,

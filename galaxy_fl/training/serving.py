@@ -30,6 +30,7 @@ from galaxy_fl.training.optimizers import build_optimizer
 from galaxy_fl.training.schedulers import Schedule
 from galaxy_fl.training.served_data import Offer
 from galaxy_fl.training.specification import TrainSpecification
+from galaxy_fl.training.structure import decide_ending
 from galaxy_fl.training.trainer import evaluate, train
 from galaxy_fl.training.worker import Prepared, WorkerSettings
 from galaxy_fl.vectors.fixed_point import decode, encode, read_vector, write_vector
@@ -44,7 +45,7 @@ def serve(connection: Connection) -> None:
     """Answer until the parent closes its end. An interrupt at the terminal is the parent's to handle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    requests: dict[str, Callable[..., Answer]] = {"describe": describe}
+    requests: dict[str, Callable[..., Answer]] = {"describe": describe, "ending": ending}
     parent = Parent(connection)
     while True:
         try:
@@ -81,6 +82,12 @@ def describe(model: dict[str, Any], train: dict[str, Any], vector: str, source: 
     return {"layout": layout.to_json()}
 
 
+def ending(model: dict[str, Any], train: dict[str, Any], source: str, distils: bool) -> Answer:
+    """What a document's model, which brings its source, ends in."""
+    specification = TrainSpecification.model_validate_json(json.dumps(train))
+    return {"ending": decide_ending(build_model(model, specification.seed, source), specification.loss, distils)}
+
+
 class Session:
     """One client's data and model for one job, kept from round to round."""
 
@@ -105,7 +112,7 @@ class Session:
         self._score = parent.score if offer is not None and offer.scores else None
         # Whether the data fit the model is better known before anybody relies on this client.
         first = Subset(self._data, [0])
-        evaluate(self._model, first, settings.train, settings.device)
+        evaluate(self._model, first, settings.train, settings.device, ending=settings.output)
         self._ask_teachers([self._model.state_dict], first)
 
     @property
@@ -117,7 +124,16 @@ class Session:
             torch.manual_seed(seed)  # data may augment samples at random, for teachers too
             lessons = self._ask_teachers([partial(self._state, teacher) for teacher in teachers], self._data)
         model, device = self._load(start), self._settings.device
-        result = train(model, self._data, self._settings.train, seed, device, round=round, lessons=lessons)
+        result = train(
+            model,
+            self._data,
+            self._settings.train,
+            seed,
+            device,
+            round=round,
+            lessons=lessons,
+            ending=self._settings.output,
+        )
         with _replaced(Path(trained)) as new:  # it may be the file of the start
             write_vector(new, encode(model.state_dict(), self._layout))
         return result.model_dump()
@@ -128,7 +144,8 @@ class Session:
                 raise DataError("there are no test data to evaluate a model on: give some, as test_data")
             self._test = load(self._settings.data, "test", self._root)
         model = self._load(vector)
-        return evaluate(model, self._test, self._settings.train, self._settings.device, self._score).model_dump()
+        settings = self._settings
+        return evaluate(model, self._test, settings.train, settings.device, self._score, settings.output).model_dump()
 
     def export(self, vector: str, destination: str) -> Answer:
         state = self._load(vector).state_dict()
@@ -154,7 +171,9 @@ class Session:
         settings, alpha = self._settings, self._settings.distillation_alpha
         if alpha is None:
             return None
-        return Lessons.ask(self._model, teachers, data, alpha, settings.distillation_reduction, settings.device)
+        return Lessons.ask(
+            self._model, teachers, data, alpha, settings.distillation_reduction, settings.device, settings.output
+        )
 
     def _check_layout(self) -> None:
         expected = [(tensor.name, tensor.shape) for tensor in Layout.of(self._model).tensors]

@@ -18,7 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from galaxy_fl import exceptions
 from galaxy_fl.exceptions import DataError, JobDocumentError, TrainingError
+from galaxy_fl.job_document import source_text
 from galaxy_fl.training import forkserver
+from galaxy_fl.training.ending import Ending
 from galaxy_fl.training.results import Evaluation, TrainResult
 from galaxy_fl.training.served_data import LARGEST_MESSAGE, ServedData
 from galaxy_fl.training.specification import TrainSpecification
@@ -43,6 +45,8 @@ class WorkerSettings(BaseModel):
     source: str | None = None
     """Of a model that brings its source: the file's text, which is checked against the id in `model`, and runs."""
     layout: list[dict[str, Any]]
+    output: Ending = "logits"
+    """What the model ends in."""
     train: TrainSpecification
     distillation_alpha: Annotated[float, Field(ge=0)] | None = None
     distillation_reduction: Literal["batchmean", "mean"] = "batchmean"
@@ -71,6 +75,12 @@ class _Described(BaseModel):
     model_config = Strict
 
     layout: list[dict[str, Any]]
+
+
+class _Ends(BaseModel):
+    model_config = Strict
+
+    ending: Ending
 
 
 class _Done(BaseModel):
@@ -123,6 +133,14 @@ class Worker:
             source=text,
         )
         return Layout.from_json(answer.layout)
+
+    def ending(self, model: dict[str, Any], train: TrainSpecification, source: bytes, distils: bool) -> Ending:
+        """Tell what a model that brings its source ends in, by its structure, for a job that trains so.
+
+        Raises TrainingError where that matters and can't be told, and what `describe` raises.
+        """
+        arguments = {"model": model, "train": train.model_dump(mode="json"), "source": source_text(source)}
+        return self._ask("ending", _Ends, **arguments, distils=distils).ending
 
     def prepare(self, settings: WorkerSettings, served: ServedData | None = None) -> Prepared:
         """Load data and model, which stay in the worker. Comes before `train`, `evaluate` and `export`.

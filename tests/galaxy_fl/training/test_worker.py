@@ -243,3 +243,30 @@ def test_a_data_set_that_exits_is_told_by_the_exit_code(worker, settings):
 def test_what_foreign_code_says_in_the_workers_name_is_checked(worker, settings, data, said):
     with pytest.raises(TrainingError, match=said):
         worker.prepare(settings.model_copy(update={"data": f"{FOREIGN}:{data}", "shard": "1/1"}))
+
+
+def test_what_a_model_ends_in_is_told_and_held_to(worker):
+    source = b"""\
+from torch import nn
+
+class Soft(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Flatten(), nn.Linear(64, 10), nn.Softmax(dim=1))
+
+class Plain(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Flatten(), nn.Linear(64, 10))
+"""
+    soft, plain = ({"source": source_id(source), "class": name} for name in ("Soft", "Plain"))
+    train = TrainSpecification(loss="BCELoss", batch_size=16)
+    assert worker.ending(soft, train, source, distils=False) == "probabilities"
+    assert worker.ending(plain, train, source, distils=False) == "logits"
+    layout = worker.describe(plain, train, Path("initial"), source).to_json()
+    settings = WorkerSettings(
+        model=plain, source=source.decode(), layout=layout, train=train, data="digits", output="probabilities"
+    )
+    with pytest.raises(TrainingError, match="says that its model ends in probabilities, but it gives"):
+        worker.prepare(settings)
+    worker.prepare(settings.model_copy(update={"output": "logits"}))
+    result = worker.train(TrainTask(Path("initial"), Path("trained"), round=1, seed=1))
+    assert worker.evaluate(Path("trained")).accuracy == pytest.approx(result.accuracy, abs=0.3)
