@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from galaxy_chain.answering import Answering
 from galaxy_chain.challenge import challenge
 from galaxy_chain.exceptions import LedgerRefusedError, NotAdmittedError, TransactionFailedError
 from galaxy_chain.faults import fault_point
 from galaxy_chain.job_check import check_job
 from galaxy_chain.ledger.follower import JobFollower, Reverted
-from galaxy_chain.ledger.history import Commit, JobHistory, OpenDemand
+from galaxy_chain.ledger.history import Commit, JobHistory
 from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Model, Status, Submission, Update
 from galaxy_chain.ledger.transactions import Receipt
@@ -380,7 +381,8 @@ class LedgerClientCoordinator(LedgerCoordinator):
 
 
 class LedgerServerCoordinator(LedgerCoordinator):
-    """A server of a ledger's job. Answers demands for what it committed by itself, whenever it looks at the chain.
+    """A server of a ledger's job. Answers demands for what it committed by itself: `answering.start()` has a thread do
+    that beside everything else; without it the server answers whenever it looks at the chain.
 
     Args:
         takeover: Serve although the job names another server: commit what that one has left undone when its time is up.
@@ -404,6 +406,9 @@ class LedgerServerCoordinator(LedgerCoordinator):
     ) -> None:
         super().__init__(ledger, store, job, patience, own)
         self.keep = keep
+        self.answering = Answering(
+            ledger, Verifier(store, self.terms, self.job), job, patience.poll, own, f"{self._name}-{self.role}"
+        )
         named = self.terms.server
         self._named = named in (ZERO_ADDRESS, self.address)
         if not self._named and not takeover:
@@ -425,19 +430,16 @@ class LedgerServerCoordinator(LedgerCoordinator):
             self.ledger.transact("depositBond", self.number, value=missing, once=f"{self.number} {deposits}")
 
     def round(self) -> Round:
-        """Where the job stands now; answers what is demanded of this server."""
+        """Where the job stands now; answers what is demanded of this server, where no thread does that."""
         round = super().round()
-        for commit in list(self.history.commits.values()):
-            if commit.record.server == self.address:
-                for demand in self.history.open_demands(commit.record):
-                    self._answer(commit, demand)
+        if not self.answering.running:
+            self.answering.look(self.history, self._follower.time)
         return round
 
-    def _answer(self, commit: Commit, demand: OpenDemand) -> None:
-        if self._follower.next_time < demand.answer_by:
-            openings = self.verifier.openings(self.history, commit, demand.index)
-            with suppress(LedgerRefusedError):  # another process of this account was faster
-                self.ledger.transact("answer", self.number, commit.record, demand.index, openings)
+    def close(self) -> None:
+        """Answers nothing more, and lets go what is known of the job's events."""
+        self.answering.stop()
+        super().close()
 
     def _phase(self, history: JobHistory) -> Phase:
         phase = super()._phase(history)

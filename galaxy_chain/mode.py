@@ -152,7 +152,9 @@ class LedgerServerPlace(_LedgerPlace):
         """A job to serve."""
         ledger, job = self._own_ledger(), int(job_id)
         store = self._place.store(ledger, job)
-        return LedgerServerCoordinator(ledger, store, job, Patience(self._settings.poll), own=self._place.home)
+        server = LedgerServerCoordinator(ledger, store, job, Patience(self._settings.poll), own=self._place.home)
+        server.answering.start()
+        return server
 
 
 class BlockchainMode:

@@ -163,6 +163,7 @@ def run_server_of_job(
         JobCancelledError: it was cancelled.
         GalaxyError: whatever can't be mended.
     """
+    coordinator.answering.start()
     round = coordinator.round()
     if round.over and not stay:
         return _end(coordinator, round, say)

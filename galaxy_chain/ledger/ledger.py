@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -84,6 +85,15 @@ def _refusal(function: str, data: bytes) -> GalaxyError | None:
     return KINDS.get(name, LedgerRefusedError)(message, name, arguments)
 
 
+@contextmanager
+def _refusals(function: str) -> Iterator[None]:
+    """Raises what a node answers with as the contract's own error, where it is one."""
+    try:
+        yield
+    except RpcAnswerError as error:
+        raise _refusal(function, error.data) or error from error
+
+
 class Ledger:
     """One GalaxyLedger on one chain.
 
@@ -129,17 +139,20 @@ class Ledger:
         """
         function = ledger_abi().functions[name]
         call = {"to": self.address, "data": "0x" + function.encode(*arguments).hex()}
-        try:
+        with _refusals(name):
             answer = self.rpc.data("eth_call", call, "latest")
-        except RpcAnswerError as error:
-            raise _refusal(name, error.data) or error from error
         try:
             return function.decode(answer)
         except ValueError as error:
             raise RpcError(f"{self.rpc.name}: {error}") from error
 
     def transact(self, name: str, *arguments: Any, value: int = 0, once: str | None = None) -> Receipt:
-        """Calls a function of the contract by its Solidity name in a transaction, and waits until it is in a block.
+        """Calls a function of the contract by its Solidity name in a transaction, and waits until it is in a block:
+        `begin`, and then what that returns."""
+        return self.begin(name, *arguments, value=value, once=once)()
+
+    def begin(self, name: str, *arguments: Any, value: int = 0, once: str | None = None) -> Callable[[], Receipt]:
+        """Calls a function of the contract in a transaction, and returns what waits until that is in a block.
 
         Args:
             name, arguments, value: Of the function; wei.
@@ -153,11 +166,15 @@ class Ledger:
         """
         assert self.transactions is not None, "a ledger that only reads was asked to write"
         data = ledger_abi().functions[name].encode(*arguments)
-        try:
-            key = None if once is None else f"{self.address} {name} {once}"
-            return self.transactions.send(self.address, data, value, key)
-        except RpcAnswerError as error:
-            raise _refusal(name, error.data) or error from error
+        key = None if once is None else f"{self.address} {name} {once}"
+        with _refusals(name):
+            receipt = self.transactions.begin(self.address, data, value, key)
+
+        def wait() -> Receipt:
+            with _refusals(name):
+                return receipt()
+
+        return wait
 
     def job(self, job: int) -> JobOnLedger:
         """What the ledger stores of a job.

@@ -6,8 +6,10 @@ What to do at each turn is decided in `transaction_state.py`, what is kept is in
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import randrange
 from typing import Any, NoReturn, Protocol
@@ -137,7 +139,14 @@ class Transactions:
         self._market = Market(rpc)
 
     def send(self, to: str | None, data: bytes, value: int = 0, key: str | None = None) -> Receipt:
-        """Sends a transaction and waits until it is in a block; it is tried out first, so a revert costs nothing.
+        """Sends a transaction and waits until it is in a block: `begin`, and then what that returns."""
+        return self.begin(to, data, value, key)()
+
+    def begin(self, to: str | None, data: bytes, value: int = 0, key: str | None = None) -> Callable[[], Receipt]:
+        """Sends a transaction; it is tried out first, so a revert costs nothing.
+
+        What is returned has to be called: it waits until the transaction is in a block, and mends what may befall it
+        until then. Whoever begins several before it waits for the first may have them all in one block.
 
         Args:
             to: None to deploy `data`.
@@ -156,7 +165,7 @@ class Transactions:
         call = Call(None if to is None else to_checksum_address(to), data, value)
         before = None if key is None else self._journal.find(key)
         if before is not None and before.call == call:
-            return self._follow(self._resumed(before))
+            return partial(self._follow, self._resumed(before))
         if before is not None and before.state is State.LIVE:
             with suppress(TransactionError, RpcAnswerError):
                 self._follow(self._resumed(before))
@@ -168,10 +177,10 @@ class Transactions:
             if not faster:
                 intent = self._journal.add(key, call, self._sign(call, self._next_nonce(0), gas, fees))
         if faster:  # another process that wants the same
-            return self.send(to, data, value, key)
+            return self.begin(to, data, value, key)
         fault_point("after-intent")
-        state = TransactionState(self.settings, time.monotonic, fees)
-        return self._follow(_Following(intent, state, quick=True), Broadcast())
+        following = _Following(intent, TransactionState(self.settings, time.monotonic, fees), quick=True)
+        return partial(self._follow, following, self._carry_out(following, Broadcast()))
 
     def _resumed(self, intent: Intent) -> _Following:
         fees = intent.signed[-1].fees
