@@ -23,7 +23,7 @@ from galaxy_fl.rounds.coordinator import Phase, Round
 from galaxy_fl.rounds.server import ServerReport, run_server
 from galaxy_fl.training.results import TrainResult
 from galaxy_fl.training.task import TrainTask
-from galaxy_fl.training.worker import Worker, WorkerSettings
+from galaxy_fl.training.worker import Prepared, Worker, WorkerSettings
 from galaxy_fl.trust import Trust
 
 __all__ = ["DataChoice", "Say", "run_client_of_job", "run_server_of_job"]
@@ -45,7 +45,7 @@ class DataChoice:
     threads: int = 1
 
 
-def _prepare(worker: Worker, coordinator: LedgerCoordinator, data: DataChoice) -> int:
+def _prepare(worker: Worker, coordinator: LedgerCoordinator, data: DataChoice, trains: bool) -> Prepared:
     document = coordinator.job
     source: str | None = None
     if isinstance(document.model, SourceModel):
@@ -60,6 +60,7 @@ def _prepare(worker: Worker, coordinator: LedgerCoordinator, data: DataChoice) -
         layout=document.tensors.to_json(),
         output=document.output,
         train=document.train,
+        trains=trains,
         data=data.name,
         shard=data.shard,
         partition=data.partition,
@@ -68,7 +69,7 @@ def _prepare(worker: Worker, coordinator: LedgerCoordinator, data: DataChoice) -
         device=data.device,
         threads=data.threads,
     )
-    return worker.prepare(settings).samples
+    return worker.prepare(settings)
 
 
 def _end(coordinator: LedgerCoordinator, round: Round, say: Say) -> None:
@@ -109,13 +110,14 @@ def run_client_of_job(coordinator: LedgerClientCoordinator, data: DataChoice, sa
     if round.over:
         return _end(coordinator, round, say)
     with Worker() as worker:
-        samples = _prepare(worker, coordinator, data)
+        prepared = _prepare(worker, coordinator, data, trains=True)
         say(
             {
                 "event": "started",
                 "account": coordinator.address,
                 "name": coordinator.job.name,
-                "samples": samples,
+                "samples": prepared.samples,
+                "notes": prepared.notes,
             }
         )
 
@@ -134,7 +136,9 @@ def run_client_of_job(coordinator: LedgerClientCoordinator, data: DataChoice, sa
         def waiting(round: Round) -> None:
             say({"event": "waiting", "round": round.number})
 
-        round = run_client(coordinator, _Announced(worker, say), samples, report, waiting, folder=coordinator.kept)
+        round = run_client(
+            coordinator, _Announced(worker, say), prepared.samples, report, waiting, folder=coordinator.kept
+        )
     _end(coordinator, round, say)
 
 
@@ -170,7 +174,7 @@ def run_server_of_job(
     metrics.parent.mkdir(parents=True, exist_ok=True)
     with nullcontext() if data is None else Worker() as worker:
         if worker is not None and data is not None:
-            _prepare(worker, coordinator, data)
+            _prepare(worker, coordinator, data, trains=False)
         say({"event": "started", "account": coordinator.address, "name": coordinator.job.name})
 
         def report(done: ServerReport) -> None:

@@ -47,7 +47,8 @@ def line_for_people(said: dict[str, Any]) -> str | None:
     match said["event"]:
         case "started":
             samples = f" on {said['samples']} samples" if "samples" in said else ""
-            return f"{said['account']} takes part in “{said['name']}”{samples}"
+            notes = "".join(f"; {note}" for note in said.get("notes", ()))
+            return f"{said['account']} takes part in “{said['name']}”{samples}{notes}"
         case "status":
             return f"status at {said['url']}/healthz and /metrics"
         case "trained":

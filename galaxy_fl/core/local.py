@@ -19,7 +19,7 @@ from galaxy_fl.report import ReportFile
 from galaxy_fl.rounds.coordinator import Coordinator, Phase, Round
 from galaxy_fl.training.results import Evaluation, TrainResult
 from galaxy_fl.training.task import TrainTask
-from galaxy_fl.training.worker import Worker, WorkerSettings
+from galaxy_fl.training.worker import Prepared, Worker, WorkerSettings
 from galaxy_fl.trust import Trust
 from galaxy_fl.vectors import Layout, decode, read_vector
 
@@ -44,6 +44,7 @@ class LocalData:
         device: Of torch.
         threads: Of torch; more than one may change the last bits.
         shard, partition, root: Of named data: which part of it, how it is divided, and where its files are.
+        trains: Whether the participant trains, and not only evaluates.
     """
 
     data: Dataset[Any] | str
@@ -54,8 +55,9 @@ class LocalData:
     shard: str = "1/1"
     partition: str = "iid"
     root: str | None = None
+    trains: bool = True
 
-    def prepare(self, worker: Worker, document: JobDocument, source: bytes | None) -> int:
+    def prepare(self, worker: Worker, document: JobDocument, source: bytes | None) -> Prepared:
         """Has a worker load a job's model and these data; gives the number of samples to train on.
 
         Raises:
@@ -72,6 +74,7 @@ class LocalData:
             train=document.train,
             distillation_alpha=document.distillation_alpha,
             distillation_reduction=document.distillation_reduction,
+            trains=self.trains,
             data=name,
             shard=self.shard,
             partition=self.partition,
@@ -79,7 +82,7 @@ class LocalData:
             device=self.device,
             threads=self.threads,
         )
-        return worker.prepare(settings, self._served() if name is None else None).samples
+        return worker.prepare(settings, self._served() if name is None else None)
 
     def _served(self) -> ServedData:
         from galaxy_fl.data.datasets import load
@@ -162,10 +165,12 @@ class LocalJob:
             source = self._coordinator.source()
             trust.check(model, source, self._coordinator.origin)
         with self.section():
-            samples = data.prepare(self._worker, self._coordinator.job, source)
+            prepared = data.prepare(self._worker, self._coordinator.job, source)
+        for note in prepared.notes:
+            self.say(note)
         self._prepared = True
         self._evaluates = data.test_data is not None
-        return samples
+        return prepared.samples
 
     def train(self, task: TrainTask) -> TrainResult:
         """Has the worker train.

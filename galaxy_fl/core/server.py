@@ -60,7 +60,7 @@ class FLServer:
         self.federate_strategy = FederateStrategy(federate_strategy)
         self._mode = mode
         # There is nothing to train: the worker gets the test data as those, too.
-        self._data = None if test_data is None else LocalData(test_data, test_data, accuracy, device)
+        self._data = None if test_data is None else LocalData(test_data, test_data, accuracy, device, trains=False)
         self._trust = tuple(trust)
         self._settings = settings
 

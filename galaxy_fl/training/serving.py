@@ -27,6 +27,7 @@ from galaxy_fl.training.fetched_data import FetchedData, Parent
 from galaxy_fl.training.losses import build_loss
 from galaxy_fl.training.models import build_model
 from galaxy_fl.training.optimizers import build_optimizer
+from galaxy_fl.training.rehearsal import rehearse
 from galaxy_fl.training.schedulers import Schedule
 from galaxy_fl.training.served_data import Offer
 from galaxy_fl.training.specification import TrainSpecification
@@ -56,7 +57,7 @@ def serve(connection: Connection) -> None:
             if asked["request"] == "prepare":
                 session = Session(asked["arguments"], parent)
                 requests |= {"train": session.train, "evaluate": session.evaluate, "export": session.export}
-                answer: Answer = Prepared(samples=session.samples).model_dump()
+                answer: Answer = Prepared(samples=session.samples, notes=session.notes).model_dump()
             elif asked["request"] in requests:
                 answer = requests[asked["request"]](**asked["arguments"])
             else:
@@ -114,6 +115,16 @@ class Session:
         first = Subset(self._data, [0])
         evaluate(self._model, first, settings.train, settings.device, ending=settings.output)
         self._ask_teachers([self._model.state_dict], first)
+        self.notes = self._rehearse() if settings.trains else []
+
+    def _rehearse(self) -> list[str]:
+        settings = self._settings
+        another = build_model(settings.model, settings.train.seed, settings.source)
+
+        def ask(data: Dataset[Any]) -> Lessons | None:
+            return self._ask_teachers([self._model.state_dict], data)
+
+        return rehearse(another, self._data, settings.train, settings.device, settings.output, ask)
 
     @property
     def samples(self) -> int:

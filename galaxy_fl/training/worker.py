@@ -50,6 +50,8 @@ class WorkerSettings(BaseModel):
     train: TrainSpecification
     distillation_alpha: Annotated[float, Field(ge=0)] | None = None
     distillation_reduction: Literal["batchmean", "mean"] = "batchmean"
+    trains: bool = True
+    """Whether it trains, and not only evaluates: then a first step is tried on a copy."""
     data: str | None
     """A name for `galaxy_fl.data.datasets.load`; training takes its shard of "train", evaluation "test". None where
     data are served. Shard and partition are of named data only."""
@@ -69,6 +71,8 @@ class Prepared(BaseModel):
     model_config = Strict
 
     samples: int = Field(ge=1)
+    notes: list[Annotated[str, Field(max_length=1000)]] = []
+    """What the operator should know of how it trains."""
 
 
 class _Described(BaseModel):
@@ -143,7 +147,9 @@ class Worker:
         return self._ask("ending", _Ends, **arguments, distils=distils).ending
 
     def prepare(self, settings: WorkerSettings, served: ServedData | None = None) -> Prepared:
-        """Load data and model, which stay in the worker. Comes before `train`, `evaluate` and `export`.
+        """Load data and model, which stay in the worker, and try a first training step.
+
+        Comes before `train`, `evaluate` and `export`.
 
         `served` are data of this process, in place of `settings.data`. They are read, and the user's accuracy function
         is called, in the threads that call `prepare`, `train` and `evaluate`, one at a time for all workers.
