@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from galaxy_chain.acceptance import accept_terms
 from galaxy_chain.answering import Answering
 from galaxy_chain.challenge import challenge
 from galaxy_chain.exceptions import LedgerRefusedError, NotAdmittedError, TransactionFailedError
@@ -22,6 +24,7 @@ from galaxy_chain.ledger.transactions import Receipt
 from galaxy_chain.pending import Pending
 from galaxy_chain.store import ContentId, Store, parse
 from galaxy_chain.store.keep import Keep
+from galaxy_chain.terms import Limits, Role
 from galaxy_chain.verification import Verifier, Verify, address_bytes
 from galaxy_fl.exceptions import ConfigurationError, ContentError, ContentMissingError, RoundMovedOnError
 from galaxy_fl.job_document import SourceModel
@@ -34,6 +37,8 @@ __all__ = [
     "LedgerServerCoordinator",
     "Patience",
 ]
+
+LOG = logging.getLogger(__name__)
 
 Content = TypeVar("Content")
 
@@ -62,6 +67,7 @@ class LedgerCoordinator:
         patience: How long it waits.
         own: A folder of this participant's own, for what it knows of the job's events; None: it asks for all of them
             again when it starts.
+        limits: What it is ready to pay under the job's terms.
 
     Raises:
         UnknownJobError: there is no such job.
@@ -80,10 +86,12 @@ class LedgerCoordinator:
         job: int,
         patience: Patience = Patience(),
         own: Path | None = None,
+        limits: Limits = Limits(),
     ) -> None:
         self.ledger = ledger
         self.store = store
         self.number = job
+        self.limits = limits
         self.patience = patience
         self.looked: Callable[[], None] = lambda: None
         """Called whenever the chain was seen."""
@@ -124,6 +132,13 @@ class LedgerCoordinator:
         """The job's owner on the ledger; its own if that is this account."""
         assert self.history.owner is not None
         return Origin(own=self.history.owner == self.address, name=self.history.owner)
+
+    def _accept(self, role: Role, *, entered: bool) -> None:
+        """Says what is to be said of the job's terms, and refuses them where they would cost this participant."""
+        rule = self.job.rule.name
+        what = f"job {self.number}"
+        for concern in accept_terms(self.ledger, what, self.terms, rule, role, self.limits, entered=entered):
+            LOG.warning("%s: %s", what, concern.message)
 
     def source(self) -> bytes:
         """The source of the job's model, verified."""
@@ -260,8 +275,9 @@ class LedgerClientCoordinator(LedgerCoordinator):
         *,
         verify: Verify = Verify(),
         own: Path | None = None,
+        limits: Limits = Limits(),
     ) -> None:
-        super().__init__(ledger, store, job, patience, own)
+        super().__init__(ledger, store, job, patience, own, limits)
         self.verify = verify
         self.kept = None if own is None else own / "trained" / self._name
         """Where what this client has trained is kept."""
@@ -307,6 +323,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
     def enter(self, samples: int) -> None:
         """Joins, if the client has not before."""
         client = self.ledger.client(self.number, self.address)
+        self._accept(Role.CLIENT, entered=client.samples > 0)
         if client.samples == 0:
             if not self.terms.open and not client.admitted:
                 raise NotAdmittedError(
@@ -403,8 +420,9 @@ class LedgerServerCoordinator(LedgerCoordinator):
         takeover: bool = False,
         own: Path | None = None,
         keep: Keep = Keep(),
+        limits: Limits = Limits(),
     ) -> None:
-        super().__init__(ledger, store, job, patience, own)
+        super().__init__(ledger, store, job, patience, own, limits)
         self.keep = keep
         self.answering = Answering(
             ledger, Verifier(store, self.terms, self.job), job, patience.poll, own, f"{self._name}-{self.role}"
@@ -424,6 +442,7 @@ class LedgerServerCoordinator(LedgerCoordinator):
         self._follower.poll()
         deposits = self.history.deposits.get(self.address, 0)
         account = self.ledger.account(self.number, self.address)
+        self._accept(Role.SERVER, entered=account.amount > 0)
         if account.amount < self.terms.bond:
             missing = self.terms.bond - account.amount
             # What has been withdrawn, or lost, is deposited again: only the number of a deposit names it alone.

@@ -15,16 +15,21 @@ from galaxy_chain.ledger.transactions import Transactions
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.job_document import explain
 
-__all__ = ["Deployment", "deploy"]
+__all__ = ["Address", "Deployment", "address", "deploy"]
 
 
-def _address(value: str) -> str:
+def address(value: str) -> str:
+    """An address, with checksum.
+
+    Raises:
+        ValueError: it is none.
+    """
     if not is_address(value):
         raise ValueError("expected an address: 0x and 40 hexadecimal digits")
     return to_checksum_address(value)
 
 
-Address = Annotated[str, AfterValidator(_address)]
+Address = Annotated[str, AfterValidator(address)]
 
 
 class Deployment(BaseModel):

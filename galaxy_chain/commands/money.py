@@ -17,6 +17,7 @@ from galaxy_chain.commands.settings import (
     RpcOption,
     check_address,
 )
+from galaxy_chain.commands.settings import amount as wei_of
 from galaxy_chain.place import DEFAULT_HOME, DEFAULT_RPC, Place
 
 __all__ = ["app", "claim"]
@@ -38,14 +39,8 @@ def deposit(
 ) -> None:
     """Add to the account's bond in a job. A server does it by itself when it starts."""
     from galaxy_chain.job_check import rule_of
-    from galaxy_chain.job_file import wei
-    from galaxy_fl.exceptions import ConfigurationError
 
-    try:
-        value = int(amount) if amount.isdecimal() else wei(amount)
-    except ValueError as error:
-        raise ConfigurationError(f"{amount!r}: {error}") from error
-    assert isinstance(value, int)
+    value = wei_of(amount)
     on = Place.of(rpc, home, ledger, any_ledger=any_ledger).ledger_for(account)
     if not any_ledger:
         rule_of(on, job, on.job(job).terms)

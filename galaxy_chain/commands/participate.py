@@ -13,6 +13,7 @@ from galaxy_chain.commands.settings import (
     LARGEST_JOB,
     AccountOption,
     AnyLedgerOption,
+    AnyTermsOption,
     DataRootOption,
     DeviceOption,
     FeeCapOption,
@@ -21,10 +22,13 @@ from galaxy_chain.commands.settings import (
     IpfsOption,
     JsonOption,
     LedgerOption,
+    MaxBondOption,
+    MaxDepositOption,
     PollOption,
     RpcOption,
     StoreOption,
     ThreadsOption,
+    amount,
 )
 from galaxy_chain.place import DEFAULT_FEE_CAP, DEFAULT_HOME, DEFAULT_RPC, Place
 
@@ -75,6 +79,8 @@ def server(
     content_timeout: ContentOption = 10.0,
     account: AccountOption = None,
     fee_cap: FeeCapOption = DEFAULT_FEE_CAP,
+    max_bond: MaxBondOption = "2 ether",
+    any_terms: AnyTermsOption = False,
     rpc: RpcOption = DEFAULT_RPC,
     home: HomeOption = DEFAULT_HOME,
     ledger: LedgerOption = None,
@@ -89,9 +95,11 @@ def server(
     from galaxy_chain.coordinator import LedgerServerCoordinator, Patience
     from galaxy_chain.participants import DataChoice, run_server_of_job
     from galaxy_chain.store.keep import Keep
+    from galaxy_chain.terms import Limits
 
     kept = Keep.parse(keep)
     place = Place.of(rpc, home, ledger, store, ipfs, gateway, fee_cap, any_ledger=any_ledger)
+    limits = Limits(bond=amount(max_bond), any_terms=any_terms)
     choice = None if data is None else DataChoice(data, root=data_root, device=device, threads=threads)
     on = place.ledger_for(account)
     with _taking_part("server", job, json, status) as (say, looked):
@@ -103,6 +111,7 @@ def server(
             takeover=takeover,
             own=place.home,
             keep=kept,
+            limits=limits,
         )
         with closing(coordinator):
             coordinator.looked = looked
@@ -135,6 +144,8 @@ def client(
     content_timeout: ContentOption = 10.0,
     account: AccountOption = None,
     fee_cap: FeeCapOption = DEFAULT_FEE_CAP,
+    max_deposit: MaxDepositOption = "0.1 ether",
+    any_terms: AnyTermsOption = False,
     rpc: RpcOption = DEFAULT_RPC,
     home: HomeOption = DEFAULT_HOME,
     ledger: LedgerOption = None,
@@ -148,9 +159,11 @@ def client(
     """Take part in a job: train each round's model on your own data and submit the update."""
     from galaxy_chain.coordinator import LedgerClientCoordinator, Patience
     from galaxy_chain.participants import DataChoice, run_client_of_job
+    from galaxy_chain.terms import Limits
     from galaxy_chain.verification import Verify
 
     place = Place.of(rpc, home, ledger, store, ipfs, gateway, fee_cap, any_ledger=any_ledger)
+    limits = Limits(deposit=amount(max_deposit), any_terms=any_terms)
     choice = DataChoice(data, shard, partition, partition_seed, data_root, device, threads)
     on = place.ledger_for(account)
     with _taking_part("client", job, json, status) as (say, looked):
@@ -161,6 +174,7 @@ def client(
             Patience(poll, confirmations, content_timeout),
             verify=Verify.parse(verify),
             own=place.home,
+            limits=limits,
         )
         with closing(coordinator):
             coordinator.looked = looked

@@ -14,6 +14,7 @@ __all__ = [
     "LARGEST_JOB",
     "AccountOption",
     "AnyLedgerOption",
+    "AnyTermsOption",
     "DataRootOption",
     "DeviceOption",
     "FeeCapOption",
@@ -22,10 +23,13 @@ __all__ = [
     "IpfsOption",
     "JsonOption",
     "LedgerOption",
+    "MaxBondOption",
+    "MaxDepositOption",
     "PollOption",
     "RpcOption",
     "StoreOption",
     "ThreadsOption",
+    "amount",
     "check_address",
 ]
 
@@ -83,6 +87,17 @@ FeeCapOption = Annotated[
     float,
     typer.Option(envvar="GALAXY_FEE_CAP", min=0.001, help="The most to offer for a unit of gas, in gwei."),
 ]
+MaxBondOption = Annotated[
+    str, typer.Option(envvar="GALAXY_MAX_BOND", help='The largest bond to deposit in a job, like "2 ether".')
+]
+MaxDepositOption = Annotated[
+    str,
+    typer.Option(envvar="GALAXY_MAX_DEPOSIT", help='The most that a job\'s demands may cost, like "0.1 ether".'),
+]
+AnyTermsOption = Annotated[
+    bool,
+    typer.Option("--any-terms", help="Only warn of terms that cost money, or leave commits that can't be challenged."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 DataRootOption = Annotated[
@@ -106,6 +121,23 @@ PollOption = Annotated[
 ]
 
 LARGEST_JOB = 2**63 - 1
+
+
+def amount(text: str) -> int:
+    """An amount that is given as an option or an argument, in wei.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    from galaxy_chain.job_file import wei
+    from galaxy_fl.exceptions import ConfigurationError
+
+    try:
+        value = int(text) if text.isascii() and text.isdecimal() else wei(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{text!r}: {error}") from error
+    assert isinstance(value, int)
+    return value
 
 
 def check_address(text: str) -> None:

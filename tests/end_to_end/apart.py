@@ -39,6 +39,8 @@ options = { hidden = 1200 }
 learning_rate = 0.1
 [terms]
 rounds = 1
+open = true
+server = "anyone"
 min_updates = 2
 max_updates = 2
 """
@@ -90,7 +92,7 @@ class Apart:
         where = Deployment.read(folder / ".galaxy" / "ledger.json")
         owner = Transactions(self.rpc, NodeSigner(self.address("owner")))
         self.ledger = Ledger(self.rpc, where.ledger, owner, first_block=where.block)
-        terms = TermsSection(rounds=rounds, min_updates=2, max_updates=2)
+        terms = TermsSection(rounds=rounds, min_updates=2, max_updates=2, open=True, server="anyone")
         store = LocalStore(folder / ".galaxy" / "store")
         self.job = register_job(self.ledger, where.rules, store, of.document, of.initial, None, terms).job
         self._first = self.rpc.number("eth_blockNumber") + 1

@@ -24,6 +24,8 @@ options = { hidden = 900 }
 learning_rate = 0.1
 [terms]
 rounds = 2
+open = true
+server = "anyone"
 min_updates = 3
 max_updates = 3
 """

@@ -32,6 +32,8 @@ options = { hidden = 4 }
 learning_rate = 0.1
 [terms]
 rounds = 1
+open = true
+server = "anyone"
 min_updates = 1
 max_updates = 1
 """
@@ -301,6 +303,47 @@ def test_job_files_that_are_wrong_register_nothing(at_ledger):
     assert at_ledger.json("job", "list") == before
 
 
+def test_what_was_chosen_for_a_job_is_shown(at_ledger, federation):
+    owner = federation.node.accounts[0]
+    text = JOB.replace('server = "anyone"\n', "").replace("max_updates = 1\n", "")
+    Path("job.toml").write_text(text.replace("open = true", "open = false"))
+    terms = at_ledger.json("job", "create", "job.toml", "--account", "dev:0")["terms"]
+    assert (terms["server"], terms["open"], terms["max_updates"]) == (owner, False, terms["max_excluded"] + 1)
+    assert at_ledger.run("job", "create", "job.toml", "--account", "dev:0") == 0
+    for said in (f"{owner} (this account)", "only whom its owner admits", "0.01 ether"):
+        assert said in at_ledger.out
+    assert "open is true" not in at_ledger.err
+    Path("job.toml").write_text(JOB + 'answer_seconds = 1\nbond = "3 ether"\n')
+    assert at_ledger.run("job", "create", "job.toml", "--account", "dev:0") == 0
+    assert "anyone with a bond" in at_ledger.out
+    for said in ("open is true", "no server is named", "answer_seconds is 1", "bond is 3 ether"):
+        assert f"warning: {said}" in at_ledger.err
+
+
+def test_terms_that_can_not_work_are_not_registered(at_ledger):
+    before = at_ledger.json("job", "list")
+    Path("job.toml").write_text(
+        JOB.replace("[terms]", '[rule]\nname = "trimmed_mean"\nparameters = 1\n[terms]').replace(
+            "updates = 1", "updates = 2"
+        )
+    )
+    at_ledger.fails(34, "min_updates to more than 2", "job", "create", "job.toml", "--account", "dev:0")
+    assert at_ledger.json("job", "list") == before
+
+
+def test_nobody_pays_more_than_the_limits(at_ledger, federation):
+    dear = federation.register(bond=25 * 10**18, max_updates=2, max_excluded=0)
+    assert at_ledger.run("server", "--job", dear, "--account", "dev:1") == 34
+    assert re.search("25 ether.*--max-bond", at_ledger.err)
+    at_ledger.fails(2, "expected an amount", "server", "--job", dear, "--account", "dev:1", "--max-bond", "much")
+    assert federation.ledger().account(dear, federation.server).amount == 0
+    greedy = create(at_ledger, JOB + 'demand_deposit = "50 ether"\n')
+    assert at_ledger.run(*client(greedy)) == 34
+    assert re.search("50 ether.*--max-deposit", at_ledger.err)
+    assert federation.ledger().client(greedy, federation.node.accounts[5]).samples == 0
+    finishes(at_ledger, federation, greedy, "dev:5", "--max-deposit", "50 ether")
+
+
 def test_a_key_without_funds_can_go_on_once_it_has_some(at_ledger, federation, monkeypatch):
     job, poor = create(at_ledger), LocalSigner(Account.create())
 
@@ -320,7 +363,7 @@ def test_a_key_without_funds_can_go_on_once_it_has_some(at_ledger, federation, m
 
 
 def test_a_client_that_is_not_admitted_until_it_is(at_ledger, federation):
-    job = create(at_ledger, JOB + "open = false\n")
+    job = create(at_ledger, JOB.replace("open = true", "open = false"))
     address = federation.node.accounts[5]
     at_ledger.run(*client(job))
     assert f"ask its owner, {federation.owner}, to run `galaxy-chain job admit {job} {address}`" in at_ledger.err
