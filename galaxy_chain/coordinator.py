@@ -12,9 +12,9 @@ from typing import TypeVar
 
 from galaxy_chain.acceptance import accept_terms
 from galaxy_chain.answering import Answering
-from galaxy_chain.challenge import challenge
 from galaxy_chain.exceptions import LedgerRefusedError, NotAdmittedError, TransactionFailedError
 from galaxy_chain.faults import fault_point
+from galaxy_chain.inspection import Inspection, Withheld
 from galaxy_chain.job_check import check_job
 from galaxy_chain.ledger.follower import JobFollower, Reverted
 from galaxy_chain.ledger.history import Commit, JobHistory
@@ -258,7 +258,8 @@ class LedgerClientCoordinator(LedgerCoordinator):
     """A client of a ledger's job.
 
     Args:
-        verify: How it checks the commit that it is to train on; one that is wrong it challenges.
+        verify: How it checks every commit that can be challenged, before it trains; one that is wrong it challenges.
+        withheld: What it does where a commit can't be checked, for its content is missing.
         own: As of every participant; what was trained and not handed in is there, too, and updates that are not
             revealed yet where the job reveals after close.
     """
@@ -274,11 +275,11 @@ class LedgerClientCoordinator(LedgerCoordinator):
         patience: Patience = Patience(),
         *,
         verify: Verify = Verify(),
+        withheld: Withheld = Withheld.GO_ON,
         own: Path | None = None,
         limits: Limits = Limits(),
     ) -> None:
         super().__init__(ledger, store, job, patience, own, limits)
-        self.verify = verify
         self.kept = None if own is None else own / "trained" / self._name
         """Where what this client has trained is kept."""
         self._pending = Pending(None if own is None else own / "pending", self._name)
@@ -286,7 +287,18 @@ class LedgerClientCoordinator(LedgerCoordinator):
             raise ConfigurationError(f"job {job} reveals after close: name a folder for what is not revealed yet")
         self.challenged: Callable[[Commit, int], None] = lambda commit, chunk: None
         """Called after a challenge of a commit by a chunk."""
-        self._verified: Model | None = None
+        self._inspection = Inspection(
+            ledger,
+            self.verifier,
+            self._follower,
+            super().round,
+            verify,
+            withheld,
+            patience.poll,
+            patience.content,
+            None if own is None else own / "verified" / self._name,
+            lambda commit, chunk: self.challenged(commit, chunk),
+        )
         self._samples = 0
         self._sent = 0, 0
         """The attempt that this client has submitted to last, and the block that this was in."""
@@ -299,25 +311,30 @@ class LedgerClientCoordinator(LedgerCoordinator):
             self.store.put(vector)
             fault_point("after-reveal")
             vector.unlink()
+        return self._inspected(round)
+
+    def _inspected(self, round: Round) -> Round:
+        """The same, or where the job goes on although it seemed to be over: its last commits are verified, too."""
+        while round.phase in (Phase.SETTLING, Phase.FINISHED, Phase.CANCELLED):
+            try:
+                self._inspection.look()
+                break
+            except RoundMovedOnError:
+                time.sleep(self.patience.poll)
+                round = super().round()
         return round
 
     def model(self, round: Round) -> Path:
-        """The round's model, its last commit audited. A wrong commit is challenged, which moves the round on.
+        """The round's model, every commit that can be challenged verified. A wrong one is challenged, which moves the
+        round on.
 
         Raises:
-            ContentError: it can't be had, or can't be recomputed.
-            RoundMovedOnError: the round is over, or its model was wrong and has been challenged.
+            ContentError: it can't be had.
+            RoundMovedOnError: the round is over, or a commit was wrong and has been challenged.
         """
         path = super().model(round)
-        history = self._expect(round)
-        if history.round > 1 and self._verified != history.model:
-            commit = history.commits[history.round - 1]
-            chunk = self.verifier.wrong_chunk(history, commit, self.verify)
-            if chunk is not None:
-                if challenge(self.ledger, self.verifier, self.number, history, commit, chunk) is not None:
-                    self.challenged(commit, chunk)
-                raise RoundMovedOnError(f"round {commit.record.round} was committed wrongly, and has been challenged")
-            self._verified = history.model
+        self._inspection.look()
+        self._expect(round)
         return path
 
     def enter(self, samples: int) -> None:

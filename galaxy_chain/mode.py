@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from galaxy_chain.coordinator import LedgerClientCoordinator, LedgerServerCoordinator, Patience
+from galaxy_chain.inspection import Withheld
 from galaxy_chain.job_creation import register_job
 from galaxy_chain.job_file import TermsSection, Wei
 from galaxy_chain.ledger.ledger import JobOnLedger, Ledger
@@ -51,6 +52,8 @@ class ChainSettings(BaseModel):
     """Which jobs to take part in; None for those whose owner is trusted, and for a server those that name it, too."""
     verify: str = "full"
     """How much of each commit a client recomputes: `full`, `sample:K` or `off`."""
+    withheld: str = "go-on"
+    """What a client does where it can't, because content is missing: `go-on` or `wait`."""
     max_bond: Wei = Limits().bond
     """The largest bond that a server deposits in a job, like "2 ether"."""
     max_deposit: Wei = Limits().deposit
@@ -152,6 +155,7 @@ class LedgerClientPlace(_LedgerPlace):
             job,
             Patience(poll=self._settings.poll),
             verify=Verify.parse(self._settings.verify),
+            withheld=Withheld.parse(self._settings.withheld),
             own=self._place.home,
             limits=self._settings.limits,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -49,9 +49,10 @@ def audit(
     place = Place.of(rpc, home, ledger, store, ipfs, gateway, any_ledger=any_ledger)
     on = place.ledger_for(account) if challenge else place.ledger()
     auditor = Auditor(on, place.store(), job)
-    count = 0
+    count = objections = 0
     for audited in _rounds(auditor, challenge):
         count += 1
+        objections += len(audited.objections)
         if json:
             print_json(
                 {
@@ -61,6 +62,7 @@ def audit(
                     "server": audited.server,
                     "model": audited.root.hex(),
                     "right": True,
+                    "objections": list(audited.objections),
                 }
             )
         else:
@@ -69,19 +71,45 @@ def audit(
                 f"round {audited.round}: right: {audited.updates} updates{excluded} by {short(audited.server)} make "
                 f"the model {short(audited.root)}"
             )
+            _object(audited.objections)
+    for reopening in auditor.reopenings():
+        objections += len(reopening.objections)
+        if json:
+            print_json({"reopened": reopening.round, **vars(reopening)})
+        else:
+            console.print(
+                f"round {reopening.round}: reopened by {short(reopening.server)} at attempt {reopening.attempt}, "
+                f"{len(reopening.excluded)} excluded"
+            )
+            _object(reopening.objections)
     if not json:
-        console.print(f"job {job}: {count} of {auditor.history.terms.rounds} rounds are committed, and all are right")
+        but = f"; but {objections} objections, which the ledger does not punish" if objections else ""
+        console.print(
+            f"job {job}: {count} of {auditor.history.terms.rounds} rounds are committed, and all are right{but}"
+        )
+
+
+def _object(objections: Iterable[str]) -> None:
+    for objection in objections:
+        console.print(f"  objection: {objection}")
 
 
 def _rounds(auditor: Auditor, challenge: bool) -> Iterator[AuditedRound]:
     """The audited rounds; a wrong one is challenged, if it is to be, before the audit ends on it."""
     from galaxy_chain.audit import WrongAggregateError
     from galaxy_chain.challenge import challenge as send
+    from galaxy_fl.exceptions import GalaxyError
 
     try:
         yield from auditor.rounds()
     except WrongAggregateError as error:
         if challenge:
-            send(auditor.ledger, auditor.verifier, auditor.job, auditor.history, error.commit, error.chunk)
-            console.print(f"round {error.commit.record.round}: challenged by chunk {error.chunk}, and reverted")
+            number, chunk = error.commit.record.round, error.chunk
+            try:
+                sent = send(auditor.ledger, auditor.verifier, auditor.job, auditor.history, error.commit, chunk)
+            except GalaxyError as failure:
+                console.print(f"round {number}: it can't be challenged by chunk {chunk}: {failure}")
+            else:
+                done = f"challenged by chunk {chunk}, and reverted" if sent else "somebody else was faster"
+                console.print(f"round {number}: {done}")
         raise

@@ -139,6 +139,13 @@ def client(
     verify: Annotated[
         str, typer.Option(help="How much of each commit to recompute before training on it: full, sample:K, off.")
     ] = "full",
+    withheld: Annotated[
+        str,
+        typer.Option(
+            help="Where a commit can't be recomputed because content is missing: go-on (train, and try again until its "
+            "window is over) or wait (train once it is verified, or its window is over)."
+        ),
+    ] = "go-on",
     poll: PollOption = 1.0,
     confirmations: ConfirmationsOption = 1,
     content_timeout: ContentOption = 10.0,
@@ -158,6 +165,7 @@ def client(
 ) -> None:
     """Take part in a job: train each round's model on your own data and submit the update."""
     from galaxy_chain.coordinator import LedgerClientCoordinator, Patience
+    from galaxy_chain.inspection import Withheld
     from galaxy_chain.participants import DataChoice, run_client_of_job
     from galaxy_chain.terms import Limits
     from galaxy_chain.verification import Verify
@@ -173,6 +181,7 @@ def client(
             job,
             Patience(poll, confirmations, content_timeout),
             verify=Verify.parse(verify),
+            withheld=Withheld.parse(withheld),
             own=place.home,
             limits=limits,
         )

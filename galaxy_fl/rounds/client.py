@@ -13,6 +13,7 @@ from typing import Protocol
 from galaxy_fl.exceptions import RoundMovedOnError
 from galaxy_fl.rounds.coordinator import ClientCoordinator, Phase, Previous, Round
 from galaxy_fl.rounds.kept import Kept, KeptUpdate, digest_of
+from galaxy_fl.rounds.weights import UNIFORM
 from galaxy_fl.training.results import TrainResult
 from galaxy_fl.training.task import TrainTask
 from galaxy_fl.vectors import difference, read_vector
@@ -105,7 +106,7 @@ def run_client(
                     update = read_vector(vector, parameters)
                     if not document.distils:
                         update = difference(update, read_vector(begin, parameters))
-                    weight = 1 if document.weighting == "uniform" else trained.samples
+                    weight = UNIFORM if document.weighting == "uniform" else trained.samples
                     try:
                         gas = coordinator.submit(round, update, weight)
                     except RoundMovedOnError:

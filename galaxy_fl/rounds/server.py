@@ -13,6 +13,7 @@ from galaxy_fl.aggregation import RULES
 from galaxy_fl.aggregation.aggregate import aggregate_files
 from galaxy_fl.exceptions import ContentError, RoundMovedOnError
 from galaxy_fl.rounds.coordinator import Committed, Phase, Round, ServerCoordinator, Submitted
+from galaxy_fl.rounds.weights import overweight
 
 __all__ = ["ServerReport", "run_server"]
 
@@ -71,6 +72,9 @@ def _serve_round(coordinator: ServerCoordinator, round: Round, next_model: Path)
     excluded: dict[Submitted, str] = {}
     updates = coordinator.updates(round)
     for submitted in updates:
+        if (why := overweight(coordinator.job, submitted.weight)) is not None:
+            excluded[submitted] = why
+            continue
         try:
             usable[submitted] = coordinator.update(round, submitted)
         except ContentError as error:

@@ -203,6 +203,18 @@ def test_in_a_job_with_uniform_weights_every_update_weighs_one(table):
     assert table.submissions["a"][1] == 1
 
 
+def test_in_a_job_with_uniform_weights_whoever_gives_itself_more_is_left_out(table):
+    table.job = table.job.model_copy(update={"weighting": "uniform"})
+    table.hand_in("greedy", vector(1000), 2**24 - 1)
+    updates(table, 1, 3)()
+    reports = []
+    seat = ServerSeat(table, lambda: setattr(table, "cancelled", True))
+    run_server(seat, reports.append)
+    assert np.array_equal(model(table), INITIAL + 2)
+    ((left_out, why),) = reports[0].excluded.items()
+    assert (left_out.client, why) == ("greedy", "it weighs 16777215, but each update of this job weighs 1")
+
+
 def test_a_client_whose_update_is_too_late_goes_on_with_the_next_round(table):
     class Slow(Counting):
         def train(self, *arguments):
