@@ -104,7 +104,7 @@ class LedgerCoordinator:
         try:
             self.job = check_job(ledger, store, job, self.terms)
         except BaseException:
-            self.close()
+            self._follower.close()
             raise
         self.rounds = self.terms.rounds
         self.verifier = Verifier(store, self.terms, self.job)
