@@ -56,7 +56,8 @@ def create_job(
 
     Raises:
         UnsoundTermsError: the terms would cost money, or leave commits that nobody can challenge.
-        JobDocumentError: the model, the optimizer or the loss does not exist, or the model is smaller than a chunk.
+        JobDocumentError: the model, the optimizer or the loss does not exist, or something about the model
+            can't travel.
         TrainingError: what the model ends in can't be told, and the job file does not say it.
         NoLedgerError: no contract of the rule is known.
         LedgerRefusedError, TransactionError, ContentError, RpcError: it could not be registered or stored.
@@ -70,18 +71,22 @@ def create_job(
     with tempfile.TemporaryDirectory(prefix="galaxy-job-") as scratch:
         vector_file = Path(scratch) / "initial"
         with Worker() as worker:
-            layout = worker.describe(model.model_dump(mode="json"), job_file.train, vector_file, source)
+            described = worker.describe(
+                model.model_dump(mode="json"), job_file.train, vector_file, source, job_file.fraction_bits
+            )
             output = job_file.output or "logits"  # which is what all builtin models give
             if job_file.output is None and source is not None:
                 distils = job_file.distillation_alpha is not None
                 output = worker.ending(model.model_dump(mode="json"), job_file.train, source, distils)
-        initial = read_vector(vector_file, layout.parameters).copy()
+        initial = read_vector(vector_file, described.layout.parameters).copy()
     document = JobDocument(
         name=job_file.name,
         notes=job_file.notes,
         model=model,
-        layout=layout.to_json(),
         output=output,
+        layout=described.layout.to_json(),
+        local=list(described.local),
+        frozen=list(described.frozen),
         train=job_file.train,
         rule=job_file.rule,
         weighting=job_file.weighting,
@@ -130,7 +135,7 @@ def register_job(
     receipt = ledger.transact(
         "registerJob",
         on_ledger,
-        LedgerModel(tree_root(initial, terms.chunk_parameters), content.digest),
+        LedgerModel(tree_root(initial, on_ledger.chunk_parameters), content.digest),
         value=terms.reward,
     )
     registered = [
@@ -138,4 +143,5 @@ def register_job(
         for event in ledger.events(receipt.block, receipt.block, names=["JobRegistered"])
         if "0x" + event.transaction.hex() == receipt.transaction
     ]
-    return CreatedJob(registered[0].job, creator, parameters, receipt.gas_used, on_ledger, tuple(concerns))
+    size = parameters - document.tensors.padding
+    return CreatedJob(registered[0].job, creator, size, receipt.gas_used, on_ledger, tuple(concerns))

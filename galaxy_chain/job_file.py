@@ -27,6 +27,7 @@ from galaxy_fl.exceptions import JobDocumentError
 from galaxy_fl.job_document import BuiltinModel, Name, RuleChoice, explanations, field_of
 from galaxy_fl.training.ending import Ending
 from galaxy_fl.training.specification import TrainSpecification
+from galaxy_fl.vectors import fitting_chunk
 
 __all__ = ["JobFile", "SourceFile", "TermsSection", "Wei", "wei"]
 
@@ -88,6 +89,7 @@ class TermsSection(_Strict):
     challenge_seconds: Seconds = 86_400
     answer_seconds: Seconds = 3_600
     chunk_parameters: Annotated[int, Field(ge=8, le=256, multiple_of=8)] = 64
+    """Parameters a chunk; fewer where the model has not more than that."""
     open: bool
     """Whether anyone may join, or only the addresses that the owner admits. Nobody's default: it has to be said."""
     server: Annotated[str, AfterValidator(_server)] | None = None
@@ -131,17 +133,14 @@ class TermsSection(_Strict):
         Raises:
             JobDocumentError: they don't suit the model.
         """
-        if parameters <= self.chunk_parameters:
-            raise JobDocumentError(
-                f"the model has {parameters} parameters, not more than a chunk of {self.chunk_parameters}: "
-                "lower terms.chunk_parameters"
-            )
+        # A vector has to be longer than a chunk, and a job document's is longer than the smallest there is.
+        chunk_parameters = fitting_chunk(parameters, self.chunk_parameters)
         max_updates = self.max_updates
         if max_updates is None:
-            max_updates = most_updates(rule.name, parameters, self.chunk_parameters)
+            max_updates = most_updates(rule.name, parameters, chunk_parameters)
             if max_updates < self.min_updates:
                 raise JobDocumentError(
-                    f"terms.min_updates is {self.min_updates}, but with {self.chunk_parameters} parameters a chunk a "
+                    f"terms.min_updates is {self.min_updates}, but with {chunk_parameters} parameters a chunk a "
                     f"challenge of {rule.name} has room for {max_updates} updates of this model: lower either"
                 )
         max_excluded = max_updates - self.min_updates if self.max_excluded is None else self.max_excluded
@@ -161,7 +160,7 @@ class TermsSection(_Strict):
             aggregate_seconds=self.aggregate_seconds,
             challenge_seconds=self.challenge_seconds,
             answer_seconds=self.answer_seconds,
-            chunk_parameters=self.chunk_parameters,
+            chunk_parameters=chunk_parameters,
             open=self.open,
             parameters=parameters,
         )
@@ -202,6 +201,8 @@ class JobFile(_Strict):
     ]
     output: Ending | None = None
     """What the model ends in; without it, its structure says it."""
+    fraction_bits: dict[str, int] = {}
+    """How fine tensors are carried, by name or pattern, where what follows from their initial values is not right."""
     train: TrainSpecification = TrainSpecification()
     rule: RuleChoice = RuleChoice()
     weighting: Literal["samples", "uniform"] = "samples"

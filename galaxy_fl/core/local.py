@@ -21,7 +21,7 @@ from galaxy_fl.training.results import Evaluation, TrainResult
 from galaxy_fl.training.task import TrainTask
 from galaxy_fl.training.worker import Prepared, Worker, WorkerSettings
 from galaxy_fl.trust import Trust
-from galaxy_fl.vectors import Layout, decode, read_vector
+from galaxy_fl.vectors import decode, read_vector
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,8 +69,10 @@ class LocalData:
         settings = WorkerSettings(
             model=document.model.model_dump(mode="json"),
             source=None if source is None else source_text(source),
-            layout=document.tensors.to_json(),
             output=document.output,
+            layout=document.layout,
+            local=document.local,
+            frozen=document.frozen,
             train=document.train,
             distillation_alpha=document.distillation_alpha,
             distillation_reduction=document.distillation_reduction,
@@ -120,7 +122,7 @@ class LocalJob:
         self._coordinator = coordinator
         self._worker = worker
         self.section = work.section
-        self._prepared = self._evaluates = False
+        self._evaluates = False
         self._final = Path(f"final_model_pars_{self._id}{own}").absolute()
         document = hashlib.sha256(coordinator.job.to_bytes()).hexdigest()
         self.trained = Path("res", "trained", f"{self._id}_{participant}_{document[:16]}")
@@ -168,7 +170,6 @@ class LocalJob:
             prepared = data.prepare(self._worker, self._coordinator.job, source)
         for note in prepared.notes:
             self.say(note)
-        self._prepared = True
         self._evaluates = data.test_data is not None
         return prepared.samples
 
@@ -200,22 +201,24 @@ class LocalJob:
         """
         with self.section(), tempfile.TemporaryDirectory(prefix=".galaxy-", dir=self._final.parent) as folder:
             beside = Path(folder) / self._final.name
-            if self._prepared:
-                self._worker.export(vector, beside)
-            else:
-                _export(vector, self._coordinator.job.tensors, beside)
+            _export(vector, self._coordinator.job, beside)
             for suffix in (".safetensors", ""):  # where the one without is there, both are
                 os.replace(f"{beside}{suffix}", f"{self._final}{suffix}")
         with self.section(), vector.open("rb") as file:
             self.report.finished(hashlib.file_digest(file, "sha256").hexdigest())
 
 
-def _export(vector: Path, layout: Layout, destination: Path) -> None:
-    """As `Worker.export`, where nobody has the model's code or data: all that a vector says of a model."""
+def _export(vector: Path, job: JobDocument, destination: Path) -> None:
+    """Write a model's whole state_dict, the same bytes whoever writes it: what no vector has is as the job began.
+
+    `destination` is for `torch.load(…, weights_only=True)`; beside it, with `.safetensors` added to its name, are the
+    same tensors in that format.
+    """
     import torch
     from safetensors.torch import save_file
 
-    state = decode(read_vector(vector, layout.parameters), layout)
+    state = decode(read_vector(vector, job.tensors.parameters), job.tensors)
+    state |= {tensor.name: tensor.tensor() for tensor in job.local}
     torch.save(state, destination)
     save_file(state, f"{destination}.safetensors")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ class Job:
         distillation_reduction: The divergence divided by the samples (`batchmean`), or by the classes, too (`mean`).
         output: What the model ends in: `logits`, `probabilities` or `log-probabilities`. None until the job is
             submitted: then its structure says it.
+        fraction_bits: How finely tensors are carried, by name or pattern such as `norm.*`, where what follows from
+            their initial values does not do: a value x is rounded to a multiple of 2**-bits, and may be up to
+            2**(31 - bits). Give fewer to tensors whose values grow large.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class Job:
         deadline: float | None = 600,
         distillation_reduction: Literal["batchmean", "mean"] = "batchmean",
         output: Ending | None = None,
+        fraction_bits: Mapping[str, int] | None = None,
     ) -> None:
         self.server_host = server_host
         self.job_id = job_id
@@ -64,6 +69,7 @@ class Job:
         self.deadline = deadline
         self.distillation_reduction = distillation_reduction
         self.output = output
+        self.fraction_bits = dict(fraction_bits or {})
 
     def get_server_host(self) -> str:
         return self.server_host

@@ -14,7 +14,7 @@ from galaxy_fl.exceptions import ContentError, RoundMovedOnError
 from galaxy_fl.modes.files import FileLock, check_name, lock_is_held, published
 from galaxy_fl.modes.job_folder import JobFolder, State, UpdateFile, parsed
 from galaxy_fl.rounds.coordinator import Committed, Origin, Phase, Previous, Round, Submitted
-from galaxy_fl.vectors import Vector, as_vector, read_vector, tree_root, write_vector
+from galaxy_fl.vectors import Vector, as_vector, fitting_chunk, read_vector, tree_root, write_vector
 
 __all__ = ["DEFAULT_DEADLINE", "FolderClientCoordinator", "FolderServerCoordinator"]
 
@@ -24,7 +24,7 @@ DEFAULT_DEADLINE = 600.0
 _SHORTEST_PAUSE = 0.02
 _LONGEST_PAUSE = 0.5
 _CHUNK_PARAMETERS = 64
-"""The chain's default, so that a model has the same root in every mode."""
+"""The chain's default, so that a model has the same root in every mode; less where the model is no larger."""
 
 
 class _FolderCoordinator:
@@ -145,7 +145,8 @@ class FolderServerCoordinator(_FolderCoordinator):
     def commit(self, round: Round, next_model: Path, excluded: Mapping[Submitted, str]) -> Committed:
         """Keeps the next model, and then says that it is the one."""
         state = self._expect(round, Phase.CLOSED)
-        root = tree_root(read_vector(next_model, self.folder.parameters), _CHUNK_PARAMETERS)
+        chunk = fitting_chunk(self.folder.parameters, _CHUNK_PARAMETERS)
+        root = tree_root(read_vector(next_model, self.folder.parameters), chunk)
         sha256 = self.folder.put_model(round.number + 1, next_model)
         left_out = {submitted.client for submitted in excluded}
         self.folder.write_state(

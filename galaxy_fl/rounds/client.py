@@ -139,7 +139,9 @@ def _train(coordinator: ClientCoordinator, trainer: Trainer, round: Round, begin
         # By content, for clients have other names in other modes, and sums of floats have an order.
         teachers = sorted(previous.peers, key=digest_of)
     seed = round_seed(coordinator.job.train.seed, round.number)
-    result = trainer.train(TrainTask(start, kept.vector(round.number), round.number, seed, teachers))
+    before, after = kept.local_before(round.number), kept.local(round.number)
+    task = TrainTask(start, kept.vector(round.number), round.number, seed, teachers, before, after)
+    result = trainer.train(task)
     kept.keep(KeptUpdate(round=round.number, begin=digest, result=result))
     return result
 

@@ -19,7 +19,17 @@ import numpy as np
 from galaxy_fl.exceptions import VectorError
 from galaxy_fl.vectors.vector import Vector, as_vector
 
-__all__ = ["ChunkTree", "Opening", "chunk_count", "commitment", "depth", "root_of", "tree_root", "verify"]
+__all__ = [
+    "ChunkTree",
+    "Opening",
+    "chunk_count",
+    "commitment",
+    "depth",
+    "fitting_chunk",
+    "root_of",
+    "tree_root",
+    "verify",
+]
 
 _DIGEST_BYTES = 32
 _ADDRESS_BYTES = 20
@@ -95,6 +105,17 @@ def chunk_count(parameters: int, chunk_parameters: int) -> int:
             "and a vector more than one chunk; choose smaller chunks"
         )
     return -(-parameters // chunk_parameters)
+
+
+def fitting_chunk(parameters: int, most: int) -> int:
+    """Return the largest chunk that a ledger takes: a multiple of 8, at most `most`, and smaller than the vector.
+
+    Raises:
+        VectorError: the vector has fewer than 9 parameters: it lacks its padding.
+    """
+    chunk_parameters = min(most, (parameters - 1) // 8 * 8)
+    chunk_count(parameters, chunk_parameters)
+    return chunk_parameters
 
 
 def depth(parameters: int, chunk_parameters: int) -> int:

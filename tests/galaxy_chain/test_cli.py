@@ -295,7 +295,9 @@ def test_job_files_that_are_wrong_register_nothing(at_ledger):
         (("learning_rate = 0.1", 'optimizer = "Sdg"'), "train: .*Sdg.*SGD"),
         (("learning_rate = 0.1", 'loss = "Nonsense"'), "train: .*Nonsense"),
         (("learning_rate = 0.1", "optimizer_options = { momentun = 1.0 }"), "train: .*momentun"),
-        (("hidden = 4", "inputs = 1, hidden = 1, outputs = 1"), "4 parameters, not more than a chunk of 64"),
+        (("[model]", "[fraction_bits]\n'9.*' = 4\n[model]"), r"'9\.\*', which fits none of the model's 4 tensors"),
+        (("[model]", "[fraction_bits]\n'1.*' = 99\n[model]"), r"fraction_bits of '1\.weight' is 99"),
+        (("[model]", "[fraction_bits]\n'1.*' = 31.5\n[model]"), r"job.toml:2: fraction_bits\.1\.\*: .*integer"),
     ]:
         Path("job.toml").write_text(JOB.replace(*change))
         at_ledger.fails(3, said, "job", "create", "job.toml", "--account", "dev:0")

@@ -308,3 +308,55 @@ def test_a_damaged_note_of_what_was_trained_only_costs_training(table, damage):
     table.next_attempt(advance=False)
     run_client(ClientSeat(table, "a", lambda: setattr(table, "cancelled", True)), trainer, 10, folder=folder)
     assert len(trainer.tasks) == 2
+
+
+class Remembering(Counting):
+    """A trainer that leaves a note of each round, and notes what it found."""
+
+    def __init__(self, step):
+        super().__init__(step)
+        self.found = []
+
+    def train(self, task):
+        self.found.append((task.round, None if task.local is None else task.local.read_text()))
+        task.local_after.write_text(f"of round {task.round}, attempt {len(self.found)}")
+        return super().train(task)
+
+
+def test_a_client_goes_on_from_its_own_integer_tensors_whatever_is_taken_back(table):
+    folder, trainer = table.folder / "kept", Remembering(5)
+
+    def a_round():
+        table.cancelled = False
+        stop = lambda: setattr(table, "cancelled", True)  # noqa: E731
+        run_client(ClientSeat(table, "a", stop), trainer, 10, folder=folder)
+
+    def commit(number):
+        table.model_file.write_bytes(vector(number).tobytes())
+        table.next_attempt(advance=True)
+
+    for number in (1, 2):
+        a_round()
+        commit(number)
+    a_round()
+    assert trainer.found == [(1, None), (2, "of round 1, attempt 1"), (3, "of round 2, attempt 2")]
+    # Round 1's commit is taken back, and another takes its place: rounds 2 and 3 were trained on a model that is void.
+    table.number = 1
+    commit(7)
+    a_round()
+    assert trainer.found[3:] == [(2, "of round 1, attempt 1")]
+    commit(8)
+    a_round()
+    assert trainer.found[4:] == [(3, "of round 2, attempt 4")]
+    assert sorted(path.name for path in folder.glob("local-*")) == ["local-1", "local-2", "local-3"]
+
+
+def test_what_a_client_keeps_is_removed_when_the_job_is_over(table):
+    folder, trainer = table.folder / "kept", Remembering(5)
+    table.rounds = 1
+
+    def finish():
+        table.next_attempt(advance=True)
+
+    run_client(ClientSeat(table, "a", finish), trainer, 10, folder=folder)
+    assert list(folder.iterdir()) == []

@@ -16,7 +16,7 @@ tensors = st.builds(
     TensorLayout,
     st.text(min_size=1),
     st.lists(st.integers(0, 2**20), max_size=2).map(tuple),
-    st.integers(0, 30),
+    st.integers(-96, 30),
 )
 layouts = st.lists(tensors, min_size=1, unique_by=lambda tensor: tensor.name).map(
     lambda entries: Layout(tuple(entries))
@@ -79,7 +79,7 @@ def test_fraction_bits_default_to_24() -> None:
         ({"name": "w", "shape": [1.0]}, "shape of 'w'"),
         ({"name": "w", "shape": [True]}, "shape of 'w'"),
         ({"name": "w", "shape": [], "fraction_bits": 31}, "fraction_bits of 'w' is 31"),
-        ({"name": "w", "shape": [], "fraction_bits": -1}, "fraction_bits of 'w' is -1"),
+        ({"name": "w", "shape": [], "fraction_bits": -97}, "fraction_bits of 'w' is -97"),
         ({"name": "w", "shape": [], "fraction_bits": 24.0}, r"fraction_bits of 'w' is 24\.0"),
         ({"name": "w", "shape": [], "fraction_bits": True}, "fraction_bits of 'w' is True"),
         ({"name": "w", "shape": [], "fraction_bits": None}, "fraction_bits of 'w' is None"),
