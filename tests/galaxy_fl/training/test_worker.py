@@ -232,7 +232,7 @@ class Plain(nn.Sequential):
     train = TrainSpecification(loss="BCELoss", batch_size=16)
     assert worker.ending(soft, train, source, distils=False) == "probabilities"
     assert worker.ending(plain, train, source, distils=False) == "logits"
-    layout = worker.describe(plain, train, Path("initial"), source).to_json()
+    layout = worker.describe(plain, train, Path("initial"), source).layout.to_json()
     settings = WorkerSettings(
         model=plain, source=source.decode(), layout=layout, train=train, data="digits", output="probabilities"
     )
