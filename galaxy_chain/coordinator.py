@@ -174,6 +174,9 @@ class LedgerCoordinator:
             self._model = wanted, self._patiently(lambda: self.verifier.model_after(history, history.round - 1))
         return self._model[1]
 
+    def give_up(self, reason: str) -> None:
+        """Is silent: on a ledger nobody waits for one participant longer than the job's terms allow."""
+
     def close(self) -> None:
         """Lets go what is known of the job's events."""
         self._follower.close()

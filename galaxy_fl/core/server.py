@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from galaxy_fl.core.giving_up import giving_up
 from galaxy_fl.core.local import LocalData, LocalJob, quality
 from galaxy_fl.core.main_guard import expect_program
 from galaxy_fl.core.participation import Participation, say
@@ -74,21 +75,23 @@ class FLServer:
 
         Raises:
             ConfigurationError: a setting is wrong, or an entry of the trusted.
-            SystemExit: with 130, after Ctrl-C.
+            SystemExit: with 130, after Ctrl-C; `until_done`, where all jobs were given up, with the exit code of the
+                first error.
         """
         expect_program()
         trust = Trust.load(self._trust)
         place = find_mode(self._mode).server_place(**self._place_settings())
         say(f"server of {place.name} ({self.federate_strategy})")
         forkserver.start()  # it loads torch while jobs are looked for
-        Participation([place], lambda place, job_id, work: self._serve(place, job_id, work, trust)).run(until_done)
+        participation = Participation([place], lambda place, job_id, work: self._serve(place, job_id, work, trust))
+        participation.run_program(until_done)
 
     def _place_settings(self) -> dict[str, Any]:
         return self._settings
 
     def _serve(self, place: ServerPlace, job_id: str, work: Work, trust: Trust) -> None:
         """Serves a job until it is over."""
-        with closing(place.open(job_id)) as coordinator, work.worker() as worker:
+        with closing(place.open(job_id)) as coordinator, giving_up(coordinator), work.worker() as worker:
             aggregates = not coordinator.job.distils
             over = coordinator.round().over
             job = LocalJob(coordinator, worker, work, "server")

@@ -126,7 +126,11 @@ class Coordinator(Protocol):
         """
 
     def round(self) -> Round:
-        """Where the job stands now."""
+        """Where the job stands now.
+
+        Raises:
+            GivenUpError: nowhere: the server has given it up, or all of its clients have.
+        """
 
     def wait(self, seen: Round) -> Round:
         """Where the job stands once that is no longer `seen`, which may take for ever."""
@@ -137,6 +141,15 @@ class Coordinator(Protocol):
         Raises:
             ContentError: it is not to be had.
             RoundMovedOnError: the round is over.
+        """
+
+    def give_up(self, reason: str) -> None:
+        """Says to the others that this participant can't go on, and why, so that nobody waits for it in vain.
+
+        A client's word ends nothing for other clients. On a ledger participants give up by being silent.
+
+        Raises:
+            GalaxyError, OSError: it can't be said.
         """
 
     def close(self) -> None:
