@@ -141,11 +141,14 @@ def test_a_worker_rehearses_and_trains_as_if_it_had_not(tmp_path, monkeypatch):
     model = {"source": source_id(SOURCE), "class": "Net"}
     specification = TrainSpecification(batch_size=89, learning_rate=0.1)  # of 179 samples: one is left
     with Worker() as worker:
-        layout = worker.describe(model, specification, Path("initial"), SOURCE)
+        described = worker.describe(model, specification, Path("initial"), SOURCE)
+        layout = described.layout
         settings = WorkerSettings(
             model=model,
             source=SOURCE.decode(),
             layout=layout.to_json(),
+            local=list(described.local),
+            frozen=list(described.frozen),
             train=specification,
             data="digits",
             shard="8/8",
