@@ -19,6 +19,7 @@ The tree of `galaxy_fl.exceptions` goes on:
     ├── AuditError                 31   the ledger or the content tells a lie
     ├── JobCancelledError          32   the owner has cancelled the job
     ├── UnsoundTermsError          34   a job's terms would cost money, or leave commits that nobody can challenge
+    ├── UnfitChainError            36   a chain can't run the ledger
     └── ContentAlteredError         7   (of galaxy_fl)
         └── ContentMismatchError   33   the content is what its id says, but not what the ledger says of it
 """
@@ -42,6 +43,7 @@ __all__ = [
     "RpcError",
     "TransactionError",
     "TransactionFailedError",
+    "UnfitChainError",
     "UnknownJobError",
     "UnsoundTermsError",
     "WrongChainError",
@@ -152,6 +154,12 @@ class UnsoundTermsError(GalaxyError):
     """A job's terms would cost a participant money, or leave commits that nobody can challenge."""
 
     exit_code = 34
+
+
+class UnfitChainError(GalaxyError):
+    """A chain can't run the ledger."""
+
+    exit_code = 36
 
 
 class ContentMismatchError(ContentAlteredError):

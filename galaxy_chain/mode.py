@@ -17,7 +17,7 @@ from galaxy_chain.job_creation import register_job
 from galaxy_chain.job_file import TermsSection, Wei
 from galaxy_chain.ledger.ledger import JobOnLedger, Ledger
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Status
-from galaxy_chain.place import DEFAULT_HOME, DEFAULT_RPC, Place
+from galaxy_chain.place import DEFAULT_FEE_CAP, DEFAULT_HOME, DEFAULT_RPC, Place
 from galaxy_chain.settings_file import SETTINGS_FILE, read_settings
 from galaxy_chain.terms import Limits
 from galaxy_chain.verification import Verify
@@ -54,6 +54,8 @@ class ChainSettings(BaseModel):
     """How much of each commit a client recomputes: `full`, `sample:K` or `off`."""
     withheld: str = "go-on"
     """What a client does where it can't, because content is missing: `go-on` or `wait`."""
+    fee_cap: Annotated[float, Field(ge=0)] = DEFAULT_FEE_CAP
+    """The most to offer for a unit of gas, in gwei."""
     max_bond: Wei = Limits().bond
     """The largest bond that a server deposits in a job, like "2 ether"."""
     max_deposit: Wei = Limits().deposit
@@ -93,7 +95,14 @@ class ChainSettings(BaseModel):
     def place(self) -> Place:
         """Where that is."""
         return Place.of(
-            self.rpc, self.home, self.ledger, self.store, self.ipfs, self.gateway, any_ledger=self.any_ledger
+            self.rpc,
+            self.home,
+            self.ledger,
+            self.store,
+            self.ipfs,
+            self.gateway,
+            self.fee_cap,
+            any_ledger=self.any_ledger,
         )
 
 

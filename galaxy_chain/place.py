@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from galaxy_chain.deployment import Deployment
     from galaxy_chain.ledger.ledger import Ledger
     from galaxy_chain.ledger.rpc import Rpc
-    from galaxy_chain.ledger.transactions import Signer
+    from galaxy_chain.ledger.transactions import Signer, TransactionSettings
     from galaxy_chain.store import Store
 
 __all__ = ["DEFAULT_FEE_CAP", "DEFAULT_HOME", "DEFAULT_RPC", "Place", "ask_password"]
@@ -142,12 +142,12 @@ class Place:
         from galaxy_chain.ledger.genuine import check_creation
         from galaxy_chain.ledger.ledger import Ledger
         from galaxy_chain.ledger.rpc import Rpc
-        from galaxy_chain.ledger.transactions import Transactions, TransactionSettings
+        from galaxy_chain.ledger.transactions import Transactions
 
         where = self.deployment()
         rpc = Rpc(self.rpc_url) if rpc is None else rpc
         rpc.check_chain(where.chain_id)
-        settings = TransactionSettings(fee_cap=int(self.fee_cap * 10**9))
+        settings = self.transaction_settings
         transactions = None if signer is None else Transactions(rpc, signer, self.journal, settings)
         ledger = Ledger(
             rpc,
@@ -183,6 +183,13 @@ class Place:
         if ledger is not None and ledger.transactions is not None:
             writer = Writer(ledger.transactions.signer, ledger.rpc, job)
         return HttpStore(self.store_url, self.store_folder, writer)
+
+    @property
+    def transaction_settings(self) -> TransactionSettings:
+        """How transactions are got in."""
+        from galaxy_chain.ledger.transactions import TransactionSettings
+
+        return TransactionSettings(fee_cap=int(self.fee_cap * 10**9))
 
     @property
     def journal(self) -> Path:

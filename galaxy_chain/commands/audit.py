@@ -12,6 +12,7 @@ from galaxy_chain.commands.job import JobArgument
 from galaxy_chain.commands.settings import (
     AccountOption,
     AnyLedgerOption,
+    FeeCapOption,
     GatewayOption,
     HomeOption,
     IpfsOption,
@@ -20,7 +21,7 @@ from galaxy_chain.commands.settings import (
     RpcOption,
     StoreOption,
 )
-from galaxy_chain.place import DEFAULT_HOME, DEFAULT_RPC, Place
+from galaxy_chain.place import DEFAULT_FEE_CAP, DEFAULT_HOME, DEFAULT_RPC, Place
 
 if TYPE_CHECKING:
     from galaxy_chain.audit import AuditedRound, Auditor
@@ -41,12 +42,13 @@ def audit(
         bool, typer.Option("--challenge", help="Challenge a commit that is found wrong, by --account.")
     ] = False,
     account: AccountOption = None,
+    fee_cap: FeeCapOption = DEFAULT_FEE_CAP,
     json: JsonOption = False,
 ) -> None:
     """Recompute every round of a job from the ledger's events and the content, to the bit. Needs no key."""
     from galaxy_chain.audit import Auditor
 
-    place = Place.of(rpc, home, ledger, store, ipfs, gateway, any_ledger=any_ledger)
+    place = Place.of(rpc, home, ledger, store, ipfs, gateway, any_ledger=any_ledger, fee_cap=fee_cap)
     on = place.ledger_for(account) if challenge else place.ledger()
     auditor = Auditor(on, place.store(), job)
     count = objections = 0

@@ -15,6 +15,7 @@ from galaxy_chain.commands.settings import (
     AccountOption,
     AnyLedgerOption,
     AnyTermsOption,
+    FeeCapOption,
     GatewayOption,
     HomeOption,
     IpfsOption,
@@ -24,7 +25,7 @@ from galaxy_chain.commands.settings import (
     StoreOption,
     check_address,
 )
-from galaxy_chain.place import DEFAULT_HOME, DEFAULT_RPC, Place
+from galaxy_chain.place import DEFAULT_FEE_CAP, DEFAULT_HOME, DEFAULT_RPC, Place
 
 if TYPE_CHECKING:
     from galaxy_chain.ledger.structs import Terms
@@ -48,6 +49,7 @@ def example() -> None:
 def create(
     file: Annotated[Path, typer.Argument(help="The job file (TOML).")],
     account: AccountOption = None,
+    fee_cap: FeeCapOption = DEFAULT_FEE_CAP,
     rpc: RpcOption = DEFAULT_RPC,
     home: HomeOption = DEFAULT_HOME,
     ledger: LedgerOption = None,
@@ -64,7 +66,7 @@ def create(
     from galaxy_chain.terms import Limits
 
     job_file = JobFile.read(file)
-    place = Place.of(rpc, home, ledger, store, ipfs, gateway, any_ledger=any_ledger)
+    place = Place.of(rpc, home, ledger, store, ipfs, gateway, any_ledger=any_ledger, fee_cap=fee_cap)
     on = place.ledger_for(account)
     limits = Limits(any_terms=any_terms)
     created = create_job(on, place.deployment().rules, place.store(on), job_file, file.parent, limits)
@@ -186,6 +188,7 @@ def admit(
     job: JobArgument,
     clients: Annotated[list[str], typer.Argument(help="Addresses.")],
     account: AccountOption = None,
+    fee_cap: FeeCapOption = DEFAULT_FEE_CAP,
     rpc: RpcOption = DEFAULT_RPC,
     home: HomeOption = DEFAULT_HOME,
     ledger: LedgerOption = None,
@@ -194,7 +197,11 @@ def admit(
     """Admit clients to a job that is not open."""
     for client in clients:
         check_address(client)
-    receipt = Place.of(rpc, home, ledger, any_ledger=any_ledger).ledger_for(account).transact("admit", job, clients)
+    receipt = (
+        Place.of(rpc, home, ledger, any_ledger=any_ledger, fee_cap=fee_cap)
+        .ledger_for(account)
+        .transact("admit", job, clients)
+    )
     console.print(f"admitted {len(clients)} to job {job}, {receipt.gas_used} gas")
 
 
@@ -202,13 +209,18 @@ def admit(
 def cancel(
     job: JobArgument,
     account: AccountOption = None,
+    fee_cap: FeeCapOption = DEFAULT_FEE_CAP,
     rpc: RpcOption = DEFAULT_RPC,
     home: HomeOption = DEFAULT_HOME,
     ledger: LedgerOption = None,
     any_ledger: AnyLedgerOption = False,
 ) -> None:
     """Cancel a job. Commits can be challenged as before, and what clients earned stays theirs."""
-    receipt = Place.of(rpc, home, ledger, any_ledger=any_ledger).ledger_for(account).transact("cancelJob", job)
+    receipt = (
+        Place.of(rpc, home, ledger, any_ledger=any_ledger, fee_cap=fee_cap)
+        .ledger_for(account)
+        .transact("cancelJob", job)
+    )
     console.print(f"job {job} is cancelled, {receipt.gas_used} gas")
 
 

@@ -11,6 +11,7 @@ from galaxy_chain.commands.job import JobArgument
 from galaxy_chain.commands.settings import (
     AccountOption,
     AnyLedgerOption,
+    FeeCapOption,
     HomeOption,
     JsonOption,
     LedgerOption,
@@ -18,7 +19,7 @@ from galaxy_chain.commands.settings import (
     check_address,
 )
 from galaxy_chain.commands.settings import amount as wei_of
-from galaxy_chain.place import DEFAULT_HOME, DEFAULT_RPC, Place
+from galaxy_chain.place import DEFAULT_FEE_CAP, DEFAULT_HOME, DEFAULT_RPC, Place
 
 __all__ = ["app", "claim"]
 
@@ -32,6 +33,7 @@ def deposit(
     job: JobArgument,
     amount: Annotated[str, typer.Argument(help='Like "1 ether", or a number of wei.')],
     account: AccountOption = None,
+    fee_cap: FeeCapOption = DEFAULT_FEE_CAP,
     rpc: RpcOption = DEFAULT_RPC,
     home: HomeOption = DEFAULT_HOME,
     ledger: LedgerOption = None,
@@ -41,7 +43,7 @@ def deposit(
     from galaxy_chain.job_check import rule_of
 
     value = wei_of(amount)
-    on = Place.of(rpc, home, ledger, any_ledger=any_ledger).ledger_for(account)
+    on = Place.of(rpc, home, ledger, any_ledger=any_ledger, fee_cap=fee_cap).ledger_for(account)
     if not any_ledger:
         rule_of(on, job, on.job(job).terms)
     receipt = on.transact("depositBond", job, value=value)
@@ -52,13 +54,18 @@ def deposit(
 def withdraw(
     job: JobArgument,
     account: AccountOption = None,
+    fee_cap: FeeCapOption = DEFAULT_FEE_CAP,
     rpc: RpcOption = DEFAULT_RPC,
     home: HomeOption = DEFAULT_HOME,
     ledger: LedgerOption = None,
     any_ledger: AnyLedgerOption = False,
 ) -> None:
     """Take the bond back, once the window of the last commit is over and no demand waits."""
-    receipt = Place.of(rpc, home, ledger, any_ledger=any_ledger).ledger_for(account).transact("withdrawBond", job)
+    receipt = (
+        Place.of(rpc, home, ledger, any_ledger=any_ledger, fee_cap=fee_cap)
+        .ledger_for(account)
+        .transact("withdrawBond", job)
+    )
     console.print(f"the bond in job {job} is paid out, {receipt.gas_used} gas")
 
 
@@ -85,6 +92,7 @@ def show(
 def claim(
     job: JobArgument,
     account: AccountOption = None,
+    fee_cap: FeeCapOption = DEFAULT_FEE_CAP,
     rpc: RpcOption = DEFAULT_RPC,
     home: HomeOption = DEFAULT_HOME,
     ledger: LedgerOption = None,
@@ -93,7 +101,7 @@ def claim(
     """Take your share of a job's pool, once its last window is over. Closes the books first where nobody has yet."""
     from galaxy_chain.ledger.structs import Status
 
-    on = Place.of(rpc, home, ledger, any_ledger=any_ledger).ledger_for(account)
+    on = Place.of(rpc, home, ledger, any_ledger=any_ledger, fee_cap=fee_cap).ledger_for(account)
     if on.job(job).state.status != Status.FINAL:
         on.transact("finalizeJob", job)
     receipt = on.transact("claimReward", job)

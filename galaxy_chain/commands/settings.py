@@ -85,7 +85,9 @@ AccountOption = Annotated[
 ]
 FeeCapOption = Annotated[
     float,
-    typer.Option(envvar="GALAXY_FEE_CAP", min=0.001, help="The most to offer for a unit of gas, in gwei."),
+    typer.Option(
+        envvar="GALAXY_FEE_CAP", min=0, help="The most to offer for a unit of gas, in gwei; 0 where it is free."
+    ),
 ]
 MaxBondOption = Annotated[
     str, typer.Option(envvar="GALAXY_MAX_BOND", help='The largest bond to deposit in a job, like "2 ether".')

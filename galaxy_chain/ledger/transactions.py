@@ -57,6 +57,8 @@ SHORTEST_PAUSE, LONGEST_PAUSE = 0.01, 1.0
 QUICK_PAUSE = 0.1
 """Seconds. Up to here only the receipt is asked for: on a chain that makes blocks at once that is all."""
 DIFFERENT_GAS = 1000
+LARGEST_GAS = 2**24
+"""Of a transaction, by EIP-7825."""
 RESCUE_SECONDS = 2.0
 """How long an earlier transaction of the account may hold up a later one before that one's process looks after both."""
 
@@ -280,7 +282,9 @@ class Transactions:
             raise
         # Another transaction may come in between and make it dearer, but never by a quarter. The random part makes the
         # bytes differ from those of another program with the same nonce: what a node knows is what was signed here.
-        return gas + gas // 4 + randrange(DIFFERENT_GAS)
+        allowed = gas + gas // 4 + randrange(DIFFERENT_GAS)
+        # What fits a transaction is not refused for what it is allowed on top.
+        return allowed if gas > LARGEST_GAS else min(allowed, LARGEST_GAS)
 
     def _request(self, call: Call) -> dict[str, Any]:
         request = {"from": self.signer.address, "data": "0x" + call.data.hex(), "value": hex(call.value)}
