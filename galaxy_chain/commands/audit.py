@@ -46,11 +46,16 @@ def audit(
     json: JsonOption = False,
 ) -> None:
     """Recompute every round of a job from the ledger's events and the content, to the bit. Needs no key."""
+    from galaxy_chain.acceptance import accept_terms
     from galaxy_chain.audit import Auditor
+    from galaxy_chain.terms import Limits, Role
 
     place = Place.of(rpc, home, ledger, store, ipfs, gateway, any_ledger=any_ledger, fee_cap=fee_cap)
     on = place.ledger_for(account) if challenge else place.ledger()
     auditor = Auditor(on, place.store(), job)
+    terms, rule = auditor.history.terms, auditor.document.rule.name
+    for concern in accept_terms(on, f"job {job}", terms, rule, Role.AUDIT, Limits()):
+        typer.echo(f"warning: {concern.message}", err=True)
     count = objections = 0
     for audited in _rounds(auditor, challenge):
         count += 1

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from galaxy_fl.core.participation import say
 from galaxy_fl.core.work import Work
+from galaxy_fl.data.loaders import refuse_loader
 from galaxy_fl.exceptions import ConfigurationError, GalaxyError
 from galaxy_fl.job_document import JobDocument, SourceModel, source_text
 from galaxy_fl.report import ReportFile
@@ -56,6 +57,10 @@ class LocalData:
     partition: str = "iid"
     root: str | None = None
     trains: bool = True
+
+    def __post_init__(self) -> None:
+        refuse_loader(self.test_data, "test_data")  # first: of those who only evaluate it is both
+        refuse_loader(self.data, "data")
 
     def prepare(self, worker: Worker, document: JobDocument, source: bytes | None) -> Prepared:
         """Has a worker load a job's model and these data; gives the number of samples to train on.

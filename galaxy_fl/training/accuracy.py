@@ -7,7 +7,7 @@ import math
 from torch import Tensor
 
 from galaxy_fl.training.ending import Ending
-from galaxy_fl.training.losses import BINARY, CATEGORICAL, PROBABILISTIC, REGRESSION
+from galaxy_fl.training.losses import BINARY, CATEGORICAL, PROBABILISTIC, REGRESSION, are_labels
 from galaxy_fl.training.specification import TrainSpecification
 
 __all__ = ["Accuracy"]
@@ -50,7 +50,7 @@ class Accuracy:
     def add(self, output: Tensor, targets: Tensor) -> None:
         """Count a batch."""
         output = output.detach()
-        if not targets.is_floating_point() and output.dim() == targets.dim() + 1 and output.shape[1] > 1:
+        if are_labels(output, targets):
             right = output.argmax(dim=1) == targets
             if self._ignored is not None:
                 right = right[targets != self._ignored]

@@ -35,7 +35,16 @@ from galaxy_fl.training.ending import Ending
 from galaxy_fl.training.names import unknown_name
 from galaxy_fl.training.specification import TrainSpecification
 
-__all__ = ["BINARY", "CATEGORICAL", "LOSSES", "PROBABILISTIC", "REGRESSION", "build_loss", "log_probabilities"]
+__all__ = [
+    "BINARY",
+    "CATEGORICAL",
+    "LOSSES",
+    "PROBABILISTIC",
+    "REGRESSION",
+    "are_labels",
+    "build_loss",
+    "log_probabilities",
+]
 
 TOLERANCE = 1e-4
 """By how much rounding may take a probability out of its range."""
@@ -100,7 +109,7 @@ def build_loss(specification: TrainSpecification, ending: Ending = "logits") -> 
             computed = criterion(true, other, torch.ones_like(true))
             return computed
         labels = not target.is_floating_point()
-        if labels or name not in REGRESSION | COUNTS:
+        if name not in REGRESSION | COUNTS or are_labels(output, target):
             output = _as_wanted(output, name, options, ending)
         if name in DENSE:
             target = _dense(output, target)
@@ -190,12 +199,25 @@ def _as_wanted(output: Tensor, name: str, options: dict[str, Any], ending: Endin
     return output
 
 
+def are_labels(output: Tensor, target: Tensor) -> bool:
+    """Whether targets are class labels, [N, …], of an output [N, classes, …], and not whole numbers to be met.
+
+    An output [N, steps, 1] and whole numbers [N, steps] are a regression of sequences.
+    """
+    return (
+        not target.is_floating_point()
+        and output.dim() > 1
+        and output.shape[1] > 1
+        and target.shape == (len(output), *output.shape[2:])
+    )
+
+
 def _dense(output: Tensor, target: Tensor) -> Tensor:
-    """A float target of the output's shape. One output a sample takes one number a sample, whatever their shapes."""
-    if not target.is_floating_point() and output.dim() == target.dim() + 1 and output.shape[1] > 1:
+    """A float target of the output's shape. One output a sample, or a step, takes one number, whatever their shapes."""
+    if are_labels(output, target):
         target = nn.functional.one_hot(target, output.shape[1]).movedim(-1, 1)
     target = target.to(output.dtype)
-    if target.numel() == output.numel() == len(output):
+    if target.numel() == output.numel() and (len(output) == output.numel() or output.shape == (*target.shape, 1)):
         return target.view_as(output)
     if target.shape != output.shape:  # torch would repeat the one along the other
         raise ValueError("they differ in shape")
@@ -204,7 +226,7 @@ def _dense(output: Tensor, target: Tensor) -> Tensor:
 
 def _margin(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """The score of the labelled class and the best of the others, each [N, …]."""
-    if target.is_floating_point() or output.dim() != target.dim() + 1 or output.shape[1] < 2:
+    if not are_labels(output, target):
         raise ValueError(
             "MarginRankingLoss takes class labels, and an output with a score for each of two classes or more"
         )

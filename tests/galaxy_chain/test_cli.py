@@ -333,6 +333,13 @@ def test_terms_that_can_not_work_are_not_registered(at_ledger):
     assert at_ledger.json("job", "list") == before
 
 
+def test_an_audit_tells_of_terms(at_ledger, federation):
+    job = federation.register(answer_seconds=1, bond=25 * 10**18, rounds=1, min_updates=1, max_updates=1)
+    assert at_ledger.run("audit", job) == 0
+    for said in ("answer_seconds is 1", "bond is 25 ether", "no server is named"):
+        assert f"warning: {said}" in at_ledger.err
+
+
 def test_nobody_pays_more_than_the_limits(at_ledger, federation):
     dear = federation.register(bond=25 * 10**18, max_updates=2, max_excluded=0)
     assert at_ledger.run("server", "--job", dear, "--account", "dev:1") == 34

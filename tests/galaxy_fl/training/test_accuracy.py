@@ -87,3 +87,7 @@ def test_numbers_have_no_accuracy():
     assert accuracy("MSELoss", (torch.rand(4, 1), torch.rand(4, 1))) is None
     assert accuracy("BCELoss", (torch.rand(4, 1), torch.rand(4, 1))) is None
     assert accuracy("PoissonNLLLoss", (SCORES, ONE_HOT)) is None
+
+
+def test_whole_numbers_that_a_sequence_is_to_meet_are_no_class_labels():
+    assert accuracy("MSELoss", (torch.rand(4, 5, 1), torch.arange(20).view(4, 5) % 5)) is None

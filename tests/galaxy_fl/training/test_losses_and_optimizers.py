@@ -343,3 +343,14 @@ def test_an_optimizer_is_found_by_its_name(name):
 def test_what_is_wrong_with_an_optimizer_is_said(specification, said):
     with pytest.raises(TrainingError, match=said):
         optimizer(**specification)
+
+
+@pytest.mark.parametrize("name", ["MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "PoissonNLLLoss"])
+@pytest.mark.parametrize("ending", sorted(ENDINGS))
+@pytest.mark.parametrize("shape", [(6, 4), (6, 4, 1)])
+def test_whole_numbers_that_a_sequence_is_to_meet_are_no_class_labels(name, ending, shape):
+    output = ENDINGS[ending].reshape(shape)
+    numbers = torch.arange(24).view(6, 4) % 9
+    loss = build_loss(TrainSpecification(loss=name), ending)
+    assert torch.equal(loss(output, numbers), getattr(nn, name)()(output, numbers.float().view(shape)))
+    assert torch.equal(loss(output, numbers.float()), loss(output, numbers))
