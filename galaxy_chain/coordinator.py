@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,6 +14,7 @@ from galaxy_chain.acceptance import accept_terms
 from galaxy_chain.answering import Answering
 from galaxy_chain.exceptions import LedgerRefusedError, NotAdmittedError, TransactionFailedError
 from galaxy_chain.faults import fault_point
+from galaxy_chain.gathering import gather
 from galaxy_chain.inspection import Inspection, Withheld
 from galaxy_chain.job_check import check_job
 from galaxy_chain.ledger.follower import JobFollower, Reverted
@@ -26,7 +27,14 @@ from galaxy_chain.store import ContentId, Store, parse
 from galaxy_chain.store.keep import Keep
 from galaxy_chain.terms import Limits, Role
 from galaxy_chain.verification import Verifier, Verify, address_bytes
-from galaxy_fl.exceptions import ConfigurationError, ContentError, ContentMissingError, RoundMovedOnError
+from galaxy_fl.exceptions import (
+    ConfigurationError,
+    ContentAlteredError,
+    ContentError,
+    ContentMissingError,
+    RoundMovedOnError,
+    VectorError,
+)
 from galaxy_fl.job_document import SourceModel
 from galaxy_fl.rounds.coordinator import Committed, Origin, Phase, Previous, Round, Submitted
 from galaxy_fl.vectors import Vector, commitment, read_vector, tree_root
@@ -41,6 +49,9 @@ __all__ = [
 LOG = logging.getLogger(__name__)
 
 Content = TypeVar("Content")
+
+LONGEST_PAUSE = 60.0
+"""Seconds until a server tries again what has failed again and again."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +120,8 @@ class LedgerCoordinator:
         self.rounds = self.terms.rounds
         self.verifier = Verifier(store, self.terms, self.job)
         self._closes_at: tuple[int, int] = (0, 0)
+        self._closed: tuple[bytes, int] | None = None
+        """The head of the attempt that was seen closed, and the newest block then."""
         self._model: tuple[Model, Path] | None = None
 
     @property
@@ -227,6 +240,9 @@ class LedgerCoordinator:
                 time.sleep(min(0.2, self.patience.content / 10))
 
     def _phase(self, history: JobHistory) -> Phase:
+        return self._phase_on_chain(history)
+
+    def _phase_on_chain(self, history: JobHistory) -> Phase:
         if history.finished:
             return Phase.FINISHED if self._is_settled(history.commits[self.rounds].block) else Phase.SETTLING
         if history.status is not Status.RUNNING:
@@ -236,9 +252,21 @@ class LedgerCoordinator:
         count = len(history.submissions)
         if count < self.terms.min_updates:
             return Phase.COLLECTING
-        if count < self.terms.max_updates and self._follower.next_time < self._closing_time(history):
+        # Where clients reveal when the round is closed, the machine's clock, which may be ahead, does not close it.
+        now = self._follower.chain_time if self.job.reveal == "after-close" else self._follower.next_time
+        if count < self.terms.max_updates and now < self._closing_time(history):
             return Phase.COLLECTING
         return Phase.CLOSED
+
+    def _is_closed_for_all(self, history: JobHistory) -> bool:
+        """Whether a block that has its confirmations says that the attempt takes no more updates, in a job that runs:
+        then its clients reveal, and its server may expect that."""
+        if self._phase_on_chain(history) is not Phase.CLOSED:
+            self._closed = None
+            return False
+        if self._closed is None or self._closed[0] != history.head:
+            self._closed = history.head, self._follower.number
+        return self._is_settled(self._closed[1])
 
     def _is_settled(self, block: int) -> bool:
         return self._follower.number - block + 1 >= self.patience.confirmations or self._follower.final >= block
@@ -307,14 +335,16 @@ class LedgerClientCoordinator(LedgerCoordinator):
         """The attempt that this client has submitted to last, and the block that this was in."""
 
     def round(self) -> Round:
-        """Where the job stands now; reveals what may be revealed now."""
-        round = super().round()
-        open_attempt = round.attempt if round.phase is Phase.COLLECTING else 0
-        for vector in self._pending.take_other_than(open_attempt):
-            self.store.put(vector)
-            fault_point("after-reveal")
-            vector.unlink()
-        return self._inspected(round)
+        """Where the job stands now; reveals what has to be revealed now."""
+        round = self._inspected(super().round())
+        if self.job.reveal != "after-close":
+            return round
+        history = self.history
+        if self._is_closed_for_all(history):
+            for submission in history.submissions:
+                if submission.client == self.address:
+                    self._pending.reveal(self.store, history.origin, submission.update.content)
+        return replace(round, draw=self._pending.wasted(history.round, history.model.root, history.attempt))
 
     def _inspected(self, round: Round) -> Round:
         """The same, or where the job goes on although it seemed to be over: its last commits are verified, too."""
@@ -404,7 +434,10 @@ class LedgerClientCoordinator(LedgerCoordinator):
         fault_point("after-kept")
         root = tree_root(update, self.terms.chunk_parameters)
         if self.job.reveal == "after-close":
-            content = self._pending.keep(round.attempt, update)
+            history = self.history
+            final = [commit.attempt for commit in history.commits.values() if commit.block <= self._follower.final]
+            self._pending.forget(max(final, default=0))
+            content = self._pending.keep(history.round, history.model.root, round.attempt, update)
         else:
             content = self.store.put(update.data)
         fault_point("after-store-put")
@@ -425,6 +458,7 @@ class LedgerServerCoordinator(LedgerCoordinator):
         takeover: Serve although the job names another server: commit what that one has left undone when its time is up.
         keep: Which rounds' contents stay pinned. After each commit the others are let go, as far as they can't be
             challenged any more; what the job starts from stays, for other jobs may start from it.
+        leave: Don't stay after the job's end: whoever means that answers for the bond in another way, or gives it up.
     """
 
     role = "server"
@@ -441,9 +475,14 @@ class LedgerServerCoordinator(LedgerCoordinator):
         own: Path | None = None,
         keep: Keep = Keep(),
         limits: Limits = Limits(),
+        leave: bool = False,
     ) -> None:
         super().__init__(ledger, store, job, patience, own, limits)
         self.keep = keep
+        self.leave = leave
+        self._trouble = ""
+        """What failed last, and was said."""
+        self._pause = 0.0
         self.answering = Answering(
             ledger, Verifier(store, self.terms, self.job), job, patience.poll, own, f"{self._name}-{self.role}"
         )
@@ -482,6 +521,8 @@ class LedgerServerCoordinator(LedgerCoordinator):
 
     def _phase(self, history: JobHistory) -> Phase:
         phase = super()._phase(history)
+        if phase is Phase.CLOSED and self.job.reveal == "after-close" and not self._is_closed_for_all(history):
+            return Phase.COLLECTING
         if phase is Phase.CLOSED and not self._named and history.attempt == history.origin:
             its_turn_ends = self._closing_time(history) + self.terms.aggregate_seconds
             barred = self.ledger.account(self.number, self.terms.server).barred
@@ -489,28 +530,103 @@ class LedgerServerCoordinator(LedgerCoordinator):
                 return Phase.COLLECTING
         return phase
 
-    def bond_locked_until(self) -> int:
-        """Until when this server answers for what it committed, in seconds."""
-        return self.ledger.account(self.number, self.address).locked_until
+    def bond_locked_until(self) -> int | None:
+        """Until when this server's bond answers for what it committed, in seconds of the chain; None for no longer."""
+        account = self.ledger.account(self.number, self.address)
+        if account.amount == 0:
+            return None
+        time = self._follower.time_at(self.patience.confirmations)
+        return None if time >= account.locked_until and account.demands == 0 else account.locked_until
 
-    def stay(self, round: Round, until: int) -> bool:
-        """Answers demands until then, and at last lets go what need not stay; True as soon as the job is no longer in
-        `round`, for a commit was reverted."""
-        while self.round() == round:
-            if self._follower.next_time >= until:
-                self._let_go()
-                return False
+    def stay(self, round: Round) -> Round:
+        """Stays until the bond is free: a block says that its last window is over, and no demand waits. At last lets go
+        what need not stay. Returns as soon as the job goes on, because a commit was reverted."""
+        locked_until = 0
+        while not self.leave and round.over:
+            if self._follower.time >= locked_until:
+                until = self.bond_locked_until()
+                if until is None:
+                    self._let_go()
+                    break
+                locked_until = until
             time.sleep(self.patience.poll)
+            round = self.round()
+            self._calm()
+        return round
+
+    def endures(self, error: Exception) -> bool:
+        """Whether the server goes on: with money at stake always; without, only where content can't be had, or the
+        store can't be used, which others may mend."""
+        if not isinstance(error, ContentError) and not self._at_stake():
+            return False
+        if repr(error) != self._trouble:
+            self._trouble = repr(error)
+            LOG.warning("job %d: goes on, and tries again what failed: %s", self.number, error or self._trouble)
+        self._pause = min(LONGEST_PAUSE, max(self.patience.poll, 2 * self._pause))
+        time.sleep(self._pause)
         return True
+
+    def _at_stake(self) -> bool:
+        """Whether this server's bond answers for something; as far as is known, where no node answers."""
+        try:
+            return self.bond_locked_until() is not None
+        except Exception:
+            return any(
+                commit.record.server == self.address
+                and self._follower.time < commit.record.time + self.terms.challenge_seconds
+                for commit in self.history.commits.values()
+            )
+
+    def _calm(self) -> None:
+        """What failed before is over."""
+        self._trouble, self._pause = "", 0.0
 
     def updates(self, round: Round) -> Sequence[Submitted]:
         """The submissions of the round, in order."""
         return [Submitted(s.client, s.update.weight) for s in self._expect(round).submissions]
 
     def update(self, round: Round, submitted: Submitted) -> Path:
-        """The vector file of an update, its content and its commitment verified."""
-        fault_point("during-aggregation")
-        return self._submitted(self._submission(round, submitted), round.number)
+        """The vector file of an update, its content and its commitment verified; not waited for."""
+        submission = next(s for s in self._expect(round).submissions if s.client == submitted.client)
+        return self.verifier.update(submission, f"the update of {submission.client} in round {round.number}")
+
+    def gather(self, round: Round, updates: Sequence[Submitted]) -> tuple[dict[Submitted, Path], dict[Submitted, str]]:
+        """The vector files of the updates, verified, within one deadline for all; and why others can't be used.
+
+        Raises:
+            ContentError: the store does not even give what is known to be there, or nothing of the round yet: then it
+                may be the store's fault, and nobody is to lose a credit for that.
+        """
+        model = self.model(round)
+        found, failed = gather(updates, lambda submitted: self.update(round, submitted), self.patience.content)
+        for _ in found:
+            fault_point("during-aggregation")
+        if failed:
+            self._check_store(model)
+            doubtful = not found or any(
+                not isinstance(error, ContentMissingError | ContentAlteredError) for error in failed.values()
+            )
+            history = self._expect(round)
+            until = self._closing_time(history) + self.terms.aggregate_seconds // 2
+            if doubtful and self._follower.chain_time < until:
+                raise ContentError(
+                    f"round {round.number}: {len(failed)} of {len(updates)} updates can't be had, and it may be this "
+                    f"server's store that fails: nobody is excluded for that before half of the job's "
+                    f"{self.terms.aggregate_seconds} s to aggregate are over ({next(iter(failed.values()))})"
+                )
+        usable = {submitted: found[submitted] for submitted in updates if submitted in found}
+        return usable, {submitted: str(error) for submitted, error in failed.items()}
+
+    def _check_store(self, model: Path) -> None:
+        try:
+            self.store.probe(self.terms.spec)
+            self.verifier.read(model)
+        except (ContentError, VectorError, OSError) as error:
+            self._model = None
+            raise ContentError(
+                "this server's store does not give the job's document or the round's model, which it had, so nobody is "
+                f"excluded: {error}"
+            ) from error
 
     def enough(self, usable: int) -> bool:
         """Whether that many make a round."""
@@ -580,11 +696,13 @@ class LedgerServerCoordinator(LedgerCoordinator):
         """Has the ledger collect again."""
         self._act("reopenRound", round.attempt, self._expect(round).head, _ascending(excluded))
 
+    def _act(self, name: str, attempt: int, *arguments: object) -> Receipt:
+        receipt = super()._act(name, attempt, *arguments)
+        self._calm()
+        return receipt
+
     def _enter_again(self) -> None:
         self.enter()
-
-    def _submission(self, round: Round, submitted: Submitted) -> Submission:
-        return next(s for s in self._expect(round).submissions if s.client == submitted.client)
 
 
 def _ascending(excluded: Iterable[Submitted]) -> list[str]:

@@ -50,6 +50,8 @@ class ChainSettings(BaseModel):
     """The longest pause between two looks at the chain, in seconds."""
     jobs: tuple[int, ...] | None = None
     """Which jobs to take part in; None for those whose owner is trusted, and for a server those that name it, too."""
+    leave: bool = False
+    """Whether a server ends with a job's last round, though its bond answers for its commits longer."""
     verify: str = "full"
     """How much of each commit a client recomputes: `full`, `sample:K` or `off`."""
     withheld: str = "go-on"
@@ -190,6 +192,7 @@ class LedgerServerPlace(_LedgerPlace):
             job,
             Patience(self._settings.poll),
             own=self._place.home,
+            leave=self._settings.leave,
             limits=self._settings.limits,
         )
         server.answering.start()

@@ -16,7 +16,7 @@ from galaxy_chain.coordinator import (
 )
 from galaxy_chain.exceptions import JobCancelledError
 from galaxy_chain.faults import fault_point
-from galaxy_fl.exceptions import DivergedError
+from galaxy_fl.exceptions import DivergedError, GalaxyError
 from galaxy_fl.job_document import SourceModel, source_text
 from galaxy_fl.rounds.client import ClientReport, run_client
 from galaxy_fl.rounds.coordinator import Phase, Round
@@ -147,36 +147,36 @@ def run_client_of_job(coordinator: LedgerClientCoordinator, data: DataChoice, sa
 def _evaluate(worker: Worker, model: Path) -> dict[str, Any]:
     try:
         evaluation = worker.evaluate(model)
-    except DivergedError as error:  # the round is committed all the same, and the job goes on
-        return {"diverged": str(error)}
+    except GalaxyError as error:  # the round is committed all the same, and the job goes on
+        return {"diverged" if isinstance(error, DivergedError) else "unevaluated": str(error)}
     return {"loss": evaluation.loss, "accuracy": evaluation.accuracy}
 
 
-def run_server_of_job(
-    coordinator: LedgerServerCoordinator, data: DataChoice | None, metrics: Path, say: Say, *, stay: bool = False
-) -> None:
-    """Serves a job until it is finished.
+def run_server_of_job(coordinator: LedgerServerCoordinator, data: DataChoice | None, metrics: Path, say: Say) -> None:
+    """Serves a job until it is over and this server's bond is free, unless the coordinator is to leave before that.
 
-    Says `started`, `collecting`, `committed` or `reopened` (a round), `finished`, and `staying`.
+    Says `started`, `collecting`, `committed` or `reopened` (a round), `finished` or `cancelled`, and `staying` or
+    `leaving`.
 
     Args:
         data: Whose test split each model is evaluated on; None for no evaluation.
         metrics: A file to which each round's line goes as JSON; `galaxy-chain job show` reads it.
-        stay: When all rounds are committed, stay until the bond is free: to answer demands, and to go on where a
-            commit is reverted.
 
     Raises:
         JobCancelledError: it was cancelled.
-        GalaxyError: whatever can't be mended.
+        GalaxyError: whatever can't be mended, where no money is at stake.
     """
     coordinator.answering.start()
-    round = coordinator.round()
-    if round.over and not stay:
-        return _end(coordinator, round, say)
     metrics.parent.mkdir(parents=True, exist_ok=True)
-    with nullcontext() if data is None else Worker() as worker:
+    evaluates = data is not None and not coordinator.round().over
+    with Worker() if evaluates else nullcontext() as worker:
         if worker is not None and data is not None:
-            _prepare(worker, coordinator, data, trains=False)
+            try:
+                _prepare(worker, coordinator, data, trains=False)
+            except GalaxyError as error:
+                if not coordinator.endures(error):
+                    raise
+                worker = None  # its bond is worth more than its measurements
         say({"event": "started", "account": coordinator.address, "name": coordinator.job.name})
 
         def report(done: ServerReport) -> None:
@@ -193,9 +193,9 @@ def run_server_of_job(
                 line |= {"model": done.committed.model.hex(), "gas": done.committed.gas}
                 if worker is not None:
                     line |= _evaluate(worker, done.model)
+            say(line)
             with metrics.open("a") as file:
                 file.write(json.dumps(line) + "\n")
-            say(line)
 
         def waiting(round: Round) -> None:
             say(
@@ -207,10 +207,20 @@ def run_server_of_job(
                 }
             )
 
-        while True:
-            round = run_server(coordinator, report, waiting)
-            _end(coordinator, round, say)
-            free = coordinator.bond_locked_until()
-            say({"event": "staying" if stay else "leaving", "until": free})
-            if not stay or not coordinator.stay(round, free):
-                return
+        said: Round | None = None
+
+        def ended(round: Round) -> None:
+            nonlocal said
+            if round != said:
+                said = round
+                if round.phase is Phase.CANCELLED:
+                    say({"event": "cancelled", "round": round.number})
+                else:
+                    _end(coordinator, round, say)
+            until = coordinator.bond_locked_until()
+            if until is not None:
+                say({"event": "leaving" if coordinator.leave else "staying", "until": until})
+
+        round = run_server(coordinator, report, waiting, ended)
+    if round.phase is Phase.CANCELLED:
+        _end(coordinator, round, say)

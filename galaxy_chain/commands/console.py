@@ -55,7 +55,8 @@ def line_for_people(said: dict[str, Any]) -> str | None:
             end = ", too late" if said["gas"] is None else f", submitted for {said['gas']} gas"
             return f"round {said['round']}: trained in {said['seconds']:.2f} s, {_quality(said)}{end}"
         case "committed":
-            quality = f", {_quality(said)}" if "loss" in said else f", {said['diverged']}" if "diverged" in said else ""
+            unmeasured = said.get("diverged") or said.get("unevaluated")
+            quality = f", {_quality(said)}" if "loss" in said else f", {unmeasured}" if unmeasured else ""
             excluded = f", {len(said['excluded'])} excluded" if said["excluded"] else ""
             return (
                 f"round {said['round']}: {said['updates']} updates{excluded} → model {short(said['model'])}"
@@ -78,7 +79,11 @@ def line_for_people(said: dict[str, Any]) -> str | None:
         case "staying":
             return f"staying to answer demands until {_time(said['until'])}; Ctrl-C ends it, and risks the bond"
         case "leaving":
-            return f"the bond is locked until {_time(said['until'])}; `--stay` answers demands until then"
+            return (
+                f"leaving, though the bond answers for commits until {_time(said['until'])}; without --leave it stays"
+            )
+        case "cancelled":
+            return f"the job was cancelled by its owner in round {said['round']}"
         case "finished":
             return f"finished: {said['rounds']} rounds, final model {said['model']}"
     return None

@@ -64,8 +64,13 @@ def server(
     takeover: Annotated[
         bool, typer.Option("--takeover", help="Serve though another is named: commit what it leaves undone.")
     ] = False,
-    stay: Annotated[
-        bool, typer.Option("--stay", help="When all is done, stay to answer demands until the bond is free.")
+    leave: Annotated[
+        bool,
+        typer.Option(
+            "--leave",
+            help="End with the job's last round, though the bond answers for it longer: whoever demands a chunk then "
+            "and gets no answer takes half of the bond.",
+        ),
     ] = False,
     keep: Annotated[
         str,
@@ -91,7 +96,10 @@ def server(
     status: StatusOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Serve a job: aggregate the updates of each round and commit the next model, with a bond."""
+    """Serve a job: aggregate the updates of each round and commit the next model, with a bond.
+
+    It stays after the last round, or where the job is cancelled, to answer demands until the bond is free.
+    """
     from galaxy_chain.coordinator import LedgerServerCoordinator, Patience
     from galaxy_chain.participants import DataChoice, run_server_of_job
     from galaxy_chain.store.keep import Keep
@@ -112,10 +120,11 @@ def server(
             own=place.home,
             keep=kept,
             limits=limits,
+            leave=leave,
         )
         with closing(coordinator):
             coordinator.looked = looked
-            run_server_of_job(coordinator, choice, place.metrics(on.address, job), say, stay=stay)
+            run_server_of_job(coordinator, choice, place.metrics(on.address, job), say)
 
 
 def client(

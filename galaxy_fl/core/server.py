@@ -71,7 +71,8 @@ class FLServer:
         A job that fails is given up, said on standard error with its reason; the others go on.
 
         Args:
-            until_done: Return when all jobs that were seen, at least one, are over.
+            until_done: Return when all jobs that were seen, at least one, are over; on a ledger, when the bond that
+                answers for them is free, too, unless the setting `leave` is given.
 
         Raises:
             ConfigurationError: a setting is wrong, or an entry of the trusted.
@@ -93,11 +94,10 @@ class FLServer:
         """Serves a job until it is over."""
         with closing(place.open(job_id)) as coordinator, giving_up(coordinator), work.worker() as worker:
             aggregates = not coordinator.job.distils
-            over = coordinator.round().over
+            first = coordinator.round()
             job = LocalJob(coordinator, worker, work, "server")
-            if over and (job.kept or not aggregates):
-                return
-            if self._data is not None and aggregates and not over:
+            told = first if first.over and (job.kept or not aggregates) else None
+            if self._data is not None and aggregates and not first.over:
                 try:
                     job.prepare(self._data, trust)
                 except GalaxyError as error:  # whoever does not know the model can aggregate it all the same
@@ -120,10 +120,15 @@ class FLServer:
             def waiting(round: Round) -> None:
                 job.waits(f"round {round.number}: waiting for updates, {round.updates} so far")
 
-            round = run_server(coordinator, report, waiting)
-            if aggregates and round.phase is Phase.FINISHED:
-                job.keep(coordinator.model(round))
-            job.ended(round)
+            def ended(round: Round) -> None:
+                nonlocal told
+                if round != told:  # by an earlier start, or before an error that was endured
+                    if aggregates and round.phase is Phase.FINISHED:
+                        job.keep(coordinator.model(round))
+                    job.ended(round)
+                    told = round
+
+            run_server(coordinator, report, waiting, ended)
 
 
 class FLStandaloneServer(FLServer):

@@ -170,6 +170,25 @@ class FolderServerCoordinator(_FolderCoordinator):
         """The updates of a closed round, in the order of their clients."""
         return [Submitted(update.client, update.weight) for update in self._closed(round)]
 
+    def gather(self, round: Round, updates: Sequence[Submitted]) -> tuple[dict[Submitted, Path], dict[Submitted, str]]:
+        """The vector files of the updates, verified, and why others can't be used."""
+        usable: dict[Submitted, Path] = {}
+        unusable: dict[Submitted, str] = {}
+        for submitted in updates:
+            try:
+                usable[submitted] = self.update(round, submitted)
+            except ContentError as error:
+                unusable[submitted] = str(error)
+        return usable, unusable
+
+    def endures(self, error: Exception) -> bool:
+        """Nothing: there is no money at stake, and whoever operates the server shall see it."""
+        return False
+
+    def stay(self, round: Round) -> Round:
+        """Ends with the job: its clients take what they need from the folder."""
+        return round
+
     def update(self, round: Round, submitted: Submitted) -> Path:
         """The vector file of an update, verified."""
         update = next(update for update in self._closed(round) if update.client == submitted.client)

@@ -28,6 +28,8 @@ class KeptUpdate(BaseModel):
     round: Annotated[int, Field(ge=1)]
     begin: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     """The SHA-256 of the round's model."""
+    draw: Annotated[int, Field(ge=0)]
+    """Of the round's randomness."""
     result: TrainResult
 
 

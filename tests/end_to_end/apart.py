@@ -123,7 +123,7 @@ class Apart:
         home = self.folder / name
         home.mkdir()
         shutil.copy(self.folder / ".galaxy" / "ledger.json", home)
-        role = ["server"] if name == "server" else ["client", "--data", "digits", "--shard", CLIENTS[name]]
+        role = ["server", "--leave"] if name == "server" else ["client", "--data", "digits", "--shard", CLIENTS[name]]
         command = [*role, "--job", self.job, "--account", f"dev:{ACCOUNTS[name]}", "--poll", 0.1, "--json", *more]
         place = {"GALAXY_RPC": self.url, "GALAXY_HOME": str(home), "GALAXY_TRUST": self.address("owner")}
         return Participant(home, command, place | {"GALAXY_STORE": store or str(self.folder / ".galaxy" / "store")})

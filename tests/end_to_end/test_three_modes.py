@@ -95,7 +95,7 @@ if __name__ == "__main__":
     made = {
         "standalone": lambda: server.FLStandaloneServer(FederateStrategy.FED_AVG),
         "cluster": lambda: server.FLClusterServer(FederateStrategy.FED_AVG, "127.0.0.1", int(port), "/api/version"),
-        "blockchain": lambda: server.FLChainServer(FederateStrategy.FED_AVG),
+        "blockchain": lambda: server.FLChainServer(FederateStrategy.FED_AVG, leave=True),
     }[mode]()
     made.start(until_done=True)
 """
