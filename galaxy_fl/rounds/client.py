@@ -147,6 +147,7 @@ def _train(coordinator: ClientCoordinator, trainer: Trainer, round: Round, begin
     seed = round_seed(coordinator.job.train.seed, round.number, round.draw)
     before, after = kept.local_before(round.number), kept.local(round.number)
     task = TrainTask(start, kept.vector(round.number), round.number, seed, teachers, before, after)
+    kept.about_to_train(round.number)
     result = trainer.train(task)
     kept.keep(KeptUpdate(round=round.number, begin=digest, draw=round.draw, result=result))
     return result

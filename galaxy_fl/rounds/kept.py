@@ -74,6 +74,22 @@ class Kept:
     def _rounds(self) -> list[int]:
         return [int(path.name[6:]) for path in self._folder.glob("local-*") if path.name[6:].isdecimal()]
 
+    def about_to_train(self, round: int) -> None:
+        """Forgets what was trained last if the training of a round overwrites it: a program that dies meanwhile shall
+        not take a part of one for the whole of the other.
+
+        Raises:
+            OSError: it can't be forgotten.
+        """
+        if self.last is not None and self.last.round == round:
+            self._note.unlink(missing_ok=True)
+            folder = os.open(self._folder, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+            self.last = None
+
     def clear(self) -> None:
         """Forgets everything: the job is over."""
         self._note.unlink(missing_ok=True)

@@ -299,6 +299,58 @@ def test_what_was_trained_for_another_model_is_trained_again(table):
     assert len(trainer.tasks) == 2
 
 
+def test_a_program_that_dies_while_it_trains_again_takes_no_half_for_what_it_had(table):
+    """A reorganisation brings a round on another model, and takes that back."""
+    folder = table.folder / "kept"
+    first = table.model_file.read_bytes()
+    run_client(ClientSeat(table, "a", lambda: setattr(table, "cancelled", True)), Counting(5), 10, folder=folder)
+
+    class Dying(Counting):
+        def train(self, task):
+            task.trained.write_bytes(vector(4711).tobytes())
+            raise DivergedError("killed")
+
+    table.cancelled = False
+    table.model_file.write_bytes(vector(99).tobytes())
+    table.next_attempt(advance=False)
+    with pytest.raises(DivergedError):
+        run_client(ClientSeat(table, "a"), Dying(5), 10, folder=folder)
+    table.model_file.write_bytes(first)
+    table.next_attempt(advance=False)
+    run_client(ClientSeat(table, "a", lambda: setattr(table, "cancelled", True)), Counting(5), 10, folder=folder)
+    assert np.array_equal(read_vector(table.submissions["a"][0], PARAMETERS), vector(5))
+
+
+def test_a_server_goes_on_after_what_its_coordinator_endures_and_where_it_stays(table):
+    class Failing(ServerSeat):
+        endured = True
+
+        def commit(self, *arguments):
+            if "endured no room" not in self.said:
+                raise MemoryError("no room")
+            return super().commit(*arguments)
+
+    ends = []
+    seat = Failing(table, updates(table, 1, 3), updates(table, 1, 1), updates(table, 2, 2), updates(table, 2, 2))
+    # When the last round is over, its commit is taken back, and the job goes on.
+    seat.stays = [lambda: setattr(table, "number", 3)]
+    end = run_server(seat, ended=lambda round: ends.append(round.number))
+    assert (end.phase, end.number) == (Phase.FINISHED, 4)
+    assert seat.said == ["enter", "endured no room", "enter", "enter"]
+    assert ends == [4, 4]
+
+
+def test_an_error_that_is_not_endured_ends_a_server(table):
+    class Failing(ServerSeat):
+        def commit(self, *arguments):
+            raise MemoryError("no room")
+
+    seat = Failing(table, updates(table, 1, 3))
+    with pytest.raises(MemoryError):
+        run_server(seat)
+    assert seat.said == ["enter", "endured no room"]
+
+
 @pytest.mark.parametrize("damage", [b"", b"{}", b'{"round": 1, "begin": "x", "result": {}}'])
 def test_a_damaged_note_of_what_was_trained_only_costs_training(table, damage):
     folder, trainer = table.folder / "kept", Counting(5)
