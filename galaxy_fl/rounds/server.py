@@ -53,9 +53,14 @@ def run_server(
         GalaxyError: whatever the coordinator neither mends nor endures.
     """
     with tempfile.TemporaryDirectory(prefix="galaxy-server-") as folder:
+        entered = False
         while True:
             try:
-                ended(round := _serve(coordinator, report, waiting, Path(folder) / "next"))
+                round = coordinator.round()
+                if not round.over and not entered:
+                    coordinator.enter()
+                    entered = True
+                ended(round := _serve(coordinator, round, report, waiting, Path(folder) / "next"))
                 if (round := coordinator.stay(round)).over:
                     return round
             except Exception as error:
@@ -65,14 +70,12 @@ def run_server(
 
 def _serve(
     coordinator: ServerCoordinator,
+    round: Round,
     report: Callable[[ServerReport], None],
     waiting: Callable[[Round], None],
     next_model: Path,
 ) -> Round:
     """Serves round after round until the job is over."""
-    round = coordinator.round()
-    if not round.over:
-        coordinator.enter()
     while not round.over:
         if round.phase is Phase.CLOSED:
             # Somebody else may be faster, or the chain be reorganised: then look again.
