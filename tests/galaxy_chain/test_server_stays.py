@@ -187,6 +187,7 @@ def credits(federation):
 def test_a_store_that_fails_is_blamed_on_nobody(short, how, caplog):
     serving = short.serve()
     serving.leave = True
+    serving.model(serving.round())
     objects, away = short.store.root / "objects", short.store.root.parent / "away"
     objects.rename(away)
     objects.mkdir() if how == "empty" else objects.write_bytes(b"")
