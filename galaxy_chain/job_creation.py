@@ -56,9 +56,8 @@ def create_job(
 
     Raises:
         UnsoundTermsError: the terms would cost money, or leave commits that nobody can challenge.
-        JobDocumentError: the model, the optimizer or the loss does not exist, or something about the model
-            can't travel.
-        TrainingError: what the model ends in can't be told, and the job file does not say it.
+        JobDocumentError: the model, the optimizer or the loss does not exist, something about the model can't
+            travel, or what it ends in can't be told and the job file does not say it.
         NoLedgerError: no contract of the rule is known.
         LedgerRefusedError, TransactionError, ContentError, RpcError: it could not be registered or stored.
     """

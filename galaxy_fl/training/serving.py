@@ -94,7 +94,11 @@ def describe(
 def ending(model: dict[str, Any], train: dict[str, Any], source: str, distils: bool) -> Answer:
     """What a document's model, which brings its source, ends in."""
     specification = TrainSpecification.model_validate_json(json.dumps(train))
-    return {"ending": decide_ending(build_model(model, specification.seed, source), specification.loss, distils)}
+    built = build_model(model, specification.seed, source)
+    try:
+        return {"ending": decide_ending(built, specification.loss, distils)}
+    except TrainingError as error:
+        raise JobDocumentError(str(error)) from error
 
 
 class Session:

@@ -148,7 +148,7 @@ class Worker:
     def ending(self, model: dict[str, Any], train: TrainSpecification, source: bytes, distils: bool) -> Ending:
         """Tell what a model that brings its source ends in, by its structure, for a job that trains so.
 
-        Raises TrainingError where that matters and can't be told, and what `describe` raises.
+        Raises JobDocumentError where that matters and can't be told, and what `describe` raises.
         """
         arguments = {"model": model, "train": train.model_dump(mode="json"), "source": source_text(source)}
         return self._ask("ending", _Ends, **arguments, distils=distils).ending
