@@ -27,6 +27,8 @@ KEY_VARIABLE = "GALAXY_KEY"
 PASSWORD_VARIABLE = "GALAXY_PASSWORD"
 PR_SET_DUMPABLE = 4
 
+LARGEST_FILE = 2**16
+"""Bytes of a keystore file: a hundred times what one has."""
 LARGEST_SCRYPT_BYTES = 2**30
 """What opening a key may take, and twice the time of that: geth's own take a quarter."""
 MOST_ITERATIONS = 10_000_000
@@ -114,16 +116,42 @@ class Keystore:
             raise AccountError(f"{path} can't be written: {error.strerror}") from error
         return str(account.address)
 
-    def list(self) -> dict[str, str]:
-        """The address of each key by its name.
+    def list(self) -> dict[str, str | None]:
+        """The address of each key by its name, or None for a key whose file does not say it.
+
+        A name is what a file here is called without `.json`; geth's own files have none and are called by all of it.
+        Files that are no keys, hidden ones and folders are passed over: the folder may have others.
+        """
+        found: dict[str, str | None] = {}
+        for path in sorted(self._files()):
+            try:
+                found[path.stem if path.suffix == ".json" else path.name] = _address_of(self._read(path))
+            except AccountError:
+                continue
+        return found
+
+    def _files(self) -> tuple[Path, ...]:
+        try:
+            paths = self.folder.iterdir()
+            return tuple(path for path in paths if not path.name.startswith(".") and path.is_file())
+        except (FileNotFoundError, NotADirectoryError):
+            return ()
+        except OSError as error:
+            raise AccountError(f"the keystore {self.folder} can't be read: {error.strerror}") from error
+
+    def _path(self, name: str) -> Path:
+        """The file of a key by its name."""
+        named = self.folder / f"{name}.json"
+        return named if named.is_file() or not (self.folder / name).is_file() else self.folder / name
+
+    def explain(self, name: str) -> None:
+        """Says why a file of this name is no key, where there is one.
 
         Raises:
-            AccountError: a file is no key.
+            AccountError: it is none.
         """
-        found: dict[str, str] = {}
-        for path in sorted(self.folder.glob("*.json")):
-            found[path.stem] = to_checksum_address("0x" + str(self._read(path)["address"]).removeprefix("0x"))
-        return found
+        if (path := self._path(name)).is_file():
+            self._read(path)
 
     def open(self, name: str, password: str) -> LocalSigner:
         """The account of a key.
@@ -133,7 +161,7 @@ class Keystore:
         """
         from eth_account import Account
 
-        path = self.folder / f"{name}.json"
+        path = self._path(name)
         hide_memory()
         try:
             key = self._read(path)
@@ -152,12 +180,29 @@ class Keystore:
 
     def _read(self, path: Path) -> dict[str, Any]:
         try:
+            if path.stat().st_size > LARGEST_FILE:
+                raise ValueError(f"it has more than {LARGEST_FILE} bytes")
             content = _lower(json.loads(path.read_bytes()))
-            if not isinstance(content, dict) or not is_address("0x" + str(content.get("address")).removeprefix("0x")):
-                raise ValueError("it has no address")
+            if not isinstance(content, dict) or "crypto" not in content:
+                raise ValueError("it has no encrypted key")
+            _address_of(content)
         except (OSError, ValueError, RecursionError) as error:
             raise AccountError(f"{path} is no keystore file: {error}") from error
         return content
+
+
+def _address_of(key: dict[str, Any]) -> str | None:
+    """The address that a keystore file says, which it need not.
+
+    Raises:
+        ValueError: what it says is none.
+    """
+    if (said := key.get("address")) is None or said == "":
+        return None
+    address = "0x" + str(said).removeprefix("0x")
+    if not is_address(address):
+        raise ValueError(f"its address is {said!r:.60}")
+    return to_checksum_address(address)
 
 
 def _lower(value: Any) -> Any:
@@ -197,11 +242,15 @@ def hide_memory() -> None:
 
 
 def take_secret(variable: str) -> str | None:
-    """A secret from the environment, taken out of it, so that no process started later inherits it."""
+    """A secret from the environment, taken out of it, so that no process started later inherits it.
+
+    Without the line break that a file or a command leaves at its end.
+    """
     secret = os.environ.pop(variable, None)
-    if secret is not None:
-        hide_memory()
-    return secret
+    if secret is None:
+        return None
+    hide_memory()
+    return secret.removesuffix("\n").removesuffix("\r")
 
 
 def _unlocked(rpc: Rpc) -> list[str]:
@@ -238,7 +287,7 @@ def find_signer(
         from eth_account import Account
 
         try:
-            return LocalSigner(Account.from_key(key))
+            return LocalSigner(Account.from_key(key.strip()))
         except (ValueError, TypeError) as error:
             raise AccountError(f"{KEY_VARIABLE} holds no private key of 32 bytes in hexadecimal") from error
     if match := re.fullmatch(r"dev:(\d{1,9})", name):
@@ -247,15 +296,14 @@ def find_signer(
             raise AccountError(f"{rpc.name} has {len(accounts)} unlocked accounts, no {name}: count from dev:0")
         return NodeSigner(accounts[int(match[1])])
     known = keystore.list()
+    wanted: str | None = None
     if is_address(name):
-        address = to_checksum_address(name)
-        found = next((known_name for known_name, known_address in known.items() if known_address == address), None)
-        if found is None:
-            if address in _unlocked(rpc):
-                return NodeSigner(address)
-            raise AccountError(f"the key of {address} is neither in {keystore.folder} nor unlocked in {rpc.name}")
+        wanted = to_checksum_address(name)
+        if (found := _named(wanted, known, keystore, rpc)) is None:
+            return NodeSigner(wanted)
         name = found
     if name not in known:
+        keystore.explain(name)
         raise AccountError(
             f"there is no account {name} in {keystore.folder}: make one with `galaxy-chain account new {name}`"
         )
@@ -264,4 +312,25 @@ def find_signer(
         if ask_password is None:
             raise AccountError(f"the password of {name} is not known: set {PASSWORD_VARIABLE}")
         password = ask_password(name)
-    return keystore.open(name, password)
+    signer = keystore.open(name, password)
+    if wanted is not None and signer.address != wanted:
+        raise AccountError(f"the key {name} in {keystore.folder} is that of {signer.address}, not of {wanted}")
+    return signer
+
+
+def _named(address: str, known: dict[str, str | None], keystore: Keystore, rpc: Rpc) -> str | None:
+    """The name of the key of an address; None where the node signs for it.
+
+    Raises:
+        AccountError: it is nowhere.
+    """
+    silent = [name for name, said in known.items() if said is None]
+    # The names of geth's own files end in the address, whatever the file itself says.
+    named = (name for name in silent if name.lower().removesuffix(".json").endswith(address[2:].lower()))
+    found = next((name for name, said in known.items() if said == address), next(named, None))
+    if found is not None or address in _unlocked(rpc):
+        return found
+    if len(silent) == 1:  # which it is turns out when it is opened
+        return silent[0]
+    more = f"; {', '.join(silent)} do not say their address: name the one that it is" if silent else ""
+    raise AccountError(f"the key of {address} is neither in {keystore.folder} nor unlocked in {rpc.name}{more}")

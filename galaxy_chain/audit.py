@@ -6,7 +6,7 @@ commit, the content and the commitment of every update, and every aggregate.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -15,11 +15,14 @@ from galaxy_chain.job_check import check_job
 from galaxy_chain.ledger.follower import JobFollower
 from galaxy_chain.ledger.history import Commit, JobHistory, record_word
 from galaxy_chain.ledger.ledger import Ledger
+from galaxy_chain.ledger.structs import Submission
 from galaxy_chain.store import Store
-from galaxy_chain.verification import Verifier
+from galaxy_chain.verification import Verifier, strangers
+from galaxy_fl.exceptions import ContentAlteredError, ContentMissingError
 from galaxy_fl.job_document import JobDocument
+from galaxy_fl.rounds.weights import overweight
 
-__all__ = ["AuditedRound", "Auditor", "WrongAggregateError"]
+__all__ = ["AuditedReopening", "AuditedRound", "Auditor", "WrongAggregateError"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,19 @@ class AuditedRound:
     server: str
     root: bytes
     """Of the model that the round made."""
+    objections: tuple[str, ...]
+    """What is to be said against the commit though its arithmetic is right. The ledger punishes none of it."""
+
+
+@dataclass(frozen=True)
+class AuditedReopening:
+    """An attempt that was given up: the ledger asks for no proof that it had to be."""
+
+    round: int
+    attempt: int
+    server: str
+    excluded: tuple[str, ...]
+    objections: tuple[str, ...]
 
 
 class WrongAggregateError(AuditError):
@@ -95,8 +111,41 @@ class Auditor:
             with _lies():
                 self._aggregate(commit)
             record = commit.record
-            yield AuditedRound(number, len(commit.included), record.excluded, record.server, record.next.root)
+            objections = (*self.verifier.objections(commit), *self._excluded(commit.submissions, record.excluded))
+            yield AuditedRound(
+                number, len(commit.included), record.excluded, record.server, record.next.root, objections
+            )
         self._state()
+
+    def reopenings(self) -> Iterator[AuditedReopening]:
+        """The attempts that were given up, in order, by what is to be had of them now."""
+        for reopening in self.history.reopened:
+            objections = [*self._excluded(reopening.submissions, reopening.excluded)]
+            usable = sum(self._usable(submission) for submission in reopening.submissions)
+            if usable >= self.history.terms.min_updates:
+                objections.append(
+                    f"{usable} of {len(reopening.submissions)} updates are there and right, and "
+                    f"{self.history.terms.min_updates} make a round"
+                )
+            yield AuditedReopening(
+                reopening.round, reopening.attempt, reopening.server, reopening.excluded, tuple(objections)
+            )
+
+    def _excluded(self, submissions: Iterable[Submission], excluded: Iterable[str]) -> Iterator[str]:
+        """Who was excluded for no reason that can be seen now. Content may have come later than it was needed."""
+        left_out = set(excluded)
+        for submission in submissions:
+            if submission.client in left_out and self._usable(submission):
+                yield f"{submission.client} was excluded, though its update is there and right"
+
+    def _usable(self, submission: Submission) -> bool:
+        if overweight(self.document, submission.update.weight) is not None:
+            return False
+        try:
+            self.verifier.update(submission, f"the update of {submission.client}")
+        except (ContentMissingError, ContentAlteredError):
+            return False
+        return True
 
     def _state(self) -> None:
         """The contract's own state has to be where the events lead; new events may come in between the two looks."""
@@ -122,9 +171,10 @@ class Auditor:
                 f"round {number}: the ledger keeps the record {kept.hex()}, its events make "
                 f"{record_word(commit.record).hex()}"
             )
-        strangers = set(commit.record.excluded) - {submission.client for submission in commit.submissions}
-        if strangers:
-            raise AuditError(f"round {number}: {', '.join(sorted(strangers))} was excluded without having submitted")
+        if unknown := strangers(commit):
+            raise WrongAggregateError(
+                f"round {number}: {', '.join(sorted(unknown))} was excluded without having submitted", commit, 0
+            )
 
     def _aggregate(self, commit: Commit) -> None:
         number = commit.record.round

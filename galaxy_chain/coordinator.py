@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from galaxy_chain.challenge import challenge
+from galaxy_chain.acceptance import accept_terms
+from galaxy_chain.answering import Answering
 from galaxy_chain.exceptions import LedgerRefusedError, NotAdmittedError, TransactionFailedError
 from galaxy_chain.faults import fault_point
+from galaxy_chain.gathering import gather
+from galaxy_chain.inspection import Inspection, Withheld
 from galaxy_chain.job_check import check_job
 from galaxy_chain.ledger.follower import JobFollower, Reverted
-from galaxy_chain.ledger.history import Commit, JobHistory, OpenDemand
+from galaxy_chain.ledger.history import Commit, JobHistory
 from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Model, Status, Update
 from galaxy_chain.ledger.submissions import Entry
@@ -22,8 +26,16 @@ from galaxy_chain.ledger.transactions import Receipt
 from galaxy_chain.pending import Pending
 from galaxy_chain.store import ContentId, Store, parse
 from galaxy_chain.store.keep import Keep
+from galaxy_chain.terms import Limits, Role
 from galaxy_chain.verification import Verifier, Verify, address_bytes
-from galaxy_fl.exceptions import ConfigurationError, ContentError, ContentMissingError, RoundMovedOnError
+from galaxy_fl.exceptions import (
+    ConfigurationError,
+    ContentAlteredError,
+    ContentError,
+    ContentMissingError,
+    RoundMovedOnError,
+    VectorError,
+)
 from galaxy_fl.job_document import SourceModel
 from galaxy_fl.rounds.coordinator import Committed, Origin, Phase, Previous, Round, Submitted
 from galaxy_fl.vectors import Vector, commitment, read_vector, tree_root
@@ -35,7 +47,12 @@ __all__ = [
     "Patience",
 ]
 
+LOG = logging.getLogger(__name__)
+
 Content = TypeVar("Content")
+
+LONGEST_PAUSE = 60.0
+"""Seconds until a server tries again what has failed again and again."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +79,7 @@ class LedgerCoordinator:
         patience: How long it waits.
         own: A folder of this participant's own, for what it knows of the job's events; None: it asks for all of them
             again when it starts.
+        limits: What it is ready to pay under the job's terms.
 
     Raises:
         UnknownJobError: there is no such job.
@@ -80,10 +98,12 @@ class LedgerCoordinator:
         job: int,
         patience: Patience = Patience(),
         own: Path | None = None,
+        limits: Limits = Limits(),
     ) -> None:
         self.ledger = ledger
         self.store = store
         self.number = job
+        self.limits = limits
         self.patience = patience
         self.looked: Callable[[], None] = lambda: None
         """Called whenever the chain was seen."""
@@ -96,11 +116,13 @@ class LedgerCoordinator:
         try:
             self.job = check_job(ledger, store, job, self.terms)
         except BaseException:
-            self.close()
+            self._follower.close()
             raise
         self.rounds = self.terms.rounds
         self.verifier = Verifier(store, self.terms, self.job)
         self._closes_at: tuple[int, int] = (0, 0)
+        self._closed: tuple[bytes, int] | None = None
+        """The head of the attempt that was seen closed, and the newest block then."""
         self._model: tuple[Model, Path] | None = None
 
     @property
@@ -124,6 +146,13 @@ class LedgerCoordinator:
         """The job's owner on the ledger; its own if that is this account."""
         assert self.history.owner is not None
         return Origin(own=self.history.owner == self.address, name=self.history.owner)
+
+    def _accept(self, role: Role, *, entered: bool) -> None:
+        """Says what is to be said of the job's terms, and refuses them where they would cost this participant."""
+        rule = self.job.rule.name
+        what = f"job {self.number}"
+        for concern in accept_terms(self.ledger, what, self.terms, rule, role, self.limits, entered=entered):
+            LOG.warning("%s: %s", what, concern.message)
 
     def source(self) -> bytes:
         """The source of the job's model, verified."""
@@ -158,6 +187,9 @@ class LedgerCoordinator:
         if self._model is None or self._model[0] != wanted:
             self._model = wanted, self._patiently(lambda: self.verifier.model_after(history, history.round - 1))
         return self._model[1]
+
+    def give_up(self, reason: str) -> None:
+        """Is silent: on a ledger nobody waits for one participant longer than the job's terms allow."""
 
     def close(self) -> None:
         """Lets go what is known of the job's events."""
@@ -209,6 +241,9 @@ class LedgerCoordinator:
                 time.sleep(min(0.2, self.patience.content / 10))
 
     def _phase(self, history: JobHistory) -> Phase:
+        return self._phase_on_chain(history)
+
+    def _phase_on_chain(self, history: JobHistory) -> Phase:
         if history.finished:
             return Phase.FINISHED if self._is_settled(history.commits[self.rounds].block) else Phase.SETTLING
         if history.status is not Status.RUNNING:
@@ -218,9 +253,21 @@ class LedgerCoordinator:
         count = len(history.submissions)
         if count < self.terms.min_updates:
             return Phase.COLLECTING
-        if count < self.terms.max_updates and self._follower.next_time < self._closing_time(history):
+        # Where clients reveal when the round is closed, the machine's clock, which may be ahead, does not close it.
+        now = self._follower.chain_time if self.job.reveal == "after-close" else self._follower.next_time
+        if count < self.terms.max_updates and now < self._closing_time(history):
             return Phase.COLLECTING
         return Phase.CLOSED
+
+    def _is_closed_for_all(self, history: JobHistory) -> bool:
+        """Whether a block that has its confirmations says that the attempt takes no more updates, in a job that runs:
+        then its clients reveal, and its server may expect that."""
+        if self._phase_on_chain(history) is not Phase.CLOSED:
+            self._closed = None
+            return False
+        if self._closed is None or self._closed[0] != history.head:
+            self._closed = history.head, self._follower.number
+        return self._is_settled(self._closed[1])
 
     def _is_settled(self, block: int) -> bool:
         return self._follower.number - block + 1 >= self.patience.confirmations or self._follower.final >= block
@@ -243,7 +290,8 @@ class LedgerClientCoordinator(LedgerCoordinator):
     """A client of a ledger's job.
 
     Args:
-        verify: How it checks the commit that it is to train on; one that is wrong it challenges.
+        verify: How it checks every commit that can be challenged, before it trains; one that is wrong it challenges.
+        withheld: What it does where a commit can't be checked, for its content is missing.
         own: As of every participant; what was trained and not handed in is there, too, and updates that are not
             revealed yet where the job reveals after close.
     """
@@ -259,10 +307,11 @@ class LedgerClientCoordinator(LedgerCoordinator):
         patience: Patience = Patience(),
         *,
         verify: Verify = Verify(),
+        withheld: Withheld = Withheld.GO_ON,
         own: Path | None = None,
+        limits: Limits = Limits(),
     ) -> None:
-        super().__init__(ledger, store, job, patience, own)
-        self.verify = verify
+        super().__init__(ledger, store, job, patience, own, limits)
         self.kept = None if own is None else own / "trained" / self._name
         """Where what this client has trained is kept."""
         self._pending = Pending(None if own is None else own / "pending", self._name)
@@ -270,43 +319,62 @@ class LedgerClientCoordinator(LedgerCoordinator):
             raise ConfigurationError(f"job {job} reveals after close: name a folder for what is not revealed yet")
         self.challenged: Callable[[Commit, int], None] = lambda commit, chunk: None
         """Called after a challenge of a commit by a chunk."""
-        self._verified: Model | None = None
+        self._inspection = Inspection(
+            ledger,
+            self.verifier,
+            self._follower,
+            super().round,
+            verify,
+            withheld,
+            patience.poll,
+            patience.content,
+            None if own is None else own / "verified" / self._name,
+            lambda commit, chunk: self.challenged(commit, chunk),
+        )
         self._samples = 0
         self._sent = 0, 0
         """The attempt that this client has submitted to last, and the block that this was in."""
 
     def round(self) -> Round:
-        """Where the job stands now; reveals what may be revealed now."""
-        round = super().round()
-        open_attempt = round.attempt if round.phase is Phase.COLLECTING else 0
-        for vector in self._pending.take_other_than(open_attempt):
-            self.store.put(vector)
-            fault_point("after-reveal")
-            vector.unlink()
+        """Where the job stands now; reveals what has to be revealed now."""
+        round = self._inspected(super().round())
+        if self.job.reveal != "after-close":
+            return round
+        history = self.history
+        if self._is_closed_for_all(history):
+            for submission in history.submissions:
+                if submission.client == self.address:
+                    self._pending.reveal(self.store, history.origin, submission.update.content)
+        return replace(round, draw=self._pending.wasted(history.round, history.model.root, history.attempt))
+
+    def _inspected(self, round: Round) -> Round:
+        """The same, or where the job goes on although it seemed to be over: its last commits are verified, too."""
+        while round.phase in (Phase.SETTLING, Phase.FINISHED, Phase.CANCELLED):
+            try:
+                self._inspection.look()
+                break
+            except RoundMovedOnError:
+                time.sleep(self.patience.poll)
+                round = super().round()
         return round
 
     def model(self, round: Round) -> Path:
-        """The round's model, its last commit audited. A wrong commit is challenged, which moves the round on.
+        """The round's model, every commit that can be challenged verified. A wrong one is challenged, which moves the
+        round on.
 
         Raises:
-            ContentError: it can't be had, or can't be recomputed.
-            RoundMovedOnError: the round is over, or its model was wrong and has been challenged.
+            ContentError: it can't be had.
+            RoundMovedOnError: the round is over, or a commit was wrong and has been challenged.
         """
         path = super().model(round)
-        history = self._expect(round)
-        if history.round > 1 and self._verified != history.model:
-            commit = history.commits[history.round - 1]
-            chunk = self.verifier.wrong_chunk(history, commit, self.verify)
-            if chunk is not None:
-                if challenge(self.ledger, self.verifier, self.number, history, commit, chunk) is not None:
-                    self.challenged(commit, chunk)
-                raise RoundMovedOnError(f"round {commit.record.round} was committed wrongly, and has been challenged")
-            self._verified = history.model
+        self._inspection.look()
+        self._expect(round)
         return path
 
     def enter(self, samples: int) -> None:
         """Joins, if the client has not before."""
         client = self.ledger.client(self.number, self.address)
+        self._accept(Role.CLIENT, entered=client.samples > 0)
         if client.samples == 0:
             if not self.terms.open and not client.admitted:
                 raise NotAdmittedError(
@@ -367,7 +435,10 @@ class LedgerClientCoordinator(LedgerCoordinator):
         fault_point("after-kept")
         root = tree_root(update, self.terms.chunk_parameters)
         if self.job.reveal == "after-close":
-            content = self._pending.keep(round.attempt, update)
+            history = self.history
+            final = [commit.attempt for commit in history.commits.values() if commit.block <= self._follower.final]
+            self._pending.forget(max(final, default=0))
+            content = self._pending.keep(history.round, history.model.root, round.attempt, update)
         else:
             content = self.store.put(update.data)
         fault_point("after-store-put")
@@ -381,12 +452,14 @@ class LedgerClientCoordinator(LedgerCoordinator):
 
 
 class LedgerServerCoordinator(LedgerCoordinator):
-    """A server of a ledger's job. Answers demands for what it committed by itself, whenever it looks at the chain.
+    """A server of a ledger's job. Answers demands for what it committed by itself: `answering.start()` has a thread do
+    that beside everything else; without it the server answers whenever it looks at the chain.
 
     Args:
         takeover: Serve although the job names another server: commit what that one has left undone when its time is up.
         keep: Which rounds' contents stay pinned. After each commit the others are let go, as far as they can't be
             challenged any more; what the job starts from stays, for other jobs may start from it.
+        leave: Don't stay after the job's end: whoever means that answers for the bond in another way, or gives it up.
     """
 
     role = "server"
@@ -402,9 +475,18 @@ class LedgerServerCoordinator(LedgerCoordinator):
         takeover: bool = False,
         own: Path | None = None,
         keep: Keep = Keep(),
+        limits: Limits = Limits(),
+        leave: bool = False,
     ) -> None:
-        super().__init__(ledger, store, job, patience, own)
+        super().__init__(ledger, store, job, patience, own, limits)
         self.keep = keep
+        self.leave = leave
+        self._trouble = ""
+        """What failed last, and was said."""
+        self._pause = 0.0
+        self.answering = Answering(
+            ledger, Verifier(store, self.terms, self.job), job, patience.poll, own, f"{self._name}-{self.role}"
+        )
         named = self.terms.server
         self._named = named in (ZERO_ADDRESS, self.address)
         if not self._named and not takeover:
@@ -420,28 +502,28 @@ class LedgerServerCoordinator(LedgerCoordinator):
         self._follower.poll()
         deposits = self.history.deposits.get(self.address, 0)
         account = self.ledger.account(self.number, self.address)
+        self._accept(Role.SERVER, entered=account.amount > 0)
         if account.amount < self.terms.bond:
             missing = self.terms.bond - account.amount
             # What has been withdrawn, or lost, is deposited again: only the number of a deposit names it alone.
             self.ledger.transact("depositBond", self.number, value=missing, once=f"{self.number} {deposits}")
 
     def round(self) -> Round:
-        """Where the job stands now; answers what is demanded of this server."""
+        """Where the job stands now; answers what is demanded of this server, where no thread does that."""
         round = super().round()
-        for commit in list(self.history.commits.values()):
-            if commit.record.server == self.address:
-                for demand in self.history.open_demands(commit.record):
-                    self._answer(commit, demand)
+        if not self.answering.running:
+            self.answering.look(self.history, self._follower.time)
         return round
 
-    def _answer(self, commit: Commit, demand: OpenDemand) -> None:
-        if self._follower.next_time < demand.answer_by:
-            openings = self.verifier.openings(self.history, commit, demand.index)
-            with suppress(LedgerRefusedError):  # another process of this account was faster
-                self.ledger.transact("answer", self.number, commit.record, demand.index, openings)
+    def close(self) -> None:
+        """Answers nothing more, and lets go what is known of the job's events."""
+        self.answering.stop()
+        super().close()
 
     def _phase(self, history: JobHistory) -> Phase:
         phase = super()._phase(history)
+        if phase is Phase.CLOSED and self.job.reveal == "after-close" and not self._is_closed_for_all(history):
+            return Phase.COLLECTING
         if phase is Phase.CLOSED and not self._named and history.attempt == history.origin:
             its_turn_ends = self._closing_time(history) + self.terms.aggregate_seconds
             barred = self.ledger.account(self.number, self.terms.server).barred
@@ -449,28 +531,103 @@ class LedgerServerCoordinator(LedgerCoordinator):
                 return Phase.COLLECTING
         return phase
 
-    def bond_locked_until(self) -> int:
-        """Until when this server answers for what it committed, in seconds."""
-        return self.ledger.account(self.number, self.address).locked_until
+    def bond_locked_until(self) -> int | None:
+        """Until when this server's bond answers for what it committed, in seconds of the chain; None for no longer."""
+        account = self.ledger.account(self.number, self.address)
+        if account.amount == 0:
+            return None
+        time = self._follower.time_at(self.patience.confirmations)
+        return None if time >= account.locked_until and account.demands == 0 else account.locked_until
 
-    def stay(self, round: Round, until: int) -> bool:
-        """Answers demands until then, and at last lets go what need not stay; True as soon as the job is no longer in
-        `round`, for a commit was reverted."""
-        while self.round() == round:
-            if self._follower.next_time >= until:
-                self._let_go()
-                return False
+    def stay(self, round: Round) -> Round:
+        """Stays until the bond is free: a block says that its last window is over, and no demand waits. At last lets go
+        what need not stay. Returns as soon as the job goes on, because a commit was reverted."""
+        locked_until = 0
+        while not self.leave and round.over:
+            if self._follower.time >= locked_until:
+                until = self.bond_locked_until()
+                if until is None:
+                    self._let_go()
+                    break
+                locked_until = until
             time.sleep(self.patience.poll)
+            round = self.round()
+            self._calm()
+        return round
+
+    def endures(self, error: Exception) -> bool:
+        """Whether the server goes on: with money at stake always; without, only where content can't be had, or the
+        store can't be used, which others may mend."""
+        if not isinstance(error, ContentError) and not self._at_stake():
+            return False
+        if repr(error) != self._trouble:
+            self._trouble = repr(error)
+            LOG.warning("job %d: goes on, and tries again what failed: %s", self.number, error or self._trouble)
+        self._pause = min(LONGEST_PAUSE, max(self.patience.poll, 2 * self._pause))
+        time.sleep(self._pause)
         return True
+
+    def _at_stake(self) -> bool:
+        """Whether this server's bond answers for something; as far as is known, where no node answers."""
+        try:
+            return self.bond_locked_until() is not None
+        except Exception:
+            return any(
+                commit.record.server == self.address
+                and self._follower.time < commit.record.time + self.terms.challenge_seconds
+                for commit in self.history.commits.values()
+            )
+
+    def _calm(self) -> None:
+        """What failed before is over."""
+        self._trouble, self._pause = "", 0.0
 
     def updates(self, round: Round) -> Sequence[Submitted]:
         """The submissions of the round, in order."""
         return [Submitted(s.client, s.update.weight) for s in self._expect(round).submissions]
 
     def update(self, round: Round, submitted: Submitted) -> Path:
-        """The vector file of an update, its content and its commitment verified."""
-        fault_point("during-aggregation")
-        return self._submitted(self._submission(round, submitted), round.number)
+        """The vector file of an update, its content and its commitment verified; not waited for."""
+        submission = next(s for s in self._expect(round).submissions if s.client == submitted.client)
+        return self.verifier.update(submission, f"the update of {submission.client} in round {round.number}")
+
+    def gather(self, round: Round, updates: Sequence[Submitted]) -> tuple[dict[Submitted, Path], dict[Submitted, str]]:
+        """The vector files of the updates, verified, within one deadline for all; and why others can't be used.
+
+        Raises:
+            ContentError: the store does not even give what is known to be there, or nothing of the round yet: then it
+                may be the store's fault, and nobody is to lose a credit for that.
+        """
+        model = self.model(round)
+        found, failed = gather(updates, lambda submitted: self.update(round, submitted), self.patience.content)
+        for _ in found:
+            fault_point("during-aggregation")
+        if failed:
+            self._check_store(model)
+            doubtful = not found or any(
+                not isinstance(error, ContentMissingError | ContentAlteredError) for error in failed.values()
+            )
+            history = self._expect(round)
+            until = self._closing_time(history) + self.terms.aggregate_seconds // 2
+            if doubtful and self._follower.chain_time < until:
+                raise ContentError(
+                    f"round {round.number}: {len(failed)} of {len(updates)} updates can't be had, and it may be this "
+                    f"server's store that fails: nobody is excluded for that before half of the job's "
+                    f"{self.terms.aggregate_seconds} s to aggregate are over ({next(iter(failed.values()))})"
+                )
+        usable = {submitted: found[submitted] for submitted in updates if submitted in found}
+        return usable, {submitted: str(error) for submitted, error in failed.items()}
+
+    def _check_store(self, model: Path) -> None:
+        try:
+            self.store.probe(self.terms.spec)
+            self.verifier.read(model)
+        except (ContentError, VectorError, OSError) as error:
+            self._model = None
+            raise ContentError(
+                "this server's store does not give the job's document or the round's model, which it had, so nobody is "
+                f"excluded: {error}"
+            ) from error
 
     def enough(self, usable: int) -> bool:
         """Whether that many make a round."""
@@ -540,11 +697,13 @@ class LedgerServerCoordinator(LedgerCoordinator):
         """Has the ledger collect again."""
         self._act("reopenRound", round.attempt, self._expect(round).head, _ascending(excluded))
 
+    def _act(self, name: str, attempt: int, *arguments: object) -> Receipt:
+        receipt = super()._act(name, attempt, *arguments)
+        self._calm()
+        return receipt
+
     def _enter_again(self) -> None:
         self.enter()
-
-    def _submission(self, round: Round, submitted: Submitted) -> Entry:
-        return next(s for s in self._expect(round).submissions if s.client == submitted.client)
 
 
 def _ascending(excluded: Iterable[Submitted]) -> list[str]:

@@ -74,10 +74,12 @@ def run(connection: Connection) -> None:
             verify = Verify.parse(told.verify)
             run_client_of_job(LedgerClientCoordinator(ledger, store, told.job, verify=verify), data, say)
         elif told.role == "server":
-            coordinator = LedgerServerCoordinator(ledger, store, told.job, takeover=True)
+            # The demonstration's chain ends with it: nobody can demand anything afterwards.
+            coordinator = LedgerServerCoordinator(ledger, store, told.job, takeover=True, leave=True)
             run_server_of_job(coordinator, data, Path(told.metrics), say)
         else:
-            run_server_of_job(LyingServerCoordinator(ledger, store, told.job), data, Path(told.metrics), say)
+            liar = LyingServerCoordinator(ledger, store, told.job, leave=True)
+            run_server_of_job(liar, data, Path(told.metrics), say)
     except GalaxyError as error:
         say({"event": "failed", "message": str(error)})
     except (KeyboardInterrupt, BrokenPipeError):

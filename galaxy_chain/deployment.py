@@ -8,23 +8,34 @@ from typing import Annotated
 from eth_utils.address import is_address, to_checksum_address
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from galaxy_chain.exceptions import NoLedgerError, RpcError
+from galaxy_chain.exceptions import NoLedgerError, RpcError, UnfitChainError
 from galaxy_chain.ledger.artifacts import RULE_CONTRACTS, artifact
-from galaxy_chain.ledger.rpc import Rpc
+from galaxy_chain.ledger.rpc import Rpc, RpcAnswerError
 from galaxy_chain.ledger.transactions import Transactions
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.job_document import explain
 
-__all__ = ["Deployment", "deploy"]
+__all__ = ["Address", "Deployment", "address", "deploy"]
+
+NEWEST_INSTRUCTIONS = bytes.fromhex("5f5f5f5e5f5ff3")
+"""Three times PUSH0 (of Shanghai), MCOPY (of Cancun), and the end: a chain without them may well deploy contracts that
+have them, and only fails when they are called."""
+EARLIEST, LATEST = 1_400_000_000, 2**33
+"""Seconds: before there was an Ethereum, and the year 2242."""
 
 
-def _address(value: str) -> str:
+def address(value: str) -> str:
+    """An address, with checksum.
+
+    Raises:
+        ValueError: it is none.
+    """
     if not is_address(value):
         raise ValueError("expected an address: 0x and 40 hexadecimal digits")
     return to_checksum_address(value)
 
 
-Address = Annotated[str, AfterValidator(_address)]
+Address = Annotated[str, AfterValidator(address)]
 
 
 class Deployment(BaseModel):
@@ -76,8 +87,14 @@ def deploy(rpc: Rpc, transactions: Transactions) -> tuple[Deployment, int]:
     """Deploys a ledger and every rule, and gives where they are and the gas that it took.
 
     Raises:
+        UnfitChainError: the chain can't run the contracts, or has no seconds; no gas is spent.
         InsufficientFundsError, TransactionError, RpcError: as `Transactions.send`.
     """
+    _check_time(rpc)
+    _try_code(rpc, transactions.signer.address, None, NEWEST_INSTRUCTIONS, b"")
+    for name in ("GalaxyLedger", *RULE_CONTRACTS.values()):
+        contract = artifact(name)
+        _try_code(rpc, transactions.signer.address, name, contract.bytecode, contract.runtime)
     gas = 0
     addresses: dict[str, str] = {}
     block = None
@@ -95,3 +112,28 @@ def deploy(rpc: Rpc, transactions: Transactions) -> tuple[Deployment, int]:
         Deployment(chain_id=rpc.number("eth_chainId"), ledger=addresses["GalaxyLedger"], block=block, rules=rules),
         gas,
     )
+
+
+def _check_time(rpc: Rpc) -> None:
+    """Makes sure that blocks have seconds since 1970: windows and deadlines are in seconds."""
+    latest = rpc.block("latest")
+    if latest.time > LATEST or (latest.number > 0 and latest.time < EARLIEST):
+        raise UnfitChainError(
+            f"block {latest.number} of {rpc.name} has the time {latest.time}, which is none in seconds since 1970 "
+            "(milliseconds?): a job's windows would be over at once, or never; deploy on a chain that has seconds"
+        )
+
+
+def _try_code(rpc: Rpc, sender: str, name: str | None, code: bytes, runtime: bytes) -> None:
+    """Has the node deploy code without a transaction, and makes sure of what comes of it."""
+    what = "the instructions PUSH0 and MCOPY" if name is None else name
+    try:
+        found = rpc.data("eth_call", {"from": sender, "data": "0x" + code.hex()}, "latest")
+        said = "other code comes of it"
+    except RpcAnswerError as error:
+        found, said = None, error.reason
+    if found != runtime:
+        raise UnfitChainError(
+            f"the chain of {rpc.name} can't run {what} ({said}): the ledger needs Ethereum's rules since Cancun "
+            "(2024); deploy it on a chain that has them. No gas was spent"
+        )

@@ -6,6 +6,7 @@ The tree of `galaxy_fl.exceptions` goes on:
     ├── RpcError                   20   a node can't be reached or does not answer properly
     │   └── WrongChainError        21   the node is of another chain
     ├── NoLedgerError              22   there is no ledger at the address
+    │   └── ForeignLedgerError     35   the contract there is another than the ledger that is known here
     ├── UnknownJobError            23   the ledger has no such job
     ├── AccountError               24   a key can't be found or opened
     ├── TransactionError           25   a transaction did not get in, or failed
@@ -18,6 +19,7 @@ The tree of `galaxy_fl.exceptions` goes on:
     ├── AuditError                 31   the ledger or the content tells a lie
     ├── JobCancelledError          32   the owner has cancelled the job
     ├── UnsoundTermsError          34   a job's terms would cost money, or leave commits that nobody can challenge
+    ├── UnfitChainError            36   a chain can't run the ledger
     └── ContentAlteredError         7   (of galaxy_fl)
         └── ContentMismatchError   33   the content is what its id says, but not what the ledger says of it
 """
@@ -31,6 +33,7 @@ __all__ = [
     "AlreadySubmittedError",
     "AuditError",
     "ContentMismatchError",
+    "ForeignLedgerError",
     "InsufficientFundsError",
     "JobCancelledError",
     "JobMismatchError",
@@ -40,6 +43,7 @@ __all__ = [
     "RpcError",
     "TransactionError",
     "TransactionFailedError",
+    "UnfitChainError",
     "UnknownJobError",
     "UnsoundTermsError",
     "WrongChainError",
@@ -64,6 +68,12 @@ class NoLedgerError(GalaxyError):
     """There is no code at the ledger's address, or no address is known."""
 
     exit_code = 22
+
+
+class ForeignLedgerError(NoLedgerError):
+    """The contract at the ledger's address is not the one that this version of Galaxy knows."""
+
+    exit_code = 35
 
 
 class UnknownJobError(GalaxyError):
@@ -144,6 +154,12 @@ class UnsoundTermsError(GalaxyError):
     """A job's terms would cost a participant money, or leave commits that nobody can challenge."""
 
     exit_code = 34
+
+
+class UnfitChainError(GalaxyError):
+    """A chain can't run the ledger."""
+
+    exit_code = 36
 
 
 class ContentMismatchError(ContentAlteredError):

@@ -9,7 +9,23 @@ from galaxy_chain.ledger.structs import Terms
 from galaxy_chain.store import Store
 from galaxy_fl.job_document import JobDocument
 
-__all__ = ["check_job"]
+__all__ = ["check_job", "rule_of"]
+
+
+def rule_of(ledger: Ledger, job: int, terms: Terms) -> str:
+    """The name of the job's rule, by the code of its contract.
+
+    Raises:
+        JobMismatchError: it is none that is known here.
+        RpcError: the node fails.
+    """
+    rule = rule_of_code(ledger.rpc.data("eth_getCode", terms.rule, "latest"))
+    if rule is None:
+        raise JobMismatchError(
+            f"job {job} aggregates by the contract at {terms.rule}, whose code is none of the rules known here: "
+            "take part only with a version of Galaxy that has its twin"
+        )
+    return rule
 
 
 def check_job(ledger: Ledger, store: Store, job: int, terms: Terms) -> JobDocument:
@@ -24,12 +40,7 @@ def check_job(ledger: Ledger, store: Store, job: int, terms: Terms) -> JobDocume
         RpcError: the node fails.
     """
     document = JobDocument.from_bytes(store.block(terms.spec))
-    rule = rule_of_code(ledger.rpc.data("eth_getCode", terms.rule, "latest"))
-    if rule is None:
-        raise JobMismatchError(
-            f"job {job} aggregates by the contract at {terms.rule}, whose code is none of the rules known here: "
-            "take part only with a version of Galaxy that has its twin"
-        )
+    rule = rule_of(ledger, job, terms)
     if rule != document.rule.name:
         raise JobMismatchError(f"job {job}: its document says {document.rule.name}, but its contract is {rule}")
     if terms.rule_parameters != document.rule.word:

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from galaxy_chain.acceptance import accept_terms
 from galaxy_chain.exceptions import NoLedgerError
 from galaxy_chain.job_file import JobFile, SourceFile, TermsSection
 from galaxy_chain.ledger.ledger import Ledger
-from galaxy_chain.ledger.structs import ZERO_ADDRESS, Terms
 from galaxy_chain.ledger.structs import Model as LedgerModel
-from galaxy_chain.store import Store
-from galaxy_fl.exceptions import JobDocumentError
+from galaxy_chain.ledger.structs import Terms
+from galaxy_chain.store import ContentId, Store
+from galaxy_chain.terms import Concern, Limits, Role
 from galaxy_fl.job_document import JobDocument, Model, SourceModel, source_id
 from galaxy_fl.training.worker import Worker
 from galaxy_fl.vectors import Vector, read_vector, tree_root
@@ -26,12 +27,22 @@ class CreatedJob:
     """A job on the ledger."""
 
     job: int
+    owner: str
     parameters: int
     gas: int
+    terms: Terms
+    """As they were chosen."""
+    concerns: tuple[Concern, ...]
+    """What is to be said of them."""
 
 
 def create_job(
-    ledger: Ledger, rules: Mapping[str, str], store: Store, job_file: JobFile, folder: Path = Path()
+    ledger: Ledger,
+    rules: Mapping[str, str],
+    store: Store,
+    job_file: JobFile,
+    folder: Path = Path(),
+    limits: Limits = Limits(),
 ) -> CreatedJob:
     """Creates the job that a job file describes.
 
@@ -41,9 +52,12 @@ def create_job(
         store: Takes the document, the initial model and the model's source, pinned.
         job_file: The job.
         folder: Where the job file is, which a model's source is named relative to.
+        limits: What participants are taken to be ready to pay.
 
     Raises:
-        JobDocumentError: the model, the optimizer or the loss does not exist, or the model is smaller than a chunk.
+        UnsoundTermsError: the terms would cost money, or leave commits that nobody can challenge.
+        JobDocumentError: the model, the optimizer or the loss does not exist, something about the model can't
+            travel, or what it ends in can't be told and the job file does not say it.
         NoLedgerError: no contract of the rule is known.
         LedgerRefusedError, TransactionError, ContentError, RpcError: it could not be registered or stored.
     """
@@ -56,13 +70,22 @@ def create_job(
     with tempfile.TemporaryDirectory(prefix="galaxy-job-") as scratch:
         vector_file = Path(scratch) / "initial"
         with Worker() as worker:
-            layout = worker.describe(model.model_dump(mode="json"), job_file.train, vector_file, source)
-        initial = read_vector(vector_file, layout.parameters).copy()
+            described = worker.describe(
+                model.model_dump(mode="json"), job_file.train, vector_file, source, job_file.fraction_bits
+            )
+            output = job_file.output or "logits"  # which is what all builtin models give
+            if job_file.output is None and source is not None:
+                distils = job_file.distillation_alpha is not None
+                output = worker.ending(model.model_dump(mode="json"), job_file.train, source, distils)
+        initial = read_vector(vector_file, described.layout.parameters).copy()
     document = JobDocument(
         name=job_file.name,
         notes=job_file.notes,
         model=model,
-        layout=layout.to_json(),
+        output=output,
+        layout=described.layout.to_json(),
+        local=list(described.local),
+        frozen=list(described.frozen),
         train=job_file.train,
         rule=job_file.rule,
         weighting=job_file.weighting,
@@ -70,7 +93,7 @@ def create_job(
         distillation_reduction=job_file.distillation_reduction,
         reveal=job_file.reveal,
     )
-    return register_job(ledger, rules, store, document, initial, source, job_file.terms)
+    return register_job(ledger, rules, store, document, initial, source, job_file.terms, limits)
 
 
 def register_job(
@@ -81,6 +104,7 @@ def register_job(
     initial: Vector,
     source: bytes | None,
     terms: TermsSection,
+    limits: Limits = Limits(),
 ) -> CreatedJob:
     """Puts what a job consists of into the store, and registers it on the ledger.
 
@@ -90,45 +114,27 @@ def register_job(
         initial: int32 array of shape (d,), the model that round 1 starts from.
         source: Of the model, where the document names one.
         terms: How the job runs.
+        limits: As for `create_job`.
 
     Raises:
-        JobDocumentError: the model is smaller than a chunk.
+        UnsoundTermsError: as `create_job`.
+        JobDocumentError: the terms don't suit the model.
         NoLedgerError, LedgerRefusedError, TransactionError, ContentError, RpcError: as `create_job`.
     """
     rule, parameters = document.rule, document.tensors.parameters
     if rule.name not in rules:
         raise NoLedgerError(f"no contract of the rule {rule.name} is known: it is none of {', '.join(rules)}")
-    if parameters <= terms.chunk_parameters:
-        raise JobDocumentError(
-            f"the model has {parameters} parameters, not more than a chunk of {terms.chunk_parameters}: "
-            "lower terms.chunk_parameters"
-        )
-    spec, content = store.put(document.to_bytes()), store.put(initial.data)
+    assert ledger.transactions is not None, "a ledger that only reads was asked to write"
+    creator, text = ledger.transactions.signer.address, document.to_bytes()
+    on_ledger = terms.on_ledger(ContentId.of(text).digest, rule, rules[rule.name], parameters, creator)
+    concerns = accept_terms(ledger, f"“{document.name}”", on_ledger, rule.name, Role.OWNER, limits)
+    spec, content = store.put(text), store.put(initial.data)
     for kept in (spec, content, *(() if source is None else (store.put(source),))):
         store.pin(kept)
-    on_ledger = Terms(
-        spec=spec.digest,
-        rule_parameters=rule.word,
-        rule=rules[rule.name],
-        demand_deposit=terms.demand_deposit,
-        server=terms.server or ZERO_ADDRESS,
-        bond=terms.bond,
-        rounds=terms.rounds,
-        min_updates=terms.min_updates,
-        max_updates=terms.max_updates,
-        max_excluded=terms.max_excluded,
-        collect_seconds=terms.collect_seconds,
-        aggregate_seconds=terms.aggregate_seconds,
-        challenge_seconds=terms.challenge_seconds,
-        answer_seconds=terms.answer_seconds,
-        chunk_parameters=terms.chunk_parameters,
-        open=terms.open,
-        parameters=parameters,
-    )
     receipt = ledger.transact(
         "registerJob",
         on_ledger,
-        LedgerModel(tree_root(initial, terms.chunk_parameters), content.digest),
+        LedgerModel(tree_root(initial, on_ledger.chunk_parameters), content.digest),
         value=terms.reward,
     )
     registered = [
@@ -136,4 +142,5 @@ def register_job(
         for event in ledger.events(receipt.block, receipt.block, names=["JobRegistered"])
         if "0x" + event.transaction.hex() == receipt.transaction
     ]
-    return CreatedJob(registered[0].job, parameters, receipt.gas_used)
+    size = parameters - document.tensors.padding
+    return CreatedJob(registered[0].job, creator, size, receipt.gas_used, on_ledger, tuple(concerns))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -19,13 +20,19 @@ from pydantic import (
     model_validator,
 )
 
-from galaxy_chain.deployment import Address
+from galaxy_chain.deployment import address
+from galaxy_chain.ledger.structs import ZERO_ADDRESS, Terms
+from galaxy_chain.terms import most_updates
 from galaxy_fl.exceptions import JobDocumentError
 from galaxy_fl.job_document import BuiltinModel, Name, RuleChoice, explanations, field_of
+from galaxy_fl.training.ending import Ending
 from galaxy_fl.training.specification import TrainSpecification
+from galaxy_fl.vectors import fitting_chunk
 
-__all__ = ["JobFile", "SourceFile", "TermsSection", "wei"]
+__all__ = ["JobFile", "SourceFile", "TermsSection", "Wei", "wei"]
 
+ANYONE = "anyone"
+"""As a job's server: whoever has a bond."""
 UNITS = {"wei": 0, "gwei": 9, "ether": 18}
 
 
@@ -59,22 +66,34 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+def _server(value: str) -> str:
+    if value == ANYONE:
+        return value
+    try:
+        return address(value)
+    except ValueError as error:
+        raise ValueError(f'{error}, or "{ANYONE}"') from None
+
+
 class TermsSection(_Strict):
     """The terms of a job (protocol section 5), with the defaults that suit a small consortium."""
 
     rounds: Annotated[int, Field(ge=1, le=2**31)]
     min_updates: Annotated[int, Field(ge=1, le=256)]
-    max_updates: Annotated[int, Field(ge=1, le=256)] = 256
-    max_excluded: Annotated[int, Field(ge=0, le=256)] = 0
+    max_updates: Annotated[int, Field(ge=1, le=256)] | None = None
+    """By default as many as a challenge has room for."""
+    max_excluded: Annotated[int, Field(ge=0, le=256)] | None = None
+    """By default what leaves `min_updates`: clients whose content can't be had don't stop a round."""
     collect_seconds: Annotated[int, Field(ge=0, le=2**31)] = 60
     aggregate_seconds: Seconds = 600
     challenge_seconds: Seconds = 86_400
     answer_seconds: Seconds = 3_600
     chunk_parameters: Annotated[int, Field(ge=8, le=256, multiple_of=8)] = 64
-    open: bool = True
-    """Whether anyone may join, or only the addresses that the owner admits."""
-    server: Address | None = None
-    """Who aggregates; nobody named: anyone with a bond."""
+    """Parameters a chunk; fewer where the model has not more than that."""
+    open: bool
+    """Whether anyone may join, or only the addresses that the owner admits. Nobody's default: it has to be said."""
+    server: Annotated[str, AfterValidator(_server)] | None = None
+    """Who aggregates; `anyone`: whoever has a bond. By default the account that creates the job."""
     bond: Wei = 10**18
     demand_deposit: Wei = 10**16
     reward: Wei = 0
@@ -82,20 +101,69 @@ class TermsSection(_Strict):
 
     @model_validator(mode="after")
     def _belong_together(self) -> TermsSection:
-        if self.min_updates > self.max_updates:
-            raise ValueError(f"min_updates {self.min_updates} is more than max_updates {self.max_updates}")
-        if self.max_excluded > self.max_updates:
-            raise ValueError(f"max_excluded {self.max_excluded} is more than max_updates {self.max_updates}")
-        if self.chunk_parameters * self.max_updates > 16_384:
-            raise ValueError(
-                f"chunk_parameters {self.chunk_parameters} times max_updates {self.max_updates} is more than 16384, "
-                "which a challenge can't recompute in one transaction: lower either"
-            )
+        if self.max_updates is not None:
+            self._check_updates(self.max_updates)
         if self.demand_deposit == 0:
             raise ValueError("demand_deposit is 0: demands that cost nothing can flood an honest server")
         if self.bond == 0:
             raise ValueError("bond is 0: a server without a bond has nothing to lose")
         return self
+
+    def _check_updates(self, max_updates: int) -> None:
+        if self.min_updates > max_updates:
+            raise ValueError(f"min_updates {self.min_updates} is more than max_updates {max_updates}")
+        if self.max_excluded is not None and self.max_excluded > max_updates:
+            raise ValueError(f"max_excluded {self.max_excluded} is more than max_updates {max_updates}")
+        if self.chunk_parameters * max_updates > 16_384:
+            raise ValueError(
+                f"chunk_parameters {self.chunk_parameters} times max_updates {max_updates} is more than 16384, "
+                "which a challenge can't recompute in one transaction: lower either"
+            )
+
+    def on_ledger(self, spec: bytes, rule: RuleChoice, contract: str, parameters: int, creator: str) -> Terms:
+        """The terms as the ledger has them, what was left open chosen.
+
+        Args:
+            spec: The digest of the job's document.
+            rule: The document's.
+            contract: The address of the rule's.
+            parameters: The model's.
+            creator: The account that registers the job.
+
+        Raises:
+            JobDocumentError: they don't suit the model.
+        """
+        # A vector has to be longer than a chunk, and a job document's is longer than the smallest there is.
+        chunk_parameters = fitting_chunk(parameters, self.chunk_parameters)
+        max_updates = self.max_updates
+        if max_updates is None:
+            max_updates = most_updates(rule.name, parameters, chunk_parameters)
+            if max_updates < self.min_updates:
+                raise JobDocumentError(
+                    f"terms.min_updates is {self.min_updates}, but with {chunk_parameters} parameters a chunk a "
+                    f"challenge of {rule.name} has room for {max_updates} updates of this model: lower either"
+                )
+        max_excluded = max_updates - self.min_updates if self.max_excluded is None else self.max_excluded
+        server = creator if self.server is None else self.server
+        return Terms(
+            spec=spec,
+            rule_parameters=rule.word,
+            rule=contract,
+            demand_deposit=self.demand_deposit,
+            server=ZERO_ADDRESS if server == ANYONE else server,
+            bond=self.bond,
+            rounds=self.rounds,
+            min_updates=self.min_updates,
+            max_updates=max_updates,
+            max_excluded=max_excluded,
+            collect_seconds=self.collect_seconds,
+            aggregate_seconds=self.aggregate_seconds,
+            challenge_seconds=self.challenge_seconds,
+            answer_seconds=self.answer_seconds,
+            chunk_parameters=chunk_parameters,
+            open=self.open,
+            parameters=parameters,
+        )
 
 
 class SourceFile(_Strict):
@@ -131,6 +199,10 @@ class JobFile(_Strict):
     model: Annotated[
         Annotated[BuiltinModel, Tag("builtin")] | Annotated[SourceFile, Tag("source")], Discriminator(_kind_of_model)
     ]
+    output: Ending | None = None
+    """What the model ends in; without it, its structure says it."""
+    fraction_bits: dict[str, int] = {}
+    """How fine tensors are carried, by name or pattern, where what follows from their initial values is not right."""
     train: TrainSpecification = TrainSpecification()
     rule: RuleChoice = RuleChoice()
     weighting: Literal["samples", "uniform"] = "samples"

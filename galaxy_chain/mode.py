@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Sequence
@@ -11,17 +12,21 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from galaxy_chain.coordinator import LedgerClientCoordinator, LedgerServerCoordinator, Patience
+from galaxy_chain.inspection import Withheld
 from galaxy_chain.job_creation import register_job
-from galaxy_chain.job_file import TermsSection
+from galaxy_chain.job_file import TermsSection, Wei
 from galaxy_chain.ledger.ledger import JobOnLedger, Ledger
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Status
-from galaxy_chain.place import DEFAULT_HOME, DEFAULT_RPC, Place
+from galaxy_chain.place import DEFAULT_FEE_CAP, DEFAULT_HOME, DEFAULT_RPC, Place
 from galaxy_chain.settings_file import SETTINGS_FILE, read_settings
+from galaxy_chain.terms import Limits
 from galaxy_chain.verification import Verify
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.job_document import explain
 from galaxy_fl.modes.mode import JobRequest
 from galaxy_fl.trust import Trust
+
+LOG = logging.getLogger(__name__)
 
 __all__ = ["MODE", "BlockchainMode", "ChainSettings"]
 
@@ -34,6 +39,8 @@ class ChainSettings(BaseModel):
     rpc: str = DEFAULT_RPC
     home: Path = DEFAULT_HOME
     ledger: Path | None = None
+    any_ledger: bool = False
+    """Take any contract for the ledger, whatever its code: it may keep the bond. Never from a file or a variable."""
     store: str | None = None
     ipfs: str | None = None
     gateway: tuple[str, ...] = ()
@@ -43,8 +50,20 @@ class ChainSettings(BaseModel):
     """The longest pause between two looks at the chain, in seconds."""
     jobs: tuple[int, ...] | None = None
     """Which jobs to take part in; None for those whose owner is trusted, and for a server those that name it, too."""
+    leave: bool = False
+    """Whether a server ends with a job's last round, though its bond answers for its commits longer."""
     verify: str = "full"
     """How much of each commit a client recomputes: `full`, `sample:K` or `off`."""
+    withheld: str = "go-on"
+    """What a client does where it can't, because content is missing: `go-on` or `wait`."""
+    fee_cap: Annotated[float, Field(ge=0)] = DEFAULT_FEE_CAP
+    """The most to offer for a unit of gas, in gwei."""
+    max_bond: Wei = Limits().bond
+    """The largest bond that a server deposits in a job, like "2 ether"."""
+    max_deposit: Wei = Limits().deposit
+    """The most that a job's demands may cost for a client to take part."""
+    any_terms: bool = False
+    """Whether terms that cost money, or leave commits that nobody can challenge, are only warned of."""
     trust: tuple[str, ...] = ()
     """Whose jobs to take part in beside those that GALAXY_TRUST and galaxy.toml name: addresses of owners."""
     terms: dict[str, Any] = {}
@@ -60,16 +79,33 @@ class ChainSettings(BaseModel):
         known = set(cls.model_fields)
         from_file = {name: value for name, value in read_settings(SETTINGS_FILE).items() if name in known}
         variables = {name: os.environ.get(f"GALAXY_{name.upper()}") for name in ("rpc", "home", "ledger", "store")}
-        variables |= {name: os.environ.get(f"GALAXY_{name.upper()}") for name in ("account", "poll", "ipfs")}
+        variables |= {
+            name: os.environ.get(f"GALAXY_{name.upper()}")
+            for name in ("account", "poll", "ipfs", "max_bond", "max_deposit")
+        }
         from_environment = {name: value for name, value in variables.items() if value is not None}
         try:
             return cls.model_validate(from_file | from_environment | given)
         except ValidationError as error:
             raise ConfigurationError(f"settings of the blockchain mode: {explain(error)}") from error
 
+    @property
+    def limits(self) -> Limits:
+        """What a participant is ready to pay."""
+        return Limits(self.max_bond, self.max_deposit, self.any_terms)
+
     def place(self) -> Place:
         """Where that is."""
-        return Place.of(self.rpc, self.home, self.ledger, self.store, self.ipfs, self.gateway)
+        return Place.of(
+            self.rpc,
+            self.home,
+            self.ledger,
+            self.store,
+            self.ipfs,
+            self.gateway,
+            self.fee_cap,
+            any_ledger=self.any_ledger,
+        )
 
 
 class _LedgerPlace:
@@ -130,7 +166,9 @@ class LedgerClientPlace(_LedgerPlace):
             job,
             Patience(poll=self._settings.poll),
             verify=Verify.parse(self._settings.verify),
+            withheld=Withheld.parse(self._settings.withheld),
             own=self._place.home,
+            limits=self._settings.limits,
         )
 
 
@@ -148,7 +186,17 @@ class LedgerServerPlace(_LedgerPlace):
         """A job to serve."""
         ledger, job = self._own_ledger(), int(job_id)
         store = self._place.store(ledger, job)
-        return LedgerServerCoordinator(ledger, store, job, Patience(self._settings.poll), own=self._place.home)
+        server = LedgerServerCoordinator(
+            ledger,
+            store,
+            job,
+            Patience(self._settings.poll),
+            own=self._place.home,
+            leave=self._settings.leave,
+            limits=self._settings.limits,
+        )
+        server.answering.start()
+        return server
 
 
 class BlockchainMode:
@@ -165,8 +213,10 @@ class BlockchainMode:
         wanted: dict[str, Any] = {
             "rounds": terms.rounds,
             "min_updates": terms.min_clients,
-            "max_updates": 256 if terms.max_clients is None else terms.max_clients,
+            "open": True,  # as in the other modes, whoever is there takes part; `terms` may say otherwise
         }
+        if terms.max_clients is not None:
+            wanted["max_updates"] = terms.max_clients
         if terms.deadline is not None:
             wanted["collect_seconds"] = math.ceil(terms.deadline)
         try:
@@ -182,7 +232,10 @@ class BlockchainMode:
             request.initial,
             request.source,
             section,
+            chosen.limits,
         )
+        for concern in created.concerns:
+            LOG.warning("job %d: %s", created.job, concern.message)
         return str(created.job)
 
     def client_places(self, client_id: str, **settings: Any) -> Sequence[LedgerClientPlace]:

@@ -16,14 +16,14 @@ from galaxy_chain.coordinator import (
 )
 from galaxy_chain.exceptions import JobCancelledError
 from galaxy_chain.faults import fault_point
-from galaxy_fl.exceptions import DivergedError
+from galaxy_fl.exceptions import DivergedError, GalaxyError
 from galaxy_fl.job_document import SourceModel, source_text
 from galaxy_fl.rounds.client import ClientReport, run_client
 from galaxy_fl.rounds.coordinator import Phase, Round
 from galaxy_fl.rounds.server import ServerReport, run_server
 from galaxy_fl.training.results import TrainResult
 from galaxy_fl.training.task import TrainTask
-from galaxy_fl.training.worker import Worker, WorkerSettings
+from galaxy_fl.training.worker import Prepared, Worker, WorkerSettings
 from galaxy_fl.trust import Trust
 
 __all__ = ["DataChoice", "Say", "run_client_of_job", "run_server_of_job"]
@@ -45,7 +45,7 @@ class DataChoice:
     threads: int = 1
 
 
-def _prepare(worker: Worker, coordinator: LedgerCoordinator, data: DataChoice) -> int:
+def _prepare(worker: Worker, coordinator: LedgerCoordinator, data: DataChoice, trains: bool) -> Prepared:
     document = coordinator.job
     source: str | None = None
     if isinstance(document.model, SourceModel):
@@ -57,8 +57,12 @@ def _prepare(worker: Worker, coordinator: LedgerCoordinator, data: DataChoice) -
         source=source,
         distillation_alpha=document.distillation_alpha,
         distillation_reduction=document.distillation_reduction,
-        layout=document.tensors.to_json(),
+        output=document.output,
+        layout=document.layout,
+        local=document.local,
+        frozen=document.frozen,
         train=document.train,
+        trains=trains,
         data=data.name,
         shard=data.shard,
         partition=data.partition,
@@ -67,7 +71,7 @@ def _prepare(worker: Worker, coordinator: LedgerCoordinator, data: DataChoice) -
         device=data.device,
         threads=data.threads,
     )
-    return worker.prepare(settings).samples
+    return worker.prepare(settings)
 
 
 def _end(coordinator: LedgerCoordinator, round: Round, say: Say) -> None:
@@ -108,13 +112,14 @@ def run_client_of_job(coordinator: LedgerClientCoordinator, data: DataChoice, sa
     if round.over:
         return _end(coordinator, round, say)
     with Worker() as worker:
-        samples = _prepare(worker, coordinator, data)
+        prepared = _prepare(worker, coordinator, data, trains=True)
         say(
             {
                 "event": "started",
                 "account": coordinator.address,
                 "name": coordinator.job.name,
-                "samples": samples,
+                "samples": prepared.samples,
+                "notes": prepared.notes,
             }
         )
 
@@ -133,42 +138,45 @@ def run_client_of_job(coordinator: LedgerClientCoordinator, data: DataChoice, sa
         def waiting(round: Round) -> None:
             say({"event": "waiting", "round": round.number})
 
-        round = run_client(coordinator, _Announced(worker, say), samples, report, waiting, folder=coordinator.kept)
+        round = run_client(
+            coordinator, _Announced(worker, say), prepared.samples, report, waiting, folder=coordinator.kept
+        )
     _end(coordinator, round, say)
 
 
 def _evaluate(worker: Worker, model: Path) -> dict[str, Any]:
     try:
         evaluation = worker.evaluate(model)
-    except DivergedError as error:  # the round is committed all the same, and the job goes on
-        return {"diverged": str(error)}
+    except GalaxyError as error:  # the round is committed all the same, and the job goes on
+        return {"diverged" if isinstance(error, DivergedError) else "unevaluated": str(error)}
     return {"loss": evaluation.loss, "accuracy": evaluation.accuracy}
 
 
-def run_server_of_job(
-    coordinator: LedgerServerCoordinator, data: DataChoice | None, metrics: Path, say: Say, *, stay: bool = False
-) -> None:
-    """Serves a job until it is finished.
+def run_server_of_job(coordinator: LedgerServerCoordinator, data: DataChoice | None, metrics: Path, say: Say) -> None:
+    """Serves a job until it is over and this server's bond is free, unless the coordinator is to leave before that.
 
-    Says `started`, `collecting`, `committed` or `reopened` (a round), `finished`, and `staying`.
+    Says `started`, `collecting`, `committed` or `reopened` (a round), `finished` or `cancelled`, and `staying` or
+    `leaving`.
 
     Args:
         data: Whose test split each model is evaluated on; None for no evaluation.
         metrics: A file to which each round's line goes as JSON; `galaxy-chain job show` reads it.
-        stay: When all rounds are committed, stay until the bond is free: to answer demands, and to go on where a
-            commit is reverted.
 
     Raises:
         JobCancelledError: it was cancelled.
-        GalaxyError: whatever can't be mended.
+        GalaxyError: whatever can't be mended, where no money is at stake.
     """
-    round = coordinator.round()
-    if round.over and not stay:
-        return _end(coordinator, round, say)
+    coordinator.answering.start()
     metrics.parent.mkdir(parents=True, exist_ok=True)
-    with nullcontext() if data is None else Worker() as worker:
+    evaluates = data is not None and not coordinator.round().over
+    with Worker() if evaluates else nullcontext() as worker:
         if worker is not None and data is not None:
-            _prepare(worker, coordinator, data)
+            try:
+                _prepare(worker, coordinator, data, trains=False)
+            except GalaxyError as error:
+                if not coordinator.endures(error):
+                    raise
+                worker = None  # its bond is worth more than its measurements
         say({"event": "started", "account": coordinator.address, "name": coordinator.job.name})
 
         def report(done: ServerReport) -> None:
@@ -185,9 +193,9 @@ def run_server_of_job(
                 line |= {"model": done.committed.model.hex(), "gas": done.committed.gas}
                 if worker is not None:
                     line |= _evaluate(worker, done.model)
+            say(line)
             with metrics.open("a") as file:
                 file.write(json.dumps(line) + "\n")
-            say(line)
 
         def waiting(round: Round) -> None:
             say(
@@ -199,10 +207,20 @@ def run_server_of_job(
                 }
             )
 
-        while True:
-            round = run_server(coordinator, report, waiting)
-            _end(coordinator, round, say)
-            free = coordinator.bond_locked_until()
-            say({"event": "staying" if stay else "leaving", "until": free})
-            if not stay or not coordinator.stay(round, free):
-                return
+        said: Round | None = None
+
+        def ended(round: Round) -> None:
+            nonlocal said
+            if round != said:
+                said = round
+                if round.phase is Phase.CANCELLED:
+                    say({"event": "cancelled", "round": round.number})
+                else:
+                    _end(coordinator, round, say)
+            until = coordinator.bond_locked_until()
+            if until is not None:
+                say({"event": "leaving" if coordinator.leave else "staying", "until": until})
+
+        round = run_server(coordinator, report, waiting, ended)
+    if round.phase is Phase.CANCELLED:
+        _end(coordinator, round, say)

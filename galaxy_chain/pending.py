@@ -1,4 +1,8 @@
-"""Updates that are committed to and not revealed yet, in a folder of the client's own: a restart loses none."""
+"""Updates that are committed to and not revealed yet, in a folder of the client's own: a restart loses none.
+
+Each has a file of its own, by its content: a reorganisation may bring the number of an attempt again, on another model,
+and then take that back.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,22 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from galaxy_chain.store import ContentId
+from galaxy_chain.faults import fault_point
+from galaxy_chain.store import ContentId, Store
 from galaxy_fl.vectors import Vector, write_vector
 
 __all__ = ["Pending"]
 
+PUBLIC = ".public"
+"""Ends the name of an update that was revealed, or may have been: of a program that died meanwhile nobody knows."""
+
+NAME = re.compile(
+    r"(?P<round>[0-9]{1,10})-(?P<model>[0-9a-f]{16})-(?P<attempt>[0-9]{1,10})-(?P<digest>[0-9a-f]{64})(?P<public>\.public)?"
+)
+
 
 class Pending:
-    """The unrevealed updates of one client of one job.
+    """The unrevealed updates of one client of one job, and which others were revealed.
 
     Args:
         folder: Where they are; None for a client that never has any.
@@ -25,22 +37,48 @@ class Pending:
         self._folder = folder
         self._name = name
 
-    def keep(self, attempt: int, update: Vector) -> ContentId:
-        """Keeps an update, durably, and gives the id that it will have when it is revealed."""
+    def keep(self, round: int, model: bytes, attempt: int, update: Vector) -> ContentId:
+        """Keeps an update to the model with that root, durably, and returns the id that it will have."""
         assert self._folder is not None
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path = self._folder / f"{self._name}-{attempt}"
+        content = ContentId.of(update.data)
+        path = self._folder / f"{self._name}-{round}-{model.hex()[:16]}-{attempt}-{content.digest.hex()}"
         new = path.with_suffix(".new")
         write_vector(new, update)
         with new.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(new, path)
-        return ContentId.of(update.data)
+        return content
 
-    def take_other_than(self, attempt: int) -> Iterator[Path]:
-        """The files of all attempts but one: those that may be revealed. Whoever has put one removes it."""
+    def reveal(self, store: Store, attempt: int, digest: bytes) -> None:
+        """Puts an attempt's update of that content into the store, if it is here and was not yet."""
+        for path, of in self._found():
+            if (of["attempt"], of["digest"]) != (str(attempt), digest.hex()):
+                continue
+            public = path
+            if not of["public"]:
+                public = path.with_name(path.name + PUBLIC)
+                os.replace(path, public)  # first: whatever happens, nobody takes for secret what may be known
+            if public.stat().st_size:
+                store.put(public)
+                fault_point("after-reveal")
+                os.truncate(public, 0)
+
+    def wasted(self, round: int, model: bytes, attempt: int) -> int:
+        """In how many other attempts of the round, on the same model, this client's update was revealed."""
+        wanted = str(round), model.hex()[:16]
+        public = {of["attempt"] for _, of in self._found() if of["public"] and (of["round"], of["model"]) == wanted}
+        return len(public - {str(attempt)})
+
+    def forget(self, attempt: int) -> None:
+        """Deletes what is of attempts up to that one."""
+        for path, of in self._found():
+            if int(of["attempt"]) <= attempt:
+                path.unlink(missing_ok=True)
+
+    def _found(self) -> Iterator[tuple[Path, re.Match[str]]]:
+        """This client's files, and what their names say."""
         if self._folder is not None:
             for path in sorted(self._folder.glob(f"{self._name}-*")):
-                number = path.name.removeprefix(f"{self._name}-")
-                if re.fullmatch(r"[0-9]{1,10}", number) and int(number) != attempt:
-                    yield path
+                if of := NAME.fullmatch(path.name.removeprefix(f"{self._name}-")):
+                    yield path, of

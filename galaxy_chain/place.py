@@ -13,7 +13,8 @@ from galaxy_fl.exceptions import ConfigurationError
 if TYPE_CHECKING:
     from galaxy_chain.deployment import Deployment
     from galaxy_chain.ledger.ledger import Ledger
-    from galaxy_chain.ledger.transactions import Signer
+    from galaxy_chain.ledger.rpc import Rpc
+    from galaxy_chain.ledger.transactions import Signer, TransactionSettings
     from galaxy_chain.store import Store
 
 __all__ = ["DEFAULT_FEE_CAP", "DEFAULT_HOME", "DEFAULT_RPC", "Place", "ask_password"]
@@ -52,6 +53,7 @@ class Place:
         ipfs: The RPC of an IPFS node behind the folder.
         gateways: URLs of IPFS gateways, to read from.
         fee_cap: The most to offer for a unit of gas, in gwei.
+        any_ledger: Take a contract of any code for the ledger, and made in any way.
     """
 
     rpc_url: str
@@ -62,6 +64,7 @@ class Place:
     ipfs: str | None = None
     gateways: tuple[str, ...] = ()
     fee_cap: float = DEFAULT_FEE_CAP
+    any_ledger: bool = False
 
     @classmethod
     def of(
@@ -73,6 +76,7 @@ class Place:
         ipfs: str | None = None,
         gateways: Sequence[str] | None = None,
         fee_cap: float = DEFAULT_FEE_CAP,
+        any_ledger: bool = False,
     ) -> Place:
         """From the options of a command.
 
@@ -83,7 +87,9 @@ class Place:
         if url is not None and (ipfs or gateways):
             raise ConfigurationError(f"the store is at {url}, so there is nothing to get by IPFS: name one of them")
         folder = home / "store" if store is None or url is not None else Path(store)
-        return cls(rpc, home, ledger or home / "ledger.json", folder, url, ipfs, tuple(gateways or ()), fee_cap)
+        return cls(
+            rpc, home, ledger or home / "ledger.json", folder, url, ipfs, tuple(gateways or ()), fee_cap, any_ledger
+        )
 
     def deployment(self) -> Deployment:
         """What the ledger's file says.
@@ -123,22 +129,37 @@ class Place:
 
         return find_signer(account, Keystore(self.home / "keystore"), Rpc(self.rpc_url), ask_password)
 
-    def ledger_of(self, signer: Signer | None) -> Ledger:
-        """The ledger, to write to where there is a signer.
+    def ledger_of(self, signer: Signer | None, rpc: Rpc | None = None) -> Ledger:
+        """The ledger, to write to where there is a signer; made sure of that it is one.
+
+        Args:
+            rpc: The node, if it is to be asked in another way than usual.
 
         Raises:
+            ForeignLedgerError: it is another contract than the ledger that is known here.
             GalaxyError: it, or the node, is not there.
         """
+        from galaxy_chain.ledger.genuine import check_creation
         from galaxy_chain.ledger.ledger import Ledger
         from galaxy_chain.ledger.rpc import Rpc
-        from galaxy_chain.ledger.transactions import Transactions, TransactionSettings
+        from galaxy_chain.ledger.transactions import Transactions
 
         where = self.deployment()
-        rpc = Rpc(self.rpc_url)
+        rpc = Rpc(self.rpc_url) if rpc is None else rpc
         rpc.check_chain(where.chain_id)
-        settings = TransactionSettings(fee_cap=int(self.fee_cap * 10**9))
+        settings = self.transaction_settings
         transactions = None if signer is None else Transactions(rpc, signer, self.journal, settings)
-        return Ledger(rpc, where.ledger, transactions, first_block=where.block, chain_id=where.chain_id)
+        ledger = Ledger(
+            rpc,
+            where.ledger,
+            transactions,
+            first_block=where.block,
+            chain_id=where.chain_id,
+            any_ledger=self.any_ledger,
+        )
+        if not self.any_ledger:
+            check_creation(rpc, where.ledger, where.block)
+        return ledger
 
     def store(self, ledger: Ledger | None = None, job: int = 0) -> Store:
         """The content store.
@@ -162,6 +183,13 @@ class Place:
         if ledger is not None and ledger.transactions is not None:
             writer = Writer(ledger.transactions.signer, ledger.rpc, job)
         return HttpStore(self.store_url, self.store_folder, writer)
+
+    @property
+    def transaction_settings(self) -> TransactionSettings:
+        """How transactions are got in."""
+        from galaxy_chain.ledger.transactions import TransactionSettings
+
+        return TransactionSettings(fee_cap=int(self.fee_cap * 10**9))
 
     @property
     def journal(self) -> Path:

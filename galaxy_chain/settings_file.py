@@ -13,7 +13,7 @@ __all__ = ["SETTINGS", "SETTINGS_FILE", "read_settings"]
 SETTINGS = frozenset(
     {
         *("rpc", "home", "ledger", "store", "ipfs", "gateway"),
-        *("account", "data_root", "device", "threads", "poll", "fee_cap", "status", "trust"),
+        *("account", "data_root", "device", "threads", "poll", "fee_cap", "max_bond", "max_deposit", "status", "trust"),
     }
 )
 

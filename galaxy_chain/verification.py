@@ -22,6 +22,7 @@ from galaxy_chain.store import ContentId, Store
 from galaxy_fl.aggregation import RULES, aggregate_files
 from galaxy_fl.exceptions import ConfigurationError, ContentAlteredError, ContentMissingError
 from galaxy_fl.job_document import JobDocument
+from galaxy_fl.rounds.weights import overweight
 from galaxy_fl.vectors import (
     VECTOR_DTYPE,
     ChunkTree,
@@ -50,6 +51,10 @@ class Verify:
     """
 
     chunks: int | None = None
+
+    def covers(self, other: Verify) -> bool:
+        """Whether it is at least as thorough."""
+        return self.chunks is None or (other.chunks is not None and self.chunks >= other.chunks)
 
     @classmethod
     def parse(cls, text: str) -> Verify:
@@ -244,6 +249,14 @@ class Verifier:
     def _part(self, digest: bytes, part: slice) -> Vector:
         content = self.store.get(self.content_id(digest), 4 * part.start, 4 * part.stop)
         return np.frombuffer(content, VECTOR_DTYPE)
+
+    def objections(self, commit: Commit) -> list[str]:
+        """What is to be said against a commit though its arithmetic is right: the ledger punishes none of it."""
+        return [
+            f"the update of {submission.client} was included: {why}"
+            for submission in commit.included
+            if (why := overweight(self.document, submission.update.weight)) is not None
+        ]
 
     def openings(self, history: JobHistory, commit: Commit, index: int) -> Openings:
         """What a challenge or an answer for chunk `index` of a commit has to show.

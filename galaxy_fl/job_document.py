@@ -21,8 +21,10 @@ from pydantic import (
 
 from galaxy_fl.aggregation import RULES
 from galaxy_fl.exceptions import JobDocumentError, VectorError
+from galaxy_fl.local_tensors import LocalTensor
+from galaxy_fl.training.ending import Ending
 from galaxy_fl.training.specification import Option, TrainSpecification
-from galaxy_fl.vectors import Layout
+from galaxy_fl.vectors import SHORTEST_VECTOR, Layout
 
 __all__ = [
     "MAX_BYTES",
@@ -142,6 +144,12 @@ class JobDocument(_Strict):
     name: Name
     model: ModelChoice
     layout: list[dict[str, Any]]
+    output: Ending = "logits"
+    """What the model ends in, which losses and accuracies go by."""
+    local: list[LocalTensor] = []
+    """The tensors of the model's state that no vector has, and what they begin with."""
+    frozen: list[Annotated[str, Field(min_length=1)]] = []
+    """The parameters that are not trained."""
     train: TrainSpecification = TrainSpecification()
     rule: RuleChoice = RuleChoice()
     weighting: Literal["samples", "uniform"] = "samples"
@@ -158,9 +166,26 @@ class JobDocument(_Strict):
     @classmethod
     def _layout(cls, value: Any) -> Any:
         try:
-            return Layout.from_json(value).to_json()
+            layout = Layout.from_json(value)
         except VectorError as error:
             raise ValueError(str(error)) from error
+        if layout != layout.padded():
+            raise ValueError(
+                f"it has {layout.parameters} parameters with a padding of {layout.padding}, expected a padding that "
+                f"makes at least {SHORTEST_VECTOR}, and none beyond that"
+            )
+        return layout.to_json()
+
+    @model_validator(mode="after")
+    def _each_tensor_once(self) -> JobDocument:
+        names = [tensor.name for tensor in self.tensors.tensors]
+        known, all_names = set(names), [*names, *(tensor.name for tensor in self.local)]
+        if len(set(all_names)) != len(all_names):
+            twice = next(name for name in all_names if all_names.count(name) > 1)
+            raise ValueError(f"the tensor {twice!r:.80} is there twice, in layout and local")
+        if len(set(self.frozen)) != len(self.frozen) or not known.issuperset(self.frozen):
+            raise ValueError("frozen names a tensor twice, or one that the layout does not have")
+        return self
 
     @model_validator(mode="after")
     def _distils(self) -> JobDocument:
@@ -193,7 +218,8 @@ class JobDocument(_Strict):
         if len(content) > MAX_BYTES:
             raise JobDocumentError(
                 f"the job document has {len(content)} bytes, at most {MAX_BYTES} fit a block: "
-                "shorten the notes, or the names of the model's tensors"
+                "shorten the notes, or the names of the model's tensors, or give it smaller integer buffers (those "
+                "that the constructor makes anyhow may be registered with persistent=False)"
             )
         return content
 

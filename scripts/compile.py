@@ -37,7 +37,7 @@ SETTINGS: dict[str, Any] = {
     # Without the hash of comments and paths, the bytecode is that of the code alone.
     "metadata": {"appendCBOR": False, "bytecodeHash": "none"},
 }
-OUTPUTS = ("abi", "evm.bytecode.object", "evm.deployedBytecode.object")
+OUTPUTS = ("abi", "evm.bytecode.object", "evm.deployedBytecode.object", "evm.deployedBytecode.immutableReferences")
 
 
 def compiler(given: Path | None) -> Path:
@@ -67,7 +67,7 @@ def compile_contracts(binary: Path, contracts: Mapping[str, str] = DEPLOYED) -> 
 
     Raises:
         solcx.exceptions.SolcError: the sources do not compile.
-        SystemExit: the compiler warns.
+        SystemExit: the compiler warns, or a contract has immutable values.
     """
     files = {path.relative_to(ROOT).as_posix() for path in (ROOT / "contracts").rglob("*.sol")}
     sources = {file: {"content": (ROOT / file).read_text()} for file in sorted(files.union(contracts.values()))}
@@ -83,6 +83,8 @@ def compile_contracts(binary: Path, contracts: Mapping[str, str] = DEPLOYED) -> 
     artifacts = {}
     for name, file in contracts.items():
         contract = output["contracts"][file][name]
+        if contract["evm"]["deployedBytecode"].get("immutableReferences"):
+            raise SystemExit(f"{file}: immutable values are part of the code that participants compare: use constants")
         artifacts[name] = {
             "name": name,
             "source": file,

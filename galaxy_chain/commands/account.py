@@ -47,4 +47,5 @@ def list_accounts(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> 
     if json:
         print_json([{"name": name, "address": address} for name, address in known.items()])
     else:
-        print_table(("name", "address"), known.items())
+        shown = {name: address or "not in its file" for name, address in known.items()}
+        print_table(("name", "address"), shown.items())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +11,8 @@ from galaxy_chain.commands.console import console, print_json, short
 from galaxy_chain.commands.job import JobArgument
 from galaxy_chain.commands.settings import (
     AccountOption,
+    AnyLedgerOption,
+    FeeCapOption,
     GatewayOption,
     HomeOption,
     IpfsOption,
@@ -19,7 +21,7 @@ from galaxy_chain.commands.settings import (
     RpcOption,
     StoreOption,
 )
-from galaxy_chain.place import DEFAULT_HOME, DEFAULT_RPC, Place
+from galaxy_chain.place import DEFAULT_FEE_CAP, DEFAULT_HOME, DEFAULT_RPC, Place
 
 if TYPE_CHECKING:
     from galaxy_chain.audit import AuditedRound, Auditor
@@ -32,6 +34,7 @@ def audit(
     rpc: RpcOption = DEFAULT_RPC,
     home: HomeOption = DEFAULT_HOME,
     ledger: LedgerOption = None,
+    any_ledger: AnyLedgerOption = False,
     store: StoreOption = None,
     ipfs: IpfsOption = None,
     gateway: GatewayOption = None,
@@ -39,17 +42,24 @@ def audit(
         bool, typer.Option("--challenge", help="Challenge a commit that is found wrong, by --account.")
     ] = False,
     account: AccountOption = None,
+    fee_cap: FeeCapOption = DEFAULT_FEE_CAP,
     json: JsonOption = False,
 ) -> None:
     """Recompute every round of a job from the ledger's events and the content, to the bit. Needs no key."""
+    from galaxy_chain.acceptance import accept_terms
     from galaxy_chain.audit import Auditor
+    from galaxy_chain.terms import Limits, Role
 
-    place = Place.of(rpc, home, ledger, store, ipfs, gateway)
+    place = Place.of(rpc, home, ledger, store, ipfs, gateway, any_ledger=any_ledger, fee_cap=fee_cap)
     on = place.ledger_for(account) if challenge else place.ledger()
     auditor = Auditor(on, place.store(), job)
-    count = 0
+    terms, rule = auditor.history.terms, auditor.document.rule.name
+    for concern in accept_terms(on, f"job {job}", terms, rule, Role.AUDIT, Limits()):
+        typer.echo(f"warning: {concern.message}", err=True)
+    count = objections = 0
     for audited in _rounds(auditor, challenge):
         count += 1
+        objections += len(audited.objections)
         if json:
             print_json(
                 {
@@ -59,6 +69,7 @@ def audit(
                     "server": audited.server,
                     "model": audited.root.hex(),
                     "right": True,
+                    "objections": list(audited.objections),
                 }
             )
         else:
@@ -67,19 +78,45 @@ def audit(
                 f"round {audited.round}: right: {audited.updates} updates{excluded} by {short(audited.server)} make "
                 f"the model {short(audited.root)}"
             )
+            _object(audited.objections)
+    for reopening in auditor.reopenings():
+        objections += len(reopening.objections)
+        if json:
+            print_json({"reopened": reopening.round, **vars(reopening)})
+        else:
+            console.print(
+                f"round {reopening.round}: reopened by {short(reopening.server)} at attempt {reopening.attempt}, "
+                f"{len(reopening.excluded)} excluded"
+            )
+            _object(reopening.objections)
     if not json:
-        console.print(f"job {job}: {count} of {auditor.history.terms.rounds} rounds are committed, and all are right")
+        but = f"; but {objections} objections, which the ledger does not punish" if objections else ""
+        console.print(
+            f"job {job}: {count} of {auditor.history.terms.rounds} rounds are committed, and all are right{but}"
+        )
+
+
+def _object(objections: Iterable[str]) -> None:
+    for objection in objections:
+        console.print(f"  objection: {objection}")
 
 
 def _rounds(auditor: Auditor, challenge: bool) -> Iterator[AuditedRound]:
     """The audited rounds; a wrong one is challenged, if it is to be, before the audit ends on it."""
     from galaxy_chain.audit import WrongAggregateError
     from galaxy_chain.challenge import challenge as send
+    from galaxy_fl.exceptions import GalaxyError
 
     try:
         yield from auditor.rounds()
     except WrongAggregateError as error:
         if challenge:
-            send(auditor.ledger, auditor.verifier, auditor.job, auditor.history, error.commit, error.chunk)
-            console.print(f"round {error.commit.record.round}: challenged by chunk {error.chunk}, and reverted")
+            number, chunk = error.commit.record.round, error.chunk
+            try:
+                sent = send(auditor.ledger, auditor.verifier, auditor.job, auditor.history, error.commit, chunk)
+            except GalaxyError as failure:
+                console.print(f"round {number}: it can't be challenged by chunk {chunk}: {failure}")
+            else:
+                done = f"challenged by chunk {chunk}, and reverted" if sent else "somebody else was faster"
+                console.print(f"round {number}: {done}")
         raise

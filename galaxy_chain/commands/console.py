@@ -47,14 +47,16 @@ def line_for_people(said: dict[str, Any]) -> str | None:
     match said["event"]:
         case "started":
             samples = f" on {said['samples']} samples" if "samples" in said else ""
-            return f"{said['account']} takes part in “{said['name']}”{samples}"
+            notes = "".join(f"; {note}" for note in said.get("notes", ()))
+            return f"{said['account']} takes part in “{said['name']}”{samples}{notes}"
         case "status":
             return f"status at {said['url']}/healthz and /metrics"
         case "trained":
             end = ", too late" if said["gas"] is None else f", submitted for {said['gas']} gas"
             return f"round {said['round']}: trained in {said['seconds']:.2f} s, {_quality(said)}{end}"
         case "committed":
-            quality = f", {_quality(said)}" if "loss" in said else f", {said['diverged']}" if "diverged" in said else ""
+            unmeasured = said.get("diverged") or said.get("unevaluated")
+            quality = f", {_quality(said)}" if "loss" in said else f", {unmeasured}" if unmeasured else ""
             excluded = f", {len(said['excluded'])} excluded" if said["excluded"] else ""
             return (
                 f"round {said['round']}: {said['updates']} updates{excluded} → model {short(said['model'])}"
@@ -77,7 +79,11 @@ def line_for_people(said: dict[str, Any]) -> str | None:
         case "staying":
             return f"staying to answer demands until {_time(said['until'])}; Ctrl-C ends it, and risks the bond"
         case "leaving":
-            return f"the bond is locked until {_time(said['until'])}; `--stay` answers demands until then"
+            return (
+                f"leaving, though the bond answers for commits until {_time(said['until'])}; without --leave it stays"
+            )
+        case "cancelled":
+            return f"the job was cancelled by its owner in round {said['round']}"
         case "finished":
             return f"finished: {said['rounds']} rounds, final model {said['model']}"
     return None

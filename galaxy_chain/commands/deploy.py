@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from galaxy_chain.commands.console import console, print_json
-from galaxy_chain.commands.settings import AccountOption, HomeOption, JsonOption, LedgerOption, RpcOption
-from galaxy_chain.place import DEFAULT_HOME, DEFAULT_RPC, Place, ask_password
+from galaxy_chain.commands.settings import AccountOption, FeeCapOption, HomeOption, JsonOption, LedgerOption, RpcOption
+from galaxy_chain.place import DEFAULT_FEE_CAP, DEFAULT_HOME, DEFAULT_RPC, Place, ask_password
 
 __all__ = ["deploy"]
 
 
 def deploy(
     account: AccountOption = None,
+    fee_cap: FeeCapOption = DEFAULT_FEE_CAP,
     rpc: RpcOption = DEFAULT_RPC,
     home: HomeOption = DEFAULT_HOME,
     ledger: LedgerOption = None,
@@ -22,10 +23,10 @@ def deploy(
     from galaxy_chain.ledger.rpc import Rpc
     from galaxy_chain.ledger.transactions import Transactions
 
-    place = Place.of(rpc, home, ledger)
+    place = Place.of(rpc, home, ledger, fee_cap=fee_cap)
     node = Rpc(rpc)
     signer = find_signer(account, Keystore(home / "keystore"), node, ask_password)
-    deployment, gas = deploy_contracts(node, Transactions(node, signer, place.journal))
+    deployment, gas = deploy_contracts(node, Transactions(node, signer, place.journal, place.transaction_settings))
     deployment.write(place.ledger_file)
     if json:
         print_json(deployment.model_dump(mode="json") | {"gas": gas})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import BaseModel, ValidationError
@@ -13,6 +13,9 @@ from galaxy_chain.commands.console import console, print_json, print_table, shor
 from galaxy_chain.commands.settings import (
     LARGEST_JOB,
     AccountOption,
+    AnyLedgerOption,
+    AnyTermsOption,
+    FeeCapOption,
     GatewayOption,
     HomeOption,
     IpfsOption,
@@ -22,7 +25,10 @@ from galaxy_chain.commands.settings import (
     StoreOption,
     check_address,
 )
-from galaxy_chain.place import DEFAULT_HOME, DEFAULT_RPC, Place
+from galaxy_chain.place import DEFAULT_FEE_CAP, DEFAULT_HOME, DEFAULT_RPC, Place
+
+if TYPE_CHECKING:
+    from galaxy_chain.ledger.structs import Terms
 
 __all__ = ["JobArgument", "app"]
 
@@ -43,26 +49,35 @@ def example() -> None:
 def create(
     file: Annotated[Path, typer.Argument(help="The job file (TOML).")],
     account: AccountOption = None,
+    fee_cap: FeeCapOption = DEFAULT_FEE_CAP,
     rpc: RpcOption = DEFAULT_RPC,
     home: HomeOption = DEFAULT_HOME,
     ledger: LedgerOption = None,
+    any_ledger: AnyLedgerOption = False,
     store: StoreOption = None,
     ipfs: IpfsOption = None,
     gateway: GatewayOption = None,
+    any_terms: AnyTermsOption = False,
     json: JsonOption = False,
 ) -> None:
     """Register a job: put its document and initial model into the store, and its terms on the ledger."""
     from galaxy_chain.job_creation import create_job
     from galaxy_chain.job_file import JobFile
+    from galaxy_chain.terms import Limits
 
     job_file = JobFile.read(file)
-    place = Place.of(rpc, home, ledger, store, ipfs, gateway)
+    place = Place.of(rpc, home, ledger, store, ipfs, gateway, any_ledger=any_ledger, fee_cap=fee_cap)
     on = place.ledger_for(account)
-    created = create_job(on, place.deployment().rules, place.store(on), job_file, file.parent)
+    limits = Limits(any_terms=any_terms)
+    created = create_job(on, place.deployment().rules, place.store(on), job_file, file.parent, limits)
+    for concern in created.concerns:
+        typer.echo(f"warning: {concern.message}", err=True)
+    chosen = _shown(created.terms)
     if json:
-        print_json({"job": created.job, "parameters": created.parameters, "gas": created.gas})
-    else:
-        console.print(f"job {created.job}: “{job_file.name}”, {created.parameters} parameters, {created.gas} gas")
+        print_json({"job": created.job, "parameters": created.parameters, "gas": created.gas, "terms": chosen})
+        return
+    console.print(f"job {created.job}: “{job_file.name}”, {created.parameters} parameters, {created.gas} gas")
+    print_table(("term", "value"), _readable(created.terms, created.owner).items())
 
 
 @app.command("list")
@@ -70,13 +85,14 @@ def list_jobs(
     rpc: RpcOption = DEFAULT_RPC,
     home: HomeOption = DEFAULT_HOME,
     ledger: LedgerOption = None,
+    any_ledger: AnyLedgerOption = False,
     store: StoreOption = None,
     ipfs: IpfsOption = None,
     gateway: GatewayOption = None,
     json: JsonOption = False,
 ) -> None:
     """List the ledger's jobs."""
-    place = Place.of(rpc, home, ledger, store, ipfs, gateway)
+    place = Place.of(rpc, home, ledger, store, ipfs, gateway, any_ledger=any_ledger)
     on = place.ledger()
     contents = place.store()
     rows = []
@@ -105,6 +121,7 @@ def show(
     rpc: RpcOption = DEFAULT_RPC,
     home: HomeOption = DEFAULT_HOME,
     ledger: LedgerOption = None,
+    any_ledger: AnyLedgerOption = False,
     store: StoreOption = None,
     ipfs: IpfsOption = None,
     gateway: GatewayOption = None,
@@ -113,7 +130,7 @@ def show(
     """Show a job: terms, participants, rounds with their hashes, and its server's metrics where they are at hand."""
     from galaxy_chain.ledger.follower import JobFollower
 
-    place = Place.of(rpc, home, ledger, store, ipfs, gateway)
+    place = Place.of(rpc, home, ledger, store, ipfs, gateway, any_ledger=any_ledger)
     on = place.ledger()
     history = JobFollower(on, job).history
     terms = history.terms
@@ -140,7 +157,7 @@ def show(
         "owner": history.owner,
         "status": _status(history.round, terms.rounds, history.status),
         "round": history.round,
-        "terms": {key: value.hex() if isinstance(value, bytes) else value for key, value in vars(terms).items()},
+        "terms": _shown(terms),
         "clients": history.clients,
         "model": history.model.root.hex(),
         "rounds": rounds,
@@ -171,14 +188,20 @@ def admit(
     job: JobArgument,
     clients: Annotated[list[str], typer.Argument(help="Addresses.")],
     account: AccountOption = None,
+    fee_cap: FeeCapOption = DEFAULT_FEE_CAP,
     rpc: RpcOption = DEFAULT_RPC,
     home: HomeOption = DEFAULT_HOME,
     ledger: LedgerOption = None,
+    any_ledger: AnyLedgerOption = False,
 ) -> None:
     """Admit clients to a job that is not open."""
     for client in clients:
         check_address(client)
-    receipt = Place.of(rpc, home, ledger).ledger_for(account).transact("admit", job, clients)
+    receipt = (
+        Place.of(rpc, home, ledger, any_ledger=any_ledger, fee_cap=fee_cap)
+        .ledger_for(account)
+        .transact("admit", job, clients)
+    )
     console.print(f"admitted {len(clients)} to job {job}, {receipt.gas_used} gas")
 
 
@@ -186,13 +209,43 @@ def admit(
 def cancel(
     job: JobArgument,
     account: AccountOption = None,
+    fee_cap: FeeCapOption = DEFAULT_FEE_CAP,
     rpc: RpcOption = DEFAULT_RPC,
     home: HomeOption = DEFAULT_HOME,
     ledger: LedgerOption = None,
+    any_ledger: AnyLedgerOption = False,
 ) -> None:
     """Cancel a job. Commits can be challenged as before, and what clients earned stays theirs."""
-    receipt = Place.of(rpc, home, ledger).ledger_for(account).transact("cancelJob", job)
+    receipt = (
+        Place.of(rpc, home, ledger, any_ledger=any_ledger, fee_cap=fee_cap)
+        .ledger_for(account)
+        .transact("cancelJob", job)
+    )
     console.print(f"job {job} is cancelled, {receipt.gas_used} gas")
+
+
+def _shown(terms: Terms) -> dict[str, Any]:
+    return {key: value.hex() if isinstance(value, bytes) else value for key, value in vars(terms).items()}
+
+
+def _readable(terms: Terms, creator: str) -> dict[str, str]:
+    """The terms that the owner chooses, for people."""
+    from galaxy_chain.ledger.structs import ZERO_ADDRESS
+    from galaxy_chain.terms import ether
+
+    server = {ZERO_ADDRESS: "anyone with a bond", creator: f"{creator} (this account)"}
+    amounts = {name: ether(getattr(terms, name)) for name in ("bond", "demand_deposit")}
+    others = {
+        name: str(value) for name, value in vars(terms).items() if name not in ("spec", "rule", "rule_parameters")
+    }
+    return (
+        others
+        | amounts
+        | {
+            "open": "anyone may join" if terms.open else "only whom its owner admits",
+            "server": server.get(terms.server, terms.server),
+        }
+    )
 
 
 def _name(store: Any, spec: bytes) -> str | None:

@@ -12,6 +12,8 @@ import typer
 from galaxy_chain.commands.settings import (
     LARGEST_JOB,
     AccountOption,
+    AnyLedgerOption,
+    AnyTermsOption,
     DataRootOption,
     DeviceOption,
     FeeCapOption,
@@ -20,10 +22,13 @@ from galaxy_chain.commands.settings import (
     IpfsOption,
     JsonOption,
     LedgerOption,
+    MaxBondOption,
+    MaxDepositOption,
     PollOption,
     RpcOption,
     StoreOption,
     ThreadsOption,
+    amount,
 )
 from galaxy_chain.place import DEFAULT_FEE_CAP, DEFAULT_HOME, DEFAULT_RPC, Place
 
@@ -59,8 +64,13 @@ def server(
     takeover: Annotated[
         bool, typer.Option("--takeover", help="Serve though another is named: commit what it leaves undone.")
     ] = False,
-    stay: Annotated[
-        bool, typer.Option("--stay", help="When all is done, stay to answer demands until the bond is free.")
+    leave: Annotated[
+        bool,
+        typer.Option(
+            "--leave",
+            help="End with the job's last round, though the bond answers for it longer: whoever demands a chunk then "
+            "and gets no answer takes half of the bond.",
+        ),
     ] = False,
     keep: Annotated[
         str,
@@ -74,22 +84,30 @@ def server(
     content_timeout: ContentOption = 10.0,
     account: AccountOption = None,
     fee_cap: FeeCapOption = DEFAULT_FEE_CAP,
+    max_bond: MaxBondOption = "2 ether",
+    any_terms: AnyTermsOption = False,
     rpc: RpcOption = DEFAULT_RPC,
     home: HomeOption = DEFAULT_HOME,
     ledger: LedgerOption = None,
+    any_ledger: AnyLedgerOption = False,
     store: StoreOption = None,
     ipfs: IpfsOption = None,
     gateway: GatewayOption = None,
     status: StatusOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Serve a job: aggregate the updates of each round and commit the next model, with a bond."""
+    """Serve a job: aggregate the updates of each round and commit the next model, with a bond.
+
+    It stays after the last round, or where the job is cancelled, to answer demands until the bond is free.
+    """
     from galaxy_chain.coordinator import LedgerServerCoordinator, Patience
     from galaxy_chain.participants import DataChoice, run_server_of_job
     from galaxy_chain.store.keep import Keep
+    from galaxy_chain.terms import Limits
 
     kept = Keep.parse(keep)
-    place = Place.of(rpc, home, ledger, store, ipfs, gateway, fee_cap)
+    place = Place.of(rpc, home, ledger, store, ipfs, gateway, fee_cap, any_ledger=any_ledger)
+    limits = Limits(bond=amount(max_bond), any_terms=any_terms)
     choice = None if data is None else DataChoice(data, root=data_root, device=device, threads=threads)
     on = place.ledger_for(account)
     with _taking_part("server", job, json, status) as (say, looked):
@@ -101,10 +119,12 @@ def server(
             takeover=takeover,
             own=place.home,
             keep=kept,
+            limits=limits,
+            leave=leave,
         )
         with closing(coordinator):
             coordinator.looked = looked
-            run_server_of_job(coordinator, choice, place.metrics(on.address, job), say, stay=stay)
+            run_server_of_job(coordinator, choice, place.metrics(on.address, job), say)
 
 
 def client(
@@ -128,14 +148,24 @@ def client(
     verify: Annotated[
         str, typer.Option(help="How much of each commit to recompute before training on it: full, sample:K, off.")
     ] = "full",
+    withheld: Annotated[
+        str,
+        typer.Option(
+            help="Where a commit can't be recomputed because content is missing: go-on (train, and try again until its "
+            "window is over) or wait (train once it is verified, or its window is over)."
+        ),
+    ] = "go-on",
     poll: PollOption = 1.0,
     confirmations: ConfirmationsOption = 1,
     content_timeout: ContentOption = 10.0,
     account: AccountOption = None,
     fee_cap: FeeCapOption = DEFAULT_FEE_CAP,
+    max_deposit: MaxDepositOption = "0.1 ether",
+    any_terms: AnyTermsOption = False,
     rpc: RpcOption = DEFAULT_RPC,
     home: HomeOption = DEFAULT_HOME,
     ledger: LedgerOption = None,
+    any_ledger: AnyLedgerOption = False,
     store: StoreOption = None,
     ipfs: IpfsOption = None,
     gateway: GatewayOption = None,
@@ -144,10 +174,13 @@ def client(
 ) -> None:
     """Take part in a job: train each round's model on your own data and submit the update."""
     from galaxy_chain.coordinator import LedgerClientCoordinator, Patience
+    from galaxy_chain.inspection import Withheld
     from galaxy_chain.participants import DataChoice, run_client_of_job
+    from galaxy_chain.terms import Limits
     from galaxy_chain.verification import Verify
 
-    place = Place.of(rpc, home, ledger, store, ipfs, gateway, fee_cap)
+    place = Place.of(rpc, home, ledger, store, ipfs, gateway, fee_cap, any_ledger=any_ledger)
+    limits = Limits(deposit=amount(max_deposit), any_terms=any_terms)
     choice = DataChoice(data, shard, partition, partition_seed, data_root, device, threads)
     on = place.ledger_for(account)
     with _taking_part("client", job, json, status) as (say, looked):
@@ -157,7 +190,9 @@ def client(
             job,
             Patience(poll, confirmations, content_timeout),
             verify=Verify.parse(verify),
+            withheld=Withheld.parse(withheld),
             own=place.home,
+            limits=limits,
         )
         with closing(coordinator):
             coordinator.looked = looked

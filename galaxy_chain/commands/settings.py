@@ -13,6 +13,8 @@ import typer
 __all__ = [
     "LARGEST_JOB",
     "AccountOption",
+    "AnyLedgerOption",
+    "AnyTermsOption",
     "DataRootOption",
     "DeviceOption",
     "FeeCapOption",
@@ -21,10 +23,13 @@ __all__ = [
     "IpfsOption",
     "JsonOption",
     "LedgerOption",
+    "MaxBondOption",
+    "MaxDepositOption",
     "PollOption",
     "RpcOption",
     "StoreOption",
     "ThreadsOption",
+    "amount",
     "check_address",
 ]
 
@@ -43,6 +48,14 @@ HomeOption = Annotated[
 LedgerOption = Annotated[
     Path | None,
     typer.Option(envvar="GALAXY_LEDGER", help="The ledger's file [HOME/ledger.json].", rich_help_panel="Where"),
+]
+AnyLedgerOption = Annotated[
+    bool,
+    typer.Option(
+        "--any-ledger",
+        help="Take any contract for the ledger, whatever its code: it may keep your bond.",
+        rich_help_panel="Where",
+    ),
 ]
 StoreOption = Annotated[
     str | None,
@@ -72,7 +85,20 @@ AccountOption = Annotated[
 ]
 FeeCapOption = Annotated[
     float,
-    typer.Option(envvar="GALAXY_FEE_CAP", min=0.001, help="The most to offer for a unit of gas, in gwei."),
+    typer.Option(
+        envvar="GALAXY_FEE_CAP", min=0, help="The most to offer for a unit of gas, in gwei; 0 where it is free."
+    ),
+]
+MaxBondOption = Annotated[
+    str, typer.Option(envvar="GALAXY_MAX_BOND", help='The largest bond to deposit in a job, like "2 ether".')
+]
+MaxDepositOption = Annotated[
+    str,
+    typer.Option(envvar="GALAXY_MAX_DEPOSIT", help='The most that a job\'s demands may cost, like "0.1 ether".'),
+]
+AnyTermsOption = Annotated[
+    bool,
+    typer.Option("--any-terms", help="Only warn of terms that cost money, or leave commits that can't be challenged."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -97,6 +123,23 @@ PollOption = Annotated[
 ]
 
 LARGEST_JOB = 2**63 - 1
+
+
+def amount(text: str) -> int:
+    """An amount that is given as an option or an argument, in wei.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    from galaxy_chain.job_file import wei
+    from galaxy_fl.exceptions import ConfigurationError
+
+    try:
+        value = int(text) if text.isascii() and text.isdecimal() else wei(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{text!r}: {error}") from error
+    assert isinstance(value, int)
+    return value
 
 
 def check_address(text: str) -> None:

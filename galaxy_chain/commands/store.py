@@ -8,6 +8,7 @@ import typer
 
 from galaxy_chain.commands.console import console, print_json, print_table
 from galaxy_chain.commands.settings import (
+    AnyLedgerOption,
     HomeOption,
     JsonOption,
     LedgerOption,
@@ -93,13 +94,13 @@ def serve(
     rpc: RpcOption = DEFAULT_RPC,
     home: HomeOption = DEFAULT_HOME,
     ledger: LedgerOption = None,
+    any_ledger: AnyLedgerOption = False,
     store: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
     """Serve the store over HTTP: anybody reads by content id, those who take part in a job write."""
     from eth_utils.address import to_checksum_address
 
-    from galaxy_chain.ledger.ledger import Ledger
     from galaxy_chain.ledger.rpc import Rpc
     from galaxy_chain.web.server import StoreServer
     from galaxy_chain.web.server import serve as run
@@ -107,12 +108,10 @@ def serve(
 
     for address in owner:
         check_address(address)
-    place = Place.of(rpc, home, ledger, store)
+    place = Place.of(rpc, home, ledger, store, any_ledger=any_ledger)
     if place.store_url is not None:
         raise ConfigurationError(f"{place.store_url} is served already: name a folder with --store or GALAXY_STORE")
-    where = place.deployment()
-    node = Rpc(rpc, timeout=10, patience=10)  # somebody waits for the answer
-    on = Ledger(node, where.ledger, first_block=where.block, chain_id=where.chain_id)
+    on = place.ledger_of(None, Rpc(rpc, timeout=10, patience=10))  # somebody waits for the answer
 
     def ready(server: StoreServer) -> None:
         if json:

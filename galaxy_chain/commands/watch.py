@@ -10,6 +10,7 @@ import typer
 from galaxy_chain.commands.job import JobArgument
 from galaxy_chain.commands.settings import (
     AccountOption,
+    AnyLedgerOption,
     FeeCapOption,
     GatewayOption,
     HomeOption,
@@ -36,6 +37,7 @@ def watch(
     rpc: RpcOption = DEFAULT_RPC,
     home: HomeOption = DEFAULT_HOME,
     ledger: LedgerOption = None,
+    any_ledger: AnyLedgerOption = False,
     store: StoreOption = None,
     ipfs: IpfsOption = None,
     gateway: GatewayOption = None,
@@ -48,7 +50,7 @@ def watch(
     from galaxy_chain.commands.reporting import reporting
     from galaxy_chain.watch import Watchtower
 
-    place = Place.of(rpc, home, ledger, store, ipfs, gateway, fee_cap)
+    place = Place.of(rpc, home, ledger, store, ipfs, gateway, fee_cap, any_ledger=any_ledger)
     on = place.ledger_for(account)
     tower = Watchtower(on, place.store(), job, content_timeout)
     with reporting(json, job) as say:

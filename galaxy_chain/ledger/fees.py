@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from galaxy_chain.ledger.rpc import Rpc
+from galaxy_chain.exceptions import RpcError
+from galaxy_chain.ledger.rpc import Rpc, RpcAnswerError, number
 
 __all__ = ["Fees", "Market"]
 
 MARKET_SECONDS = 10.0
+HISTORY_BLOCKS = 10
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,30 @@ class Market:
         base_fee = self._rpc.block("latest").base_fee
         if base_fee is None:
             return Fees(self._rpc.number("eth_gasPrice"), None)
-        tip = self._rpc.number("eth_maxPriorityFeePerGas")
+        tip = self._tip(base_fee)
         # Twice the base fee stays enough for six full blocks in a row.
         return Fees(2 * base_fee + tip, tip)
+
+    def _tip(self, base_fee: int) -> int:
+        """What the node suggests; not every node has each of these methods."""
+        if (suggested := self._quantity("eth_maxPriorityFeePerGas")) is not None:
+            return suggested
+        with suppress(RpcAnswerError, KeyError, TypeError, ValueError):
+            history = self._rpc.request("eth_feeHistory", hex(HISTORY_BLOCKS), "latest", [50])
+            tips = sorted(number(tip) for [tip] in history["reward"])
+            if tips:
+                return tips[len(tips) // 2]
+        price = self._quantity("eth_gasPrice")
+        if price is None:
+            raise RpcError(
+                f"{self._rpc.name} suggests no price of gas: it answers none of eth_maxPriorityFeePerGas, "
+                "eth_feeHistory and eth_gasPrice; name another node with --rpc"
+            )
+        return max(0, price - base_fee)
+
+    def _quantity(self, method: str) -> int | None:
+        """The answer to a request without parameters; None where the node has none."""
+        try:
+            return number(self._rpc.request(method))
+        except (RpcAnswerError, ValueError):
+            return None

@@ -28,6 +28,8 @@ __all__ = ["Applied", "Chain", "Change", "Final", "Follower", "JobFollower", "Re
 
 BEHIND_SECONDS = 30.0
 """How long a node may give an older head than before until that is taken for what the chain has become."""
+IDLE_SECONDS = 60.0
+"""How long a chain may make no block until its time is estimated."""
 CONFIRMATIONS = 64
 """Blocks on top that make a block final where the node knows no `finalized`."""
 
@@ -276,6 +278,9 @@ class JobFollower:
         self.news: tuple[Change, ...] = ()
         """What the last poll changed, in order. A change that was written down, but not handed out before a crash, is
         in no news: whoever counts money compares with `history` and `final` when it starts."""
+        self._clock = clock
+        self._head: Block | None = None
+        self._head_since = clock()
         self._torn = False
         """Whether the history may have taken what was not written down."""
         ledger.job(job)
@@ -299,6 +304,28 @@ class JobFollower:
         """The newest block's timestamp, in seconds."""
         head = self._follower.window.head
         return 0 if head is None else head.time
+
+    @property
+    def chain_time(self) -> int:
+        """The newest block's timestamp, in seconds. Where none has come for a minute, as on an idle development chain,
+        what has passed since is added: by no means by the machine's idea of the date."""
+        head = self._follower.window.head
+        if head is not self._head:
+            self._head, self._head_since = head, self._clock()
+        passed = self._clock() - self._head_since
+        return self.time if passed < IDLE_SECONDS else self.time + int(passed)
+
+    def time_at(self, confirmations: int) -> int:
+        """The timestamp, in seconds, of the newest block that has so many confirmations, itself counted; 0 for none.
+
+        Raises:
+            RpcError: the node fails.
+        """
+        number = self.number - confirmations + 1
+        if number < 0:
+            return 0
+        block = self._follower.window.at(number)
+        return (self.ledger.rpc.block(number) if block is None else block).time
 
     @property
     def number(self) -> int:
@@ -351,6 +378,7 @@ class JobFollower:
                 if not self._follower.behind or behind >= len(rpc.urls):
                     break
                 rpc.fail_over()
+        _ = self.chain_time  # a head that is new is noted now
         self.news = tuple(self._follower.changes)
         self._follower.changes.clear()
         if self.history.owner is None:

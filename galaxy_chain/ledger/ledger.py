@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, NamedTuple
 
 from galaxy_chain.exceptions import (
     AlreadySubmittedError,
     LedgerRefusedError,
-    NoLedgerError,
     NotAdmittedError,
     RpcError,
     UnknownJobError,
 )
 from galaxy_chain.ledger.abi import Abi, Event
 from galaxy_chain.ledger.artifacts import artifact
+from galaxy_chain.ledger.genuine import check_code
 from galaxy_chain.ledger.rpc import Rpc, RpcAnswerError
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Account, Client, Demand, Mark, State, Terms
 from galaxy_chain.ledger.transactions import Receipt, Transactions
@@ -142,6 +143,15 @@ def _refusal(function: str, data: bytes) -> GalaxyError | None:
     return KINDS.get(name, LedgerRefusedError)(message, name, arguments)
 
 
+@contextmanager
+def _refusals(function: str) -> Iterator[None]:
+    """Raises what a node answers with as the contract's own error, where it is one."""
+    try:
+        yield
+    except RpcAnswerError as error:
+        raise _refusal(function, error.data) or error from error
+
+
 class Ledger:
     """One GalaxyLedger on one chain.
 
@@ -151,9 +161,11 @@ class Ledger:
         transactions: Of the account that calls; None for one who only reads.
         first_block: The block of its deployment: where its events begin.
         chain_id: Of the chain; a node of another is refused.
+        any_ledger: Take a contract of any code for a ledger.
 
     Raises:
         NoLedgerError: there is no code at the address.
+        ForeignLedgerError: its code is not that of the ledger that is known here.
         WrongChainError: the node is of another chain.
         RpcError: the node can't be reached.
     """
@@ -166,6 +178,7 @@ class Ledger:
         *,
         first_block: int = 0,
         chain_id: int | None = None,
+        any_ledger: bool = False,
     ) -> None:
         self.rpc = rpc
         self.address = address
@@ -174,12 +187,7 @@ class Ledger:
         if chain_id is not None:
             rpc.check_chain(chain_id)
         self.chain_id = chain_id if chain_id is not None else rpc.number("eth_chainId")
-        if not rpc.data("eth_getCode", address, "latest"):
-            raise NoLedgerError(
-                f"there is no contract at {address} on chain {self.chain_id}: deploy a ledger with "
-                "`galaxy-chain deploy`, or name the file of another with --ledger "
-                "(an embedded chain forgets everything when it ends)"
-            )
+        check_code(rpc, address, any_ledger=any_ledger)
 
     def call(self, name: str, *arguments: Any) -> Any:
         """Calls a view of the contract by its Solidity name.
@@ -189,17 +197,20 @@ class Ledger:
         """
         function = ledger_abi().functions[name]
         call = {"to": self.address, "data": "0x" + function.encode(*arguments).hex()}
-        try:
+        with _refusals(name):
             answer = self.rpc.data("eth_call", call, "latest")
-        except RpcAnswerError as error:
-            raise _refusal(name, error.data) or error from error
         try:
             return function.decode(answer)
         except ValueError as error:
             raise RpcError(f"{self.rpc.name}: {error}") from error
 
     def transact(self, name: str, *arguments: Any, value: int = 0, once: str | None = None) -> Receipt:
-        """Calls a function of the contract by its Solidity name in a transaction, and waits until it is in a block.
+        """Calls a function of the contract by its Solidity name in a transaction, and waits until it is in a block:
+        `begin`, and then what that returns."""
+        return self.begin(name, *arguments, value=value, once=once)()
+
+    def begin(self, name: str, *arguments: Any, value: int = 0, once: str | None = None) -> Callable[[], Receipt]:
+        """Calls a function of the contract in a transaction, and returns what waits until that is in a block.
 
         Args:
             name, arguments, value: Of the function; wei.
@@ -213,11 +224,15 @@ class Ledger:
         """
         assert self.transactions is not None, "a ledger that only reads was asked to write"
         data = ledger_abi().functions[name].encode(*arguments)
-        try:
-            key = None if once is None else f"{self.address} {name} {once}"
-            return self.transactions.send(self.address, data, value, key)
-        except RpcAnswerError as error:
-            raise _refusal(name, error.data) or error from error
+        key = None if once is None else f"{self.address} {name} {once}"
+        with _refusals(name):
+            receipt = self.transactions.begin(self.address, data, value, key)
+
+        def wait() -> Receipt:
+            with _refusals(name):
+                return receipt()
+
+        return wait
 
     def job(self, job: int) -> JobOnLedger:
         """What the ledger stores of a job.

@@ -284,7 +284,7 @@ class Rpc:
                 raise
 
     def _given_up(self, after: str) -> RpcError:
-        said = "; ".join(self._said.values()) or f"{self.name} gives no answers that can be used"
+        said = "; ".join(tuple(self._said.values())) or f"{self.name} gives no answers that can be used"
         return RpcError(f"{said}{after}: {HELP}")
 
     def _sent_before(self, raw: str) -> str | None:

@@ -69,7 +69,7 @@ class TransactionSettings:
     chain take more than its usual reorganisations are deep (Ethereum: 3), and raise the timeout by as many blocks."""
 
     def __post_init__(self) -> None:
-        for name, least in [("timeout", 0), ("bump_after", 0), ("fee_cap", 1), ("confirmations", 1)]:
+        for name, least in [("timeout", 0), ("bump_after", 0), ("fee_cap", 0), ("confirmations", 1)]:
             if not getattr(self, name) >= least:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected {least} or more")
 

@@ -6,8 +6,10 @@ What to do at each turn is decided in `transaction_state.py`, what is kept is in
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import randrange
 from typing import Any, NoReturn, Protocol
@@ -55,6 +57,8 @@ SHORTEST_PAUSE, LONGEST_PAUSE = 0.01, 1.0
 QUICK_PAUSE = 0.1
 """Seconds. Up to here only the receipt is asked for: on a chain that makes blocks at once that is all."""
 DIFFERENT_GAS = 1000
+LARGEST_GAS = 2**24
+"""Of a transaction, by EIP-7825."""
 RESCUE_SECONDS = 2.0
 """How long an earlier transaction of the account may hold up a later one before that one's process looks after both."""
 
@@ -137,7 +141,14 @@ class Transactions:
         self._market = Market(rpc)
 
     def send(self, to: str | None, data: bytes, value: int = 0, key: str | None = None) -> Receipt:
-        """Sends a transaction and waits until it is in a block; it is tried out first, so a revert costs nothing.
+        """Sends a transaction and waits until it is in a block: `begin`, and then what that returns."""
+        return self.begin(to, data, value, key)()
+
+    def begin(self, to: str | None, data: bytes, value: int = 0, key: str | None = None) -> Callable[[], Receipt]:
+        """Sends a transaction; it is tried out first, so a revert costs nothing.
+
+        What is returned has to be called: it waits until the transaction is in a block, and mends what may befall it
+        until then. Whoever begins several before it waits for the first may have them all in one block.
 
         Args:
             to: None to deploy `data`.
@@ -156,7 +167,7 @@ class Transactions:
         call = Call(None if to is None else to_checksum_address(to), data, value)
         before = None if key is None else self._journal.find(key)
         if before is not None and before.call == call:
-            return self._follow(self._resumed(before))
+            return partial(self._follow, self._resumed(before))
         if before is not None and before.state is State.LIVE:
             with suppress(TransactionError, RpcAnswerError):
                 self._follow(self._resumed(before))
@@ -168,10 +179,10 @@ class Transactions:
             if not faster:
                 intent = self._journal.add(key, call, self._sign(call, self._next_nonce(0), gas, fees))
         if faster:  # another process that wants the same
-            return self.send(to, data, value, key)
+            return self.begin(to, data, value, key)
         fault_point("after-intent")
-        state = TransactionState(self.settings, time.monotonic, fees)
-        return self._follow(_Following(intent, state, quick=True), Broadcast())
+        following = _Following(intent, TransactionState(self.settings, time.monotonic, fees), quick=True)
+        return partial(self._follow, following, self._carry_out(following, Broadcast()))
 
     def _resumed(self, intent: Intent) -> _Following:
         fees = intent.signed[-1].fees
@@ -271,7 +282,9 @@ class Transactions:
             raise
         # Another transaction may come in between and make it dearer, but never by a quarter. The random part makes the
         # bytes differ from those of another program with the same nonce: what a node knows is what was signed here.
-        return gas + gas // 4 + randrange(DIFFERENT_GAS)
+        allowed = gas + gas // 4 + randrange(DIFFERENT_GAS)
+        # What fits a transaction is not refused for what it is allowed on top.
+        return allowed if gas > LARGEST_GAS else min(allowed, LARGEST_GAS)
 
     def _request(self, call: Call) -> dict[str, Any]:
         request = {"from": self.signer.address, "data": "0x" + call.data.hex(), "value": hex(call.value)}

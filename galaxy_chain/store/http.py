@@ -26,6 +26,7 @@ from .remote import (
     Unreachable,
     arriving,
     check_url,
+    checked_block,
     persistently,
 )
 from .signed_request import Writer
@@ -149,6 +150,10 @@ class HttpStore:
             raise ContentAlteredError(f"what {self.where} gives as {cid} is {found}: use another source")
         self.copies.put(data)
         return data
+
+    def probe(self, digest: bytes) -> None:
+        cid = ContentId(digest, 0).cid
+        checked_block(cid, persistently(partial(self._block, cid), self.where, self._timeouts.restart), self.where)
 
     def _block(self, cid: str) -> bytes:
         return self._answer(self._request("GET", f"/content/{cid}"), BLOCK_SIZE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -109,6 +109,11 @@ class IpfsStore:
             data = self.node.block(ContentId(digest, 0).cid)  # all sizes up to a block's have the same cid
         self.copies.put(data)
         return data
+
+    def probe(self, digest: bytes) -> None:
+        """Makes sure that the node answers: whether it finds the content is a matter of who else is there."""
+        with suppress(ContentMissingError):
+            self.node.block(ContentId(digest, 0).cid)
 
     def has(self, content: ContentId) -> bool:
         """Whether the folder has it; what it has not may be on the network all the same."""

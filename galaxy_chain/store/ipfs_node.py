@@ -44,7 +44,7 @@ Result = TypeVar("Result")
 
 
 class IpfsNode:
-    """The node whose RPC answers at `url`, such as http://127.0.0.1:5001.
+    """The node whose RPC answers at `url`, such as http://127.0.0.1:5001, with or without the RPC's `/api/v0`.
 
     Args:
         authorization: The value of the Authorization header, where the RPC is behind one.
@@ -55,7 +55,7 @@ class IpfsNode:
     """
 
     def __init__(self, url: str, *, authorization: str | None = None, timeouts: Timeouts = DEFAULT_TIMEOUTS) -> None:
-        self.url = check_url(url, "an IPFS node")
+        self.url = check_url(url, "an IPFS node").removesuffix("/api/v0").rstrip("/")
         self.where = f"the IPFS node {self.url}"
         self._timeouts = timeouts
         headers = {} if authorization is None else {"Authorization": authorization}

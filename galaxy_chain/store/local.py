@@ -202,6 +202,9 @@ class LocalStore:
             raise self._altered(content, f"it has {size} bytes, more than a block")
         return self.get(ContentId(digest, size))
 
+    def probe(self, digest: bytes) -> None:
+        self.block(digest)
+
     def has(self, content: ContentId) -> bool:
         with explained(f"read the store {self.root}"):
             try:

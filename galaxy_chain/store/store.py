@@ -57,6 +57,11 @@ class Store(Protocol):
         """Verified content of at most one block, such as a job document, whose size nobody has said."""
         ...
 
+    def probe(self, digest: bytes) -> None:
+        """Makes sure that the store answers for content of at most one block which is known to be in it: where others
+        put theirs, past any copy of its own. Raises ContentError if it does not."""
+        ...
+
     def has(self, content: ContentId) -> bool:
         """Whether content of this id and size is there. It is not hashed."""
         ...

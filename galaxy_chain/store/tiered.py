@@ -63,6 +63,22 @@ class TieredStore:
                 return read()
         raise type(failures[0])("\n".join(map(str, failures))) from failures[0]
 
+    def probe(self, digest: bytes) -> None:
+        """Makes sure that what is nearest answers, and one of the gateways, where there are any."""
+        self._own.probe(digest)
+        failures: list[ContentError] = []
+        for gateway in self._gateways:
+            try:
+                gateway.block(digest)
+            except ContentMissingError:
+                return
+            except (ContentAlteredError, RemoteError) as error:
+                failures.append(error)
+            else:
+                return
+        if failures:
+            raise RemoteError("\n".join(map(str, failures))) from failures[0]
+
     def has(self, content: ContentId) -> bool:
         """Whether the folder has it; what it has not may be on the network all the same."""
         return self._own.has(content)

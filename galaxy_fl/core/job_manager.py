@@ -5,23 +5,27 @@ from __future__ import annotations
 import inspect
 import itertools
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
-from galaxy_fl.core.main_guard import expect_program
+from galaxy_fl.core.main_guard import expect_program, loading_model
 from galaxy_fl.core.strategy import FederateStrategy, TrainStrategyFatorcy, WorkModeStrategy
 from galaxy_fl.entity.job import Job
-from galaxy_fl.exceptions import ConfigurationError, TrainingError
+from galaxy_fl.exceptions import ConfigurationError, JobDocumentError, TrainingError, VectorError
 from galaxy_fl.exceptions.fl_expection import PFLException
-from galaxy_fl.job_document import JobDocument, RuleChoice, SourceModel, explain, source_id
+from galaxy_fl.job_document import JobDocument, RuleChoice, SourceModel, explain, source_id, source_text
 from galaxy_fl.modes.job_folder import JobFolder, JobsFolder
 from galaxy_fl.modes.mode import JobRequest, Terms, find_mode
-from galaxy_fl.vectors import Layout, encode
+from galaxy_fl.vectors import encode
+from galaxy_fl.vectors.layout import BUFFER_BITS, PARAMETER_BITS
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
+
+    from galaxy_fl.training.ending import Ending
 
 __all__ = ["JobManager"]
 
@@ -44,6 +48,8 @@ class JobManager:
         max_clients: int | None = None,
         deadline: float | None = 600,
         distillation_reduction: Literal["batchmean", "mean"] = "batchmean",
+        output: Ending | None = None,
+        fraction_bits: Mapping[str, int] | None = None,
     ) -> Job:
         """Describes a job.
 
@@ -54,7 +60,8 @@ class JobManager:
             model: The model's class: on the top level of a Python file, made without arguments. The file goes with the
                 job, alone: what it imports has to be installed where it runs.
             distillation_alpha: With `FED_DISTILLATION`: the weight of the divergence to the others' models.
-            weighting, min_clients, max_clients, deadline, distillation_reduction: See `galaxy_fl.entity.job.Job`.
+            weighting, min_clients, max_clients, deadline, distillation_reduction, output, fraction_bits: See
+                `galaxy_fl.entity.job.Job`.
 
         Raises:
             PFLException: an argument is missing, the class is in no file, or the file has no main guard.
@@ -80,28 +87,36 @@ class JobManager:
             max_clients=max_clients,
             deadline=deadline,
             distillation_reduction=distillation_reduction,
+            output=output,
+            fraction_bits=fraction_bits,
         )
 
-    def submit_job(self, job: Job, model: nn.Module, **settings: Any) -> None:
+    def submit_job(self, job: Job, model: nn.Module, *, sample: Tensor | None = None, **settings: Any) -> None:
         """Submits a job, whose id is then what the mode calls it.
 
         Args:
             job: As `generate_job` gives it.
-            model: What round 1 starts from: an instance of the job's class.
+            model: What round 1 starts from: an instance of the job's class, which is compared with one that is made
+                without arguments, as participants do.
+            sample: A batch of samples, to compare the two instances' output on, too.
             settings: Of the job's mode: where, and as whom. See docs/migration.md.
 
         Raises:
-            PFLException: the job is not valid.
+            PFLException: the job is not valid, or something about the model would not reach its participants.
+            EncodingError: a weight is NaN, infinite or too large for its fraction bits.
             GalaxyError: the mode can't take it.
         """
-        document, source = _document(job, model)
+        from galaxy_fl.training.submission import floats_of
+
+        document, source = _document(job, model, sample)
         request = JobRequest(
             job_id=job.job_id,
             document=document,
             terms=_terms(job),
-            initial=encode(model.state_dict(), document.tensors),
+            initial=encode(floats_of(model, document.tensors), document.tensors),
             source=source,
         )
+        job.output = document.output
         job.set_job_id(find_mode(job.work_mode).submit(request, **settings))
         print(f"job {job.job_id} added successfully", flush=True)
 
@@ -125,6 +140,7 @@ def _job(folder: JobFolder) -> Job:
     if not isinstance(document.model, SourceModel):
         raise PFLException(f"job {folder.job_id} was not made by generate_job: its model has no source")
     distils = document.distillation_alpha is not None
+    bits = {tensor.name: tensor.fraction_bits for tensor in document.tensors.tensors}
     return Job(
         server_host="localhost:8080",
         job_id=folder.job_id,
@@ -138,6 +154,8 @@ def _job(folder: JobFolder) -> Job:
         max_clients=terms.max_clients,
         deadline=terms.deadline,
         distillation_reduction=document.distillation_reduction,
+        output=document.output,
+        fraction_bits=bits if set(bits.values()) - {PARAMETER_BITS, BUFFER_BITS} else None,
     )
 
 
@@ -156,11 +174,15 @@ def _source_file(model: type) -> str:
     return path
 
 
-def _document(job: Job, model: nn.Module) -> tuple[JobDocument, bytes]:
+def _document(job: Job, model: nn.Module, sample: Tensor | None) -> tuple[JobDocument, bytes]:
     """What the participants agree on, and the model's source."""
+    from galaxy_fl.training.likeness import check_output
     from galaxy_fl.training.losses import build_loss
+    from galaxy_fl.training.models import build_model
     from galaxy_fl.training.optimizers import build_optimizer
     from galaxy_fl.training.schedulers import Schedule
+    from galaxy_fl.training.structure import decide_ending
+    from galaxy_fl.training.submission import describe_model
 
     name = job.train_model_class_name
     if type(model).__name__ != name:
@@ -177,10 +199,28 @@ def _document(job: Job, model: nn.Module) -> tuple[JobDocument, bytes]:
     except TrainingError as error:
         raise PFLException(f"the train strategy is not valid: {error}") from error
     try:
+        output = job.output or decide_ending(model, specification.loss, distils)
+    except TrainingError as error:
+        raise PFLException(str(error)) from error
+    try:
+        chosen = SourceModel(source=source_id(source), class_name=name)
+        with loading_model():
+            fresh = build_model(chosen.model_dump(mode="json"), specification.seed, source_text(source))
+        described = describe_model(model, fresh, job.fraction_bits)
+        if sample is not None:
+            check_output(model, fresh, sample)
+    except (JobDocumentError, TrainingError, VectorError) as error:
+        raise PFLException(f"the model can't be submitted: {error}") from error
+    except ValidationError as error:
+        raise PFLException(f"the job is not valid: {explain(error)}") from error
+    try:
         document = JobDocument(
             name=name,
-            model=SourceModel(source=source_id(source), class_name=name),
-            layout=Layout.of(model).to_json(),
+            model=chosen,
+            layout=described.layout.to_json(),
+            local=list(described.local),
+            frozen=list(described.frozen),
+            output=output,
             train=specification,
             rule=RuleChoice(name="relay" if distils else "weighted_mean"),
             weighting=job.weighting,

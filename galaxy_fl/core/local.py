@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from galaxy_fl.core.participation import say
 from galaxy_fl.core.work import Work
+from galaxy_fl.data.loaders import refuse_loader
 from galaxy_fl.exceptions import ConfigurationError, GalaxyError
 from galaxy_fl.job_document import JobDocument, SourceModel, source_text
 from galaxy_fl.report import ReportFile
 from galaxy_fl.rounds.coordinator import Coordinator, Phase, Round
 from galaxy_fl.training.results import Evaluation, TrainResult
 from galaxy_fl.training.task import TrainTask
-from galaxy_fl.training.worker import Worker, WorkerSettings
+from galaxy_fl.training.worker import Prepared, Worker, WorkerSettings
 from galaxy_fl.trust import Trust
-from galaxy_fl.vectors import Layout, decode, read_vector
+from galaxy_fl.vectors import decode, read_vector
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,6 +45,7 @@ class LocalData:
         device: Of torch.
         threads: Of torch; more than one may change the last bits.
         shard, partition, root: Of named data: which part of it, how it is divided, and where its files are.
+        trains: Whether the participant trains, and not only evaluates.
     """
 
     data: Dataset[Any] | str
@@ -54,8 +56,13 @@ class LocalData:
     shard: str = "1/1"
     partition: str = "iid"
     root: str | None = None
+    trains: bool = True
 
-    def prepare(self, worker: Worker, document: JobDocument, source: bytes | None) -> int:
+    def __post_init__(self) -> None:
+        refuse_loader(self.test_data, "test_data")  # first: of those who only evaluate it is both
+        refuse_loader(self.data, "data")
+
+    def prepare(self, worker: Worker, document: JobDocument, source: bytes | None) -> Prepared:
         """Has a worker load a job's model and these data; gives the number of samples to train on.
 
         Raises:
@@ -67,10 +74,14 @@ class LocalData:
         settings = WorkerSettings(
             model=document.model.model_dump(mode="json"),
             source=None if source is None else source_text(source),
-            layout=document.tensors.to_json(),
+            output=document.output,
+            layout=document.layout,
+            local=document.local,
+            frozen=document.frozen,
             train=document.train,
             distillation_alpha=document.distillation_alpha,
             distillation_reduction=document.distillation_reduction,
+            trains=self.trains,
             data=name,
             shard=self.shard,
             partition=self.partition,
@@ -78,7 +89,7 @@ class LocalData:
             device=self.device,
             threads=self.threads,
         )
-        return worker.prepare(settings, self._served() if name is None else None).samples
+        return worker.prepare(settings, self._served() if name is None else None)
 
     def _served(self) -> ServedData:
         from galaxy_fl.data.datasets import load
@@ -116,7 +127,7 @@ class LocalJob:
         self._coordinator = coordinator
         self._worker = worker
         self.section = work.section
-        self._prepared = self._evaluates = False
+        self._evaluates = False
         self._final = Path(f"final_model_pars_{self._id}{own}").absolute()
         document = hashlib.sha256(coordinator.job.to_bytes()).hexdigest()
         self.trained = Path("res", "trained", f"{self._id}_{participant}_{document[:16]}")
@@ -161,10 +172,11 @@ class LocalJob:
             source = self._coordinator.source()
             trust.check(model, source, self._coordinator.origin)
         with self.section():
-            samples = data.prepare(self._worker, self._coordinator.job, source)
-        self._prepared = True
+            prepared = data.prepare(self._worker, self._coordinator.job, source)
+        for note in prepared.notes:
+            self.say(note)
         self._evaluates = data.test_data is not None
-        return samples
+        return prepared.samples
 
     def train(self, task: TrainTask) -> TrainResult:
         """Has the worker train.
@@ -194,22 +206,24 @@ class LocalJob:
         """
         with self.section(), tempfile.TemporaryDirectory(prefix=".galaxy-", dir=self._final.parent) as folder:
             beside = Path(folder) / self._final.name
-            if self._prepared:
-                self._worker.export(vector, beside)
-            else:
-                _export(vector, self._coordinator.job.tensors, beside)
+            _export(vector, self._coordinator.job, beside)
             for suffix in (".safetensors", ""):  # where the one without is there, both are
                 os.replace(f"{beside}{suffix}", f"{self._final}{suffix}")
         with self.section(), vector.open("rb") as file:
             self.report.finished(hashlib.file_digest(file, "sha256").hexdigest())
 
 
-def _export(vector: Path, layout: Layout, destination: Path) -> None:
-    """As `Worker.export`, where nobody has the model's code or data: all that a vector says of a model."""
+def _export(vector: Path, job: JobDocument, destination: Path) -> None:
+    """Write a model's whole state_dict, the same bytes whoever writes it: what no vector has is as the job began.
+
+    `destination` is for `torch.load(…, weights_only=True)`; beside it, with `.safetensors` added to its name, are the
+    same tensors in that format.
+    """
     import torch
     from safetensors.torch import save_file
 
-    state = decode(read_vector(vector, layout.parameters), layout)
+    state = decode(read_vector(vector, job.tensors.parameters), job.tensors)
+    state |= {tensor.name: tensor.tensor() for tensor in job.local}
     torch.save(state, destination)
     save_file(state, f"{destination}.safetensors")
 

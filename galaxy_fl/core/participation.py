@@ -56,10 +56,14 @@ class Participation(Generic[AnyPlace]):
         self._seen: set[_Found] = set()
         self._running: set[_Found] = set()
         self._ended: queue.SimpleQueue[tuple[_Found, Exception | None]] = queue.SimpleQueue()
+        self._failed: list[Exception] = []
         self._said: dict[int, str] = {}
 
-    def run(self, until_done: bool) -> None:
+    def run(self, until_done: bool) -> Sequence[Exception]:
         """Goes on until it is interrupted; or, `until_done`, until all jobs that were seen, at least one, are over.
+
+        Returns:
+            Why jobs were given up, in the order in which that happened.
 
         Raises:
             SystemExit: it was interrupted. What participants know is kept elsewhere, so nothing is lost.
@@ -73,6 +77,19 @@ class Participation(Generic[AnyPlace]):
             except KeyboardInterrupt:
                 say("stopped; started again, it goes on where it was")
                 sys.exit(INTERRUPTED)
+        return self._failed
+
+    def run_program(self, until_done: bool) -> None:
+        """As `run`, for a program, whose exit code then says whether there is anything to show for it.
+
+        Raises:
+            SystemExit: it was interrupted; or all jobs were given up, with the exit code of the first error.
+        """
+        failed = self.run(until_done)
+        if failed:
+            say(f"{len(failed)} of {len(self._seen)} job{'' if len(self._seen) == 1 else 's'} given up")
+        if failed and len(failed) == len(self._seen):
+            sys.exit(failed[0].exit_code if isinstance(failed[0], GalaxyError) else GalaxyError.exit_code)
 
     def _go_on(self, until_done: bool) -> None:
         waiting = False
@@ -127,6 +144,7 @@ class Participation(Generic[AnyPlace]):
                 continue
             self._running.discard(found)
             if error is not None:
+                self._failed.append(error)
                 self._explain(found, error)
             if not self._running:
                 return

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from galaxy_fl.core.giving_up import giving_up
 from galaxy_fl.core.local import LocalData, LocalJob, quality
 from galaxy_fl.core.main_guard import expect_program
 from galaxy_fl.core.participation import Participation, say
@@ -60,7 +61,7 @@ class FLServer:
         self.federate_strategy = FederateStrategy(federate_strategy)
         self._mode = mode
         # There is nothing to train: the worker gets the test data as those, too.
-        self._data = None if test_data is None else LocalData(test_data, test_data, accuracy, device)
+        self._data = None if test_data is None else LocalData(test_data, test_data, accuracy, device, trains=False)
         self._trust = tuple(trust)
         self._settings = settings
 
@@ -70,31 +71,33 @@ class FLServer:
         A job that fails is given up, said on standard error with its reason; the others go on.
 
         Args:
-            until_done: Return when all jobs that were seen, at least one, are over.
+            until_done: Return when all jobs that were seen, at least one, are over; on a ledger, when the bond that
+                answers for them is free, too, unless the setting `leave` is given.
 
         Raises:
             ConfigurationError: a setting is wrong, or an entry of the trusted.
-            SystemExit: with 130, after Ctrl-C.
+            SystemExit: with 130, after Ctrl-C; `until_done`, where all jobs were given up, with the exit code of the
+                first error.
         """
         expect_program()
         trust = Trust.load(self._trust)
         place = find_mode(self._mode).server_place(**self._place_settings())
         say(f"server of {place.name} ({self.federate_strategy})")
         forkserver.start()  # it loads torch while jobs are looked for
-        Participation([place], lambda place, job_id, work: self._serve(place, job_id, work, trust)).run(until_done)
+        participation = Participation([place], lambda place, job_id, work: self._serve(place, job_id, work, trust))
+        participation.run_program(until_done)
 
     def _place_settings(self) -> dict[str, Any]:
         return self._settings
 
     def _serve(self, place: ServerPlace, job_id: str, work: Work, trust: Trust) -> None:
         """Serves a job until it is over."""
-        with closing(place.open(job_id)) as coordinator, work.worker() as worker:
+        with closing(place.open(job_id)) as coordinator, giving_up(coordinator), work.worker() as worker:
             aggregates = not coordinator.job.distils
-            over = coordinator.round().over
+            first = coordinator.round()
             job = LocalJob(coordinator, worker, work, "server")
-            if over and (job.kept or not aggregates):
-                return
-            if self._data is not None and aggregates and not over:
+            told = first if first.over and (job.kept or not aggregates) else None
+            if self._data is not None and aggregates and not first.over:
                 try:
                     job.prepare(self._data, trust)
                 except GalaxyError as error:  # whoever does not know the model can aggregate it all the same
@@ -117,10 +120,15 @@ class FLServer:
             def waiting(round: Round) -> None:
                 job.waits(f"round {round.number}: waiting for updates, {round.updates} so far")
 
-            round = run_server(coordinator, report, waiting)
-            if aggregates and round.phase is Phase.FINISHED:
-                job.keep(coordinator.model(round))
-            job.ended(round)
+            def ended(round: Round) -> None:
+                nonlocal told
+                if round != told:  # by an earlier start, or before an error that was endured
+                    if aggregates and round.phase is Phase.FINISHED:
+                        job.keep(coordinator.model(round))
+                    job.ended(round)
+                    told = round
+
+            run_server(coordinator, report, waiting, ended)
 
 
 class FLStandaloneServer(FLServer):

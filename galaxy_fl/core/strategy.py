@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Any
 
 from pydantic import ValidationError
 
 from galaxy_fl.exceptions.fl_expection import PFLException
 from galaxy_fl.job_document import explain
-from galaxy_fl.training.specification import Option, TrainSpecification
+from galaxy_fl.training.specification import TrainSpecification
 
 __all__ = ["FederateStrategy", "RunTimeStrategy", "TrainStrategyFactory", "TrainStrategyFatorcy", "WorkModeStrategy"]
 
@@ -67,13 +68,14 @@ class TrainStrategyFatorcy:
         optimizer: `OPTIM_SGD` (with momentum 0.5, unless `optimizer_options` say otherwise) or `OPTIM_ADAM`.
         learning_rate: Of the optimizer, more than 0.
         loss_function: One of the losses of `RunTimeStrategy`. Models may end in probabilities, log-probabilities or
-            logits: each loss gets what it takes.
+            logits: each loss gets what it takes. Which of them it is, a job says: see `galaxy_fl.entity.job.Job`.
         batch_size: Samples a step; 0 is all of them.
         epoch: Rounds of the job, at least 1.
         local_epochs: Passes over a client's data in one round.
         seed: Of shuffling and dropout.
         optimizer_options: More keyword arguments of the optimizer in torch.optim.
-        loss_options: Keyword arguments of the loss in torch.nn.
+        loss_options: Keyword arguments of the loss in torch.nn; class weights (`weight`, `pos_weight`) as a list, a
+            tuple, an array or a tensor of a number for each class.
         scheduler: A learning rate schedule of torch.optim.lr_scheduler, by its class's name; a step a local epoch,
             going on from round to round.
         scheduler_options: Keyword arguments of the schedule.
@@ -92,10 +94,10 @@ class TrainStrategyFatorcy:
         *,
         local_epochs: int = 1,
         seed: int = 0,
-        optimizer_options: Mapping[str, Option] | None = None,
-        loss_options: Mapping[str, Option] | None = None,
+        optimizer_options: Mapping[str, Any] | None = None,
+        loss_options: Mapping[str, Any] | None = None,
         scheduler: str | None = None,
-        scheduler_options: Mapping[str, Option] | None = None,
+        scheduler_options: Mapping[str, Any] | None = None,
     ) -> None:
         self.set_optimizer(optimizer)
         self.set_loss_function(loss_function)

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from galaxy_fl.core.giving_up import giving_up
 from galaxy_fl.core.local import LocalData, LocalJob, quality
 from galaxy_fl.core.main_guard import expect_program
 from galaxy_fl.core.participation import Participation
@@ -106,7 +107,8 @@ class TrainerController:
         Raises:
             PFLException: there are no data, or an argument is out of range.
             ConfigurationError: a setting is wrong, or an entry of the trusted.
-            SystemExit: with 130, after Ctrl-C.
+            SystemExit: with 130, after Ctrl-C; `until_done`, where all jobs were given up, with the exit code of the
+                first error.
         """
         expect_program()
         if self.data is None:
@@ -121,7 +123,7 @@ class TrainerController:
         places = self._places(name)
         forkserver.start()  # it loads torch while jobs are looked for
         client = _Client(name, self._local(self.data), trust, threading.BoundedSemaphore(self.concurrent_num))
-        Participation(places, client.take_part).run(until_done)
+        Participation(places, client.take_part).run_program(until_done)
 
     def _places(self, name: str) -> list[ClientPlace]:
         modes = [self.work_mode] if isinstance(self.work_mode, str) else list(self.work_mode)
@@ -152,7 +154,7 @@ class _Client:
 
     def take_part(self, place: ClientPlace, job_id: str, work: Work) -> None:
         """Takes part in a job until it is over."""
-        with closing(place.open(job_id)) as coordinator, work.worker() as worker:
+        with closing(place.open(job_id)) as coordinator, giving_up(coordinator), work.worker() as worker:
             # In a folder the clients may share, each of a distillation's keeps its own student.
             own = f"_{self._name}" if coordinator.job.distils and coordinator.origin.own else ""
             job = LocalJob(coordinator, worker, work, f"client_{self._name}", own)

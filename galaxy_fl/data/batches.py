@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset, default_collate
 
+from galaxy_fl.data.loaders import refuse_loader
 from galaxy_fl.exceptions import DataError
 
 __all__ = ["Batch", "count", "take"]
@@ -22,6 +23,7 @@ def count(dataset: Dataset[Any]) -> int:
 
     Raises DataError where there is none: an empty data set, or one that can only be iterated over.
     """
+    refuse_loader(dataset, "the data set")
     try:
         samples = len(dataset)  # type: ignore[arg-type]  # torch's Dataset declares no __len__
     except TypeError as error:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, TensorDataset
 
+from galaxy_fl.data.loaders import refuse_loader
 from galaxy_fl.exceptions import DataError
 
 __all__ = ["Split", "load"]
@@ -92,6 +93,7 @@ def _own(name: str, split: Split) -> Dataset[Any]:
         raise
     except Exception as error:
         raise DataError(f"data set {name!r}: the function raised {type(error).__name__}: {error}") from error
+    refuse_loader(dataset, f"data set {name!r}: what the function returned")
     if not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
         raise DataError(
             f"data set {name!r}: the function returned {type(dataset).__name__}, expected a torch Dataset with a length"

@@ -117,6 +117,11 @@ class Partition:
     def __str__(self) -> str:
         return self.kind if self.parameter is None else f"{self.kind}:{self.parameter}"
 
+    @property
+    def by_labels(self) -> bool:
+        """Whether what the labels are matters."""
+        return self.kind != "iid"
+
     def split(self, labels: Labels, n: int, seed: int) -> list[Indices]:
         """Divide among `n` clients; raises DataError as the functions above."""
         if self.kind == "dirichlet" and self.parameter is not None:

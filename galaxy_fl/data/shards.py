@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset, Subset, TensorDataset
 
+from galaxy_fl.data.batches import count as samples
 from galaxy_fl.data.datasets import Split, load
 from galaxy_fl.data.partition import Partition, parse_shard
 
@@ -31,7 +32,9 @@ def load_shard(
     dataset = load(name, split, root)
     if count == 1:
         return dataset
-    indices = way.split(_labels(dataset), count, seed)[index - 1]
+    # Where they don't matter, targets may be anything: sequences, images, numbers.
+    labels = _labels(dataset) if way.by_labels else np.zeros(samples(dataset), np.int64)
+    indices = way.split(labels, count, seed)[index - 1]
     if isinstance(dataset, TensorDataset):
         return TensorDataset(*(tensor[torch.from_numpy(indices)] for tensor in dataset.tensors))
     return Subset(dataset, indices.tolist())

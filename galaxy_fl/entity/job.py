@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from galaxy_fl.core.strategy import TrainStrategyFatorcy
+    from galaxy_fl.training.ending import Ending
 
 __all__ = ["Job"]
 
@@ -27,6 +29,11 @@ class Job:
         max_clients: The update with this number closes the round; None for no such number.
         deadline: Seconds that others have, once `min_clients` updates are in.
         distillation_reduction: The divergence divided by the samples (`batchmean`), or by the classes, too (`mean`).
+        output: What the model ends in: `logits`, `probabilities` or `log-probabilities`. None until the job is
+            submitted: then its structure says it.
+        fraction_bits: How finely tensors are carried, by name or pattern such as `norm.*`, where what follows from
+            their initial values does not do: a value x is rounded to a multiple of 2**-bits, and may be up to
+            2**(31 - bits). Give fewer to tensors whose values grow large.
     """
 
     def __init__(
@@ -45,6 +52,8 @@ class Job:
         max_clients: int | None = None,
         deadline: float | None = 600,
         distillation_reduction: Literal["batchmean", "mean"] = "batchmean",
+        output: Ending | None = None,
+        fraction_bits: Mapping[str, int] | None = None,
     ) -> None:
         self.server_host = server_host
         self.job_id = job_id
@@ -59,6 +68,8 @@ class Job:
         self.max_clients = max_clients
         self.deadline = deadline
         self.distillation_reduction = distillation_reduction
+        self.output = output
+        self.fraction_bits = dict(fraction_bits or {})
 
     def get_server_host(self) -> str:
         return self.server_host

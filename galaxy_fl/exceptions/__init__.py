@@ -15,7 +15,8 @@
     ├── AggregationError           12   a rule can't aggregate these updates, weights or parameters
     ├── UntrustedModelError        13   a job's model source may not run here
     ├── PFLException               14   a job was described wrongly (`galaxy_fl.exceptions.fl_expection`)
-    └── UnreachableError           15   a cluster's server does not answer, or not as one does
+    ├── UnreachableError           15   a cluster's server does not answer, or not as one does
+    └── GivenUpError               16   a job's server has given it up, or all clients that it had
 
 `galaxy_chain.exceptions` continues the tree from 20 on.
 """
@@ -32,6 +33,7 @@ __all__ = [
     "DivergedError",
     "EncodingError",
     "GalaxyError",
+    "GivenUpError",
     "JobDocumentError",
     "RoundMovedOnError",
     "TrainingError",
@@ -133,3 +135,9 @@ class UnreachableError(GalaxyError):
 
     exit_code = 15
     temporary = True
+
+
+class GivenUpError(GalaxyError):
+    """The server of a job has given it up, or every client that it had has: there is nobody to wait for."""
+
+    exit_code = 16

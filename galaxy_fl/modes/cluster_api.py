@@ -8,6 +8,7 @@ Below the prefix that `GET /` tells. Everything but registering needs `Authoriza
     GET  jobs/{job}                               how many rounds it has, and how long its vectors are
     GET  jobs/{job}/document, jobs/{job}/source   bytes
     POST jobs/{job}/clients                       take part
+    POST jobs/{job}/gave-up                       that the client can't take part, and why
     GET  jobs/{job}/round?after=ATTEMPT/PHASE     where it stands, as soon as that is something else, or after 20 s
     GET  jobs/{job}/models/{round}                bytes, of any range
     GET  jobs/{job}/updates/{attempt}             how much of the client's own update has arrived
@@ -34,6 +35,7 @@ __all__ = [
     "SECRET_PATTERN",
     "Api",
     "Arrived",
+    "GaveUp",
     "Handing",
     "Heartbeat",
     "Job",
@@ -117,6 +119,12 @@ class Participation(_Asked):
     """That a client takes part."""
 
     samples: Annotated[int, Field(ge=1, le=MAX_WEIGHT)]
+
+
+class GaveUp(_Asked):
+    """That a client can't take part, and why."""
+
+    reason: Annotated[str, Field(max_length=1000)]
 
 
 class Standing(_Said):

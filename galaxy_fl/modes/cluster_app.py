@@ -24,6 +24,7 @@ from galaxy_fl.modes.cluster_api import (
     LONGEST_WAIT,
     Api,
     Arrived,
+    GaveUp,
     Handing,
     Heartbeat,
     Job,
@@ -171,7 +172,13 @@ def take_part(service: TheService, client: TheClient, job: TheJob, asked: Partic
     service.presence.seen(client, job.job_id)
 
 
-@router.get("/jobs/{job_id}/round")
+@router.post("/jobs/{job_id}/gave-up", status_code=204)
+def gave_up(client: TheClient, job: TheJob, asked: GaveUp) -> None:
+    """Notes that the client can't take part."""
+    job.leave(client, asked.reason)
+
+
+@router.get("/jobs/{job_id}/round", responses=_problems(410))
 async def standing(
     service: TheService,
     client: TheClient,
@@ -182,6 +189,9 @@ async def standing(
     loop = asyncio.get_running_loop()
     until, pause = loop.time() + LONGEST_WAIT, 0.02
     while True:
+        if job.given_up is not None:
+            # Why, the server's own console says: it may be about other clients, or about its folders.
+            raise Refused(410, "given_up", f"the server has given up job {job.job_id}, for a reason that its log says")
         state = job.state
         if f"{state.attempt}/{state.phase.value}" != after or loop.time() > until or service.stopping:
             handed_in = job.update_of(client, state.round, state.attempt) is not None

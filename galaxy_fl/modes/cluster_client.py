@@ -24,6 +24,7 @@ from galaxy_fl.job_document import JobDocument, SourceModel, source_id
 from galaxy_fl.modes.cluster_api import (
     PRESENT,
     Arrived,
+    GaveUp,
     Handing,
     Heartbeat,
     Job,
@@ -269,6 +270,10 @@ class ClusterClientCoordinator:
         finally:
             self._done = round.attempt
         return 0
+
+    def give_up(self, reason: str) -> None:
+        """Says that this client can't take part; gone when it does again. A server that is away is not waited for."""
+        self._connection.tell("POST", f"jobs/{self.job_id}/gave-up", GaveUp(reason=reason[:1000]), patience=0)
 
     def close(self) -> None:
         """Leaves: the server no longer waits for this client. The files that it gave are gone."""

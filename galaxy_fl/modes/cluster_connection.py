@@ -23,6 +23,7 @@ from galaxy_fl.exceptions import (
     ContentError,
     ContentMissingError,
     GalaxyError,
+    GivenUpError,
     RoundMovedOnError,
     UnreachableError,
 )
@@ -276,6 +277,8 @@ class Connection:
         message = f"{self.url}: {problem.message[:1000]}"
         if problem.error == "round_moved_on":
             return RoundMovedOnError(message)
+        if problem.error == "given_up":
+            return GivenUpError(message)
         if problem.error == "not_found":
             return ContentMissingError(message)
         if problem.error == "damaged":

@@ -93,7 +93,8 @@ class ClusterServerPlace:
         )
 
     def close(self) -> None:
-        """Stops listening, once the clients of finished jobs, as far as they are alive, have what they came for."""
+        """Stops listening, once the clients of finished jobs, as far as they are alive, have what they came for, and
+        those of jobs that were given up have heard of it."""
         if self.service.stopping:
             return
         until = time.monotonic() + PRESENT
@@ -106,7 +107,9 @@ class ClusterServerPlace:
         self._lock.release()
 
     def _is_awaited(self, job_id: str) -> bool:
-        return self.jobs_folder.open(job_id).state.phase is Phase.FINISHED and self.service.presence.anybody_in(job_id)
+        job = self.jobs_folder.open(job_id)
+        ended = job.state.phase is Phase.FINISHED or job.given_up is not None
+        return ended and self.service.presence.anybody_in(job_id)
 
 
 def _warn(ip: str, encrypted: bool, guarded: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import shutil
 import time
@@ -10,13 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from galaxy_fl.exceptions import ContentError, RoundMovedOnError
+from galaxy_fl.exceptions import ContentError, GivenUpError, RoundMovedOnError
 from galaxy_fl.modes.files import FileLock, check_name, lock_is_held, published
 from galaxy_fl.modes.job_folder import JobFolder, State, UpdateFile, parsed
 from galaxy_fl.rounds.coordinator import Committed, Origin, Phase, Previous, Round, Submitted
-from galaxy_fl.vectors import Vector, as_vector, read_vector, tree_root, write_vector
+from galaxy_fl.vectors import Vector, as_vector, fitting_chunk, read_vector, tree_root, write_vector
 
 __all__ = ["DEFAULT_DEADLINE", "FolderClientCoordinator", "FolderServerCoordinator"]
+
+_log = logging.getLogger(__name__)
 
 DEFAULT_DEADLINE = 600.0
 """Seconds that others have, once there are enough updates, where a job does not say."""
@@ -24,7 +27,7 @@ DEFAULT_DEADLINE = 600.0
 _SHORTEST_PAUSE = 0.02
 _LONGEST_PAUSE = 0.5
 _CHUNK_PARAMETERS = 64
-"""The chain's default, so that a model has the same root in every mode."""
+"""The chain's default, so that a model has the same root in every mode; less where the model is no larger."""
 
 
 class _FolderCoordinator:
@@ -74,6 +77,10 @@ class FolderServerCoordinator(_FolderCoordinator):
     A round closes with the job's `max_clients`-th update; or when at least `min_clients` are in and every client that
     takes part and is alive has handed in; or `deadline` seconds after there were enough.
 
+    Where every client that ever took part has given up, and for `deadline` seconds no other has come, the job is given
+    up. One client's word ends nothing for others: a client that has taken part and has not given up is waited for, even
+    if it is away.
+
     Args:
         alive: Whether a client that takes part is still there.
     """
@@ -83,6 +90,8 @@ class FolderServerCoordinator(_FolderCoordinator):
         self._alive = alive
         self._enough_since: tuple[int, float] | None = None
         """The attempt, and when enough updates were seen; on a clock that nobody sets, so a restart begins anew."""
+        self._deserted_since: float | None = None
+        self._gave_up: dict[str, str] = {}
 
     @classmethod
     def of_folder(cls, folder: JobFolder, origin: Origin) -> FolderServerCoordinator:
@@ -90,12 +99,17 @@ class FolderServerCoordinator(_FolderCoordinator):
         return cls(folder, origin, lambda client: lock_is_held(folder.lock_file(client)))
 
     def enter(self) -> None:
-        """Removes what a server that died has left behind."""
+        """Removes what a server that died has left behind, and takes up a job that was given up."""
+        self.folder.take_up()
         shutil.rmtree(self.folder.aside(".server"), ignore_errors=True)
         self.folder.prune()
 
     def round(self) -> Round:
-        """Where the job stands now; closes the round if it is time."""
+        """Where the job stands now; closes the round if it is time.
+
+        Raises:
+            GivenUpError: all clients have given up, and so has the server.
+        """
         state = self.folder.state
         if state.phase is not Phase.COLLECTING:
             return Round(state.round, state.attempt, state.phase, len(state.closed))
@@ -108,6 +122,7 @@ class FolderServerCoordinator(_FolderCoordinator):
             state = state.model_copy(update={"phase": Phase.CLOSED, "closed": names})
             self.folder.write_state(state)
             return Round(state.round, state.attempt, state.phase, len(names))
+        self._expect_clients()
         return Round(state.round, state.attempt, state.phase, len(updates))
 
     def _to_be_closed(self, state: State, updates: Sequence[UpdateFile]) -> bool:
@@ -118,15 +133,61 @@ class FolderServerCoordinator(_FolderCoordinator):
         now = time.monotonic()
         if self._enough_since is None or self._enough_since[0] != state.attempt:
             self._enough_since = state.attempt, now
-        deadline = self.folder.terms.deadline
-        if now - self._enough_since[1] >= (DEFAULT_DEADLINE if deadline is None else deadline):
+        if now - self._enough_since[1] >= self._deadline:
             return True
         handed_in = {update.client for update in updates}
         return not any(client not in handed_in and self._alive(client) for client in self.folder.clients())
 
+    @property
+    def _deadline(self) -> float:
+        deadline = self.folder.terms.deadline
+        return DEFAULT_DEADLINE if deadline is None else deadline
+
+    def _expect_clients(self) -> None:
+        """Gives the job up where nobody is left that it could work for."""
+        gave_up = self.folder.gave_up()
+        for client, reason in gave_up.items():
+            if self._gave_up.get(client) != reason:
+                _log.warning("job %s: client %s has given up: %s", self.job_id, client, reason)
+        self._gave_up = gave_up
+        if not gave_up or any(client not in gave_up for client in self.folder.clients()):
+            self._deserted_since = None
+            return
+        now = time.monotonic()
+        if self._deserted_since is None:
+            self._deserted_since = now
+        if now - self._deserted_since >= self._deadline:
+            reasons = "; ".join(f"{client}: {reason}" for client, reason in gave_up.items())
+            reason = f"every client that came has given up, and no other has come ({reasons:.800})"
+            self.folder.give_up(reason)
+            raise GivenUpError(f"{reason}; started again, the server waits for clients anew")
+
+    def give_up(self, reason: str) -> None:
+        """Has the clients know that there is nothing to wait for, until a server takes the job up again."""
+        self.folder.give_up(reason)
+
     def updates(self, round: Round) -> Sequence[Submitted]:
         """The updates of a closed round, in the order of their clients."""
         return [Submitted(update.client, update.weight) for update in self._closed(round)]
+
+    def gather(self, round: Round, updates: Sequence[Submitted]) -> tuple[dict[Submitted, Path], dict[Submitted, str]]:
+        """The vector files of the updates, verified, and why others can't be used."""
+        usable: dict[Submitted, Path] = {}
+        unusable: dict[Submitted, str] = {}
+        for submitted in updates:
+            try:
+                usable[submitted] = self.update(round, submitted)
+            except ContentError as error:
+                unusable[submitted] = str(error)
+        return usable, unusable
+
+    def endures(self, error: Exception) -> bool:
+        """Nothing: there is no money at stake, and whoever operates the server shall see it."""
+        return False
+
+    def stay(self, round: Round) -> Round:
+        """Ends with the job: its clients take what they need from the folder."""
+        return round
 
     def update(self, round: Round, submitted: Submitted) -> Path:
         """The vector file of an update, verified."""
@@ -145,7 +206,8 @@ class FolderServerCoordinator(_FolderCoordinator):
     def commit(self, round: Round, next_model: Path, excluded: Mapping[Submitted, str]) -> Committed:
         """Keeps the next model, and then says that it is the one."""
         state = self._expect(round, Phase.CLOSED)
-        root = tree_root(read_vector(next_model, self.folder.parameters), _CHUNK_PARAMETERS)
+        chunk = fitting_chunk(self.folder.parameters, _CHUNK_PARAMETERS)
+        root = tree_root(read_vector(next_model, self.folder.parameters), chunk)
         sha256 = self.folder.put_model(round.number + 1, next_model)
         left_out = {submitted.client for submitted in excluded}
         self.folder.write_state(
@@ -185,6 +247,20 @@ class FolderClientCoordinator(_FolderCoordinator):
         self._lock: FileLock | None = None
         self._done = 0
         """The last attempt that wants nothing more of this client."""
+
+    def round(self) -> Round:
+        """Where the job stands now.
+
+        Raises:
+            GivenUpError: the server has given it up.
+        """
+        if (reason := self.folder.given_up) is not None:
+            raise GivenUpError(f"its server has given it up: {reason}")
+        return super().round()
+
+    def give_up(self, reason: str) -> None:
+        """Says that this client can't take part; gone when it does again."""
+        self.folder.leave(self.client_id, reason)
 
     def enter(self, samples: int) -> None:
         """Takes part, with that many samples.

@@ -14,6 +14,8 @@ Below the working directory, `res/jobs/<job_id>/` has
                                  what a cluster's client has sent of an update so far
     state.json                   where the job stands; written by the server alone
     cancelled                    there once the job is cancelled
+    gave-up/<client>             why a client can't take part; gone when it takes part again
+    given-up                     why the server can't go on; gone when a server serves the job again
     temporary/<writer>/          what is being written; removed when its writer starts again
 
 Whatever is written is synced and renamed into place, a whole job too, so that nothing half-written is ever read,
@@ -185,6 +187,42 @@ class JobFolder:
         (self.path / "cancelled").touch()
         sync(self.path)
 
+    # Who has given up
+
+    def give_up(self, reason: str) -> None:
+        """Has the job given up, unless it is over; for the server alone, which may take that back."""
+        if self.state.phase not in _OVER:
+            with published(self.path / "given-up", self.aside(".server")) as new:
+                new.write_text(_one_line(reason), encoding="utf-8")
+
+    def take_up(self) -> None:
+        """Takes back that the job is given up; for the server alone."""
+        (self.path / "given-up").unlink(missing_ok=True)
+
+    @property
+    def given_up(self) -> str | None:
+        """Why the server has given the job up; None where it has not, or the job is over."""
+        reason = _text(self.path / "given-up")
+        return None if reason is None or self.state.phase in _OVER else reason
+
+    def leave(self, client: str, reason: str) -> None:
+        """Notes that a client can't take part.
+
+        Raises:
+            ConfigurationError: the name won't do.
+        """
+        name = check_name("client_id", client)
+        with published(self.path / "gave-up" / name, self.aside(client)) as new:
+            new.write_text(_one_line(reason), encoding="utf-8")
+
+    def gave_up(self) -> dict[str, str]:
+        """The clients that can't take part, and why, in the order of their names."""
+        try:
+            names = sorted(os.listdir(self.path / "gave-up"))
+        except FileNotFoundError:
+            return {}
+        return {name: reason for name in names if (reason := _text(self.path / "gave-up" / name)) is not None}
+
     # Model and source
 
     def source(self) -> bytes:
@@ -247,6 +285,7 @@ class JobFolder:
             raise ConfigurationError(f"{client} has {samples} samples, expected 1 to {MAX_WEIGHT}")
         with published(self.path / "clients" / f"{client}.json", self.aside(client)) as new:
             new.write_text(_Client(samples=samples).model_dump_json(), encoding="utf-8")
+        (self.path / "gave-up" / client).unlink(missing_ok=True)
 
     def clients(self) -> dict[str, int]:
         """Who takes part, with the samples declared, in the order of their names."""
@@ -393,10 +432,10 @@ class JobsFolder:
         return [name for _, name in sorted(found)]
 
     def running(self) -> list[str]:
-        """The ids of the jobs that are not over, oldest first."""
+        """The ids of the jobs that are not over, oldest first; without those that are given up."""
         found = [job_id for job_id in self.ids() if job_id not in self._over]
         self._over.update(job_id for job_id in found if self.open(job_id).state.phase in _OVER)
-        return [job_id for job_id in found if job_id not in self._over]
+        return [job_id for job_id in found if job_id not in self._over and self.open(job_id).given_up is None]
 
     def open(self, job_id: str) -> JobFolder:
         """A job.
@@ -479,6 +518,21 @@ def _check(request: JobRequest) -> None:
         raise ConfigurationError(
             f"min_clients is {terms.min_clients}, which the rule {document.rule.name} can't aggregate: {error}"
         ) from error
+
+
+_LONGEST_REASON = 1000
+
+
+def _one_line(reason: str) -> str:
+    """A reason, which may be a stranger's, as it can be shown on a terminal."""
+    return "".join(letter if letter.isprintable() else " " for letter in reason[:_LONGEST_REASON])
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return _one_line(path.read_bytes()[: 4 * _LONGEST_REASON].decode("utf-8", "replace"))
+    except OSError:  # there is none, or it is no file of ours
+        return None
 
 
 def _remove_if_empty(folder: Path) -> None:

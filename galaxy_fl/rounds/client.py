@@ -13,6 +13,7 @@ from typing import Protocol
 from galaxy_fl.exceptions import RoundMovedOnError
 from galaxy_fl.rounds.coordinator import ClientCoordinator, Phase, Previous, Round
 from galaxy_fl.rounds.kept import Kept, KeptUpdate, digest_of
+from galaxy_fl.rounds.weights import UNIFORM
 from galaxy_fl.training.results import TrainResult
 from galaxy_fl.training.task import TrainTask
 from galaxy_fl.vectors import difference, read_vector
@@ -41,9 +42,10 @@ class ClientReport:
     """What the submission cost; None where the round was over before the update was in."""
 
 
-def round_seed(seed: int, round: int) -> int:
+def round_seed(seed: int, round: int, draw: int = 0) -> int:
     """The seed of a round's shuffling and dropout: the same for every client, mode and machine. 63 bits."""
-    return int.from_bytes(hashlib.sha256(f"galaxy round {seed} {round}".encode()).digest()[:8]) >> 1
+    drawn = f" {draw}" if draw else ""
+    return int.from_bytes(hashlib.sha256(f"galaxy round {seed} {round}{drawn}".encode()).digest()[:8]) >> 1
 
 
 def run_client(
@@ -105,7 +107,7 @@ def run_client(
                     update = read_vector(vector, parameters)
                     if not document.distils:
                         update = difference(update, read_vector(begin, parameters))
-                    weight = 1 if document.weighting == "uniform" else trained.samples
+                    weight = UNIFORM if document.weighting == "uniform" else trained.samples
                     try:
                         gas = coordinator.submit(round, update, weight)
                     except RoundMovedOnError:
@@ -127,9 +129,14 @@ def run_client(
 
 
 def _train(coordinator: ClientCoordinator, trainer: Trainer, round: Round, begin: Path, kept: Kept) -> TrainResult:
-    """Trains, unless that was done before: a round that is collected again has the same model."""
+    """Trains, unless that was done before: a round that is collected again has the same model. What was made public in
+    vain is trained anew."""
     digest = digest_of(begin)
-    if kept.last is not None and (kept.last.round, kept.last.begin) == (round.number, digest):
+    if kept.last is not None and (kept.last.round, kept.last.begin, kept.last.draw) == (
+        round.number,
+        digest,
+        round.draw,
+    ):
         return kept.last.result
     start, teachers = begin, list[Path]()
     if coordinator.job.distils:
@@ -137,9 +144,12 @@ def _train(coordinator: ClientCoordinator, trainer: Trainer, round: Round, begin
         start = _student(round, kept, previous) or begin
         # By content, for clients have other names in other modes, and sums of floats have an order.
         teachers = sorted(previous.peers, key=digest_of)
-    seed = round_seed(coordinator.job.train.seed, round.number)
-    result = trainer.train(TrainTask(start, kept.vector(round.number), round.number, seed, teachers))
-    kept.keep(KeptUpdate(round=round.number, begin=digest, result=result))
+    seed = round_seed(coordinator.job.train.seed, round.number, round.draw)
+    before, after = kept.local_before(round.number), kept.local(round.number)
+    task = TrainTask(start, kept.vector(round.number), round.number, seed, teachers, before, after)
+    kept.about_to_train(round.number)
+    result = trainer.train(task)
+    kept.keep(KeptUpdate(round=round.number, begin=digest, draw=round.draw, result=result))
     return result
 
 

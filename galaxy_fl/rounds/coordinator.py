@@ -43,13 +43,17 @@ class Phase(enum.Enum):
 class Round:
     """One attempt at one round, as the coordinator sees it now.
 
-    `updates` is how many are in; participants that don't follow every update may see 0 instead.
+    Attributes:
+        updates: How many are in; participants that don't follow every update may see 0 instead.
+        draw: Which drawing of the round's randomness this client trains with: 0, and one more for each attempt in which
+            its update was made public in vain. Nobody takes part with what everybody knows.
     """
 
     number: int
     attempt: int
     phase: Phase
     updates: int
+    draw: int = 0
 
     @property
     def over(self) -> bool:
@@ -126,7 +130,11 @@ class Coordinator(Protocol):
         """
 
     def round(self) -> Round:
-        """Where the job stands now."""
+        """Where the job stands now.
+
+        Raises:
+            GivenUpError: nowhere: the server has given it up, or all of its clients have.
+        """
 
     def wait(self, seen: Round) -> Round:
         """Where the job stands once that is no longer `seen`, which may take for ever."""
@@ -137,6 +145,15 @@ class Coordinator(Protocol):
         Raises:
             ContentError: it is not to be had.
             RoundMovedOnError: the round is over.
+        """
+
+    def give_up(self, reason: str) -> None:
+        """Says to the others that this participant can't go on, and why, so that nobody waits for it in vain.
+
+        A client's word ends nothing for other clients. On a ledger participants give up by being silent.
+
+        Raises:
+            GalaxyError, OSError: it can't be said.
         """
 
     def close(self) -> None:
@@ -181,11 +198,13 @@ class ServerCoordinator(Coordinator, Protocol):
             RoundMovedOnError: the round is over.
         """
 
-    def update(self, round: Round, submitted: Submitted) -> Path:
-        """The vector file of an update, verified.
+    def gather(self, round: Round, updates: Sequence[Submitted]) -> tuple[dict[Submitted, Path], dict[Submitted, str]]:
+        """The vector files of the updates that can be used, verified, in their order; and why the others can't be: they
+        are not to be had, or not what was promised.
 
         Raises:
-            ContentError: it is not to be had, or not what was promised.
+            ContentError: none is to blame but the place where they are.
+            RoundMovedOnError: the round is over.
         """
 
     def enough(self, usable: int) -> bool:
@@ -204,4 +223,14 @@ class ServerCoordinator(Coordinator, Protocol):
 
         Raises:
             RoundMovedOnError: the round is over.
+        """
+
+    def endures(self, error: Exception) -> bool:
+        """Whether the server goes on after an error, which it has told of, and has waited a while; False: it ends."""
+
+    def stay(self, round: Round) -> Round:
+        """Stays after the job's end, while this server answers for what it has done.
+
+        Returns:
+            Where the job stands then: over as before, or not, because a commit was taken back.
         """

@@ -28,6 +28,8 @@ class KeptUpdate(BaseModel):
     round: Annotated[int, Field(ge=1)]
     begin: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     """The SHA-256 of the round's model."""
+    draw: Annotated[int, Field(ge=0)]
+    """Of the round's randomness."""
     result: TrainResult
 
 
@@ -57,11 +59,43 @@ class Kept:
         """Where the trained vector of a round is, or goes."""
         return self._folder / f"trained-{round}"
 
+    def local(self, round: int) -> Path:
+        """Where the client's integer tensors go that the training of a round leaves."""
+        return self._folder / f"local-{round}"
+
+    def local_before(self, round: int) -> Path | None:
+        """The integer tensors that a round's training begins with: those of the last round trained before it.
+
+        Those of all rounds are kept, because a ledger may go back by several.
+        """
+        earlier = [number for number in self._rounds() if number < round]
+        return self.local(max(earlier)) if earlier else None
+
+    def _rounds(self) -> list[int]:
+        return [int(path.name[6:]) for path in self._folder.glob("local-*") if path.name[6:].isdecimal()]
+
+    def about_to_train(self, round: int) -> None:
+        """Forgets what was trained last if the training of a round overwrites it: a program that dies meanwhile shall
+        not take a part of one for the whole of the other.
+
+        Raises:
+            OSError: it can't be forgotten.
+        """
+        if self.last is not None and self.last.round == round:
+            self._note.unlink(missing_ok=True)
+            folder = os.open(self._folder, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+            self.last = None
+
     def clear(self) -> None:
         """Forgets everything: the job is over."""
         self._note.unlink(missing_ok=True)
-        for path in self._folder.glob("trained-*"):
-            path.unlink(missing_ok=True)
+        for pattern in ("trained-*", "local-*"):
+            for path in self._folder.glob(pattern):
+                path.unlink(missing_ok=True)
         self.last = None
 
     def keep(self, trained: KeptUpdate) -> None:
@@ -72,7 +106,11 @@ class Kept:
         """
         new = self._note.with_suffix(".new")
         new.write_text(trained.model_dump_json(), encoding="utf-8")
-        for path in (self.vector(trained.round), new):
+        for later in self._rounds():
+            if later > trained.round:  # of rounds that were taken back
+                self.local(later).unlink()
+        local = self.local(trained.round)
+        for path in (self.vector(trained.round), *([local] if local.exists() else []), new):
             with path.open("rb+") as file:
                 os.fsync(file.fileno())
         os.replace(new, self._note)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from galaxy_fl.aggregation import RULES
 from galaxy_fl.aggregation.aggregate import aggregate_files
-from galaxy_fl.exceptions import ContentError, RoundMovedOnError
+from galaxy_fl.exceptions import RoundMovedOnError
 from galaxy_fl.rounds.coordinator import Committed, Phase, Round, ServerCoordinator, Submitted
+from galaxy_fl.rounds.weights import overweight
 
 __all__ = ["ServerReport", "run_server"]
 
@@ -35,46 +36,66 @@ def run_server(
     coordinator: ServerCoordinator,
     report: Callable[[ServerReport], None] = lambda report: None,
     waiting: Callable[[Round], None] = lambda round: None,
+    ended: Callable[[Round], None] = lambda round: None,
 ) -> Round:
-    """Serves a job until it is over.
+    """Serves a job until it is over, and this server answers for nothing any more.
 
     Args:
         coordinator: Where the job is.
         report: Called after each round, before the next one is waited for; its `model` is there until it returns.
         waiting: Called whenever there is nothing to do but wait.
+        ended: Called when the job is over, before the server stays; again where a commit was taken back since.
 
     Returns:
         Where the job stood at its end.
 
     Raises:
-        GalaxyError: whatever the coordinator can't mend.
+        GalaxyError: whatever the coordinator neither mends nor endures.
     """
-    round = coordinator.round()
-    if not round.over:
-        coordinator.enter()
     with tempfile.TemporaryDirectory(prefix="galaxy-server-") as folder:
-        while not round.over:
-            if round.phase is Phase.CLOSED:
-                # Somebody else may be faster, or the chain be reorganised: then look again.
-                with suppress(RoundMovedOnError):
-                    report(_serve_round(coordinator, round, Path(folder) / "next"))
+        entered = False
+        while True:
+            try:
                 round = coordinator.round()
-                continue
-            waiting(round)
-            round = coordinator.wait(round)
+                if not round.over and not entered:
+                    coordinator.enter()
+                    entered = True
+                ended(round := _serve(coordinator, round, report, waiting, Path(folder) / "next"))
+                if (round := coordinator.stay(round)).over:
+                    return round
+            except Exception as error:
+                if not coordinator.endures(error):
+                    raise
+
+
+def _serve(
+    coordinator: ServerCoordinator,
+    round: Round,
+    report: Callable[[ServerReport], None],
+    waiting: Callable[[Round], None],
+    next_model: Path,
+) -> Round:
+    """Serves round after round until the job is over."""
+    while not round.over:
+        if round.phase is Phase.CLOSED:
+            # Somebody else may be faster, or the chain be reorganised: then look again.
+            with suppress(RoundMovedOnError):
+                report(_serve_round(coordinator, round, next_model))
+            round = coordinator.round()
+            continue
+        waiting(round)
+        round = coordinator.wait(round)
     return round
 
 
 def _serve_round(coordinator: ServerCoordinator, round: Round, next_model: Path) -> ServerReport:
     started = time.monotonic()
-    usable: dict[Submitted, Path] = {}
-    excluded: dict[Submitted, str] = {}
     updates = coordinator.updates(round)
-    for submitted in updates:
-        try:
-            usable[submitted] = coordinator.update(round, submitted)
-        except ContentError as error:
-            excluded[submitted] = str(error)
+    overweighted = {
+        submitted: why for submitted in updates if (why := overweight(coordinator.job, submitted.weight)) is not None
+    }
+    usable, unusable = coordinator.gather(round, [each for each in updates if each not in overweighted])
+    excluded = overweighted | unusable
     committed = model = None
     if coordinator.enough(len(usable)):
         job = coordinator.job

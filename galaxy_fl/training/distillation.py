@@ -27,6 +27,7 @@ from torch.utils.data import Dataset
 
 from galaxy_fl.data.batches import count
 from galaxy_fl.exceptions import DataError, DivergedError
+from galaxy_fl.training.ending import Ending
 from galaxy_fl.training.losses import log_probabilities
 from galaxy_fl.training.minibatches import EVALUATION_BATCH, in_order, output_of
 
@@ -47,12 +48,14 @@ class Lessons:
             classes too, as torch's kl_div and PFL do by default.
         probabilities: Σ_j q_j, float32 [samples, classes, …].
         negative_entropy: Σ_j Σ q_j log q_j over the classes (and whatever comes after them), float32 [samples].
+        ending: What the model ends in.
     """
 
     alpha: float
     reduction: Reduction
     probabilities: Tensor
     negative_entropy: Tensor
+    ending: Ending = "logits"
 
     @classmethod
     @torch.no_grad()
@@ -64,6 +67,7 @@ class Lessons:
         alpha: float,
         reduction: Reduction,
         device: str = "cpu",
+        ending: Ending = "logits",
     ) -> Lessons | None:
         """Ask each teacher about all of `dataset`, in evaluation mode; None where there is no teacher.
 
@@ -82,7 +86,7 @@ class Lessons:
             samples = samples.to(device)
             for number, state in enumerate(teachers, 1):
                 model.load_state_dict(state(), strict=False)
-                logarithms = _logarithms(output_of(model, samples), number)
+                logarithms = _logarithms(output_of(model, samples), number, ending)
                 if probabilities is None:
                     probabilities = torch.zeros(count(dataset), *logarithms.shape[1:])
                     negative_entropy = torch.zeros(len(probabilities))
@@ -90,24 +94,29 @@ class Lessons:
                 probabilities[pick] += said
                 negative_entropy[pick] += (said * logarithms).flatten(1).sum(dim=1)
         assert probabilities is not None  # an empty data set has no batches, and was refused
-        return cls(alpha, reduction, probabilities, negative_entropy)
+        return cls(alpha, reduction, probabilities, negative_entropy, ending)
 
     def loss(self, output: Tensor, pick: Tensor) -> Tensor:
         """The term of a batch: of the model's `output` for the samples of the indices `pick`."""
         said = self.probabilities[pick].to(output.device)
-        cross = (said * log_probabilities(output)).sum()
+        cross = (said * _normalized(output, self.ending)).sum()
         divergence = self.negative_entropy[pick].to(output.device).sum() - cross
         return self.alpha * divergence / (len(output) if self.reduction == "batchmean" else output.numel())
 
 
-def _logarithms(output: Tensor, teacher: int) -> Tensor:
+def _normalized(output: Tensor, ending: Ending) -> Tensor:
+    """Log-probabilities whose exponentials sum to 1 over the classes, also where a sigmoid gives each on its own."""
+    return torch.log_softmax(log_probabilities(output, ending), dim=1)
+
+
+def _logarithms(output: Tensor, teacher: int, ending: Ending) -> Tensor:
     """A teacher's log-probabilities, float32 on the CPU, none of them so small that its exponential is 0."""
     if output.dim() < 2 or output.shape[1] < 2:
         raise DataError(
             f"the model's output has the shape {tuple(output.shape)}: to learn from other models takes one of "
             "[samples, classes] with at least two classes"
         )
-    logarithms = log_probabilities(output.float()).clamp_min(LEAST).cpu()
+    logarithms = _normalized(output.float(), ending).clamp_min(LEAST).cpu()
     if bool(logarithms.isnan().any()):
         raise DivergedError(f"teacher {teacher} of this round gives NaN: its client's training has diverged")
     return logarithms

@@ -13,7 +13,7 @@ from galaxy_fl.data.batches import count, take
 from galaxy_fl.exceptions import DataError
 from galaxy_fl.training.fetched_data import FetchedData
 
-__all__ = ["EVALUATION_BATCH", "MiniBatch", "in_order", "output_of", "shuffled"]
+__all__ = ["EVALUATION_BATCH", "MiniBatch", "in_order", "leaves_one", "output_of", "shuffled", "some"]
 
 EVALUATION_BATCH = 512
 """Samples at a time, where nothing is learnt from them and the number changes no result."""
@@ -22,14 +22,33 @@ MiniBatch = tuple[Tensor, Tensor, Tensor]
 """Indices, int64 [n], the samples there, and their targets."""
 
 
-def shuffled(dataset: Dataset[Any], size: int, order: torch.Generator) -> Iterator[MiniBatch]:
+def shuffled(dataset: Dataset[Any], size: int, order: torch.Generator, none_alone: bool = False) -> Iterator[MiniBatch]:
     """All samples once, `size` at a time (0: all at once), in an order drawn from `order` alone.
 
-    So the same seed gives the same batches, whatever kind of data set the samples are in.
+    So the same seed gives the same batches, whatever kind of data set the samples are in. With `none_alone` a last
+    batch of one sample joins the one before.
 
     Raises DataError for an empty data set, and for samples that are not (input, target).
     """
-    return _batches(dataset, torch.randperm(count(dataset), generator=order), size)
+    return _batches(dataset, torch.randperm(count(dataset), generator=order), size, none_alone)
+
+
+def leaves_one(model: nn.Module, samples: int, size: int) -> bool:
+    """Tell whether a last batch of one sample would be left that the model can't be trained on.
+
+    That is where it has batch normalisation, which takes the variance of a batch.
+    """
+    normalizes = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
+    return normalizes and size > 1 and samples > size and samples % size == 1
+
+
+def some(dataset: Dataset[Any], samples: int) -> tuple[Tensor, Tensor]:
+    """The first samples, that many or as many as there are, and their targets.
+
+    Raises DataError as `shuffled`.
+    """
+    _, inputs, targets = next(_batches(dataset, torch.arange(min(count(dataset), samples)), 0))
+    return inputs, targets
 
 
 def in_order(dataset: Dataset[Any], size: int) -> Iterator[MiniBatch]:
@@ -40,15 +59,17 @@ def in_order(dataset: Dataset[Any], size: int) -> Iterator[MiniBatch]:
     return _batches(dataset, torch.arange(count(dataset)), size)
 
 
-def _batches(dataset: Dataset[Any], indices: Tensor, size: int) -> Iterator[MiniBatch]:
-    picks = torch.split(indices, size or len(indices))
+def _batches(dataset: Dataset[Any], indices: Tensor, size: int, none_alone: bool = False) -> Iterator[MiniBatch]:
+    picks = list(torch.split(indices, size or len(indices)))
+    if none_alone and len(picks) > 1 and len(picks[-1]) == 1:
+        picks[-2:] = [torch.cat(picks[-2:])]
     fetched = dataset.fetch(picks) if isinstance(dataset, FetchedData) else (take(dataset, pick) for pick in picks)
     for pick, (samples, targets) in zip(picks, fetched, strict=True):
         yield pick, samples, targets
 
 
 def output_of(model: nn.Module, samples: Tensor) -> Tensor:
-    """The model's output for `samples`.
+    """The model's output for `samples`; of several, as torchvision's classifiers give in training, the main one.
 
     Raises DataError, with torch's complaint, when they do not fit each other.
     """
@@ -58,6 +79,8 @@ def output_of(model: nn.Module, samples: Tensor) -> Tensor:
         raise DataError(
             f"samples of shape {tuple(samples.shape[1:])} and type {samples.dtype} do not fit the model: {error}"
         ) from error
+    if isinstance(output, tuple):  # a named one
+        output = getattr(output, "logits", output)
     if not isinstance(output, Tensor):
         raise DataError(f"the model gives a {type(output).__name__}, expected one tensor with an entry for each sample")
     return output

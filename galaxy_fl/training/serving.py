@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
 
@@ -24,12 +24,16 @@ from galaxy_fl.data.shards import load_shard
 from galaxy_fl.exceptions import ConfigurationError, DataError, JobDocumentError, TrainingError
 from galaxy_fl.training.distillation import Lessons
 from galaxy_fl.training.fetched_data import FetchedData, Parent
+from galaxy_fl.training.likeness import same_bits
 from galaxy_fl.training.losses import build_loss
 from galaxy_fl.training.models import build_model
 from galaxy_fl.training.optimizers import build_optimizer
+from galaxy_fl.training.rehearsal import rehearse
 from galaxy_fl.training.schedulers import Schedule
 from galaxy_fl.training.served_data import Offer
 from galaxy_fl.training.specification import TrainSpecification
+from galaxy_fl.training.structure import decide_ending
+from galaxy_fl.training.submission import describe_model, floats_of
 from galaxy_fl.training.trainer import evaluate, train
 from galaxy_fl.training.worker import Prepared, WorkerSettings
 from galaxy_fl.vectors.fixed_point import decode, encode, read_vector, write_vector
@@ -44,7 +48,7 @@ def serve(connection: Connection) -> None:
     """Answer until the parent closes its end. An interrupt at the terminal is the parent's to handle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    requests: dict[str, Callable[..., Answer]] = {"describe": describe}
+    requests: dict[str, Callable[..., Answer]] = {"describe": describe, "ending": ending}
     parent = Parent(connection)
     while True:
         try:
@@ -54,8 +58,8 @@ def serve(connection: Connection) -> None:
         try:
             if asked["request"] == "prepare":
                 session = Session(asked["arguments"], parent)
-                requests |= {"train": session.train, "evaluate": session.evaluate, "export": session.export}
-                answer: Answer = Prepared(samples=session.samples).model_dump()
+                requests |= {"train": session.train, "evaluate": session.evaluate}
+                answer: Answer = Prepared(samples=session.samples, notes=session.notes).model_dump()
             elif asked["request"] in requests:
                 answer = requests[asked["request"]](**asked["arguments"])
             else:
@@ -67,18 +71,34 @@ def serve(connection: Connection) -> None:
             connection.send_bytes(json.dumps(answer).encode())
 
 
-def describe(model: dict[str, Any], train: dict[str, Any], vector: str, source: str | None) -> Answer:
-    """The layout of a job document's model, which can be trained so; its initial vector goes to the file `vector`."""
+def describe(
+    model: dict[str, Any], train: dict[str, Any], vector: str, source: str | None, fraction_bits: dict[str, int]
+) -> Answer:
+    """What a document says of its model, which can be trained so; its initial vector goes to the file `vector`."""
     specification = TrainSpecification.model_validate_json(json.dumps(train))
-    built = build_model(model, specification.seed, source)
+    built, fresh = (build_model(model, specification.seed, source) for _ in range(2))
     try:
         build_loss(specification)
         Schedule(build_optimizer(built.parameters(), specification), specification)
     except TrainingError as error:
         raise JobDocumentError(f"train: {error}") from error
-    layout = Layout.of(built)
-    write_vector(vector, encode(built.state_dict(), layout))
-    return {"layout": layout.to_json()}
+    described = describe_model(built, fresh, fraction_bits)
+    write_vector(vector, encode(floats_of(built, described.layout), described.layout))
+    return {
+        "layout": described.layout.to_json(),
+        "local": [tensor.model_dump() for tensor in described.local],
+        "frozen": list(described.frozen),
+    }
+
+
+def ending(model: dict[str, Any], train: dict[str, Any], source: str, distils: bool) -> Answer:
+    """What a document's model, which brings its source, ends in."""
+    specification = TrainSpecification.model_validate_json(json.dumps(train))
+    built = build_model(model, specification.seed, source)
+    try:
+        return {"ending": decide_ending(built, specification.loss, distils)}
+    except TrainingError as error:
+        raise JobDocumentError(str(error)) from error
 
 
 class Session:
@@ -91,8 +111,9 @@ class Session:
         _check_device(settings.device)
         self._root = None if settings.data_root is None else Path(settings.data_root)
         self._layout = Layout.from_json(settings.layout)
-        self._model = build_model(settings.model, settings.train.seed, settings.source)
-        self._check_layout()
+        self._local = {tensor.name: tensor.tensor() for tensor in settings.local}
+        self._constants = [tensor.name for tensor in settings.local if tensor.constant]
+        self._model = self._afresh()
         self._data: Dataset[Any]
         self._test: Dataset[Any] | None = None
         if settings.data is not None:
@@ -105,21 +126,62 @@ class Session:
         self._score = parent.score if offer is not None and offer.scores else None
         # Whether the data fit the model is better known before anybody relies on this client.
         first = Subset(self._data, [0])
-        evaluate(self._model, first, settings.train, settings.device)
+        evaluate(self._model, first, settings.train, settings.device, ending=settings.output)
         self._ask_teachers([self._model.state_dict], first)
+        self.notes = self._rehearse() if settings.trains else []
+
+    def _rehearse(self) -> list[str]:
+        settings = self._settings
+        another = self._afresh()
+
+        def ask(data: Dataset[Any]) -> Lessons | None:
+            return self._ask_teachers([self._model.state_dict], data)
+
+        notes = rehearse(another, self._data, settings.train, settings.device, settings.output, ask)
+        self._check_constants(another)
+        return notes
 
     @property
     def samples(self) -> int:
         return len(self._data)  # type: ignore[arg-type]  # torch's Dataset declares no __len__
 
-    def train(self, start: str, trained: str, round: int, seed: int, teachers: list[str]) -> Answer:
+    def train(
+        self,
+        start: str,
+        trained: str,
+        round: int,
+        seed: int,
+        teachers: list[str],
+        local: str | None,
+        local_after: str | None,
+    ) -> Answer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)  # data may augment samples at random, for teachers too
             lessons = self._ask_teachers([partial(self._state, teacher) for teacher in teachers], self._data)
-        model, device = self._load(start), self._settings.device
-        result = train(model, self._data, self._settings.train, seed, device, round=round, lessons=lessons)
+        # A new one each round: what a model remembers outside its state_dict would not outlive a restart of the
+        # client, which must not change the job's result.
+        self._model = model = self._afresh()
+        model.load_state_dict(self._state(start) | self._kept(local))
+        result = train(
+            model,
+            self._data,
+            self._settings.train,
+            seed,
+            self._settings.device,
+            round=round,
+            lessons=lessons,
+            ending=self._settings.output,
+        )
+        self._check_constants(model)
+        if local_after is not None:
+            state = model.state_dict()
+            changed = {
+                name: state[name].cpu() for name, begun in self._local.items() if not same_bits(state[name], begun)
+            }
+            with _replaced(Path(local_after)) as new:
+                save_file({name: value.clone().contiguous() for name, value in changed.items()}, new)
         with _replaced(Path(trained)) as new:  # it may be the file of the start
-            write_vector(new, encode(model.state_dict(), self._layout))
+            write_vector(new, encode(floats_of(model, self._layout), self._layout))
         return result.model_dump()
 
     def evaluate(self, vector: str) -> Answer:
@@ -127,44 +189,76 @@ class Session:
             if self._settings.data is None:
                 raise DataError("there are no test data to evaluate a model on: give some, as test_data")
             self._test = load(self._settings.data, "test", self._root)
-        model = self._load(vector)
-        return evaluate(model, self._test, self._settings.train, self._settings.device, self._score).model_dump()
+        model, settings = self._model, self._settings
+        model.load_state_dict(self._state(vector))
+        return evaluate(model, self._test, settings.train, settings.device, self._score, settings.output).model_dump()
 
-    def export(self, vector: str, destination: str) -> Answer:
-        state = self._load(vector).state_dict()
-        for name, value in state.items():
-            if isinstance(value, Tensor):
-                # A storage for each: safetensors has no tensors that share one.
-                state[name] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
-        with _replaced(Path(f"{destination}.safetensors")) as new:
-            save_file({name: value for name, value in state.items() if isinstance(value, Tensor)}, new)
-        with _replaced(Path(destination)) as new:
-            torch.save(state, new)
-        return {}
+    def _afresh(self) -> nn.Module:
+        """The job's model with what its document says of it, and weights of its class."""
+        model = build_model(self._settings.model, self._settings.train.seed, self._settings.source)
+        self._check_state(model)
+        model.load_state_dict(self._local, strict=False)
+        frozen = set(self._settings.frozen)
+        for name, parameter in model.named_parameters(remove_duplicate=False):
+            if name not in self._local:
+                parameter.requires_grad_(name not in frozen)
+        return model
 
     def _state(self, path: str) -> dict[str, Tensor]:
-        return decode(read_vector(path, self._layout.parameters), self._layout)
+        """A vector's tensors, and the local ones as the job began with them."""
+        return decode(read_vector(path, self._layout.parameters), self._layout) | self._local
 
-    def _load(self, path: str) -> nn.Module:
-        # Not strict, because integer buffers are not in a vector: they stay as they are.
-        self._model.load_state_dict(self._state(path), strict=False)
-        return self._model
+    def _kept(self, path: str | None) -> dict[str, Tensor]:
+        """The client's own local tensors, as far as they are not those that the job began with."""
+        if path is None:
+            return {}
+        kept: dict[str, Tensor] = load_file(path)
+        for name, value in kept.items():
+            begun = self._local.get(name)
+            if begun is None or name in self._constants or (value.dtype, value.shape) != (begun.dtype, begun.shape):
+                raise TrainingError(
+                    f"{path} has a tensor {name!r} that this job's model does not have: remove the file"
+                )
+        return kept
+
+    def _check_constants(self, model: nn.Module) -> None:
+        state = model.state_dict()
+        for name in self._constants:
+            if not same_bits(state[name], self._local[name]):
+                raise TrainingError(
+                    f"training changed the buffer {name!r}, which is a constant of the job because it began with "
+                    "values that no fixed point carries: let it begin with finite ones"
+                )
 
     def _ask_teachers(self, teachers: list[Callable[[], dict[str, Tensor]]], data: Dataset[Any]) -> Lessons | None:
         settings, alpha = self._settings, self._settings.distillation_alpha
         if alpha is None:
             return None
-        return Lessons.ask(self._model, teachers, data, alpha, settings.distillation_reduction, settings.device)
+        return Lessons.ask(
+            self._model, teachers, data, alpha, settings.distillation_reduction, settings.device, settings.output
+        )
 
-    def _check_layout(self) -> None:
-        expected = [(tensor.name, tensor.shape) for tensor in Layout.of(self._model).tensors]
-        given = [(tensor.name, tensor.shape) for tensor in self._layout.tensors]
-        if expected != given:
-            wrong = next((pair for pair in given if pair not in expected), f"{len(given)} tensors")
+    def _check_state(self, model: nn.Module) -> None:
+        """Make sure that the document's layout and local tensors are those of its model."""
+        given: dict[str, tuple[tuple[int, ...], str]] = {
+            tensor.name: (tensor.shape, "floats") for tensor in self._layout.tensors
+        }
+        given |= {tensor.name: (tuple(tensor.shape), tensor.type) for tensor in self._settings.local}
+        expected = {}
+        for name, value in model.state_dict().items():
+            averaged = value.is_floating_point() and name not in self._local
+            expected[name] = tuple(value.shape), "floats" if averaged else str(value.dtype).removeprefix("torch.")
+        if given != expected:
+            wrong = next((pair for pair in given.items() if pair not in expected.items()), f"{len(given)} tensors")
             raise JobDocumentError(
                 f"the job's layout is not that of its model: it has {wrong}, the model has {len(expected)} "
-                f"tensors: {', '.join(f'{name} {shape}' for name, shape in expected[:20])}"
+                f"tensors: {', '.join(f'{name} {shape}' for name, (shape, _) in list(expected.items())[:20])}"
             )
+        parameters = dict(model.named_parameters(remove_duplicate=False))
+        if unknown := [name for name in self._settings.frozen if name not in parameters]:
+            raise JobDocumentError(f"the job freezes {unknown[0]!r}, which is not a parameter of its model")
+        if changed := [name for name in self._constants if name in parameters]:
+            raise JobDocumentError(f"the job takes the parameter {changed[0]!r} for a constant; only buffers can be")
 
 
 def _check_device(device: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import (
     BaseModel,
@@ -24,13 +24,14 @@ ClassName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]*$", max_length=6
 Integer = Annotated[int, Field(ge=-LARGEST_INTEGER, le=LARGEST_INTEGER)]
 
 
-LONGEST_LIST = 64
+LONGEST_LIST = 10_000
+"""Weights of that many classes fit a job document."""
 
 
 def _one_error(value: object, validate: ValidatorFunctionWrapHandler) -> object:
-    """Not an error for each of the types that it could have been. Tuples, which JSON has not, become lists."""
+    """Not an error for each of the types that it could have been. What JSON has not becomes what it has."""
     try:
-        return validate(list(value) if isinstance(value, tuple) else value)
+        return validate(_plain(value))
     except ValidationError:
         raise ValueError(
             "expected true, false, a number, a text of at most 256 characters, "
@@ -38,10 +39,21 @@ def _one_error(value: object, validate: ValidatorFunctionWrapHandler) -> object:
         ) from None
 
 
+def _plain(value: Any) -> Any:
+    """A tuple, an array or a tensor (with one number along all axes but one) as a list, a scalar as a number."""
+    if isinstance(value, tuple | list):
+        return [each.tolist() if hasattr(each, "tolist") else each for each in value]
+    if not hasattr(value, "tolist"):  # numpy's and torch's have it, neither of which is imported here
+        return value
+    if len(shape := value.shape) > 1 and sum(size != 1 for size in shape) <= 1:
+        value = value.reshape(-1)  # of [classes, 1, 1], as torch takes weights of images
+    return value.tolist()
+
+
 Text = Annotated[str, Field(max_length=256)]
 Numbers = Annotated[list[Integer | float], Field(max_length=LONGEST_LIST)]
 Option = Annotated[bool | Integer | float | Text | Numbers | None, WrapValidator(_one_error)]
-"""A keyword argument: a list is what Adam's `betas` and a schedule's `milestones` are."""
+"""A keyword argument: a list is what Adam's `betas`, a schedule's `milestones` and a loss's class weights are."""
 
 
 class TrainSpecification(BaseModel):
@@ -67,6 +79,7 @@ class TrainSpecification(BaseModel):
     loss: ClassName = "CrossEntropyLoss"
     """A loss class of torch.nn."""
     loss_options: dict[str, Option] = {}
+    """Keyword arguments of the loss; its tensors, `weight` and `pos_weight`, as a number for each class."""
     batch_size: int = Field(default=32, ge=0, le=2**31 - 1)
     """Samples a step; 0 is all of the client's in one batch."""
     local_epochs: int = Field(default=1, ge=1, le=2**31 - 1)

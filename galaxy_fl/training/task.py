@@ -19,6 +19,8 @@ class TrainTask:
         round: The round's number, from 1: learning rate schedules go on from round to round.
         seed: Of shuffling and dropout, 63 bits.
         teachers: The vectors of the models to learn from, where the job distils.
+        local: The client's own integer tensors as its round before left them; None for those that the job began with.
+        local_after: Where those that training leaves go; None for nowhere.
     """
 
     start: Path
@@ -26,3 +28,5 @@ class TrainTask:
     round: int
     seed: int
     teachers: Sequence[Path] = ()
+    local: Path | None = None
+    local_after: Path | None = None

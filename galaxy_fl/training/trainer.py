@@ -11,10 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from galaxy_fl.exceptions import DataError, DivergedError
+from galaxy_fl.data.batches import count
+from galaxy_fl.exceptions import DataError, DivergedError, TrainingError
+from galaxy_fl.training.accuracy import Accuracy
 from galaxy_fl.training.distillation import Lessons
+from galaxy_fl.training.ending import Ending
 from galaxy_fl.training.losses import build_loss
-from galaxy_fl.training.minibatches import EVALUATION_BATCH, in_order, output_of, shuffled
+from galaxy_fl.training.minibatches import EVALUATION_BATCH, in_order, leaves_one, output_of, shuffled
 from galaxy_fl.training.optimizers import build_optimizer
 from galaxy_fl.training.results import Evaluation, TrainResult
 from galaxy_fl.training.schedulers import Schedule
@@ -38,6 +41,7 @@ def train(
     on_batch: OnBatch | None = None,
     round: int = 1,
     lessons: Lessons | None = None,
+    ending: Ending = "logits",
 ) -> TrainResult:
     """Train `model` in place for `specification.local_epochs` passes over `dataset`.
 
@@ -45,23 +49,25 @@ def train(
     is random (dropout): on one CPU thread the same seed gives the same weights, to the bit. The caller's
     random state on the CPU is left alone. The optimizer is a new one; the learning rate's schedule goes on
     from where `round`, counted from 1, begins. With `lessons` the loss has the divergence from the teachers added,
-    in the result, too.
+    in the result, too. `ending` is what the model ends in. A last batch of one sample joins the one before where the
+    model has batch normalisation, which can't be trained on it.
 
     Raises DivergedError when a loss is NaN or infinite, DataError when the data do not fit the model or the
-    loss, TrainingError when the specification names what torch does not have.
+    loss, TrainingError when the specification names what torch does not have, or an optimizer that can't train it.
     """
     started = time.perf_counter()
-    loss_of = build_loss(specification)
+    loss_of = build_loss(specification, ending)
     model.to(device).train()
     optimizer = build_optimizer(model.parameters(), specification)
     schedule = Schedule(optimizer, specification, round)
     order = torch.Generator().manual_seed(seed)
+    none_alone = leaves_one(model, count(dataset), specification.batch_size)
     batches = 0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for epoch in range(1, specification.local_epochs + 1):
-            tally = _Tally()
-            epoch_batches = shuffled(dataset, specification.batch_size, order)
+            tally = _Tally(specification, ending)
+            epoch_batches = shuffled(dataset, specification.batch_size, order, none_alone)
             for batch, (pick, samples, targets) in enumerate(epoch_batches, start=1):
                 samples, targets = samples.to(device), targets.to(device)
                 output, loss = _apply(model, loss_of, samples, targets)
@@ -76,7 +82,12 @@ def train(
                     )
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
+                try:
+                    optimizer.step()
+                except RuntimeError as error:  # such as of sparse gradients
+                    raise TrainingError(
+                        f"optimizer {specification.optimizer} can't train this model: {error}"
+                    ) from error
                 tally.add(output, targets, value)
                 batches += 1
                 if on_batch is not None:
@@ -98,17 +109,18 @@ def evaluate(
     specification: TrainSpecification,
     device: str = "cpu",
     score: Score | None = None,
+    ending: Ending = "logits",
 ) -> Evaluation:
     """Mean loss and accuracy of `model`, in evaluation mode, over `dataset`.
 
-    The accuracy is the fraction of class labels that the model's largest output names, or the mean of `score`,
-    weighted by samples.
+    The accuracy is that of `galaxy_fl.training.accuracy`, or the mean of `score`, weighted by samples. `ending` is what
+    the model ends in.
 
     Raises DivergedError when the loss is NaN or infinite, DataError when the data do not fit the model.
     """
-    loss_of = build_loss(specification)
+    loss_of = build_loss(specification, ending)
     model.to(device).eval()
-    tally = _Tally()
+    tally = _Tally(specification, ending)
     scores = 0.0
     for _, samples, targets in in_order(dataset, EVALUATION_BATCH):
         samples, targets = samples.to(device), targets.to(device)
@@ -125,18 +137,15 @@ def evaluate(
 class _Tally:
     """Sums over batches."""
 
-    def __init__(self) -> None:
+    def __init__(self, specification: TrainSpecification, ending: Ending) -> None:
         self.samples = 0
         self._loss = 0.0
-        self._labels = 0
-        self._correct = 0
+        self._accuracy = Accuracy(specification, ending)
 
     def add(self, output: Tensor, targets: Tensor, loss: float) -> None:
         self.samples += len(targets)
         self._loss += loss * len(targets)
-        if not targets.is_floating_point() and output.dim() == targets.dim() + 1 and output.shape[1] > 1:
-            self._correct += int((output.detach().argmax(dim=1) == targets).sum())
-            self._labels += targets.numel()
+        self._accuracy.add(output, targets)
 
     @property
     def loss(self) -> float:
@@ -144,7 +153,7 @@ class _Tally:
 
     @property
     def accuracy(self) -> float | None:
-        return self._correct / self._labels if self._labels else None
+        return self._accuracy.value
 
 
 def _apply(

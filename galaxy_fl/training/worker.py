@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any, Literal, TypeVar
@@ -17,8 +18,12 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from galaxy_fl import exceptions
-from galaxy_fl.exceptions import DataError, JobDocumentError, TrainingError
+from galaxy_fl.exceptions import DataError, TrainingError
+from galaxy_fl.job_document import source_text
+from galaxy_fl.local_tensors import LocalTensor
+from galaxy_fl.model_description import ModelDescription
 from galaxy_fl.training import forkserver
+from galaxy_fl.training.ending import Ending
 from galaxy_fl.training.results import Evaluation, TrainResult
 from galaxy_fl.training.served_data import LARGEST_MESSAGE, ServedData
 from galaxy_fl.training.specification import TrainSpecification
@@ -43,9 +48,15 @@ class WorkerSettings(BaseModel):
     source: str | None = None
     """Of a model that brings its source: the file's text, which is checked against the id in `model`, and runs."""
     layout: list[dict[str, Any]]
+    output: Ending = "logits"
+    """What the model ends in."""
+    local: list[LocalTensor] = []
+    frozen: list[str] = []
     train: TrainSpecification
     distillation_alpha: Annotated[float, Field(ge=0)] | None = None
     distillation_reduction: Literal["batchmean", "mean"] = "batchmean"
+    trains: bool = True
+    """Whether it trains, and not only evaluates: then a first step is tried on a copy."""
     data: str | None
     """A name for `galaxy_fl.data.datasets.load`; training takes its shard of "train", evaluation "test". None where
     data are served. Shard and partition are of named data only."""
@@ -65,16 +76,22 @@ class Prepared(BaseModel):
     model_config = Strict
 
     samples: int = Field(ge=1)
+    notes: list[Annotated[str, Field(max_length=1000)]] = []
+    """What the operator should know of how it trains."""
 
 
 class _Described(BaseModel):
     model_config = Strict
 
     layout: list[dict[str, Any]]
+    local: list[LocalTensor]
+    frozen: list[str]
 
 
-class _Done(BaseModel):
+class _Ends(BaseModel):
     model_config = Strict
+
+    ending: Ending
 
 
 class _Failure(BaseModel):
@@ -101,19 +118,22 @@ class Worker:
         return self._child.pid
 
     def describe(
-        self, model: dict[str, Any], train: TrainSpecification, vector: Path, source: bytes | None = None
-    ) -> Layout:
-        """Write the initial vector of a job document's `model` to `vector`; return its layout.
+        self,
+        model: dict[str, Any],
+        train: TrainSpecification,
+        vector: Path,
+        source: bytes | None = None,
+        fraction_bits: Mapping[str, int] | None = None,
+    ) -> ModelDescription:
+        """Write the initial vector of a job document's `model` to `vector`; return what the document says of it.
 
-        `source` is the file that a model brings along. It runs in the worker.
+        `source` is the file that a model brings along. It runs in the worker. `fraction_bits` are those that do not
+        follow from the initial values: see `Layout.with_bits`.
 
-        Raises JobDocumentError if there is no such model, optimizer, scheduler or loss, or the source has none, and
-        TrainingError where running the source fails.
+        Raises JobDocumentError if there is no such model, optimizer, scheduler or loss, the source has none, or
+        something about the model can't travel, and TrainingError where running the source fails.
         """
-        try:
-            text = None if source is None else source.decode()
-        except UnicodeDecodeError as error:
-            raise JobDocumentError(f"the model's source is no UTF-8, as Python files are: {error}") from error
+        text = None if source is None else source_text(source)
         answer = self._ask(
             "describe",
             _Described,
@@ -121,11 +141,22 @@ class Worker:
             train=train.model_dump(mode="json"),
             vector=str(vector.absolute()),
             source=text,
+            fraction_bits=dict(fraction_bits or {}),
         )
-        return Layout.from_json(answer.layout)
+        return ModelDescription(Layout.from_json(answer.layout), tuple(answer.local), tuple(answer.frozen))
+
+    def ending(self, model: dict[str, Any], train: TrainSpecification, source: bytes, distils: bool) -> Ending:
+        """Tell what a model that brings its source ends in, by its structure, for a job that trains so.
+
+        Raises JobDocumentError where that matters and can't be told, and what `describe` raises.
+        """
+        arguments = {"model": model, "train": train.model_dump(mode="json"), "source": source_text(source)}
+        return self._ask("ending", _Ends, **arguments, distils=distils).ending
 
     def prepare(self, settings: WorkerSettings, served: ServedData | None = None) -> Prepared:
-        """Load data and model, which stay in the worker. Comes before `train`, `evaluate` and `export`.
+        """Load data and model, which stay in the worker, and try a first training step.
+
+        Comes before `train` and `evaluate`.
 
         `served` are data of this process, in place of `settings.data`. They are read, and the user's accuracy function
         is called, in the threads that call `prepare`, `train` and `evaluate`, one at a time for all workers.
@@ -149,19 +180,13 @@ class Worker:
             round=task.round,
             seed=task.seed,
             teachers=[str(teacher.absolute()) for teacher in task.teachers],
+            local=None if task.local is None else str(task.local.absolute()),
+            local_after=None if task.local_after is None else str(task.local_after.absolute()),
         )
 
     def evaluate(self, vector: Path) -> Evaluation:
         """Loss and accuracy of a vector on the data set's test split, or the test data that are served."""
         return self._ask("evaluate", Evaluation, vector=str(vector.absolute()))
-
-    def export(self, vector: Path, destination: Path) -> None:
-        """Write the model's whole state_dict with a vector's values, buffers that no vector has among them.
-
-        `destination` is for `torch.load(…, weights_only=True)`; beside it, with `.safetensors` added to its name, are
-        the same tensors in that format. Each is written whole or not at all.
-        """
-        self._ask("export", _Done, vector=str(vector.absolute()), destination=str(destination.absolute()))
 
     def close(self) -> None:
         """End the worker, whatever it is doing. Closing twice does nothing."""

@@ -8,12 +8,13 @@ from galaxy_fl.vectors.chunk_tree import (
     chunk_count,
     commitment,
     depth,
+    fitting_chunk,
     root_of,
     tree_root,
     verify,
 )
 from galaxy_fl.vectors.fixed_point import decode, difference, encode, read_vector, write_vector
-from galaxy_fl.vectors.layout import Layout, TensorLayout
+from galaxy_fl.vectors.layout import SHORTEST_VECTOR, Layout, TensorLayout
 from galaxy_fl.vectors.vector import (
     BLOCK_PARAMETERS,
     INT32_MAX,
@@ -28,6 +29,7 @@ __all__ = [
     "BLOCK_PARAMETERS",
     "INT32_MAX",
     "INT32_MIN",
+    "SHORTEST_VECTOR",
     "VECTOR_DTYPE",
     "ChunkTree",
     "Layout",
@@ -42,6 +44,7 @@ __all__ = [
     "depth",
     "difference",
     "encode",
+    "fitting_chunk",
     "read_vector",
     "root_of",
     "tree_root",

@@ -6,17 +6,30 @@ whose depth and chunk length are known from the job's terms, so that a leaf can'
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import accumulate
+from mmap import ACCESS_READ, mmap
 from struct import iter_unpack
+from typing import BinaryIO
 
 import numpy as np
 
 from galaxy_fl.exceptions import VectorError
 from galaxy_fl.vectors.vector import Vector, as_vector
 
-__all__ = ["ChunkTree", "Opening", "chunk_count", "commitment", "depth", "root_of", "tree_root", "verify"]
+__all__ = [
+    "ChunkTree",
+    "Opening",
+    "chunk_count",
+    "commitment",
+    "depth",
+    "fitting_chunk",
+    "root_of",
+    "tree_root",
+    "verify",
+]
 
 _DIGEST_BYTES = 32
 _ADDRESS_BYTES = 20
@@ -42,6 +55,11 @@ class ChunkTree:
 
     It refers to the vector and does not copy it; with 64 parameters a chunk the nodes take `d` bytes.
 
+    Args:
+        vector: int32, `d` parameters.
+        chunk_parameters: C.
+        file: An empty binary file for the nodes, which are mapped from there; None to keep them in memory.
+
     Attributes:
         root: 32 bytes.
         depth: length of every path.
@@ -50,11 +68,12 @@ class ChunkTree:
         VectorError: the vector is not int32, or not longer than one chunk.
     """
 
-    def __init__(self, vector: Vector, chunk_parameters: int) -> None:
+    def __init__(self, vector: Vector, chunk_parameters: int, file: BinaryIO | None = None) -> None:
         self._vector = as_vector(vector)
         self._chunk_parameters = chunk_parameters
-        self._levels = [b"".join(nodes) for nodes in _levels(self._vector, chunk_parameters)]
-        self.root = self._levels[-1]
+        levels = (b"".join(nodes) for nodes in _levels(self._vector, chunk_parameters))
+        self._levels: list[bytes] | list[memoryview] = list(levels) if file is None else _filed(levels, file)
+        self.root = bytes(self._levels[-1])
         self.depth = len(self._levels) - 1
 
     def opening(self, index: int) -> Opening:
@@ -69,7 +88,7 @@ class ChunkTree:
         path = []
         for level, nodes in enumerate(self._levels[:-1]):
             sibling = _DIGEST_BYTES * ((index >> level) ^ 1)
-            path.append(nodes[sibling : sibling + _DIGEST_BYTES])
+            path.append(bytes(nodes[sibling : sibling + _DIGEST_BYTES]))
         return Opening(index, chunk.ljust(4 * self._chunk_parameters, b"\0"), tuple(path))
 
 
@@ -86,6 +105,17 @@ def chunk_count(parameters: int, chunk_parameters: int) -> int:
             "and a vector more than one chunk; choose smaller chunks"
         )
     return -(-parameters // chunk_parameters)
+
+
+def fitting_chunk(parameters: int, most: int) -> int:
+    """Return the largest chunk that a ledger takes: a multiple of 8, at most `most`, and smaller than the vector.
+
+    Raises:
+        VectorError: the vector has fewer than 9 parameters: it lacks its padding.
+    """
+    chunk_parameters = min(most, (parameters - 1) // 8 * 8)
+    chunk_count(parameters, chunk_parameters)
+    return chunk_parameters
 
 
 def depth(parameters: int, chunk_parameters: int) -> int:
@@ -179,6 +209,15 @@ def _levels(vector: Vector, chunk_parameters: int) -> Iterator[list[bytes]]:
         nodes = [sha256(left + right).digest() for left, right in zip(one_by_one, one_by_one, strict=True)]
         padding = sha256(padding + padding).digest()
     yield nodes
+
+
+def _filed(levels: Iterable[bytes], file: BinaryIO) -> list[memoryview]:
+    """Write the levels to a file one after the other, and return them as it has them."""
+    lengths = [file.write(level) for level in levels]
+    file.flush()
+    nodes = memoryview(mmap(file.fileno(), 0, access=ACCESS_READ))
+    ends = list(accumulate(lengths))
+    return [nodes[end - length : end] for end, length in zip(ends, lengths, strict=True)]
 
 
 def _leaves(vector: Vector, chunk_parameters: int) -> list[bytes]:

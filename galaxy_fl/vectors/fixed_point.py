@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galaxy_fl.exceptions import EncodingError, VectorError
-from galaxy_fl.vectors.layout import Layout, State, TensorLayout, is_floating
+from galaxy_fl.vectors.layout import Layout, State, TensorLayout, fitting_bits, is_floating
 from galaxy_fl.vectors.vector import (
     BLOCK_PARAMETERS,
     INT32_MAX,
@@ -54,6 +55,7 @@ def encode(state: State, layout: Layout) -> Vector:
         end = start + tensor.parameters
         _encode_tensor(_floats(state[tensor.name], tensor), tensor, vector[start:end])
         start = end
+    vector[start:] = 0
     return vector
 
 
@@ -164,9 +166,9 @@ def _floats(value: Any, tensor: TensorLayout) -> npt.NDArray[Any]:
 
 
 def _encode_tensor(values: npt.NDArray[Any], tensor: TensorLayout, out: Vector) -> None:
-    # float32 stays float32: scaling up by a power of two only moves the exponent (a float too small to be
-    # normal gains digits, one too large becomes infinite and is refused), rint is exact, and the result
-    # is compared with 2**31, which float32 holds; the largest float32 below it is 2**31 - 128.
+    # float32 stays float32: scaling by a power of two only moves the exponent (one too large becomes infinite and is
+    # refused; one that gets too small to be normal is far below a half), rint is exact, and the result is compared
+    # with 2**31, which float32 holds; the largest float32 below it is 2**31 - 128.
     dtype: type[np.floating[Any]] = np.float64 if values.dtype.itemsize == 8 else np.float32
     scale = dtype(2.0**tensor.fraction_bits)
     buffer = np.empty(min(len(values), BLOCK_PARAMETERS), dtype)
@@ -185,9 +187,18 @@ def _encode_tensor(values: npt.NDArray[Any], tensor: TensorLayout, out: Vector) 
 
 def _refuse(values: npt.NDArray[Any], tensor: TensorLayout, position: int) -> None:
     index = tuple(int(i) for i in np.unravel_index(position, tensor.shape))
+    value, bits = float(values[position]), tensor.fraction_bits
+    what = f"tensor {tensor.name!r} at {index} is {value!r}"
+    if not math.isfinite(value):
+        raise EncodingError(
+            f"{what}, which no fixed point carries (the limit of {bits} fraction bits is ±{2.0 ** (31 - bits):g}): "
+            "training has diverged; lower the learning rate, and look for NaN and unscaled values in the data"
+        )
+    limit = f"outside ±2**{31 - bits} (±{2.0 ** (31 - bits):g}), the limit of {bits} fraction bits"
+    fitting = fitting_bits(abs(value))
+    fewer = f'"{tensor.name}" = {fitting} in the table fraction_bits of its job file, or '
+    fewer += f'generate_job(…, fraction_bits={{"{tensor.name}": {fitting}}})'
     raise EncodingError(
-        f"tensor {tensor.name!r} at {index} is {float(values[position])!r}, outside ±2**"
-        f"{31 - tensor.fraction_bits} (±{2.0 ** (31 - tensor.fraction_bits):g}), the limit of "
-        f"{tensor.fraction_bits} fraction bits: train with a smaller learning rate, or give the tensor fewer "
-        "fraction bits"
+        f"{what}, {limit}: scale the data (inputs and targets to a deviation of about 1), or train with a smaller "
+        f"learning rate; or submit the job with fewer fraction bits for the tensor: {fewer}"
     )

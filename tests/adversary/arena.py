@@ -85,7 +85,7 @@ class OtherContent(LedgerServerCoordinator):
         return Committed(root, receipt.gas_used)
 
 
-class _Enough(Exception):
+class _Enough(BaseException):
     """Ends a loop that would wait for the next round."""
 
 

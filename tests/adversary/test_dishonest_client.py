@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from galaxy_chain.audit import Auditor
 from galaxy_chain.coordinator import LedgerClientCoordinator
 from galaxy_chain.exceptions import AlreadySubmittedError, ContentMismatchError, LedgerRefusedError
 from galaxy_chain.ledger.structs import Update
@@ -185,3 +186,34 @@ def test_an_outsider_gets_nowhere_in_a_closed_job(federation):
     assert (state.round, state.updates, state.status) == (1, 3, 1)
     assert server(federation).round().phase is Phase.CLOSED
     finish(federation, honest_root(federation))
+
+
+@pytest.fixture
+def greedy(federation):
+    """A job of uniform weights, in which the last of three clients makes itself weigh all that the ledger takes."""
+    federation.job = federation.register(DOCUMENT.model_copy(update={"weighting": "uniform"}))
+    for index in range(3):
+        federation.ledger(federation.clients[index]).transact("join", federation.job, 2**24 - 1, bytes(32))
+    for index, weight in enumerate((1, 1, 2**24 - 1)):
+        update = promise(federation, index, made_up(100 + index), weight=weight)
+        federation.ledger(federation.clients[index]).transact("submitUpdate", federation.job, 1, update)
+    return federation
+
+
+def test_one_that_gives_itself_weight_in_a_job_of_uniform_weights_is_excluded(greedy):
+    honest = honest_root(greedy, 2)
+    assert excluded(greedy) == (greedy.clients[2],)
+    assert greedy.ledger().job(greedy.job).root == honest
+    (audited,) = Auditor(greedy.ledger(), greedy.store, greedy.job).rounds()
+    assert audited.objections == ()
+
+
+def test_a_server_that_includes_it_all_the_same_is_named_by_whoever_looks(greedy, caplog):
+    """Its arithmetic is right, so that the ledger punishes nothing."""
+    greedy.commit()
+    said = f"the update of {greedy.clients[2]} was included: it weighs 16777215, but each update of this job weighs 1"
+    (audited,) = Auditor(greedy.ledger(), greedy.store, greedy.job).rounds()
+    assert audited.objections == (said,)
+    client = LedgerClientCoordinator(greedy.ledger(greedy.clients[0]), greedy.store, greedy.job, PATIENCE)
+    client.model(client.round())
+    assert said in caplog.text

@@ -33,16 +33,33 @@ __all__ = ["CLIENTS", "Apart", "Described", "Participant"]
 JOB = """\
 name = "apart"
 [model]
-builtin = "mlp"
-options = { hidden = 1200 }
+source = "apart_model.py"
+class = "Net"
 [train]
 learning_rate = 0.1
 [terms]
 rounds = 1
+open = true
+server = "anyone"
 min_updates = 2
 max_updates = 2
 """
-"""A vector has more than a block of the store, so that an upload has a middle."""
+MODEL = """\
+from torch import nn
+
+
+class Net(nn.Sequential):
+    def __init__(self):
+        super().__init__(
+            nn.Flatten(),
+            nn.Linear(64, 1200),
+            nn.BatchNorm1d(1200, momentum=None),
+            nn.ReLU(),
+            nn.Linear(1200, 10),
+        )
+"""
+"""A vector has more than a block of the store, so that an upload has a middle; and each client has an integer buffer,
+the batches that it has seen, by which its averages go: a client that lost it would change the final model."""
 CLIENTS = {"first": "1/20", "second": "2/20"}
 """Names and shards."""
 ACCOUNTS = {"owner": 0, "server": 1, "first": 2, "second": 3}
@@ -56,12 +73,14 @@ class Described:
 
     document: JobDocument
     initial: Vector
+    source: bytes
 
     @classmethod
     def on(cls, url: str, folder: Path) -> Described:
         """Has `galaxy-chain job create` describe it."""
         run(folder, "deploy", "--account", "dev:0", GALAXY_RPC=url)
         (folder / "job.toml").write_text(JOB)
+        (folder / "apart_model.py").write_text(MODEL)
         job = run(folder, "job", "create", "job.toml", "--account", "dev:0", GALAXY_RPC=url)["job"]
         home, rpc = folder / ".galaxy", Rpc(url)
         where = Deployment.read(home / "ledger.json")
@@ -69,7 +88,7 @@ class Described:
         store = LocalStore(home / "store")
         document = JobDocument.from_bytes(store.block(known.terms.spec))
         vector = store.path(ContentId(known.initial.content, 4 * known.terms.parameters))
-        return cls(document, read_vector(vector, known.terms.parameters).copy())
+        return cls(document, read_vector(vector, known.terms.parameters).copy(), MODEL.encode())
 
 
 class Apart:
@@ -90,9 +109,9 @@ class Apart:
         where = Deployment.read(folder / ".galaxy" / "ledger.json")
         owner = Transactions(self.rpc, NodeSigner(self.address("owner")))
         self.ledger = Ledger(self.rpc, where.ledger, owner, first_block=where.block)
-        terms = TermsSection(rounds=rounds, min_updates=2, max_updates=2)
+        terms = TermsSection(rounds=rounds, min_updates=2, max_updates=2, open=True, server="anyone")
         store = LocalStore(folder / ".galaxy" / "store")
-        self.job = register_job(self.ledger, where.rules, store, of.document, of.initial, None, terms).job
+        self.job = register_job(self.ledger, where.rules, store, of.document, of.initial, of.source, terms).job
         self._first = self.rpc.number("eth_blockNumber") + 1
 
     def address(self, name: str) -> str:
@@ -104,9 +123,9 @@ class Apart:
         home = self.folder / name
         home.mkdir()
         shutil.copy(self.folder / ".galaxy" / "ledger.json", home)
-        role = ["server"] if name == "server" else ["client", "--data", "digits", "--shard", CLIENTS[name]]
+        role = ["server", "--leave"] if name == "server" else ["client", "--data", "digits", "--shard", CLIENTS[name]]
         command = [*role, "--job", self.job, "--account", f"dev:{ACCOUNTS[name]}", "--poll", 0.1, "--json", *more]
-        place = {"GALAXY_RPC": self.url, "GALAXY_HOME": str(home)}
+        place = {"GALAXY_RPC": self.url, "GALAXY_HOME": str(home), "GALAXY_TRUST": self.address("owner")}
         return Participant(home, command, place | {"GALAXY_STORE": store or str(self.folder / ".galaxy" / "store")})
 
     def history(self) -> JobHistory:

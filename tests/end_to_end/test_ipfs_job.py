@@ -24,6 +24,8 @@ options = { hidden = 900 }
 learning_rate = 0.1
 [terms]
 rounds = 2
+open = true
+server = "anyone"
 min_updates = 3
 max_updates = 3
 """
@@ -74,7 +76,7 @@ def play(folder: Path, url: str, *behind: object, shared: Path | None = None) ->
     run(owner.folder, "deploy", "--account", "dev:0", "--rpc", url, "--home", owner.folder / "home")
     assert owner.run("job", "create", job_file(owner.folder), "--account", "dev:0")["job"] == 1
     with ExitStack() as stack:
-        programs = [stack.enter_context(server.knows(owner).start("server", 1, "--keep", "audited"))]
+        programs = [stack.enter_context(server.knows(owner).start("server", 1, "--leave", "--keep", "audited"))]
         for number, client in enumerate(clients, 1):
             shard = ("--data", "digits", "--shard", f"{number}/30")
             programs.append(stack.enter_context(client.knows(owner).start("client", 1 + number, *shard)))

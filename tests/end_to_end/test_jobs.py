@@ -33,6 +33,8 @@ options = { hidden = 8 }
 learning_rate = 0.1
 [terms]
 rounds = 2
+open = true
+server = "anyone"
 min_updates = 2
 max_updates = 2
 """

@@ -129,7 +129,7 @@ if __name__ == "__main__":
     if len(sys.argv) > 1:
         made = server.FLClusterServer(FederateStrategy.FED_AVG, "127.0.0.1", int(sys.argv[1]), "/api/version")
     else:
-        made = server.FLChainServer(FederateStrategy.FED_AVG)
+        made = server.FLChainServer(FederateStrategy.FED_AVG, leave=True)
     made.start(until_done=True)
 """
 

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.xdist_group("modes")
 MODEL = """\
 import sys
 
+import torch
 from torch import nn
 
 from galaxy_fl.core import strategy
@@ -26,28 +27,44 @@ from galaxy_fl.core.job_manager import JobManager
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
-        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 10), nn.Softmax(dim=1))
+        self.layers = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(64, 16),
+            nn.BatchNorm1d(16, momentum=None),
+            nn.ReLU(),
+            nn.Linear(16, 10),
+            nn.Softmax(dim=1),
+        )
 
     def forward(self, x):
         return self.layers(x)
 
 
-if __name__ == "__main__":
-    import torch
+class Tiny(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(0.1))
 
+    def forward(self, x):
+        return torch.softmax(self.scale * x.flatten(1)[:, :10], dim=1)
+
+
+if __name__ == "__main__":
     manager = JobManager()
-    for fed_strategy in strategy.FederateStrategy:
+    average, distillation = strategy.FederateStrategy
+    jobs = [(Net, average), (Tiny, average), (Net, distillation)]
+    for model, fed_strategy in jobs:
         torch.manual_seed(7)
         job = manager.generate_job(
             work_mode=strategy.WorkModeStrategy(sys.argv[1]),
             train_strategy=strategy.TrainStrategyFatorcy(learning_rate=0.1, batch_size=32, epoch=3, seed=11),
             fed_strategy=fed_strategy,
-            model=Net,
+            model=model,
             distillation_alpha=0.5,
             min_clients=2,
             max_clients=2,
         )
-        manager.submit_job(job, Net())
+        manager.submit_job(job, model())
 """
 
 CLIENT = """\
@@ -78,7 +95,7 @@ if __name__ == "__main__":
     made = {
         "standalone": lambda: server.FLStandaloneServer(FederateStrategy.FED_AVG),
         "cluster": lambda: server.FLClusterServer(FederateStrategy.FED_AVG, "127.0.0.1", int(port), "/api/version"),
-        "blockchain": lambda: server.FLChainServer(FederateStrategy.FED_AVG),
+        "blockchain": lambda: server.FLChainServer(FederateStrategy.FED_AVG, leave=True),
     }[mode]()
     made.start(until_done=True)
 """
@@ -92,16 +109,24 @@ def programs(folder: Path) -> Path:
     return folder
 
 
-def models(folder: Path, *, distilled: bool) -> set[str]:
-    """The hashes of the final models that the reports of a folder name: of the average, or of the students."""
+def models(folder: Path, number: int) -> set[str]:
+    """The hashes of the final models of the n-th job that the reports of a folder name."""
     reports = [json.loads(path.read_text()) for path in folder.glob("report_*.json")]
-    with_server = {report["job"] for report in reports if report["final_model"] and report["participant"] == "server"}
-    averaged = with_server or {min(report["job"] for report in reports)}
-    return {r["final_model"] for r in reports if r["final_model"] and (r["job"] not in averaged) is distilled}
+    job = sorted({report["job"] for report in reports}, key=int)[number]
+    return {report["final_model"] for report in reports if report["final_model"] and report["job"] == job}
+
+
+def files(folder: Path) -> list[bytes]:
+    """The final models of a folder's averages, in the order of the jobs."""
+    paths = {path.name.split("_")[3].split(".")[0]: path for path in folder.glob("final_model_pars_*.safetensors")}
+    return [paths[job].read_bytes() for job in sorted(paths, key=int)[:2]]
 
 
 def play(home: Path, mode: str, port: int, variables: dict[str, list[str]]) -> list[Path]:
-    """Plays two jobs of two clients in a mode, an average and a distillation; gives the folders of server and clients."""
+    """Plays three jobs of two clients in a mode, an average, one of a single parameter, and a distillation.
+
+    Gives the folders of server and clients.
+    """
     names = ["server", "client-1", "client-2"]
     folders = [programs(home / (mode if mode == "standalone" else f"{mode}-{name}")) for name in names]
     own = [{key: values[index] for key, values in variables.items()} for index in range(3)]
@@ -139,9 +164,15 @@ def test_a_job_gives_the_same_models_in_every_mode_to_the_bit(tmp_path, chain):
     variables = {"standalone": {}, "cluster": trust, "blockchain": chain}
     folders = {mode: play(tmp_path, mode, port, more) for mode, more in variables.items()}
 
-    averaged = [models(folder, distilled=False) for where in folders.values() for folder in where]
-    assert len(set().union(*averaged)) == 1
-    assert all(averaged)  # everybody has it
-    students = [set().union(*(models(folder, distilled=True) for folder in where)) for where in folders.values()]
+    for number in range(2):
+        averaged = [models(folder, number) for where in folders.values() for folder in where]
+        assert len(set().union(*averaged)) == 1
+        assert all(averaged)  # everybody has it
+    # Whoever writes it, with the model's code or without, writes the same, integer buffers and all.
+    written = {tuple(files(folder)) for where in folders.values() for folder in where}
+    assert len(written) == 1
+    assert b"num_batches_tracked" in next(iter(written))[0]
+    clients = {mode: set(where) if mode == "standalone" else where[1:] for mode, where in folders.items()}
+    students = [set().union(*(models(folder, 2) for folder in where)) for where in clients.values()]
     assert students[0] == students[1] == students[2]
     assert len(students[0]) == 2

@@ -137,8 +137,9 @@ class Play:
         signer = NodeSigner(self._checksum(name))
         own.mkdir(exist_ok=True)
         ledger = self.ledger(Transactions(rpc, signer, own / "transactions.sqlite"))
-        kind = LedgerClientCoordinator if name in STEPS else LedgerServerCoordinator
-        return kind(ledger, self.store, self.job, self.patience, own=own)
+        if name in STEPS:
+            return LedgerClientCoordinator(ledger, self.store, self.job, self.patience, own=own)
+        return LedgerServerCoordinator(ledger, self.store, self.job, self.patience, own=own, leave=True)
 
     def start(self, *names: str) -> None:
         """Has participants take part, each in a thread."""

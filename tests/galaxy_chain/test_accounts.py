@@ -86,11 +86,54 @@ def test_a_wrong_password(keystore):
     assert "nonsense" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"address": "zz"}', "\0"])
-def test_a_file_that_is_no_key(keystore, content):
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"address": "zz"}', '{"address": "zz", "crypto": {}}', "\0", "[" * 10**5, " " * 10**5]
+)
+def test_a_foreign_file_disturbs_nobody_but_who_names_it(keystore, rpc, monkeypatch, content):
     (keystore.folder / "bob.json").write_text(content)
+    (keystore.folder / "folder.json").mkdir()
+    (keystore.folder / ".hidden.json").write_text(content)
+    assert keystore.list() == {"alice": ADDRESS}
+    monkeypatch.setenv("GALAXY_PASSWORD", PASSWORD)
+    assert find_signer(ADDRESS, keystore, rpc).address == ADDRESS
     with pytest.raises(AccountError, match="bob.json is no keystore file"):
-        keystore.list()
+        find_signer("bob", keystore, rpc)
+
+
+GETHS = f"UTC--2026-01-02T03-04-05.678901234Z--{ADDRESS[2:].lower()}"
+
+
+@pytest.mark.parametrize("address", ["said", "not said"])
+@pytest.mark.parametrize("wanted", [ADDRESS, ADDRESS.lower(), GETHS])
+def test_a_file_as_geth_calls_it_is_found_by_its_address(tmp_path, rpc, encrypted, monkeypatch, wanted, address):
+    kept = encrypted if address == "said" else {key: encrypted[key] for key in encrypted if key != "address"}
+    (tmp_path / GETHS).write_text(json.dumps(kept))
+    (tmp_path / "other.json").write_text(json.dumps({key: encrypted[key] for key in encrypted if key != "address"}))
+    monkeypatch.setenv("GALAXY_PASSWORD", PASSWORD)
+    assert find_signer(wanted, Keystore(tmp_path), rpc).address == ADDRESS
+
+
+def test_a_file_need_not_say_its_address(tmp_path, rpc, encrypted, monkeypatch):
+    keystore = Keystore(tmp_path)
+    (tmp_path / "alice.json").write_text(json.dumps({key: encrypted[key] for key in encrypted if key != "address"}))
+    assert keystore.list() == {"alice": None}
+    for wanted in ("alice", ADDRESS):
+        monkeypatch.setenv("GALAXY_PASSWORD", PASSWORD)
+        assert find_signer(wanted, keystore, rpc).address == ADDRESS
+    monkeypatch.setenv("GALAXY_PASSWORD", PASSWORD)
+    with pytest.raises(AccountError, match=f"alice in .* is that of {ADDRESS}, not of 0x1212"):
+        find_signer("0x" + "12" * 20, keystore, rpc)
+    (tmp_path / "bob.json").write_text((tmp_path / "alice.json").read_text())
+    with pytest.raises(AccountError, match="alice, bob do not say their address: name the one"):
+        find_signer(ADDRESS, keystore, rpc)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_the_line_break_at_the_end_of_a_secret_is_none_of_it(keystore, rpc, monkeypatch, end):
+    monkeypatch.setenv("GALAXY_KEY", KEY + end)
+    assert find_signer(None, keystore, rpc).address == ADDRESS
+    monkeypatch.setenv("GALAXY_PASSWORD", PASSWORD + end)
+    assert find_signer("alice", keystore, rpc).address == ADDRESS
 
 
 @pytest.mark.parametrize("change", [{"crypto": {}}, {"crypto": 3}, {"version": 9}, {"version": None}])

@@ -211,3 +211,32 @@ def test_a_node_that_hides_the_last_commit(finished):
     liar = Auditor(auditor.ledger, finished.store, finished.job)
     with pytest.raises(AuditError, match="the ledger is at .* its events lead to"):
         list(liar.rounds())
+
+
+def test_an_exclusion_of_what_is_there_and_right_is_named_and_one_of_what_is_missing_is_not(finished):
+    first, second = audit(finished)
+    assert first.objections == ()
+    client = finished.clients[1]
+    assert second.objections == (f"{client} was excluded, though its update is there and right",)
+    finished.content(history(finished).commits[2].submissions[1].update.content).unlink()
+    assert audit(finished)[1].objections == ()
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_a_reopening_is_named_and_so_is_that_there_was_no_need_of_it(federation, missing):
+    federation.submit(0, 1)
+    federation.travel(200)
+    server = federation.serve()
+    round = server.round()
+    update = server.history.submissions[0].update.content
+    server.reopen(round, {server.updates(round)[0]: "missing, it says"})
+    if missing:
+        federation.content(update).unlink()
+    (reopening,) = Auditor(federation.ledger(), LocalStore(federation.store.root), federation.job).reopenings()
+    assert (reopening.round, reopening.attempt, reopening.server) == (1, 1, federation.server)
+    assert reopening.excluded == (federation.clients[0],)
+    expected = (
+        f"{federation.clients[0]} was excluded, though its update is there and right",
+        "2 of 2 updates are there and right, and 2 make a round",
+    )
+    assert reopening.objections == (() if missing else expected)

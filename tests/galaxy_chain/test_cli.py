@@ -32,6 +32,8 @@ options = { hidden = 4 }
 learning_rate = 0.1
 [terms]
 rounds = 1
+open = true
+server = "anyone"
 min_updates = 1
 max_updates = 1
 """
@@ -245,6 +247,7 @@ def serving(federation, job):
     federation.job = job
     end = []
     server = federation.serve()
+    server.leave = True
     thread = threading.Thread(target=lambda: end.append(run_server(server)))
     thread.start()
     yield
@@ -293,12 +296,62 @@ def test_job_files_that_are_wrong_register_nothing(at_ledger):
         (("learning_rate = 0.1", 'optimizer = "Sdg"'), "train: .*Sdg.*SGD"),
         (("learning_rate = 0.1", 'loss = "Nonsense"'), "train: .*Nonsense"),
         (("learning_rate = 0.1", "optimizer_options = { momentun = 1.0 }"), "train: .*momentun"),
-        (("hidden = 4", "inputs = 1, hidden = 1, outputs = 1"), "4 parameters, not more than a chunk of 64"),
+        (("[model]", "[fraction_bits]\n'9.*' = 4\n[model]"), r"'9\.\*', which fits none of the model's 4 tensors"),
+        (("[model]", "[fraction_bits]\n'1.*' = 99\n[model]"), r"fraction_bits of '1\.weight' is 99"),
+        (("[model]", "[fraction_bits]\n'1.*' = 31.5\n[model]"), r"job.toml:2: fraction_bits\.1\.\*: .*integer"),
     ]:
         Path("job.toml").write_text(JOB.replace(*change))
         at_ledger.fails(3, said, "job", "create", "job.toml", "--account", "dev:0")
     at_ledger.fails(3, "the job file nowhere.toml can't be read", "job", "create", "nowhere.toml", "--account", "dev:0")
     assert at_ledger.json("job", "list") == before
+
+
+def test_what_was_chosen_for_a_job_is_shown(at_ledger, federation):
+    owner = federation.node.accounts[0]
+    text = JOB.replace('server = "anyone"\n', "").replace("max_updates = 1\n", "")
+    Path("job.toml").write_text(text.replace("open = true", "open = false"))
+    terms = at_ledger.json("job", "create", "job.toml", "--account", "dev:0")["terms"]
+    assert (terms["server"], terms["open"], terms["max_updates"]) == (owner, False, terms["max_excluded"] + 1)
+    assert at_ledger.run("job", "create", "job.toml", "--account", "dev:0") == 0
+    for said in (f"{owner} (this account)", "only whom its owner admits", "0.01 ether"):
+        assert said in at_ledger.out
+    assert "open is true" not in at_ledger.err
+    Path("job.toml").write_text(JOB + 'answer_seconds = 1\nbond = "3 ether"\n')
+    assert at_ledger.run("job", "create", "job.toml", "--account", "dev:0") == 0
+    assert "anyone with a bond" in at_ledger.out
+    for said in ("open is true", "no server is named", "answer_seconds is 1", "bond is 3 ether"):
+        assert f"warning: {said}" in at_ledger.err
+
+
+def test_terms_that_can_not_work_are_not_registered(at_ledger):
+    before = at_ledger.json("job", "list")
+    Path("job.toml").write_text(
+        JOB.replace("[terms]", '[rule]\nname = "trimmed_mean"\nparameters = 1\n[terms]').replace(
+            "updates = 1", "updates = 2"
+        )
+    )
+    at_ledger.fails(34, "min_updates to more than 2", "job", "create", "job.toml", "--account", "dev:0")
+    assert at_ledger.json("job", "list") == before
+
+
+def test_an_audit_tells_of_terms(at_ledger, federation):
+    job = federation.register(answer_seconds=1, bond=25 * 10**18, rounds=1, min_updates=1, max_updates=1)
+    assert at_ledger.run("audit", job) == 0
+    for said in ("answer_seconds is 1", "bond is 25 ether", "no server is named"):
+        assert f"warning: {said}" in at_ledger.err
+
+
+def test_nobody_pays_more_than_the_limits(at_ledger, federation):
+    dear = federation.register(bond=25 * 10**18, max_updates=2, max_excluded=0)
+    assert at_ledger.run("server", "--job", dear, "--account", "dev:1") == 34
+    assert re.search("25 ether.*--max-bond", at_ledger.err)
+    at_ledger.fails(2, "expected an amount", "server", "--job", dear, "--account", "dev:1", "--max-bond", "much")
+    assert federation.ledger().account(dear, federation.server).amount == 0
+    greedy = create(at_ledger, JOB + 'demand_deposit = "50 ether"\n')
+    assert at_ledger.run(*client(greedy)) == 34
+    assert re.search("50 ether.*--max-deposit", at_ledger.err)
+    assert federation.ledger().client(greedy, federation.node.accounts[5]).samples == 0
+    finishes(at_ledger, federation, greedy, "dev:5", "--max-deposit", "50 ether")
 
 
 def test_a_key_without_funds_can_go_on_once_it_has_some(at_ledger, federation, monkeypatch):
@@ -320,7 +373,7 @@ def test_a_key_without_funds_can_go_on_once_it_has_some(at_ledger, federation, m
 
 
 def test_a_client_that_is_not_admitted_until_it_is(at_ledger, federation):
-    job = create(at_ledger, JOB + "open = false\n")
+    job = create(at_ledger, JOB.replace("open = true", "open = false"))
     address = federation.node.accounts[5]
     at_ledger.run(*client(job))
     assert f"ask its owner, {federation.owner}, to run `galaxy-chain job admit {job} {address}`" in at_ledger.err
@@ -393,19 +446,19 @@ def test_content_that_is_damaged_loses_nothing(at_ledger, federation, which, how
     finishes(at_ledger, federation, job)
 
 
-def test_an_update_that_is_lost_ends_the_server_which_can_come_back(at_ledger, federation):
+def test_an_update_that_is_lost_is_waited_for_where_nobody_may_be_left_out(at_ledger, federation, caplog):
     federation.job = federation.register(max_excluded=0)
     federation.submit(0, 1, 2)
     server = federation.serve()
     path = federation.content(server.history.submissions[1].update.content)
     good = path.read_bytes()
     path.unlink()
-    command = ["server", "--job", federation.job, "--account", federation.server, "--content-timeout", 0.1]
-    assert at_ledger.run(*command) == 6
-    assert "1 of 3 updates can't be used, but the job lets a server leave out 0" in at_ledger.err
-    assert path.name in at_ledger.err
-    federation.store.put(good)
     with serving(federation, federation.job):
+        while not (said := [message for message in caplog.messages if "tries again" in message]):
+            time.sleep(0.02)
+        assert "1 of 3 updates can't be used, but the job lets a server leave out 0" in said[0]
+        assert path.name in said[0]
+        federation.store.put(good)
         while server.round().number == 1:
             time.sleep(0.02)
         federation.submit(0, 1, 2, seed=2)

@@ -370,7 +370,7 @@ def test_a_server_that_stays_lets_go_at_the_end(federation):
     server = LedgerServerCoordinator(
         federation.ledger(federation.server), federation.store, federation.job, PATIENCE, keep=Keep(1)
     )
-    assert not server.stay(server.round(), server.bond_locked_until())
+    assert server.stay(server.round()).over
     assert federation.store.pins() == always_pinned(federation) | last
 
 

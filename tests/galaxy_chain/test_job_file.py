@@ -9,6 +9,8 @@ import pytest
 
 from galaxy_chain.demo import example_job
 from galaxy_chain.job_file import JobFile, wei
+from galaxy_chain.ledger.structs import ZERO_ADDRESS
+from galaxy_chain.terms import Chain, check_terms
 from galaxy_fl.exceptions import JobDocumentError
 
 GOOD = """\
@@ -22,6 +24,7 @@ learning_rate = 0.1
 
 [terms]
 rounds = 2
+open = false
 min_updates = 2
 """
 
@@ -40,6 +43,38 @@ def test_a_short_file_is_a_whole_job(tmp_path):
 def test_the_example_is_valid(tmp_path):
     job = read(tmp_path, example_job())
     assert (job.terms.min_updates, job.terms.demand_deposit) == (4, 10**16)
+
+
+CREATOR, NAMED = "0x" + "11" * 20, "0x" + "22" * 20
+
+
+def on_ledger(job: JobFile, parameters: int = 38_282):
+    return job.terms.on_ledger(b"\1" * 32, job.rule, "0x" + "33" * 20, parameters, CREATOR)
+
+
+def test_what_a_file_leaves_open_is_chosen_soundly(tmp_path):
+    """Not that anyone aggregates, that one silent client stops a round, or that no challenge fits a transaction."""
+    terms = on_ledger(read(tmp_path, GOOD))
+    assert (terms.server, terms.open) == (CREATOR, False)
+    assert terms.max_updates == 149  # 130,820 bytes a challenge
+    assert terms.max_excluded == 147
+    assert check_terms(terms, "weighted_mean", Chain(1, 12.0, 10**9, 36_000_000)) == []
+    robust = on_ledger(read(tmp_path, GOOD.replace("[terms]", '[rule]\nname = "coordinate_median"\n[terms]')))
+    assert (robust.max_updates, robust.max_excluded) == (64, 62)
+
+
+def test_what_a_file_says_is_kept(tmp_path):
+    more = f'min_updates = 2\nmax_updates = 5\nmax_excluded = 1\nserver = "{NAMED}"'
+    terms = on_ledger(read(tmp_path, GOOD.replace("min_updates = 2", more)))
+    assert (terms.server, terms.max_updates, terms.max_excluded) == (NAMED, 5, 1)
+    anyone = read(tmp_path, GOOD.replace("min_updates = 2", 'min_updates = 2\nserver = "anyone"'))
+    assert on_ledger(anyone).server == ZERO_ADDRESS
+
+
+def test_more_clients_than_a_challenge_has_room_for_are_refused(tmp_path):
+    job = read(tmp_path, GOOD.replace("min_updates = 2", "min_updates = 150"))
+    with pytest.raises(JobDocumentError, match="min_updates is 150, but with 64 parameters a chunk .* room for 149"):
+        on_ledger(job)
 
 
 def test_it_is_utf_8(tmp_path):
@@ -89,13 +124,15 @@ def test_what_is_no_amount(amount):
         ("rounds = 2", "rounds = 2.5", 10, "terms.rounds: .*valid integer"),
         ("rounds = 2", "rounds = true", 10, "terms.rounds: .*valid integer"),
         ("rounds = 2", "", 9, "terms.rounds: Field required"),
-        ("min_updates = 2", 'min_updates = 2\nbond = "1 euro"', 12, "terms.bond: expected an amount"),
+        ("min_updates = 2", 'min_updates = 2\nbond = "1 euro"', 13, "terms.bond: expected an amount"),
         ("min_updates = 2", 'min_updates = 2\nbond = "0 ether"', 9, "a server without a bond"),
-        ("min_updates = 2", 'min_updates = 2\nserver = "me"', 12, "terms.server: expected an address"),
+        ("min_updates = 2", 'min_updates = 2\nserver = "me"', 13, 'terms.server: expected an address.*or "anyone"'),
         ("min_updates = 2", "min_updates = 2\nmax_updates = 1", 9, "min_updates 2 is more than max_updates 1"),
         ("min_updates = 2", "min_updates = 2\nmax_updates = 3\nmax_excluded = 4", 9, "max_excluded 4 is more than"),
-        ("min_updates = 2", "min_updates = 2\nchunk_parameters = 256", 9, "more than 16384"),
-        ("min_updates = 2", "min_updates = 2\nchunk_parameters = 12", 12, "terms.chunk_parameters: .*multiple of 8"),
+        ("open = false", "", 9, "terms.open: Field required"),
+        ("open = false", "open = 1", 11, "terms.open: .*valid boolean"),
+        ("min_updates = 2", "min_updates = 2\nmax_updates = 65\nchunk_parameters = 256", 9, "more than 16384"),
+        ("min_updates = 2", "min_updates = 2\nchunk_parameters = 12", 13, "terms.chunk_parameters: .*multiple of 8"),
         ("[terms]", '[rule]\nname = "best"\n[terms]', 10, "rule.name: there is no rule 'best'"),
         ("[terms]", "[[terms]]", 1, "terms: "),
     ],

@@ -206,3 +206,32 @@ def test_distillation_and_the_rule_relay_belong_together(rule, alpha):
             rule=RuleChoice(name=rule),
             distillation_alpha=alpha,
         )
+
+
+TINY = [{"name": "weight", "shape": [2], "fraction_bits": 24}]
+LOCAL = {"name": "steps", "type": "int64", "shape": [], "data": "eNpjYIAAAAAIAAE="}  # 0
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"layout": TINY}, "2 parameters with a padding of 0, expected a padding that makes at least 9"),
+        ({"layout": [*TINY, {"padding": 6}]}, "with a padding of 6"),
+        ({"layout": [*TINY, {"padding": 8}]}, "with a padding of 8"),
+        ({"layout": [*LAYOUT, {"padding": 1}]}, "with a padding of 1"),
+        ({"layout": [*TINY, {"padding": 0}]}, "a padding of 0: leave it out"),
+        ({"layout": [*TINY, {"padding": True}]}, "padding is True"),
+        ({"layout": [{"padding": 7}, *TINY]}, "unknown keys: 'padding'"),
+        ({"layout": [{"padding": 8}]}, "the layout is empty"),
+        ({"local": [LOCAL, LOCAL]}, "'steps' is there twice"),
+        ({"local": [LOCAL | {"name": "weight"}]}, "'weight' is there twice"),
+        ({"frozen": ["weigth"]}, "one that the layout does not have"),
+        ({"frozen": ["weight", "weight"]}, "frozen names a tensor twice"),
+        ({"local": [LOCAL], "frozen": ["steps"]}, "one that the layout does not have"),
+    ],
+)
+def test_tensors_that_do_not_belong_together_are_refused(change, said):
+    right = {"name": "n", "model": BuiltinModel(builtin="mlp"), "layout": LAYOUT}
+    JobDocument(**right | {"layout": [*TINY, {"padding": 7}], "local": [LOCAL], "frozen": ["weight"]})
+    with pytest.raises(ValidationError, match=said):
+        JobDocument(**right | change)

@@ -25,7 +25,7 @@ def fuzz(data: bytes) -> bool:
     worker = WORKERS.pop() if WORKERS else HostileWorker()
     try:
         if describe:
-            assert isinstance(worker.describe({}, TRAIN, answer), Layout)
+            assert isinstance(worker.describe({}, TRAIN, answer).layout, Layout)
         else:
             assert isinstance(worker.evaluate(answer), Evaluation)
     except TrainingError as error:

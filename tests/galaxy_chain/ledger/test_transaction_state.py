@@ -201,7 +201,9 @@ def test_too_cheap_for_the_pool_is_bumped_until_the_cap(clock):
     assert bumps > 5
 
 
-@pytest.mark.parametrize("wrong", [{"confirmations": 0}, {"fee_cap": 0}, {"timeout": -1}, {"bump_after": float("nan")}])
+@pytest.mark.parametrize(
+    "wrong", [{"confirmations": 0}, {"fee_cap": -1}, {"timeout": -1}, {"bump_after": float("nan")}]
+)
 def test_settings_out_of_range(wrong):
     with pytest.raises(ValueError, match=f"{next(iter(wrong))} is .* expected"):
         TransactionSettings(**wrong)

@@ -227,6 +227,12 @@ def test_what_is_no_address_is_refused_without_saying_its_password(url):
     assert "pass@" not in str(caught.value)
 
 
+@pytest.mark.parametrize("end", ["/api/v0", "/api/v0/"])
+def test_the_address_of_the_rpc_itself_is_taken_for_what_it_is(ipfs, tmp_path, end):
+    content = IpfsStore(IpfsNode(ipfs.url + end, timeouts=QUICK), LocalStore(tmp_path / "store")).put(b"by the rpc")
+    assert IpfsStore(IpfsNode(ipfs.url), LocalStore(tmp_path / "other")).get(content) == b"by the rpc"
+
+
 # Nodes that go and come
 
 

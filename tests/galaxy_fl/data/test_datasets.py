@@ -136,3 +136,26 @@ def test_shards_of_any_other_data_set_are_subsets_by_its_labels():
     shard = load_shard("hospital_data:training_only", "train", "1/2", "labels:1")
     assert isinstance(shard, Subset)
     assert len({label for _, label in (shard[index] for index in range(len(shard)))}) == 1
+
+
+def test_sequences_as_targets_can_be_divided_alike(tmp_path, monkeypatch):
+    (tmp_path / "sequences.py").write_text(
+        "import torch\nfrom torch.utils.data import TensorDataset\n"
+        "def load():\n    return TensorDataset(torch.rand(10, 3, 2), torch.arange(30).view(10, 3))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    parts = [load_shard("sequences:load", "train", f"{number}/2") for number in (1, 2)]
+    assert [len(part) for part in parts] == [5, 5]
+    assert {int(part[index][1][0]) for part in parts for index in range(5)} == set(range(0, 30, 3))
+    with pytest.raises(DataError, match="expected one label a sample"):
+        load_shard("sequences:load", "train", "1/2", "labels:2")
+
+
+def test_a_loader_is_no_data_set(tmp_path, monkeypatch):
+    (tmp_path / "loaded.py").write_text(
+        "import torch\nfrom torch.utils.data import DataLoader, TensorDataset\n"
+        "def load():\n    return DataLoader(TensorDataset(torch.rand(10, 3), torch.arange(10)))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="'loaded:load': what the function returned is a DataLoader.*its `.dataset`"):
+        load("loaded:load", "train")

@@ -12,6 +12,7 @@ from galaxy_fl.exceptions import (
     ContentAlteredError,
     ContentError,
     GalaxyError,
+    GivenUpError,
     JobDocumentError,
     RoundMovedOnError,
 )
@@ -446,3 +447,65 @@ class ModeConformance:
         expected = INITIAL + np.int32(12)  # each mean of 3 and 8, 5.5, is rounded up, as on the chain
         digest = hashlib.sha256(expected.astype("<i4").tobytes()).hexdigest()
         assert meeting.job().state.model == digest
+
+    # Giving up
+
+    def test_where_all_clients_give_up_so_does_the_server_and_late_clients_hear_of_it(self, meeting, server):
+        meeting.submit(min_clients=2, deadline=0.2)
+        serving = Running(run_server, server.open("1"))
+        early = meeting.client("early").open("1")
+        early.give_up("samples of shape (3,)\ndo not fit the model")
+        a = self.enter(meeting, "a")
+        a.give_up("no optimizer of that name")
+        with pytest.raises(GivenUpError, match=r"a: no optimizer .*; early: samples of shape \(3,\) do not fit"):
+            serving.finish()
+        late = meeting.client("late")
+        assert late.jobs() == []
+        with pytest.raises(GivenUpError, match="given"):
+            run_client(late.open("1"), Counting(1), 10)
+
+    def test_one_client_that_gives_up_ends_nothing_for_the_others(self, meeting, server):
+        meeting.submit(rounds=1, min_clients=1, deadline=0)
+        serving = server.open("1")
+        working = self.enter(meeting, "working")
+        for name in ("a", "b", "c"):
+            meeting.client(name).open("1").give_up("this can't work")
+        for _ in range(3):
+            assert serving.round().phase is Phase.COLLECTING
+        working.close()  # away, as after a crash, and expected back
+        assert serving.round().phase is Phase.COLLECTING
+        self.hand_in(self.enter(meeting, "working"), 1)
+        assert run_server(serving).phase is Phase.FINISHED
+
+    def test_a_client_that_gave_up_may_come_back(self, meeting, server):
+        job = meeting.submit(deadline=0)
+        client = meeting.client("a").open("1")
+        client.give_up("it has no data")
+        assert job.gave_up() == {"a": "it has no data"}
+        self.enter(meeting, "a")
+        assert job.gave_up() == {}
+        assert server.open("1").round().phase is Phase.COLLECTING
+
+    def test_a_server_that_gives_up_says_so_to_the_clients_that_wait(self, meeting, server):
+        meeting.submit(min_clients=2)
+        serving, trainer = server.open("1"), Counting(3)
+        client = Running(run_client, meeting.client("a").open("1"), trainer, 10)
+        eventually(lambda: serving.round().updates == 1)
+        serving.give_up("the disk is full")
+        with pytest.raises(GivenUpError, match="the disk is full" if self.mode == "standalone" else "its log says"):
+            client.finish()
+        # Started again, a server takes it up, and so may the clients: nothing that was trained is lost.
+        serving.enter()
+        again = Running(run_client, meeting.client("a").open("1"), trainer, 10)
+        other = Running(run_client, meeting.client("b").open("1"), Counting(5), 10)
+        assert run_server(serving).phase is Phase.FINISHED
+        assert again.finish() == other.finish() == Round(4, 4, Phase.FINISHED, 0)
+
+    def test_a_job_that_is_over_is_not_given_up(self, meeting, server):
+        job = meeting.submit(rounds=1)
+        serving = server.open("1")
+        self.hand_in(self.enter(meeting, "a"), 1)
+        assert run_server(serving).phase is Phase.FINISHED
+        serving.give_up("the disk is full")
+        assert job.given_up is None
+        assert meeting.client("b").open("1").round().phase is Phase.FINISHED

@@ -235,7 +235,7 @@ def test_without_a_token_nothing_is_told(guests, meeting):
                 answer = stranger.request(method, path, headers=header)
                 problem(answer, 401, "unauthorized")
                 tried += 1
-    assert tried == 13 * len(headers)
+    assert tried == 14 * len(headers)
     stranger.close()
 
 
@@ -332,7 +332,7 @@ def described(tmp_path):
 
 def test_no_request_makes_the_server_fail(described):
     operations = [found.ok() for found in schemathesis.openapi.from_asgi(OPENAPI, described).get_all_operations()]
-    assert len(operations) == 15
+    assert len(operations) == 16
     for operation in operations:
 
         @settings(max_examples=12, deadline=None, database=None, suppress_health_check=list(HealthCheck))

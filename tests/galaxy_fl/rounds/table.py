@@ -136,7 +136,13 @@ class ClientSeat(Seat):
 
 
 class ServerSeat(Seat):
-    """A server's."""
+    """A server's; `stays` are called in order when it stays."""
+
+    endured = False
+
+    def __init__(self, table: Table, *turns: object) -> None:
+        super().__init__(table, *turns)
+        self.stays: list[object] = []
 
     def enter(self) -> None:
         self.said.append("enter")
@@ -145,10 +151,18 @@ class ServerSeat(Seat):
         self.table.expect(round)
         return [Submitted(client, weight) for client, (_, weight) in self.table.submissions.items()]
 
-    def update(self, round: Round, submitted: Submitted) -> Path:
-        if submitted.client in self.table.lost:
-            raise ContentError(f"{submitted.client} is lost")
-        return self.table.submissions[submitted.client][0]
+    def gather(self, round: Round, updates: Sequence[Submitted]) -> tuple[dict[Submitted, Path], dict[Submitted, str]]:
+        lost = {s: f"{s.client} is lost" for s in updates if s.client in self.table.lost}
+        return {s: self.table.submissions[s.client][0] for s in updates if s not in lost}, lost
+
+    def endures(self, error: Exception) -> bool:
+        self.said.append(f"endured {error}")
+        return self.endured
+
+    def stay(self, round: Round) -> Round:
+        while self.stays:
+            self.stays.pop(0)()  # type: ignore[operator]
+        return self.table.round()
 
     def enough(self, usable: int) -> bool:
         return usable >= self.table.wanted

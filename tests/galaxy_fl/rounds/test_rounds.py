@@ -203,6 +203,18 @@ def test_in_a_job_with_uniform_weights_every_update_weighs_one(table):
     assert table.submissions["a"][1] == 1
 
 
+def test_in_a_job_with_uniform_weights_whoever_gives_itself_more_is_left_out(table):
+    table.job = table.job.model_copy(update={"weighting": "uniform"})
+    table.hand_in("greedy", vector(1000), 2**24 - 1)
+    updates(table, 1, 3)()
+    reports = []
+    seat = ServerSeat(table, lambda: setattr(table, "cancelled", True))
+    run_server(seat, reports.append)
+    assert np.array_equal(model(table), INITIAL + 2)
+    ((left_out, why),) = reports[0].excluded.items()
+    assert (left_out.client, why) == ("greedy", "it weighs 16777215, but each update of this job weighs 1")
+
+
 def test_a_client_whose_update_is_too_late_goes_on_with_the_next_round(table):
     class Slow(Counting):
         def train(self, *arguments):
@@ -287,6 +299,58 @@ def test_what_was_trained_for_another_model_is_trained_again(table):
     assert len(trainer.tasks) == 2
 
 
+def test_a_program_that_dies_while_it_trains_again_takes_no_half_for_what_it_had(table):
+    """A reorganisation brings a round on another model, and takes that back."""
+    folder = table.folder / "kept"
+    first = table.model_file.read_bytes()
+    run_client(ClientSeat(table, "a", lambda: setattr(table, "cancelled", True)), Counting(5), 10, folder=folder)
+
+    class Dying(Counting):
+        def train(self, task):
+            task.trained.write_bytes(vector(4711).tobytes())
+            raise DivergedError("killed")
+
+    table.cancelled = False
+    table.model_file.write_bytes(vector(99).tobytes())
+    table.next_attempt(advance=False)
+    with pytest.raises(DivergedError):
+        run_client(ClientSeat(table, "a"), Dying(5), 10, folder=folder)
+    table.model_file.write_bytes(first)
+    table.next_attempt(advance=False)
+    run_client(ClientSeat(table, "a", lambda: setattr(table, "cancelled", True)), Counting(5), 10, folder=folder)
+    assert np.array_equal(read_vector(table.submissions["a"][0], PARAMETERS), vector(5))
+
+
+def test_a_server_goes_on_after_what_its_coordinator_endures_and_where_it_stays(table):
+    class Failing(ServerSeat):
+        endured = True
+
+        def commit(self, *arguments):
+            if "endured no room" not in self.said:
+                raise MemoryError("no room")
+            return super().commit(*arguments)
+
+    ends = []
+    seat = Failing(table, updates(table, 1, 3), updates(table, 1, 1), updates(table, 2, 2), updates(table, 2, 2))
+    # When the last round is over, its commit is taken back, and the job goes on.
+    seat.stays = [lambda: setattr(table, "number", 3)]
+    end = run_server(seat, ended=lambda round: ends.append(round.number))
+    assert (end.phase, end.number) == (Phase.FINISHED, 4)
+    assert seat.said == ["enter", "endured no room"]
+    assert ends == [4, 4]
+
+
+def test_an_error_that_is_not_endured_ends_a_server(table):
+    class Failing(ServerSeat):
+        def commit(self, *arguments):
+            raise MemoryError("no room")
+
+    seat = Failing(table, updates(table, 1, 3))
+    with pytest.raises(MemoryError):
+        run_server(seat)
+    assert seat.said == ["enter", "endured no room"]
+
+
 @pytest.mark.parametrize("damage", [b"", b"{}", b'{"round": 1, "begin": "x", "result": {}}'])
 def test_a_damaged_note_of_what_was_trained_only_costs_training(table, damage):
     folder, trainer = table.folder / "kept", Counting(5)
@@ -296,3 +360,55 @@ def test_a_damaged_note_of_what_was_trained_only_costs_training(table, damage):
     table.next_attempt(advance=False)
     run_client(ClientSeat(table, "a", lambda: setattr(table, "cancelled", True)), trainer, 10, folder=folder)
     assert len(trainer.tasks) == 2
+
+
+class Remembering(Counting):
+    """A trainer that leaves a note of each round, and notes what it found."""
+
+    def __init__(self, step):
+        super().__init__(step)
+        self.found = []
+
+    def train(self, task):
+        self.found.append((task.round, None if task.local is None else task.local.read_text()))
+        task.local_after.write_text(f"of round {task.round}, attempt {len(self.found)}")
+        return super().train(task)
+
+
+def test_a_client_goes_on_from_its_own_integer_tensors_whatever_is_taken_back(table):
+    folder, trainer = table.folder / "kept", Remembering(5)
+
+    def a_round():
+        table.cancelled = False
+        stop = lambda: setattr(table, "cancelled", True)  # noqa: E731
+        run_client(ClientSeat(table, "a", stop), trainer, 10, folder=folder)
+
+    def commit(number):
+        table.model_file.write_bytes(vector(number).tobytes())
+        table.next_attempt(advance=True)
+
+    for number in (1, 2):
+        a_round()
+        commit(number)
+    a_round()
+    assert trainer.found == [(1, None), (2, "of round 1, attempt 1"), (3, "of round 2, attempt 2")]
+    # Round 1's commit is taken back, and another takes its place: rounds 2 and 3 were trained on a model that is void.
+    table.number = 1
+    commit(7)
+    a_round()
+    assert trainer.found[3:] == [(2, "of round 1, attempt 1")]
+    commit(8)
+    a_round()
+    assert trainer.found[4:] == [(3, "of round 2, attempt 4")]
+    assert sorted(path.name for path in folder.glob("local-*")) == ["local-1", "local-2", "local-3"]
+
+
+def test_what_a_client_keeps_is_removed_when_the_job_is_over(table):
+    folder, trainer = table.folder / "kept", Remembering(5)
+    table.rounds = 1
+
+    def finish():
+        table.next_attempt(advance=True)
+
+    run_client(ClientSeat(table, "a", finish), trainer, 10, folder=folder)
+    assert list(folder.iterdir()) == []

@@ -87,8 +87,9 @@ def test_weights_and_losses_are_those_of_the_sum_of_the_divergences(ending, redu
     expected = straightforward(
         expected_model, [Net(seed) for seed in (1, 2, 3)], samples, labels, specification, reduction, seed=9
     )
-    lessons = Lessons.ask(Net(7, ending), states(3), data(), ALPHA, reduction)
-    result = train(model, data(), specification, 9, lessons=lessons)
+    said = {"identity": "logits", "softmax": "probabilities", "log_softmax": "log-probabilities"}[ending]
+    lessons = Lessons.ask(Net(7, ending), states(3), data(), ALPHA, reduction, ending=said)
+    result = train(model, data(), specification, 9, lessons=lessons, ending=said)
     assert result.loss == pytest.approx(expected, abs=1e-5)
     for mine, theirs in zip(model.parameters(), expected_model.parameters(), strict=True):
         assert torch.allclose(mine, theirs, atol=1e-5)
@@ -156,8 +157,13 @@ def test_memory_does_not_grow_with_the_number_of_teachers():
 def test_probabilities_of_zero_are_no_obstacle():
     certain = nn.Embedding(2, 2)
     lookup = TensorDataset(torch.arange(2), torch.zeros(2))
-    for state in ([[1.0, 0.0], [0.0, 1.0]], [[0.0, -math.inf], [-math.inf, 0.0]], [[500.0, -500.0], [-500.0, 500.0]]):
-        lessons = Lessons.ask(certain, [lambda state=state: {"weight": torch.tensor(state)}], lookup, 1.0, "batchmean")
+    for ending, state in {
+        "probabilities": [[1.0, 0.0], [0.0, 1.0]],
+        "log-probabilities": [[0.0, -math.inf], [-math.inf, 0.0]],
+        "logits": [[500.0, -500.0], [-500.0, 500.0]],
+    }.items():
+        asked = [lambda state=state: {"weight": torch.tensor(state)}]
+        lessons = Lessons.ask(certain, asked, lookup, 1.0, "batchmean", ending=ending)
         assert lessons.negative_entropy.isfinite().all()
         assert lessons.loss(torch.zeros(2, 2), torch.arange(2)).item() == pytest.approx(math.log(2))
 

@@ -86,7 +86,7 @@ from galaxy_fl.training.specification import TrainSpecification
 print("script runs")
 forkserver.start("preloaded")
 with Worker() as worker:
-    layout = worker.describe({"builtin": "cnn"}, TrainSpecification(), Path("vector")).to_json()
+    layout = worker.describe({"builtin": "cnn"}, TrainSpecification(), Path("vector")).layout.to_json()
     worker.prepare(WorkerSettings(
         model={"builtin": "cnn"}, layout=layout, train=TrainSpecification(),
         data="tests.galaxy_fl.training.foreign:environment",

@@ -1,12 +1,13 @@
 """By their names in torch, with the targets they want."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
 from galaxy_fl.exceptions import TrainingError
-from galaxy_fl.training.losses import LOSSES, Ending, build_loss, log_probabilities
+from galaxy_fl.training.losses import LOSSES, build_loss, log_probabilities
 from galaxy_fl.training.optimizers import build_optimizer
 from galaxy_fl.training.specification import TrainSpecification
 from galaxy_fl.training.trainer import evaluate, train
@@ -24,67 +25,58 @@ def _one_thread():
     torch.set_num_threads(threads)
 
 
-def loss(name, output, target, **options):
-    return build_loss(TrainSpecification(loss=name, loss_options=options))(output, target)
+PROBABILITIES, LOGARITHMS = LOGITS.softmax(dim=1), LOGITS.log_softmax(dim=1)
+ENDINGS = {"logits": LOGITS, "probabilities": PROBABILITIES, "log-probabilities": LOGARITHMS}
 
 
-@pytest.mark.parametrize(
-    "output",
-    [LOGITS, LOGITS.softmax(dim=1), LOGITS.log_softmax(dim=1)],
-    ids=["logits", "softmax", "log-softmax"],
-)
-def test_negative_log_likelihood_is_the_same_whatever_the_model_ends_in(output):
-    assert torch.allclose(loss("NLLLoss", output, LABELS), nn.functional.cross_entropy(LOGITS, LABELS), atol=1e-6)
-    assert torch.allclose(log_probabilities(output), LOGITS.log_softmax(dim=1), atol=1e-6)
+def loss(name, output, target, ending="logits", **options):
+    return build_loss(TrainSpecification(loss=name, loss_options=options), ending)(output, target)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_negative_log_likelihood_is_the_same_whatever_the_model_ends_in(ending):
+    output, expected = ENDINGS[ending], nn.functional.cross_entropy(LOGITS, LABELS)
+    assert torch.allclose(loss("NLLLoss", output, LABELS, ending), expected, atol=1e-6)
+    assert torch.allclose(log_probabilities(output, ending), LOGITS.log_softmax(dim=1), atol=1e-6)
 
 
 def test_a_probability_of_zero_does_not_make_the_loss_infinite():
     certain = torch.tensor([[1.0, 0.0], [0.0, 1.0]], requires_grad=True)
-    value = loss("NLLLoss", certain, torch.tensor([1, 1]))
+    value = loss("NLLLoss", certain, torch.tensor([1, 1]), "probabilities")
     value.backward()
     assert value.isfinite()
     assert certain.grad.isfinite().all()
 
 
-PROBABILITIES, LOGARITHMS = LOGITS.softmax(dim=1), LOGITS.log_softmax(dim=1)
-ENDINGS = {
-    Ending.LOGITS: LOGITS,
-    Ending.PROBABILITIES: PROBABILITIES,
-    Ending.LOG_PROBABILITIES: LOGARITHMS,
-}
-
-
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_what_a_model_ends_in_is_told_by_its_values(ending):
-    assert Ending.of(ENDINGS[ending]) is ending
-    assert Ending.of(ENDINGS[ending][:, :, None].expand(6, 4, 5)) is ending
+@pytest.mark.parametrize("name", ["BCELoss", "BCEWithLogitsLoss", "CrossEntropyLoss", "NLLLoss"])
+def test_a_samples_loss_does_not_depend_on_its_neighbours(name, ending):
+    output = ENDINGS[ending]
+    alone = [loss(name, output[[one]], LABELS[[one]], ending) for one in range(6)]
+    assert torch.allclose(torch.stack(alone).mean(), loss(name, output, LABELS, ending), atol=1e-6)
+    positive, both = torch.tensor([[0.5]]), torch.tensor([[0.5], [-2.0]])
+    summed = loss("BCELoss", both, torch.tensor([0, 0]), reduction="sum")
+    others = loss("BCELoss", both[1:], torch.tensor([0]))
+    assert summed - others == pytest.approx(loss("BCELoss", positive, torch.tensor([0])).item(), abs=1e-6)
 
 
-@pytest.mark.parametrize(
-    "output",
-    [
-        torch.zeros(3, 2),  # no model that sums to 1, and log-probabilities of 0.5 would be -0.69
-        torch.ones(3, 1),
-        torch.rand(8),
-        torch.rand(3, 4),
-        -torch.rand(3, 4),
-        torch.full((3, 4), torch.nan),
-        torch.cat([PROBABILITIES, LOGITS]),
-        torch.cat([PROBABILITIES, LOGARITHMS]),
-    ],
-)
-def test_whatever_sums_to_nothing_is_logits(output):
-    assert Ending.of(output) is Ending.LOGITS
+@pytest.mark.parametrize("name", ["NLLLoss", "BCELoss", "MSELoss"])
+@pytest.mark.parametrize("ending", ["probabilities", "log-probabilities"])
+def test_an_output_that_is_not_what_the_job_says_is_refused(name, ending):
+    if (name, ending) == ("NLLLoss", "log-probabilities"):
+        return  # a log-softmax leaves those as they are, and makes them of logits
+    with pytest.raises(TrainingError, match=f"its model ends in {ending}, but it gives"):
+        loss(name, LOGITS, LABELS, ending)
 
 
 @pytest.mark.parametrize("name", ["CrossEntropyLoss", "NLLLoss", "KLDivLoss"])
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_categorical_losses_are_the_same_whatever_the_model_ends_in(name, ending):
     expected = nn.functional.cross_entropy(LOGITS, LABELS)
-    assert torch.allclose(loss(name, ENDINGS[ending], LABELS), expected, atol=1e-6)
+    assert torch.allclose(loss(name, ENDINGS[ending], LABELS, ending), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("ending", [Ending.PROBABILITIES, Ending.LOG_PROBABILITIES])
+@pytest.mark.parametrize("ending", ["probabilities", "log-probabilities"])
 @pytest.mark.parametrize(
     ("name", "options", "expected"),
     [
@@ -98,16 +90,16 @@ def test_categorical_losses_are_the_same_whatever_the_model_ends_in(name, ending
     ],
 )
 def test_losses_of_probabilities_are_the_same_for_softmax_and_log_softmax(name, options, expected, ending):
-    assert torch.allclose(loss(name, ENDINGS[ending], LABELS, **options), expected, atol=1e-6)
+    assert torch.allclose(loss(name, ENDINGS[ending], LABELS, ending, **options), expected, atol=1e-6)
 
 
 def test_bce_puts_logits_through_a_sigmoid_and_leaves_that_of_a_model_alone():
     expected = nn.functional.binary_cross_entropy_with_logits(LOGITS, ONE_HOT)
     assert torch.allclose(loss("BCELoss", LOGITS, LABELS), expected, atol=1e-6)
-    assert torch.allclose(loss("BCELoss", LOGITS.sigmoid(), ONE_HOT), expected, atol=1e-6)
+    assert torch.allclose(loss("BCELoss", LOGITS.sigmoid(), ONE_HOT, "probabilities"), expected, atol=1e-6)
     one, binary = LOGITS[:, :1], (LABELS % 2).float()[:, None]
     expected = nn.functional.binary_cross_entropy_with_logits(one, binary)
-    assert torch.allclose(loss("BCELoss", one.sigmoid(), LABELS % 2), expected, atol=1e-6)
+    assert torch.allclose(loss("BCELoss", one.sigmoid(), LABELS % 2, "probabilities"), expected, atol=1e-6)
 
 
 def test_kl_divergence_takes_a_log_target_of_labels_too():
@@ -123,6 +115,9 @@ def test_margin_ranking_compares_the_labelled_class_with_the_best_of_the_others(
     assert scores.grad.tolist() == [[0, 0.5, -0.5], [-0.5, 0, 0.5]]
 
 
+SAID = {"softmax": "probabilities", "log_softmax": "log-probabilities", "identity": "logits"}
+
+
 @pytest.mark.parametrize(
     "name", [*sorted(LOSSES.keys() - {"HingeEmbeddingLoss", "MultiLabelMarginLoss", "SoftMarginLoss"})]
 )
@@ -130,7 +125,7 @@ def test_margin_ranking_compares_the_labelled_class_with_the_best_of_the_others(
 def test_losses_and_gradients_are_finite_for_a_model_that_is_certain(name, ending):
     extreme = torch.tensor([[200.0, -200.0, 0.0], [-200.0, 200.0, 0.0], [0.0, 0.0, 200.0]], requires_grad=True)
     output = extreme * 0.1 if ending == "identity" else getattr(extreme, ending)(dim=1)
-    value = loss(name, output, torch.tensor([0, 0, 1]))
+    value = loss(name, output, torch.tensor([0, 0, 1]), SAID[ending])
     value.backward()
     assert value.isfinite()
     assert extreme.grad.isfinite().all()
@@ -175,9 +170,9 @@ def test_every_loss_trains_every_kind_of_model(name, ending, optimizer):
     specification = TrainSpecification(
         optimizer=optimizer, learning_rate=rate, loss=name, loss_options=options, batch_size=15, local_epochs=15
     )
-    before = evaluate(model, data, specification)
-    train(model, data, specification, 0)
-    after = evaluate(model, data, specification)
+    before = evaluate(model, data, specification, ending=SAID[ending])
+    train(model, data, specification, 0, ending=SAID[ending])
+    after = evaluate(model, data, specification, ending=SAID[ending])
     assert after.loss < before.loss
     # The mean of absolute errors of logits is least where all are 0; of probabilities it is not.
     if (name, ending) != ("L1Loss", "identity"):
@@ -190,7 +185,7 @@ def test_every_loss_trains_every_kind_of_model(name, ending, optimizer):
         ("MSELoss", LOGITS, nn.functional.mse_loss(LOGITS, ONE_HOT)),
         ("L1Loss", LOGITS, nn.functional.l1_loss(LOGITS, ONE_HOT)),
         ("BCEWithLogitsLoss", LOGITS, nn.functional.binary_cross_entropy_with_logits(LOGITS, ONE_HOT)),
-        ("BCELoss", LOGITS.sigmoid(), nn.functional.binary_cross_entropy(LOGITS.sigmoid(), ONE_HOT)),
+        ("BCELoss", LOGITS, nn.functional.binary_cross_entropy(LOGITS.sigmoid(), ONE_HOT)),
         ("PoissonNLLLoss", LOGITS, nn.functional.poisson_nll_loss(LOGITS, ONE_HOT)),
         ("KLDivLoss", LOGITS, nn.functional.cross_entropy(LOGITS, LABELS)),
         ("CrossEntropyLoss", LOGITS, nn.functional.cross_entropy(LOGITS, LABELS)),
@@ -200,11 +195,11 @@ def test_class_labels_become_what_the_loss_takes(name, output, expected):
     assert torch.allclose(loss(name, output, LABELS), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("output", [LOGITS, PROBABILITIES, LOGARITHMS])
-def test_real_targets_make_a_regression_and_leave_the_output_as_it_is(output):
-    target = torch.rand(6, 4)
-    assert torch.equal(loss("MSELoss", output, target), nn.functional.mse_loss(output, target))
-    assert torch.equal(loss("MSELoss", output, target.double()), nn.functional.mse_loss(output, target))
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_real_targets_make_a_regression_and_leave_the_output_as_it_is(ending):
+    output, target = ENDINGS[ending], torch.rand(6, 4)
+    assert torch.equal(loss("MSELoss", output, target, ending), nn.functional.mse_loss(output, target))
+    assert torch.equal(loss("MSELoss", output, target.double(), ending), nn.functional.mse_loss(output, target))
 
 
 @pytest.mark.parametrize("output", [LOGITS[:, 0], LOGITS[:, :1]])
@@ -222,8 +217,8 @@ def test_targets_of_another_shape_are_not_repeated():
 def test_a_distribution_over_the_classes_may_be_the_target():
     soft = torch.rand(6, 4, generator=torch.Generator().manual_seed(3)).softmax(dim=1)
     expected = nn.functional.cross_entropy(LOGITS, soft)
-    for output in ENDINGS.values():
-        assert torch.allclose(loss("CrossEntropyLoss", output, soft), expected, atol=1e-6)
+    for ending, output in ENDINGS.items():
+        assert torch.allclose(loss("CrossEntropyLoss", output, soft, ending), expected, atol=1e-6)
 
 
 def test_a_model_of_one_output_takes_the_label_as_its_target():
@@ -235,6 +230,61 @@ def test_a_model_of_one_output_takes_the_label_as_its_target():
 def test_options_reach_the_loss():
     expected = nn.functional.cross_entropy(LOGITS, LABELS, label_smoothing=0.1)
     assert torch.equal(loss("CrossEntropyLoss", LOGITS, LABELS, label_smoothing=0.1), expected)
+
+
+WEIGHTS = [0.5, 1.0, 2.0, 4.0]
+
+
+@pytest.mark.parametrize("spell", [list, tuple, np.array, torch.tensor])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("CrossEntropyLoss", ["weight"]),
+        ("NLLLoss", ["weight"]),
+        ("BCELoss", ["weight"]),
+        ("BCEWithLogitsLoss", ["weight", "pos_weight"]),
+        ("MultiLabelSoftMarginLoss", ["weight"]),
+        ("MultiMarginLoss", ["weight"]),
+    ],
+)
+def test_every_loss_takes_its_class_weights_in_every_spelling(name, options, spell):
+    specification = TrainSpecification(loss=name, loss_options={option: spell(WEIGHTS) for option in options})
+    assert specification.model_dump()["loss_options"] == dict.fromkeys(options, WEIGHTS)
+    criterion = getattr(nn, name)(**{option: torch.tensor(WEIGHTS) for option in options})
+    output = {"NLLLoss": LOGARITHMS, "BCELoss": LOGITS.sigmoid()}.get(name, LOGITS)
+    target = LABELS if name in ("CrossEntropyLoss", "NLLLoss", "MultiMarginLoss") else ONE_HOT
+    assert torch.allclose(build_loss(specification)(LOGITS, LABELS), criterion(output, target), atol=1e-6)
+    double = build_loss(specification)(LOGITS.double(), LABELS)  # the weights take the model's type
+    assert torch.allclose(double.float(), criterion(output, target), atol=1e-6)
+
+
+@pytest.mark.parametrize("weights", [torch.tensor(WEIGHTS)[:, None, None], WEIGHTS])
+def test_class_weights_of_images_are_of_their_classes(weights):
+    output, target = torch.randn(2, 4, 3, 5), torch.rand(2, 4, 3, 5).round()
+    shaped = torch.tensor(WEIGHTS)[:, None, None]
+    expected = nn.functional.binary_cross_entropy_with_logits(output, target, pos_weight=shaped)
+    assert torch.allclose(loss("BCEWithLogitsLoss", output, target, pos_weight=weights), expected)
+
+
+def test_a_single_output_takes_a_number_as_its_weight():
+    expected = nn.functional.binary_cross_entropy_with_logits(
+        LOGITS[:, 0], (LABELS % 2).float(), pos_weight=torch.tensor(3.0)
+    )
+    for weight in (3.0, [3.0], np.float32(3), torch.tensor(3.0)):
+        found = loss("BCEWithLogitsLoss", LOGITS[:, :1], LABELS % 2, pos_weight=weight)
+        assert torch.allclose(found, expected)
+
+
+@pytest.mark.parametrize("name", ["CrossEntropyLoss", "BCEWithLogitsLoss", "MultiMarginLoss"])
+def test_weights_that_are_not_as_many_as_the_classes_are_refused_with_both_numbers(name):
+    with pytest.raises(TrainingError, match=rf"weight of {name} has 3 numbers, .* has 4 classes"):
+        loss(name, LOGITS, LABELS, weight=[1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize("wrong", ["balanced", True, []])
+def test_weights_that_are_no_numbers_are_refused(wrong):
+    with pytest.raises(TrainingError, match=r"weight is .*, expected a list of numbers"):
+        loss("CrossEntropyLoss", LOGITS, LABELS, weight=wrong)
 
 
 @pytest.mark.parametrize(
@@ -293,3 +343,14 @@ def test_an_optimizer_is_found_by_its_name(name):
 def test_what_is_wrong_with_an_optimizer_is_said(specification, said):
     with pytest.raises(TrainingError, match=said):
         optimizer(**specification)
+
+
+@pytest.mark.parametrize("name", ["MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "PoissonNLLLoss"])
+@pytest.mark.parametrize("ending", sorted(ENDINGS))
+@pytest.mark.parametrize("shape", [(6, 4), (6, 4, 1)])
+def test_whole_numbers_that_a_sequence_is_to_meet_are_no_class_labels(name, ending, shape):
+    output = ENDINGS[ending].reshape(shape)
+    numbers = torch.arange(24).view(6, 4) % 9
+    loss = build_loss(TrainSpecification(loss=name), ending)
+    assert torch.equal(loss(output, numbers), getattr(nn, name)()(output, numbers.float().view(shape)))
+    assert torch.equal(loss(output, numbers.float()), loss(output, numbers))

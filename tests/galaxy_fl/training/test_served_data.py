@@ -40,7 +40,7 @@ def worker():
 
 @pytest.fixture
 def settings(worker):
-    layout = worker.describe(MODEL, TRAIN, Path("initial")).to_json()
+    layout = worker.describe(MODEL, TRAIN, Path("initial")).layout.to_json()
     return WorkerSettings(model=MODEL, layout=layout, train=TRAIN, data=None)
 
 
@@ -99,7 +99,7 @@ def test_every_sample_is_asked_for_once_an_epoch_and_transformed_anew(worker, se
 
 def test_targets_may_be_real_numbers(worker):
     model, train = {"builtin": "mlp", "options": {"inputs": 2, "outputs": 1}}, TrainSpecification(loss="MSELoss")
-    layout = worker.describe(model, train, Path("initial")).to_json()
+    layout = worker.describe(model, train, Path("initial")).layout.to_json()
     settings = WorkerSettings(model=model, layout=layout, train=train, data=None)
     points = torch.rand(700, 2)
     data = [(point, float(point.sum())) for point in points]
@@ -111,7 +111,7 @@ def test_targets_may_be_real_numbers(worker):
 
 def test_more_than_one_exchange_is_needed_for_large_samples(worker):
     model = {"builtin": "cnn", "options": {"channels": 3, "size": 256, "width": 1, "hidden": 4}}
-    layout = worker.describe(model, TRAIN, Path("initial")).to_json()
+    layout = worker.describe(model, TRAIN, Path("initial")).layout.to_json()
     train = TRAIN.model_copy(update={"local_epochs": 1})
     worker.prepare(
         WorkerSettings(model=model, layout=layout, train=train, data=None),
@@ -274,7 +274,7 @@ def test_nobody_is_scored_without_an_accuracy_of_the_users():
 def test_a_worker_that_lies_about_what_it_wants_is_closed(worker, digits):
     source = Path(__file__).with_name("forging_model.py").read_bytes()
     model = {"source": source_id(source), "class": "Forger"}
-    layout = worker.describe(model, TRAIN, Path("initial"), source).to_json()
+    layout = worker.describe(model, TRAIN, Path("initial"), source).layout.to_json()
     settings = WorkerSettings(model=model, source=source.decode(), layout=layout, train=TRAIN, data=None)
     with pytest.raises(TrainingError, match="asked for data in no way that it may"):
         worker.prepare(settings, ServedData(digits))

@@ -122,7 +122,7 @@ from galaxy_fl.training.worker import Worker
 source = Path(sys.path[0], "net.py").read_bytes()
 with Worker() as worker:
     model = {"source": source_id(source), "class": "Net"}
-    print(worker.describe(model, TrainSpecification(), Path("vector"), source).parameters)
+    print(worker.describe(model, TrainSpecification(), Path("vector"), source).layout.parameters)
     try:
         worker.describe(model, TrainSpecification(), Path("vector"), b"\\xff")
     except Exception as error:
@@ -152,4 +152,4 @@ def test_a_worker_finds_modules_beside_the_users_script(tmp_path):
     assert done.stderr == ""
     described, refused = done.stdout.splitlines()
     assert described == "9"
-    assert "no UTF-8" in refused
+    assert "not UTF-8" in refused

@@ -196,6 +196,49 @@ def test_a_model_that_gives_more_than_a_tensor_is_told_so():
         train(Pair(2, 2), TensorDataset(torch.rand(4, 2), torch.zeros(4)), QUICK, 0)
 
 
+def test_of_several_outputs_the_main_one_counts_and_its_parameters_are_trained():
+    from torchvision.models.googlenet import GoogLeNetOutputs
+
+    class Auxiliary(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.main, self.side = nn.Linear(2, 3), nn.Linear(2, 3)
+
+        def forward(self, samples):
+            main = self.main(samples)
+            return GoogLeNetOutputs(main, self.side(samples), None) if self.training else main
+
+    data, model = TensorDataset(torch.rand(4, 2), torch.tensor([0, 1, 2, 0])), Auxiliary()
+    main, side = model.main.weight.clone(), model.side.weight.clone()
+    result = train(model, data, QUICK, 0)
+    assert not torch.equal(model.main.weight, main)
+    assert torch.equal(model.side.weight, side)
+    assert result.accuracy is not None
+
+
+@pytest.mark.parametrize(
+    ("samples", "size", "sizes"), [(33, 16, [16, 17]), (34, 16, [16, 16, 2]), (1, 16, [1]), (3, 1, [1] * 3)]
+)
+@pytest.mark.parametrize("normalizes", [True, False])
+def test_a_last_batch_of_one_joins_the_one_before_where_batches_are_normalized(samples, size, sizes, normalizes):
+    seen = []
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Conv1d(1, 2, 1)
+            self.norm = nn.BatchNorm1d(2) if normalizes else nn.Identity()
+
+        def forward(self, samples):
+            seen.append(len(samples))
+            return self.norm(self.layer(samples)).sum(dim=2)
+
+    data = TensorDataset(torch.rand(samples, 1, 3), torch.zeros(samples, dtype=torch.int64))
+    result = train(Net(), data, TrainSpecification(batch_size=size), 0)
+    assert seen == ([16, 16, 1] if samples == 33 and not normalizes else sizes)
+    assert (result.samples, result.batches) == (samples, len(seen))
+
+
 @pytest.mark.parametrize("dataset", [TensorDataset(torch.rand(0, 1, 8, 8), torch.zeros(0)), Nothing()])
 def test_an_empty_data_set_is_refused(dataset):
     with pytest.raises(DataError, match="empty"):

@@ -7,8 +7,6 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import load_file
 
 from galaxy_fl.exceptions import (
     ConfigurationError,
@@ -22,8 +20,6 @@ from galaxy_fl.job_document import source_id
 from galaxy_fl.training.specification import TrainSpecification
 from galaxy_fl.training.task import TrainTask
 from galaxy_fl.training.worker import Worker, WorkerSettings
-from galaxy_fl.vectors import Layout, encode, read_vector
-from tests.galaxy_fl.training.foreign_model import Net
 
 MODEL = {"builtin": "cnn"}
 TRAIN = TrainSpecification(learning_rate=0.1, batch_size=16)
@@ -43,7 +39,7 @@ def worker():
 
 @pytest.fixture
 def layout(worker):
-    return worker.describe(MODEL, TRAIN, Path("initial")).to_json()
+    return worker.describe(MODEL, TRAIN, Path("initial")).layout.to_json()
 
 
 @pytest.fixture
@@ -78,7 +74,7 @@ def test_training_improves_the_vector_on_the_test_split(worker, settings):
 
 
 def test_describing_follows_from_the_seed(worker):
-    layout = worker.describe(MODEL, TrainSpecification(seed=3), Path("a"))
+    layout = worker.describe(MODEL, TrainSpecification(seed=3), Path("a")).layout
     assert layout.parameters == 38_282
     worker.describe(MODEL, TrainSpecification(seed=3), Path("b"))
     worker.describe(MODEL, TrainSpecification(seed=4), Path("c"))
@@ -135,7 +131,7 @@ def test_the_same_seed_gives_the_same_bytes_with_teachers_and_random_augmentatio
 
 def test_a_model_without_classes_can_not_distil(worker):
     model, train = {"builtin": "mlp", "options": {"outputs": 1}}, TrainSpecification(loss="MSELoss")
-    layout = worker.describe(model, train, Path("initial")).to_json()
+    layout = worker.describe(model, train, Path("initial")).layout.to_json()
     settings = WorkerSettings(model=model, layout=layout, train=train, data="digits", distillation_alpha=0.5)
     with pytest.raises(DataError, match="at least two classes"):
         worker.prepare(settings)
@@ -164,31 +160,6 @@ def test_a_schedule_goes_on_from_round_to_round(worker, layout):
 def test_describing_says_what_is_wrong_with_the_training(worker, train, said):
     with pytest.raises(JobDocumentError, match=said):
         worker.describe(MODEL, TrainSpecification(**train), Path("vector"))
-
-
-def test_a_model_is_exported_whole_with_buffers_that_no_vector_has(worker):
-    source = Path(__file__).with_name("foreign_model.py").read_bytes()
-    model = {"source": source_id(source), "class": "Net"}
-    layout = worker.describe(model, TRAIN, Path("initial"), source).to_json()
-    settings = WorkerSettings(
-        model=model, source=source.decode(), layout=layout, train=TRAIN, data="digits", shard="1/8"
-    )
-    worker.prepare(settings)
-    worker.train(TrainTask(Path("initial"), Path("trained"), round=1, seed=1))
-    Path("final").write_bytes(b"the last job's")
-    worker.export(Path("trained"), Path("final"))
-
-    state = torch.load("final", weights_only=True)
-    net = Net()
-    net.load_state_dict(state)
-    assert state["norm.num_batches_tracked"].item() == 12
-    assert state["first.weight"] is not state["tied.weight"]
-    loaded = load_file("final.safetensors")
-    assert loaded.keys() == state.keys()
-    assert all(torch.equal(loaded[name], state[name]) for name in state)
-    vector = read_vector("trained", Layout.from_json(layout).parameters)
-    assert (encode(net.state_dict(), Layout.from_json(layout)) == vector).all()
-    assert {path.name for path in Path().iterdir()} == {"initial", "trained", "final", "final.safetensors"}
 
 
 def test_a_vector_of_another_length_is_refused(worker, settings):
@@ -243,3 +214,30 @@ def test_a_data_set_that_exits_is_told_by_the_exit_code(worker, settings):
 def test_what_foreign_code_says_in_the_workers_name_is_checked(worker, settings, data, said):
     with pytest.raises(TrainingError, match=said):
         worker.prepare(settings.model_copy(update={"data": f"{FOREIGN}:{data}", "shard": "1/1"}))
+
+
+def test_what_a_model_ends_in_is_told_and_held_to(worker):
+    source = b"""\
+from torch import nn
+
+class Soft(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Flatten(), nn.Linear(64, 10), nn.Softmax(dim=1))
+
+class Plain(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Flatten(), nn.Linear(64, 10))
+"""
+    soft, plain = ({"source": source_id(source), "class": name} for name in ("Soft", "Plain"))
+    train = TrainSpecification(loss="BCELoss", batch_size=16)
+    assert worker.ending(soft, train, source, distils=False) == "probabilities"
+    assert worker.ending(plain, train, source, distils=False) == "logits"
+    layout = worker.describe(plain, train, Path("initial"), source).layout.to_json()
+    settings = WorkerSettings(
+        model=plain, source=source.decode(), layout=layout, train=train, data="digits", output="probabilities"
+    )
+    with pytest.raises(TrainingError, match="says that its model ends in probabilities, but it gives"):
+        worker.prepare(settings)
+    worker.prepare(settings.model_copy(update={"output": "logits"}))
+    result = worker.train(TrainTask(Path("initial"), Path("trained"), round=1, seed=1))
+    assert worker.evaluate(Path("trained")).accuracy == pytest.approx(result.accuracy, abs=0.3)

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 from galaxy_fl.exceptions import VectorError
-from galaxy_fl.vectors import Layout, TensorLayout
+from galaxy_fl.vectors import Layout, TensorLayout, fitting_chunk
 
 tensors = st.builds(
     TensorLayout,
     st.text(min_size=1),
     st.lists(st.integers(0, 2**20), max_size=2).map(tuple),
-    st.integers(0, 30),
+    st.integers(-96, 30),
 )
 layouts = st.lists(tensors, min_size=1, unique_by=lambda tensor: tensor.name).map(
     lambda entries: Layout(tuple(entries))
@@ -79,7 +79,7 @@ def test_fraction_bits_default_to_24() -> None:
         ({"name": "w", "shape": [1.0]}, "shape of 'w'"),
         ({"name": "w", "shape": [True]}, "shape of 'w'"),
         ({"name": "w", "shape": [], "fraction_bits": 31}, "fraction_bits of 'w' is 31"),
-        ({"name": "w", "shape": [], "fraction_bits": -1}, "fraction_bits of 'w' is -1"),
+        ({"name": "w", "shape": [], "fraction_bits": -97}, "fraction_bits of 'w' is -97"),
         ({"name": "w", "shape": [], "fraction_bits": 24.0}, r"fraction_bits of 'w' is 24\.0"),
         ({"name": "w", "shape": [], "fraction_bits": True}, "fraction_bits of 'w' is True"),
         ({"name": "w", "shape": [], "fraction_bits": None}, "fraction_bits of 'w' is None"),
@@ -95,3 +95,23 @@ def test_a_malformed_entry_is_refused_by_its_number(entry: Any, says: str) -> No
 def test_what_is_no_list_of_tensors_is_refused(obj: object) -> None:
     with pytest.raises(VectorError):
         Layout.from_json(obj)
+
+
+def test_a_layout_is_padded_to_nine_once() -> None:
+    layout = Layout((TensorLayout("w", (3,)),)).padded()
+    assert (layout.padding, layout.parameters) == (6, 9)
+    assert layout.padded() == layout
+    assert Layout.from_json(layout.to_json()) == layout
+    assert Layout((TensorLayout("w", (10,)),)).padded().padding == 0
+
+
+@pytest.mark.parametrize(
+    ("parameters", "most", "chunk"), [(9, 64, 8), (16, 64, 8), (17, 64, 16), (64, 64, 56), (65, 64, 64)]
+)
+def test_the_chunks_of_small_vectors_are_smaller(parameters: int, most: int, chunk: int) -> None:
+    assert fitting_chunk(parameters, most) == chunk
+
+
+def test_a_vector_that_lacks_its_padding_fits_no_ledger() -> None:
+    with pytest.raises(VectorError, match="8 parameters in chunks of 0"):
+        fitting_chunk(8, 64)

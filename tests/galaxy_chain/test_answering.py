@@ -1,0 +1,143 @@
+"""A server's answers to demands: beside everything else, many at once, and none kept up by another."""
+
+from __future__ import annotations
+
+import logging
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from galaxy_chain import proofs
+from galaxy_chain.accounts import NodeSigner
+from galaxy_chain.coordinator import LedgerServerCoordinator
+from galaxy_chain.ledger import follower
+from galaxy_chain.ledger.transactions import Transactions
+from galaxy_fl.vectors import ChunkTree
+from tests.adversary.arena import events, fine_job, server, stranger
+from tests.galaxy_chain.federation import PATIENCE, Federation
+
+DEPOSIT = 10**16
+LONG = 60.0
+
+
+@pytest.fixture
+def fine(federation: Federation) -> Federation:
+    """A job of 19 chunks whose first round is committed."""
+    federation.job = fine_job(federation)
+    federation.submit(0, 1, 2)
+    federation.commit()
+    return federation
+
+
+def demand(federation: Federation, *chunks: int, round: int = 1) -> None:
+    """Demands of a stranger's, each dearer than the one before."""
+    ledger = federation.ledger(stranger(federation))
+    record = server(federation).history.commits[round].record
+    for chunk in chunks:
+        value = DEPOSIT * (1 + ledger.account(federation.job, record.server).demands)
+        ledger.transact("demand", federation.job, record, chunk, value=value)
+
+
+def answered(federation: Federation) -> list[int]:
+    return [event.index for event in events(federation, "ChunkAnswered")]
+
+
+def wait_until(condition) -> None:
+    deadline = time.monotonic() + LONG
+    while not condition():
+        assert time.monotonic() < deadline, "it never came to that"
+        time.sleep(0.01)
+
+
+def test_many_are_answered_in_one_block_the_dearest_first(fine):
+    demand(fine, 3, 17, 0, 18, 9)
+    serving = server(fine)
+    fine.rpc.request("evm_setAutomine", False)
+    serving.answering.start()
+    wait_until(lambda: len(fine.rpc.request("eth_getBlockByNumber", "pending", False)["transactions"]) == 5)
+    fine.rpc.request("evm_mine")
+    assert answered(fine) == [9, 18, 0, 17, 3]
+    assert len({event.block for event in events(fine, "ChunkAnswered")}) == 1
+    serving.close()
+
+
+def test_a_tree_is_made_once_for_all_chunks_and_let_go_with_its_window(fine, monkeypatch):
+    made = []
+
+    class Counted(ChunkTree):
+        def __init__(self, *arguments):
+            made.append(arguments)
+            super().__init__(*arguments)
+
+    monkeypatch.setattr(proofs, "ChunkTree", Counted)
+    serving = server(fine)
+    for chunks in ((0, 18), (5,)):
+        demand(fine, *chunks)
+        serving.round()
+    assert answered(fine) == [18, 0, 5]
+    assert len(made) == 5  # two models and three updates
+    assert len(serving.answering._proofs._trees) == 5
+    fine.travel(90_000)
+    serving.round()
+    assert not serving.answering._proofs._trees
+
+
+def test_a_clock_that_is_ahead_gives_no_demand_up(fine, monkeypatch):
+    demand(fine, 4)
+    ahead = SimpleNamespace(time=lambda: time.time() + 100_000, monotonic=time.monotonic)
+    monkeypatch.setattr(follower, "time", ahead)
+    server(fine).round()
+    assert answered(fine) == [4]
+
+
+def test_a_chunk_that_is_demanded_again_is_answered_again(fine, tmp_path):
+    serving = server(fine)
+    serving.ledger.transactions = Transactions(fine.rpc, NodeSigner(fine.server), tmp_path / "journal.sqlite")
+    for _ in range(3):
+        demand(fine, 7)
+        serving.round()
+    assert answered(fine) == [7, 7, 7]
+
+
+def test_what_is_lost_of_one_round_keeps_no_answer_for_another_up(fine, caplog):
+    fine.submit(0, 1, 2, seed=2)
+    fine.commit()
+    path = fine.content(server(fine).history.commits[1].submissions[0].update.content)
+    lost = path.read_bytes()
+    path.unlink()
+    demand(fine, 1)
+    demand(fine, 2, round=2)
+    demand(fine, 3)
+    serving = server(fine)
+    with caplog.at_level(logging.WARNING):
+        serving.round()
+        serving.round()
+    assert answered(fine) == [2]
+    assert len(caplog.messages) == 2, "each is said once"
+    assert all(
+        "of round 1 can't be answered" in message and "is not in the store" in message for message in caplog.messages
+    )
+    fine.store.put(lost)
+    serving.round()
+    assert sorted(answered(fine)) == [1, 2, 3]
+
+
+def test_the_thread_goes_on_after_any_error(fine, monkeypatch, tmp_path):
+    ledger = fine.ledger(fine.server)
+    serving = LedgerServerCoordinator(ledger, fine.store, fine.job, PATIENCE, own=tmp_path / "own")
+    failed = []
+    look = serving.answering.look
+
+    def fails_twice(*arguments):
+        if len(failed) < 2:
+            failed.append(arguments)
+            raise MemoryError
+        return look(*arguments)
+
+    monkeypatch.setattr(serving.answering, "look", fails_twice)
+    demand(fine, 6)
+    serving.answering.start()
+    wait_until(lambda: answered(fine) == [6])
+    assert len(failed) == 2
+    serving.close()

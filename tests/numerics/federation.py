@@ -1,0 +1,95 @@
+"""A job's arithmetic in one process: the worker's own sessions, the aggregation rule, and nothing between them."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from galaxy_fl.aggregation import RULES
+from galaxy_fl.job_document import JobDocument, SourceModel, source_id
+from galaxy_fl.rounds.client import round_seed
+from galaxy_fl.training.models import build_model
+from galaxy_fl.training.serving import Session
+from galaxy_fl.training.specification import TrainSpecification
+from galaxy_fl.training.submission import describe_model, floats_of
+from galaxy_fl.training.worker import WorkerSettings
+from galaxy_fl.vectors import Vector, difference, encode, read_vector, write_vector
+from tests.numerics import zoo
+
+__all__ = ["Client", "Federation"]
+
+
+class Client:
+    """A client's side: a session, and the files that it keeps."""
+
+    def __init__(self, job: JobDocument, source: str, data: str, shard: str, folder: Path) -> None:
+        self._settings = WorkerSettings(
+            model=job.model.model_dump(mode="json"),
+            source=source,
+            layout=job.layout,
+            local=job.local,
+            frozen=job.frozen,
+            train=job.train,
+            data=data,
+            shard=shard,
+        )
+        self._folder = folder
+        self._local: Path | None = None
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin again with nothing but what is in files."""
+        prepare: dict[str, Any] = {"settings": self._settings.model_dump(mode="json"), "offer": None}
+        self.session = Session(prepare, None)  # type: ignore[arg-type]  # named data are not asked for
+
+    def train(self, start: Path, round: int) -> tuple[Path, int]:
+        """Train a round; give the trained vector and the number of samples."""
+        trained, after = self._folder / f"trained-{round}", self._folder / f"local-{round}"
+        local = None if self._local is None else str(self._local)
+        seed = round_seed(self._settings.train.seed, round)
+        result = self.session.train(str(start), str(trained), round, seed, [], local, str(after))
+        self._local = after
+        return trained, result["samples"]
+
+
+class Federation:
+    """A job and its clients."""
+
+    def __init__(self, kind: type[nn.Module], train: TrainSpecification, folder: Path, clients: int = 2) -> None:
+        content = Path(inspect.getfile(zoo)).read_bytes()
+        chosen = SourceModel(source=source_id(content), class_name=kind.__name__)
+        self.model, fresh = (
+            build_model(chosen.model_dump(mode="json"), train.seed, content.decode()) for _ in range(2)
+        )
+        described = describe_model(self.model, fresh)
+        self.layout = described.layout
+        self.job = JobDocument(
+            name="zoo",
+            model=chosen,
+            layout=self.layout.to_json(),
+            local=list(described.local),
+            frozen=list(described.frozen),
+            train=train,
+        )
+        assert JobDocument.from_bytes(self.job.to_bytes()) == self.job
+        self._folder = folder
+        self.vector: Vector = encode(floats_of(self.model, self.layout), self.layout)
+        self.clients = []
+        for number in range(1, clients + 1):
+            (own := folder / str(number)).mkdir(parents=True)
+            data = f"tests.numerics.zoo:{zoo.ZOO[kind]}"
+            self.clients.append(Client(self.job, content.decode(), data, f"{number}/{clients}", own))
+
+    def round(self, number: int) -> None:
+        """Train every client, and aggregate."""
+        start = self._folder / f"model-{number}"
+        write_vector(start, self.vector)
+        updates, weights = [], []
+        for client in self.clients:
+            trained, samples = client.train(start, number)
+            updates.append(difference(read_vector(trained, self.layout.parameters), self.vector))
+            weights.append(samples)
+        self.vector = RULES["weighted_mean"].aggregate(bytes(32), self.vector, updates, weights)
