@@ -122,7 +122,8 @@ interface IGalaxyLedger {
         Status status;
         /// Whether an attempt of this round has had `minUpdates` entries: the record before it is built upon.
         bool built;
-        /// How many further attempts this round has had by reopening, since the last commit or rollback.
+        /// How many further attempts this round has had by reopening, since the last commit or revert; a superseding
+        /// brings back those of its round.
         uint8 reopenings;
         /// The attempt whose entries the head is made of: `attempt`, or an earlier one after a rollback.
         uint32 origin;
@@ -133,6 +134,8 @@ interface IGalaxyLedger {
         bool cancelled;
         /// Whether the rule keeps the model, so that a commit has to name the root before it.
         bool keepsModel;
+        /// `reopenings` of the round that was committed last: what it has again if its record is superseded.
+        uint8 reopeningsBefore;
     }
 
     /// @notice A client of a job, in one slot.
@@ -438,7 +441,7 @@ interface IGalaxyLedger {
     /// keccak256(abi.encode(sender, salt, head, next.root)), without which the commit earns it nothing; or zero.
     /// @dev Who may commit when: the named server from `closesAt`, others from `closesAt + aggregateSeconds`, or from
     /// `closesAt` where no server is named, it is barred or late, or the attempt follows a rollback; an account that is
-    /// late from `closesAt + 2 * aggregateSeconds`, always.
+    /// late from `closesAt + 3 * aggregateSeconds`, and not to an attempt that follows a rollback.
     /// Warning: a false exclusion is visible and, before `closesAt + 2 * aggregateSeconds`, bounded by `maxExcluded`,
     /// not prevented.
     function commitRound(
@@ -451,7 +454,7 @@ interface IGalaxyLedger {
     ) external;
 
     /// @notice Collects again on the same model, because nobody could or would commit: from
-    /// `closesAt + 3 * aggregateSeconds`, by any account with a bond, which is locked as after a commit.
+    /// `closesAt + 4 * aggregateSeconds`, by any account with a bond, which is locked as after a commit.
     /// @dev Every further attempt of a round collects for twice as long.
     function reopenRound(uint256 job, uint32 attempt, bytes32 head) external;
 

@@ -39,7 +39,7 @@ def test_a_late_bond_does_not_keep_a_round_of_too_few_from_being_reopened(chain:
     job = _late(chain)
     # Two updates of three are not to be had: only those who withhold them can commit.
     opened = job.state.closesAt
-    for quarters in range(4 * 4):
+    for quarters in range(4 * 4 + 1):
         chain.travel(opened + quarters * job.terms["aggregateSeconds"] // 4)
         with pytest.raises(Reverted):
             job.commit(chain.accounts[5])
