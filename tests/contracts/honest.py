@@ -73,7 +73,12 @@ class Game:
         return True
 
     def commit(
-        self, who: str, excluded: Collection[int] = (), wrong: int | None = None, hidden: bool = False, salt: bytes = ZERO
+        self,
+        who: str,
+        excluded: Collection[int] = (),
+        wrong: int | None = None,
+        hidden: bool = False,
+        salt: bytes = ZERO,
     ) -> Commit | None:
         """Commit the right model, or one with parameter `wrong` off; with a salt it is announced before."""
         excluded = [number for number in excluded if number < len(self.job.attempt.uploads)]
@@ -207,6 +212,42 @@ class Game:
 
     # ------------------------------------------------------------------------------------------------ what is so
 
+    def probe(self, who: Sequence[str]) -> None:
+        """Ask for every call that depends on turns and windows whether it would go through now, and compare."""
+        oracle, now, job = self.oracle, self.chain.now, self.job
+        commits = [commit for round in (0, 1) if (commit := job.commits.get(oracle.settled + 1 + round))]
+        for commit in commits:
+            self._ask(oracle.may_settle(commit, now), who[0], "settle", commit.record)
+        for address in who:
+            if oracle.newest:
+                due = oracle.may_supersede(address, oracle.newest, now)
+                self._ask(due, address, "supersede", oracle.newest.record)
+            if uploads := job.attempt.uploads:
+                self._ask(oracle.may_reopen(address, now), address, "reopenRound", job.number, job.attempt.head)
+                for excluded in ((), range(min(len(uploads) - 1, job.terms["maxExcluded"] + 1))):
+                    model = job.aggregate(excluded)
+                    due = oracle.may_commit(address, excluded, now)
+                    self._ask(due, address, "commitRound", *job.commit_arguments(model, excluded))
+            self._ask(oracle.may_withdraw_bond(address, now), address, "withdrawBond")
+        for demand in oracle.demands.values():
+            commit, index = demand.commit, demand.index
+            self._ask(oracle.may_answer(demand, now), who[-1], "answer", commit.record, index, commit.openings(index))
+            self._ask(oracle.may_expire(demand, now), who[-1], "expire", commit.record, index)
+        self._ask(oracle.may_cancel(who[0], now), who[0], "cancelJob")
+        self._ask(oracle.may_finalize(now), who[0], "finalizeJob")
+
+    def _ask(self, due: bool, who: str, name: str, *arguments: Any) -> None:
+        """As `call`, of something that is only tried."""
+        try:
+            refusal: object = self.job.refusal(who, name, *arguments)
+        except AssertionError:
+            refusal = None
+        if due == bool(refusal):
+            self.broken = (
+                f"{name} by {who} is {'' if due else 'not '}due and would {'not ' if due else ''}go through: {refusal}"
+            )
+            raise AssertionError(self.broken)
+
     def check(self) -> None:
         """The ledger has what the oracle says, and the money to pay it."""
         kept, job, oracle = self.chain.view("jobOf", self.job.id), self.job, self.oracle
@@ -235,8 +276,11 @@ class Honest:
         lapsed: whether they have let the job become idle.
     """
 
-    def __init__(self, game: Game, server: str, watchtower: str, clients: Sequence[str]) -> None:
+    def __init__(
+        self, game: Game, server: str, watchtower: str, clients: Sequence[str], probers: Sequence[str] = ()
+    ) -> None:
         self.game = game
+        self.probers = probers or [server, watchtower]
         self.server = server
         self.watchtower = watchtower
         self.clients = clients
@@ -363,6 +407,7 @@ class Honest:
             # The transaction that is sent at `to` has time `to + 1`.
             following = [time - 1 for time in self.times() if time - 1 > now]
             self.game.chain.travel(min([until, *following]))
+            self.game.probe(self.probers)
 
     def finish(self) -> None:
         """Play on until the job has ended and everything is out.
@@ -378,6 +423,7 @@ class Honest:
                 following = [time - 1 for time in self.times() if time - 1 > game.chain.now]
                 assert following, "nothing is due, now or ever, and the job has not ended"
                 game.chain.travel(min(following))
+                game.probe(self.probers)
         else:
             raise AssertionError("the job does not end")
         self._take_out()
@@ -390,7 +436,9 @@ class Honest:
             if oracle.claimable(commit, mine):
                 game.claim(self.watchtower, commit, mine)
             for number in mine:
-                assert number in commit.excluded or commit.client_amount == 0 or (commit.round, number) in oracle.claimed
+                assert (
+                    number in commit.excluded or commit.client_amount == 0 or (commit.round, number) in oracle.claimed
+                )
         # What is open is on records that were superseded, or void.
         while oracle.demands:
             demand = next(iter(oracle.demands.values()))

@@ -137,7 +137,9 @@ class Oracle:
     # ------------------------------------------------------------------------------------------------ what is due
 
     def may_submit(self, upload: Upload, time: int) -> bool:
-        return self.running and time < self.closes_at and all(u.client != upload.client for u in self.job.attempt.uploads)
+        return (
+            self.running and time < self.closes_at and all(u.client != upload.client for u in self.job.attempt.uploads)
+        )
 
     def may_commit(self, who: str, excluded: Collection[int], time: int) -> bool:
         if not (self.running and not self.full and self.bonded(who) and time >= max(self.closes_at, self.turn(who))):
@@ -172,7 +174,9 @@ class Oracle:
         return self.answerable(commit) and self.in_window(commit, time) and (commit.word, index) not in self.demands
 
     def may_answer(self, demand: Demand, time: int) -> bool:
-        return self.answerable(demand.commit) and time < demand.answer_by and not self.wrong(demand.commit, demand.index)
+        return (
+            self.answerable(demand.commit) and time < demand.answer_by and not self.wrong(demand.commit, demand.index)
+        )
 
     def may_expire(self, demand: Demand, time: int) -> bool:
         return not self.answerable(demand.commit) or time >= demand.answer_by

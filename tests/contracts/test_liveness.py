@@ -15,7 +15,14 @@ from functools import cache
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from tests.contracts.honest import Game, Honest
 from tests.contracts.ledger import NEVER, NOBODY, SALT, ZERO, Chain, Commit, Job
@@ -53,7 +60,14 @@ class Liveness(RuleBasedStateMachine):
         pool=st.integers(0, 1000),
     )
     def register(
-        self, rounds: int, min_updates: int, max_excluded: int, max_unsettled: int, named: int | None, share: int, pool: int
+        self,
+        rounds: int,
+        min_updates: int,
+        max_excluded: int,
+        max_unsettled: int,
+        named: int | None,
+        share: int,
+        pool: int,
     ) -> None:
         self.chain = _chain()
         self.snapshot = self.chain.tester.take_snapshot()
@@ -80,7 +94,8 @@ class Liveness(RuleBasedStateMachine):
             job.join(client)
         for server in (*LIARS, SERVER):
             self.game.bond(accounts[server], BOND)
-        self.honest = Honest(self.game, accounts[SERVER], accounts[WATCHTOWER], clients)
+        probers = [accounts[OUTSIDER], accounts[LIARS[0]], accounts[SERVER]]
+        self.honest = Honest(self.game, accounts[SERVER], accounts[WATCHTOWER], clients, probers)
 
     def teardown(self) -> None:
         if not hasattr(self, "snapshot"):
@@ -121,41 +136,37 @@ class Liveness(RuleBasedStateMachine):
         honest: bool, turns: int
     ) -> None:  # fmt: skip
         """What it takes for a dishonest commit: entries, of the honest too, and the right time."""
-        job, oracle = self.game.job, self.game.oracle
-        if puppets:
-            for puppet in self.puppets:
-                if oracle.running:
-                    self.game.submit(job.upload(puppet), hidden)
-        if honest and self.honest.model_known:
-            self.honest.hand_in()
-        if oracle.closes_at != NEVER:
-            self.honest.wait(oracle.closes_at - 1 + turns * job.terms["aggregateSeconds"])
+        self._collect(puppets, hidden, honest, turns)
         self.game.commit(self.accounts[who], excluded, wrong, hidden, SALT if salt else ZERO)
 
-    @rule(who=COMMITTERS, excluded=NUMBERS, wrong=WRONG, hidden=st.booleans())
-    @precondition(lambda self: self.game.job.attempt.uploads)
-    def a_liar_commits(self, who: int, excluded: set[int], wrong: int | None, hidden: bool) -> None:
-        self.game.commit(self.accounts[who], excluded, wrong, hidden)
+    @rule(who=COMMITTERS, puppets=st.booleans(), then=st.integers(0, 3))
+    def a_liar_withholds_a_model(self, who: int, puppets: bool, then: int) -> None:
+        """And stays silent about it, up to when it can be superseded, or an accomplice does so."""
+        self._collect(puppets, True, True, 1)
+        commit = self.game.commit(self.accounts[who], hidden=True)
+        if commit and then:
+            self.honest.wait(commit.time + self.game.job.terms["idleSeconds"] - 1)
+            if then == 1:
+                self.game.supersede(self.accounts[LIARS[who % 3]], commit)
 
-    @rule(who=st.sampled_from([*LIARS, OUTSIDER]))
-    @precondition(lambda self: self.game.job.attempt.uploads)
-    def a_liar_reopens(self, who: int) -> None:
-        self.game.reopen(self.accounts[who])
+    @rule(who=st.sampled_from([*LIARS, OUTSIDER]), puppets=st.booleans(), turns=st.integers(0, 5))
+    def a_liar_reopens(self, who: int, puppets: bool, turns: int) -> None:
+        self._collect(puppets, True, True, turns)
+        if self.game.job.attempt.uploads:
+            self.game.reopen(self.accounts[who])
 
-    @rule(who=st.sampled_from([*LIARS, OUTSIDER]), which=WHICH)
+    @rule(
+        who=DISHONEST, which=WHICH, index=CHUNKS, announced=st.booleans(), excess=st.integers(0, 3), late=st.booleans()
+    )  # fmt: skip
     @precondition(lambda self: self.game.made)
-    def a_liar_supersedes(self, who: int, which: int) -> None:
-        self.game.supersede(self.accounts[who], self._pick(which))
-
-    @rule(who=DISHONEST, which=WHICH)
-    @precondition(lambda self: self.game.made)
-    def somebody_settles(self, who: int, which: int) -> None:
-        self.game.settle(self.accounts[who], self._pick(which))
-
-    @rule(who=DISHONEST, which=WHICH, numbers=NUMBERS)
-    @precondition(lambda self: self.game.made)
-    def somebody_claims(self, who: int, which: int, numbers: set[int]) -> None:
-        self.game.claim(self.accounts[who], self._pick(which), numbers)
+    def somebody_demands(self, who: int, which: int, index: int, announced: bool, excess: int, late: bool) -> None:
+        commit = self._pick(which)
+        if late and self.game.oracle.answerable(commit):
+            # In the last second of the window, when announcing takes one before.
+            self.honest.wait(self.game.job.window_end(commit) - 2 - announced)
+        if announced:
+            self.game.announce(self.accounts[who], commit, index)
+        self.game.demand(self.accounts[who], commit, index, SALT if announced else ZERO, excess)
 
     @rule(who=DISHONEST, which=WHICH, index=CHUNKS, announced=st.booleans())
     @precondition(lambda self: self.game.made)
@@ -165,46 +176,47 @@ class Liveness(RuleBasedStateMachine):
             self.game.announce(self.accounts[who], commit, index)
         self.game.challenge(self.accounts[who], commit, index)
 
-    @rule(who=DISHONEST, which=WHICH, index=CHUNKS, announced=st.booleans(), excess=st.integers(0, 3), late=st.booleans())
+    @rule(who=DISHONEST, which=WHICH, call=st.sampled_from(["settle", "claim", "supersede"]), numbers=NUMBERS)
     @precondition(lambda self: self.game.made)
-    def somebody_demands(self, who: int, which: int, index: int, announced: bool, excess: int, late: bool) -> None:
+    def somebody_moves_a_record(self, who: int, which: int, call: str, numbers: set[int]) -> None:
         commit = self._pick(which)
-        if late and self.game.oracle.answerable(commit):
-            # In the last second of the window, or the one before: announcing takes one.
-            self.honest.wait(self.game.job.window_end(commit) - 3)
-        if announced:
-            self.game.announce(self.accounts[who], commit, index)
-        self.game.demand(self.accounts[who], commit, index, SALT if announced else ZERO, excess)
+        if call == "claim":
+            self.game.claim(self.accounts[who], commit, numbers)
+        else:
+            getattr(self.game, call)(self.accounts[who], commit)
 
-    @rule(who=DISHONEST, which=WHICH)
+    @rule(who=DISHONEST, which=WHICH, call=st.sampled_from(["answer", "expire"]))
     @precondition(lambda self: self.game.oracle.demands)
-    def somebody_answers(self, who: int, which: int) -> None:
-        self.game.answer(self.accounts[who], self._pick_demand(which))
+    def somebody_ends_a_demand(self, who: int, which: int, call: str) -> None:
+        getattr(self.game, call)(self.accounts[who], self._pick_demand(which))
 
-    @rule(who=DISHONEST, which=WHICH)
-    @precondition(lambda self: self.game.oracle.demands)
-    def somebody_expires(self, who: int, which: int) -> None:
-        self.game.expire(self.accounts[who], self._pick_demand(which))
+    @rule(
+        who=DISHONEST,
+        call=st.sampled_from(["fund", "bond", "withdraw", "withdraw_bond", "cancel", "finalize", "expel"]),
+    )
+    def somebody_moves_money_or_ends_the_job(self, who: int, call: str) -> None:
+        if call == "expel":
+            self.game.expel(self.puppets[who % len(self.puppets)])
+        elif call in ("fund", "bond"):
+            getattr(self.game, call)(self.accounts[who], 5 if call == "fund" else BOND)
+        else:
+            getattr(self.game, call)(self.accounts[who])
 
-    @rule(who=st.sampled_from([OWNER, OUTSIDER]))
-    def somebody_cancels(self, who: int) -> None:
-        self.game.cancel(self.accounts[who])
+    @rule(which=st.integers(0, 9))
+    def the_owner_expels_an_honest_client(self, which: int) -> None:
+        """Seldom, for it ends the promise that the job goes on to its last round."""
+        if which == 7:
+            self.game.expel(self.honest.clients[0])
 
-    @rule(who=DISHONEST)
-    def somebody_finalizes(self, who: int) -> None:
-        self.game.finalize(self.accounts[who])
-
-    @rule(which=st.integers(0, 30))
-    def the_owner_expels(self, which: int) -> None:
-        """An honest one only seldom, for it ends the promise that the job goes on to its last round."""
-        clients = [*self.puppets, self.honest.clients[0]]
-        if which < len(clients):
-            self.game.expel(clients[which])
-
-    @rule(who=DISHONEST, call=st.sampled_from(["fund", "bond", "withdraw", "withdraw_bond"]))
-    def somebody_moves_money(self, who: int, call: str) -> None:
-        arguments = [BOND] if call == "bond" else [5] if call == "fund" else []
-        getattr(self.game, call)(self.accounts[who], *arguments)
+    def _collect(self, puppets: bool, hidden: bool, honest: bool, turns: int) -> None:
+        """Hand in, and wait until collecting has ended, and for some turns more."""
+        job, oracle = self.game.job, self.game.oracle
+        for puppet in self.puppets if puppets and oracle.running else ():
+            self.game.submit(job.upload(puppet), hidden)
+        if honest and self.honest.model_known:
+            self.honest.hand_in()
+        if oracle.closes_at != NEVER:
+            self.honest.wait(oracle.closes_at - 1 + turns * job.terms["aggregateSeconds"])
 
     # ------------------------------------------------------------------------------- the honest meanwhile, and time
 
@@ -227,6 +239,7 @@ class Liveness(RuleBasedStateMachine):
     def the_ledger_is_what_the_oracle_says(self) -> None:
         if hasattr(self, "honest"):
             self.game.check()
+            self.game.probe(self.honest.probers)
 
     def _pick(self, which: int) -> Commit:
         return self.game.made[-1 - which % len(self.game.made)]
