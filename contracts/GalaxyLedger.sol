@@ -41,7 +41,7 @@ contract GalaxyLedger is Rounds, Money, Disputes {
         s.lastRound = terms.rounds;
         s.activeAt = _now();
         _open(j, s, 1, initial.root);
-        emit JobRegistered(job, msg.sender, terms, initial, s.keepsModel);
+        emit JobRegistered(job, msg.sender, terms, initial, s.keepsModel, _now());
         if (msg.value != 0) emit JobFunded(job, msg.sender, msg.value);
     }
 
@@ -85,7 +85,7 @@ contract GalaxyLedger is Rounds, Money, Disputes {
         s.cancelled = true;
         s.activeAt = _now();
         j.state = s;
-        emit JobCancelled(job, msg.sender, s.lastRound);
+        emit JobCancelled(job, msg.sender, s.lastRound, _now());
     }
 
     /// @inheritdoc IGalaxyLedger

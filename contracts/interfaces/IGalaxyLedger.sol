@@ -122,7 +122,8 @@ interface IGalaxyLedger {
         Status status;
         /// Whether an attempt of this round has had `minUpdates` entries: the record before it is built upon.
         bool built;
-        /// How many further attempts this round has had by reopening, since the last commit or rollback.
+        /// How many further attempts this round has had by reopening, since the last commit or revert; a superseding
+        /// brings back those of its round.
         uint8 reopenings;
         /// The attempt whose entries the head is made of: `attempt`, or an earlier one after a rollback.
         uint32 origin;
@@ -133,6 +134,8 @@ interface IGalaxyLedger {
         bool cancelled;
         /// Whether the rule keeps the model, so that a commit has to name the root before it.
         bool keepsModel;
+        /// `reopenings` of the round that was committed last: what it has again if its record is superseded.
+        uint8 reopeningsBefore;
     }
 
     /// @notice A client of a job, in one slot.
@@ -185,7 +188,14 @@ interface IGalaxyLedger {
 
     // ------------------------------------------------------------------------------------------------- events
 
-    event JobRegistered(uint256 indexed job, address indexed owner, Terms terms, Model model, bool keepsModel);
+    event JobRegistered(
+        uint256 indexed job,
+        address indexed owner,
+        Terms terms,
+        Model model,
+        bool keepsModel,
+        uint40 time
+    );
     event JobFunded(uint256 indexed job, address indexed funder, uint256 amount);
     event ClientAdmitted(uint256 indexed job, address indexed client);
     event ClientExpelled(uint256 indexed job, address indexed client);
@@ -203,10 +213,10 @@ interface IGalaxyLedger {
     /// @dev `attempt` is the one that ends with the commit; `record.attempt` differs from it after a rollback.
     event RoundCommitted(uint256 indexed job, uint32 indexed attempt, address indexed server, Record record);
     /// @dev `attempt` is the one that ends.
-    event RoundReopened(uint256 indexed job, uint32 indexed attempt, address indexed sender, uint32 round);
+    event RoundReopened(uint256 indexed job, uint32 indexed attempt, address indexed sender, uint32 round, uint40 time);
     /// @dev `attempt` is the new one; the round's head and entries are those of the record again, and closed. The
     /// record and all later ones are void.
-    event RoundReverted(uint256 indexed job, uint32 indexed attempt, bytes32 indexed word, uint32 round);
+    event RoundReverted(uint256 indexed job, uint32 indexed attempt, bytes32 indexed word, uint32 round, uint40 time);
     /// @dev As `RoundReverted`, but the record can still be challenged, and its committer is late.
     event RoundSuperseded(
         uint256 indexed job,
@@ -214,7 +224,8 @@ interface IGalaxyLedger {
         bytes32 indexed word,
         uint32 round,
         address server,
-        address sender
+        address sender,
+        uint40 time
     );
     /// @notice The committer was credited with `serverAmount`; each included entry can claim `clientAmount`.
     /// @dev `closesAt` is that of the current attempt, which may begin anew with this.
@@ -224,7 +235,8 @@ interface IGalaxyLedger {
         address indexed server,
         uint256 serverAmount,
         uint256 clientAmount,
-        uint40 closesAt
+        uint40 closesAt,
+        uint40 time
     );
     /// @notice Each of the entries was credited with `amount`. `numbers` and `clients` belong together.
     event RewardsClaimed(
@@ -276,7 +288,7 @@ interface IGalaxyLedger {
         address finder,
         uint256 reward
     );
-    event JobCancelled(uint256 indexed job, address indexed sender, uint32 lastRound);
+    event JobCancelled(uint256 indexed job, address indexed sender, uint32 lastRound, uint40 time);
     /// @notice The owner was credited with `rest`.
     event JobFinalized(uint256 indexed job, address indexed owner, bytes32 root, uint256 rest);
     event BondDeposited(uint256 indexed job, address indexed server, uint256 amount);
@@ -438,7 +450,7 @@ interface IGalaxyLedger {
     /// keccak256(abi.encode(sender, salt, head, next.root)), without which the commit earns it nothing; or zero.
     /// @dev Who may commit when: the named server from `closesAt`, others from `closesAt + aggregateSeconds`, or from
     /// `closesAt` where no server is named, it is barred or late, or the attempt follows a rollback; an account that is
-    /// late from `closesAt + 2 * aggregateSeconds`, always.
+    /// late from `closesAt + 3 * aggregateSeconds`, and not to an attempt that follows a rollback.
     /// Warning: a false exclusion is visible and, before `closesAt + 2 * aggregateSeconds`, bounded by `maxExcluded`,
     /// not prevented.
     function commitRound(
@@ -451,7 +463,7 @@ interface IGalaxyLedger {
     ) external;
 
     /// @notice Collects again on the same model, because nobody could or would commit: from
-    /// `closesAt + 3 * aggregateSeconds`, by any account with a bond, which is locked as after a commit.
+    /// `closesAt + 4 * aggregateSeconds`, by any account with a bond, which is locked as after a commit.
     /// @dev Every further attempt of a round collects for twice as long.
     function reopenRound(uint256 job, uint32 attempt, bytes32 head) external;
 

@@ -118,7 +118,7 @@ abstract contract Disputes is LedgerStorage {
         burned = amount - reward;
         emit BondSlashed(job, word, record.server, amount, finder, reward);
         if (_marks[job][word].superseded) _marks[job][word].superseded = false;
-        else emit RoundReverted(job, _rollback(j, record), word, record.round);
+        else emit RoundReverted(job, _rollback(j, record), word, record.round, _now());
     }
 
     /// @dev Whether a chunk of a commit is what the rule says. Reverts unless the openings are of what is recorded.

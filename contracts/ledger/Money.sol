@@ -62,7 +62,7 @@ abstract contract Money is LedgerStorage {
         // A later record than the superseded one is of its round or a higher one, for lower ones were committed before.
         if (committer.late && record.round >= committer.lateRound) committer.late = false;
         committer.balance += uint96(serverAmount);
-        emit RoundSettled(job, record.round, record.server, serverAmount, clientAmount, s.closesAt);
+        emit RoundSettled(job, record.round, record.server, serverAmount, clientAmount, s.closesAt, _now());
     }
 
     /// @dev What a record gives its committer, and each of its included entries.

@@ -144,6 +144,7 @@ abstract contract Rounds is LedgerStorage {
         if (s.round > s.highest) s.highest = s.round;
         s.activeAt = record.time;
         s.built = false;
+        s.reopeningsBefore = s.reopenings;
         s.reopenings = 0;
         _open(j, s, s.round + 1, next.root);
         emit RoundCommitted(job, attempt, msg.sender, record);
@@ -154,13 +155,13 @@ abstract contract Rounds is LedgerStorage {
         Job storage j = _jobs[job];
         State memory s = j.state;
         _closed(job, j, s, attempt, head);
-        uint40 openFrom = _allFrom(j, s) + j.terms.aggregateSeconds;
+        uint40 openFrom = _allFrom(j, s) + 2 * uint40(j.terms.aggregateSeconds);
         if (block.timestamp < openFrom) revert NotYet(msg.sender, openFrom);
         _lock(job, j);
         // Beyond the tenth it doesn't count.
         if (s.reopenings < 10) ++s.reopenings;
         _open(j, s, s.round, j.root);
-        emit RoundReopened(job, attempt, msg.sender, s.round);
+        emit RoundReopened(job, attempt, msg.sender, s.round, _now());
     }
 
     /// @inheritdoc IGalaxyLedger
@@ -181,7 +182,9 @@ abstract contract Rounds is LedgerStorage {
         committer.late = true;
         committer.lateRound = record.round;
         uint32 attempt = _rollback(j, record);
-        emit RoundSuperseded(job, attempt, word, record.round, record.server, msg.sender);
+        // Otherwise withholding would have a round collect as briefly as at first, for ever.
+        j.state.reopenings = s.reopeningsBefore;
+        emit RoundSuperseded(job, attempt, word, record.round, record.server, msg.sender, _now());
     }
 
     /// @dev What a commit and a reopening have in common: by whom, when, over which updates.
@@ -197,7 +200,11 @@ abstract contract Rounds is LedgerStorage {
 
     /// @dev From when on the caller may commit to an attempt that is closed.
     function _openFrom(uint256 job, Job storage j, State memory s) private view returns (uint40) {
-        if (_accounts[job][msg.sender].late) return _allFrom(j, s);
+        // After everybody else, and not to the entries of a rollback: else one that withholds its models would come before
+        // whoever has to leave many out or to reopen, again and again, for gas alone.
+        if (_accounts[job][msg.sender].late) {
+            return s.attempt == s.origin ? _allFrom(j, s) + j.terms.aggregateSeconds : NEVER;
+        }
         address server = j.terms.server;
         // After a rollback nobody waits for the named server, nor for one that may not come in time.
         if (server == address(0) || server == msg.sender || s.attempt != s.origin) return s.closesAt;

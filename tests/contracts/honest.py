@@ -1,0 +1,456 @@
+"""A job with an oracle, and the honest who play it: one bonded server, clients, one watchtower.
+
+`Game` makes every call by way of the oracle: what is due has to go through, what is not has to be refused, and the ledger
+has what the oracle says. `Honest` does what is due to the honest, until the job has ended and all that is theirs is out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from tests.contracts.ledger import NEVER, SALT, ZERO, Commit, Job, Receipt, Reverted, Upload
+from tests.contracts.oracle import Demand, Oracle
+
+__all__ = ["Game", "Honest"]
+
+CHUNKS = range(3)
+
+
+class Game:
+    """A job whose every call is judged by an oracle, too.
+
+    Attributes:
+        made: all commits, those that stand no more among them.
+        hidden: updates and models that their makers withhold.
+        calls: how often each call has gone through.
+        broken: what the ledger has done otherwise than the oracle says.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.chain = job.chain
+        self.oracle = Oracle(job)
+        self.made: list[Commit] = []
+        self.hidden: set[Upload | Commit] = set()
+        self.expelled: set[str] = set()
+        self.received: dict[str, int] = {}
+        self.calls: Counter[str] = Counter()
+        self.broken = ""
+
+    def call(self, due: bool, who: str, name: str, *arguments: Any, value: int = 0) -> Receipt | None:
+        """Make a call and compare: it has to go through exactly if it is due."""
+        try:
+            receipt = self.job.send(who, name, *arguments, value=value)
+        except Reverted as refusal:
+            if due:
+                self.broken = f"{name} is due and was refused: {refusal}"
+                raise AssertionError(self.broken) from refusal
+            return None
+        if not due:
+            self.broken = f"{name} is not due and went through"
+            raise AssertionError(self.broken)
+        self.calls[name] += 1
+        return receipt
+
+    @property
+    def next(self) -> int:
+        """The time of the next transaction."""
+        return self.chain.now + 1
+
+    # ----------------------------------------------------------------------------------------------------- rounds
+
+    def submit(self, upload: Upload, hidden: bool = False) -> bool:
+        due = self.oracle.may_submit(upload, self.next) and upload.client not in self.expelled
+        receipt = self.call(due, upload.client, "submitUpdate", *self.job.submit_arguments(upload))
+        if receipt is None:
+            return False
+        self.job.attempt.blocks.append([upload])
+        if hidden:
+            self.hidden.add(upload)
+        self.oracle.submitted(receipt.time)
+        return True
+
+    def commit(
+        self,
+        who: str,
+        excluded: Collection[int] = (),
+        wrong: int | None = None,
+        hidden: bool = False,
+        salt: bytes = ZERO,
+    ) -> Commit | None:
+        """Commit the right model, or one with parameter `wrong` off; with a salt it is announced before."""
+        excluded = [number for number in excluded if number < len(self.job.attempt.uploads)]
+        if len(excluded) >= len(self.job.attempt.uploads):
+            return None
+        model = self.job.aggregate(excluded)
+        if wrong is not None:
+            model[wrong] ^= 1
+        if salt != ZERO:
+            self.job.announce_commit(who, model, salt)
+        due = self.oracle.may_commit(who, excluded, self.next)
+        receipt = self.call(due, who, "commitRound", *self.job.commit_arguments(model, excluded, salt))
+        if receipt is None:
+            return None
+        commit = self.job.committed(who, model, excluded, salt, receipt.time)
+        assert receipt.event("RoundCommitted")["record"]["reward"] == commit.reward
+        self.made.append(commit)
+        if hidden:
+            self.hidden.add(commit)
+        self.oracle.committed(commit)
+        return commit
+
+    def reopen(self, who: str) -> None:
+        due = self.oracle.may_reopen(who, self.next)
+        receipt = self.call(due, who, "reopenRound", self.job.number, self.job.attempt.head)
+        if receipt:
+            self.job._open(self.job.round, self.job.attempt.model)
+            self.oracle.reopened(who, receipt.time)
+
+    def supersede(self, who: str, commit: Commit) -> None:
+        receipt = self.call(self.oracle.may_supersede(who, commit, self.next), who, "supersede", commit.record)
+        if receipt:
+            self.job.rolled_back(commit)
+            self.oracle.was_superseded(who, commit, receipt.time)
+
+    # ------------------------------------------------------------------------------------------------------ money
+
+    def settle(self, who: str, commit: Commit) -> None:
+        receipt = self.call(self.oracle.may_settle(commit, self.next), who, "settle", commit.record)
+        if receipt:
+            self.oracle.was_settled(commit, receipt.time)
+
+    def claim(self, who: str, commit: Commit, numbers: Collection[int]) -> None:
+        numbers = [number for number in numbers if number < len(commit.attempt.uploads)]
+        settles = self.oracle.may_settle(commit, self.next)
+        fresh = self.oracle.claimable(commit, numbers)
+        if settles and commit.client_amount:
+            fresh = [number for number in numbers if number not in commit.excluded]
+        receipt = self.call(bool(fresh), who, "claim", commit.record, commit.submissions(numbers))
+        if receipt:
+            if settles:
+                self.oracle.was_settled(commit, receipt.time)
+            # Entries are blocks of one here: those that are asked for are those that are shown.
+            assert list(receipt.event("RewardsClaimed")["numbers"]) == sorted(fresh)
+            self.oracle.was_claimed(commit, fresh)
+
+    def fund(self, who: str, value: int) -> None:
+        self.call(self.oracle.running and not self.oracle.cancelled, who, "fund", value=value)
+
+    def bond(self, who: str, value: int) -> None:
+        due = not self.oracle.final and who not in self.oracle.barred
+        if self.call(due, who, "depositBond", value=value):
+            self.oracle.bond[who] += value
+
+    def withdraw(self, who: str) -> None:
+        amount = self.oracle.balance[who]
+        receipt = self.call(amount > 0, who, "withdraw")
+        if receipt:
+            assert receipt.event("BalanceWithdrawn")["amount"] == amount
+            self._pay(who, amount)
+            self.oracle.balance[who] = 0
+
+    def withdraw_bond(self, who: str) -> None:
+        amount = self.oracle.bond[who]
+        receipt = self.call(self.oracle.may_withdraw_bond(who, self.next), who, "withdrawBond")
+        if receipt:
+            assert receipt.event("BondWithdrawn")["amount"] == amount
+            self._pay(who, amount)
+            self.oracle.bond[who] = 0
+
+    def _pay(self, who: str, amount: int) -> None:
+        self.received[who] = self.received.get(who, 0) + amount
+
+    # ------------------------------------------------------------------------------------------- ends of the job
+
+    def cancel(self, who: str) -> None:
+        receipt = self.call(self.oracle.may_cancel(who, self.next), who, "cancelJob")
+        if receipt:
+            self.oracle.was_cancelled(receipt.time)
+
+    def finalize(self, who: str) -> None:
+        if self.call(self.oracle.may_finalize(self.next), who, "finalizeJob"):
+            self.oracle.was_finalized()
+
+    def expel(self, client: str) -> None:
+        self.call(True, self.job.owner, "expel", client)
+        self.expelled.add(client)
+
+    # --------------------------------------------------------------------------------------- challenges, demands
+
+    def announce(self, who: str, commit: Commit, index: int) -> None:
+        receipt = self.job.announce(who, commit, index)
+        self.oracle.announced[who, commit.finding(who, index, SALT)] = receipt.time
+
+    def challenge(self, who: str, commit: Commit, index: int) -> None:
+        due = self.oracle.may_challenge(who, commit, index, SALT, self.next)
+        receipt = self.call(due, who, "challenge", commit.record, index, SALT, commit.openings(index))
+        if receipt and self.oracle.was_refuted(commit, who, True, receipt.time):
+            self.job.rolled_back(commit)
+
+    def demand(self, who: str, commit: Commit, index: int, salt: bytes = ZERO, excess: int = 0) -> None:
+        value = self.job.terms["demandDeposit"] * (self.oracle.open_on(commit.server) + 1) + excess
+        due = self.oracle.may_demand(commit, index, self.next)
+        receipt = self.call(due, who, "demand", commit.record, index, salt, value=value)
+        if receipt:
+            self.oracle.was_demanded(commit, index, who, salt, value, receipt.time)
+
+    def answer(self, who: str, demand: Demand) -> None:
+        commit, index = demand.commit, demand.index
+        due = self.oracle.may_answer(demand, self.next)
+        receipt = self.call(due, who, "answer", commit.record, index, commit.openings(index))
+        if receipt:
+            self.oracle.was_answered(demand, who, receipt.time)
+
+    def expire(self, who: str, demand: Demand) -> None:
+        receipt = self.call(
+            self.oracle.may_expire(demand, self.next), who, "expire", demand.commit.record, demand.index
+        )
+        if receipt and self.oracle.was_expired(demand, receipt.time):
+            self.job.rolled_back(demand.commit)
+
+    # ------------------------------------------------------------------------------------------------ what is so
+
+    def probe(self, who: Sequence[str]) -> None:
+        """Ask for every call that depends on turns and windows whether it would go through now, and compare."""
+        oracle, now, job = self.oracle, self.chain.now, self.job
+        commits = [commit for round in (0, 1) if (commit := job.commits.get(oracle.settled + 1 + round))]
+        for commit in commits:
+            self._ask(oracle.may_settle(commit, now), who[0], "settle", commit.record)
+        for address in who:
+            if oracle.newest:
+                due = oracle.may_supersede(address, oracle.newest, now)
+                self._ask(due, address, "supersede", oracle.newest.record)
+            if uploads := job.attempt.uploads:
+                self._ask(oracle.may_reopen(address, now), address, "reopenRound", job.number, job.attempt.head)
+                for excluded in ((), range(min(len(uploads) - 1, job.terms["maxExcluded"] + 1))):
+                    model = job.aggregate(excluded)
+                    due = oracle.may_commit(address, excluded, now)
+                    self._ask(due, address, "commitRound", *job.commit_arguments(model, excluded))
+            self._ask(oracle.may_withdraw_bond(address, now), address, "withdrawBond")
+        for demand in oracle.demands.values():
+            commit, index = demand.commit, demand.index
+            self._ask(oracle.may_answer(demand, now), who[-1], "answer", commit.record, index, commit.openings(index))
+            self._ask(oracle.may_expire(demand, now), who[-1], "expire", commit.record, index)
+        self._ask(oracle.may_cancel(who[0], now), who[0], "cancelJob")
+        self._ask(oracle.may_finalize(now), who[0], "finalizeJob")
+
+    def _ask(self, due: bool, who: str, name: str, *arguments: Any) -> None:
+        """As `call`, of something that is only tried."""
+        try:
+            refusal: object = self.job.refusal(who, name, *arguments)
+        except AssertionError:
+            refusal = None
+        if due == bool(refusal):
+            self.broken = (
+                f"{name} by {who} is {'' if due else 'not '}due and would {'not ' if due else ''}go through: {refusal}"
+            )
+            raise AssertionError(self.broken)
+
+    def check(self) -> None:
+        """The ledger has what the oracle says, and the money to pay it."""
+        kept, job, oracle = self.chain.view("jobOf", self.job.id), self.job, self.oracle
+        state = kept.state
+        assert self.chain.balance(self.chain.ledger.address) == oracle.owed
+        assert (kept.pool, kept.allotted) == (job.pool, job.allotted)
+        assert (kept.head, kept.root) == (job.attempt.head, job.root_of(job.attempt.model))
+        assert (state.round, state.attempt, state.origin) == (job.round, job.number, job.attempt.number)
+        assert (state.settled, state.lastRound, state.highest) == (oracle.settled, oracle.last_round, oracle.highest)
+        assert (state.closesAt, state.activeAt) == (oracle.closes_at, oracle.active_at)
+        assert (state.built, state.cancelled, state.status == 2) == (oracle.built, oracle.cancelled, oracle.final)
+        assert state.reopenings == oracle.reopenings
+
+    def check_accounts(self, who: Sequence[str]) -> None:
+        for address in who:
+            account = self.job.account(address)
+            assert (account.bond, account.balance) == (self.oracle.bond[address], self.oracle.balance[address])
+            assert (account.barred, account.late) == (address in self.oracle.barred, address in self.oracle.late)
+            assert account.demands == self.oracle.open_on(address)
+
+
+class Honest:
+    """The honest of a job. They guard within the times that the protocol asks of them, and know what is not withheld.
+
+    Attributes:
+        lapsed: whether they have let the job become idle.
+    """
+
+    def __init__(
+        self, game: Game, server: str, watchtower: str, clients: Sequence[str], probers: Sequence[str] = ()
+    ) -> None:
+        self.game = game
+        self.probers = probers or [server, watchtower]
+        self.server = server
+        self.watchtower = watchtower
+        self.clients = clients
+        self.known = {id(game.job.attempt.model)}
+        self.trained: dict[tuple[str, int], Upload] = {}
+        self.lapsed = False
+
+    # ------------------------------------------------------------------------------------------- what they know
+
+    def knows(self, commit: Commit) -> bool:
+        """Whether they can have all that opens it: the updates, the model before and the model after."""
+        before = id(commit.attempt.model) in self.known
+        return before and commit not in self.game.hidden and self.game.hidden.isdisjoint(commit.included)
+
+    def learn(self) -> None:
+        """Models that are shown, and right ones that can be recomputed."""
+        for commit in self.game.made:
+            shown = commit not in self.game.hidden
+            recomputed = (
+                id(commit.attempt.model) in self.known
+                and self.game.hidden.isdisjoint(commit.included)
+                and not any(self.game.oracle.wrong(commit, index) for index in CHUNKS)
+            )
+            if shown or recomputed:
+                self.known.add(id(commit.next))
+
+    @property
+    def model_known(self) -> bool:
+        return id(self.game.job.attempt.model) in self.known
+
+    # --------------------------------------------------------------------------------------------- what they do
+
+    def guard(self) -> bool:
+        """Answer, challenge, supersede and build, as far as it is due; says whether anything was done."""
+        self.learn()
+        game, oracle = self.game, self.game.oracle
+        for demand in list(oracle.demands.values()):
+            if oracle.may_expire(demand, game.next):
+                game.expire(self.watchtower, demand)
+                return True
+            if oracle.may_answer(demand, game.next) and self.knows(demand.commit):
+                game.answer(self.server, demand)
+                return True
+        for commit in game.made:
+            if oracle.answerable(commit) and oracle.in_window(commit, game.next + 1) and self.knows(commit):
+                for index in CHUNKS:
+                    if oracle.wrong(commit, index):
+                        game.announce(self.watchtower, commit, index)
+                        game.challenge(self.watchtower, commit, index)
+                        return True
+        newest = oracle.newest
+        if newest is not None and not self.model_known and oracle.may_supersede(self.server, newest, game.next):
+            game.supersede(self.server, newest)
+            return True
+        # They have trained by then.
+        age = game.next - newest.time if newest else 0
+        return self.model_known and 2 * age >= game.job.terms["idleSeconds"] and not oracle.built and self.hand_in()
+
+    def hand_in(self) -> bool:
+        game = self.game
+        done = False
+        for client in self.clients:
+            key = client, id(game.job.attempt.model)
+            if key not in self.trained:
+                self.trained[key] = game.job.upload(client)
+            upload = self.trained[key]
+            if game.oracle.may_submit(upload, game.next) and client not in game.expelled:
+                game.submit(upload)
+                done = True
+        return done
+
+    def act(self) -> bool:
+        """One of the things that are due; says whether there was one."""
+        game, oracle, job = self.game, self.game.oracle, self.game.job
+        if self.guard():
+            return True
+        following = job.commits.get(oracle.settled + 1)
+        if following and oracle.may_settle(following, game.next):
+            game.settle(self.watchtower, following)
+            return True
+        if oracle.running and self.model_known:
+            if self.hand_in():
+                return True
+            if oracle.closes_at <= game.next:
+                missing = [n for n, upload in enumerate(job.attempt.uploads) if upload in game.hidden]
+                if oracle.may_commit(self.server, missing, game.next):
+                    game.commit(self.server, missing)
+                    return True
+                left = len(job.attempt.uploads) - len(missing)
+                late = self.server in oracle.late and oracle.after_rollback
+                if (left < job.terms["minUpdates"] or late) and oracle.may_reopen(self.server, game.next):
+                    game.reopen(self.server)
+                    return True
+        if oracle.may_finalize(game.next):
+            game.finalize(self.watchtower)
+            return True
+        if oracle.may_cancel(self.watchtower, game.next):
+            game.cancel(self.watchtower)
+            return True
+        return False
+
+    def times(self) -> list[int]:
+        """When something may become due."""
+        oracle, terms = self.game.oracle, self.game.job.terms
+        times = [oracle.idle_at]
+        if oracle.closes_at != NEVER:
+            times += [oracle.closes_at + turn * terms["aggregateSeconds"] for turn in range(5)]
+        for commit in self.game.made:
+            if oracle.answerable(commit):
+                idle = terms["idleSeconds"]
+                times += [commit.time + idle // 2, commit.time + idle, commit.time + 2 * idle]
+                times.append(self.game.job.window_end(commit))
+        return times + [demand.answer_by for demand in oracle.demands.values()]
+
+    def wait(self, until: int) -> None:
+        """Let time pass, guarding what is theirs meanwhile."""
+        while True:
+            while self.guard():
+                pass
+            now = self.game.chain.now
+            self.lapsed |= self.game.oracle.running and now >= self.game.oracle.idle_at
+            if now >= until:
+                return
+            # The transaction that is sent at `to` has time `to + 1`.
+            following = [time - 1 for time in self.times() if time - 1 > now]
+            self.game.chain.travel(min([until, *following]))
+            self.game.probe(self.probers)
+
+    def finish(self) -> None:
+        """Play on until the job has ended and everything is out.
+
+        Raises:
+            AssertionError: it doesn't end, or somebody doesn't get out what is his own.
+        """
+        game, oracle = self.game, self.game.oracle
+        for _ in range(600):
+            if oracle.final:
+                break
+            if not self.act():
+                following = [time - 1 for time in self.times() if time - 1 > game.chain.now]
+                assert following, "nothing is due, now or ever, and the job has not ended"
+                game.chain.travel(min(following))
+                game.probe(self.probers)
+        else:
+            raise AssertionError("the job does not end")
+        self._take_out()
+
+    def _take_out(self) -> None:
+        game, oracle = self.game, self.game.oracle
+        members = [self.server, self.watchtower, *self.clients]
+        for commit in oracle.settled_commits.values():
+            mine = [n for n, upload in enumerate(commit.attempt.uploads) if upload.client in self.clients]
+            if oracle.claimable(commit, mine):
+                game.claim(self.watchtower, commit, mine)
+            for number in mine:
+                assert (
+                    number in commit.excluded or commit.client_amount == 0 or (commit.round, number) in oracle.claimed
+                )
+        # What is open is on records that were superseded, or void.
+        while oracle.demands:
+            demand = next(iter(oracle.demands.values()))
+            if not oracle.may_expire(demand, game.next):
+                if self.knows(demand.commit) and oracle.may_answer(demand, game.next):
+                    game.answer(self.server, demand)
+                    continue
+                game.chain.travel(demand.answer_by)
+            game.expire(self.watchtower, demand)
+        game.chain.travel(max(oracle.locked[member] for member in members))
+        for member in members:
+            if oracle.balance[member]:
+                game.withdraw(member)
+            if oracle.bond[member]:
+                game.withdraw_bond(member)
