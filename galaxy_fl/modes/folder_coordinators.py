@@ -24,6 +24,9 @@ _log = logging.getLogger(__name__)
 DEFAULT_DEADLINE = 600.0
 """Seconds that others have, once there are enough updates, where a job does not say."""
 
+LEAST_PATIENCE = 60.0
+"""Seconds that a server whose clients have all given up waits at least for others: their programs may be starting."""
+
 _SHORTEST_PAUSE = 0.02
 _LONGEST_PAUSE = 0.5
 _CHUNK_PARAMETERS = 64
@@ -77,9 +80,9 @@ class FolderServerCoordinator(_FolderCoordinator):
     A round closes with the job's `max_clients`-th update; or when at least `min_clients` are in and every client that
     takes part and is alive has handed in; or `deadline` seconds after there were enough.
 
-    Where every client that ever took part has given up, and for `deadline` seconds no other has come, the job is given
-    up. One client's word ends nothing for others: a client that has taken part and has not given up is waited for, even
-    if it is away.
+    Where every client that ever took part has given up, and for `deadline` seconds, or `LEAST_PATIENCE` if that is
+    longer, no other has come, the job is given up. One client's word ends nothing for others: a client that has taken
+    part and has not given up is waited for, even if it is away.
 
     Args:
         alive: Whether a client that takes part is still there.
@@ -156,7 +159,7 @@ class FolderServerCoordinator(_FolderCoordinator):
         now = time.monotonic()
         if self._deserted_since is None:
             self._deserted_since = now
-        if now - self._deserted_since >= self._deadline:
+        if now - self._deserted_since >= max(self._deadline, LEAST_PATIENCE):
             reasons = "; ".join(f"{client}: {reason}" for client, reason in gave_up.items())
             reason = f"every client that came has given up, and no other has come ({reasons:.800})"
             self.folder.give_up(reason)

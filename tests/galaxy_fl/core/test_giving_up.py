@@ -17,6 +17,7 @@ from galaxy_fl.core.strategy import TrainStrategyFactory
 from galaxy_fl.core.trainer_controller import TrainerController
 from galaxy_fl.core.work import StoppedError
 from galaxy_fl.exceptions import DataError, GivenUpError, RoundMovedOnError
+from galaxy_fl.modes import folder_coordinators
 from tests.galaxy_fl.core.models import Net
 
 DIGITS = TensorDataset(torch.rand(40, 64), torch.arange(40) % 10)
@@ -53,8 +54,9 @@ def codes(*participants) -> list[object]:
     return [found.get(number) for number in range(len(participants))]
 
 
-def test_a_client_whose_data_do_not_fit_ends_and_so_does_the_server(capfd):
-    job = submit(deadline=0.2)
+def test_a_client_whose_data_do_not_fit_ends_and_so_does_the_server(capfd, monkeypatch):
+    monkeypatch.setattr(folder_coordinators, "LEAST_PATIENCE", 0)
+    job = submit(deadline=0)
     assert codes(FLStandaloneServer("fed_avg"), TrainerController(data=OTHERS)) == [16, 8]
     said = capfd.readouterr().err
     assert f"job {job}: given up: samples of shape (3,)" in said

@@ -17,6 +17,7 @@ from galaxy_fl.exceptions import (
     RoundMovedOnError,
 )
 from galaxy_fl.job_document import BuiltinModel, SourceModel, source_id
+from galaxy_fl.modes import folder_coordinators
 from galaxy_fl.rounds.client import run_client
 from galaxy_fl.rounds.coordinator import Phase, Round, Submitted
 from galaxy_fl.rounds.server import run_server
@@ -450,13 +451,16 @@ class ModeConformance:
 
     # Giving up
 
-    def test_where_all_clients_give_up_so_does_the_server_and_late_clients_hear_of_it(self, meeting, server):
-        meeting.submit(min_clients=2, deadline=0.2)
-        serving = Running(run_server, server.open("1"))
+    def test_where_all_clients_give_up_so_does_the_server_and_late_clients_hear_of_it(
+        self, meeting, server, monkeypatch
+    ):
+        monkeypatch.setattr(folder_coordinators, "LEAST_PATIENCE", 0.2)
+        meeting.submit(min_clients=2, deadline=0)
         early = meeting.client("early").open("1")
         early.give_up("samples of shape (3,)\ndo not fit the model")
         a = self.enter(meeting, "a")
         a.give_up("no optimizer of that name")
+        serving = Running(run_server, server.open("1"))
         with pytest.raises(GivenUpError, match=r"a: no optimizer .*; early: samples of shape \(3,\) do not fit"):
             serving.finish()
         late = meeting.client("late")
@@ -464,7 +468,8 @@ class ModeConformance:
         with pytest.raises(GivenUpError, match="given"):
             run_client(late.open("1"), Counting(1), 10)
 
-    def test_one_client_that_gives_up_ends_nothing_for_the_others(self, meeting, server):
+    def test_one_client_that_gives_up_ends_nothing_for_the_others(self, meeting, server, monkeypatch):
+        monkeypatch.setattr(folder_coordinators, "LEAST_PATIENCE", 0)
         meeting.submit(rounds=1, min_clients=1, deadline=0)
         serving = server.open("1")
         working = self.enter(meeting, "working")
@@ -477,7 +482,15 @@ class ModeConformance:
         self.hand_in(self.enter(meeting, "working"), 1)
         assert run_server(serving).phase is Phase.FINISHED
 
-    def test_a_client_that_gave_up_may_come_back(self, meeting, server):
+    def test_a_job_of_short_deadlines_waits_for_clients_that_are_starting(self, meeting, server):
+        meeting.submit(deadline=0)
+        serving = server.open("1")
+        meeting.client("a").open("1").give_up("this can't work")
+        for _ in range(3):
+            assert serving.round().phase is Phase.COLLECTING
+
+    def test_a_client_that_gave_up_may_come_back(self, meeting, server, monkeypatch):
+        monkeypatch.setattr(folder_coordinators, "LEAST_PATIENCE", 0)
         job = meeting.submit(deadline=0)
         client = meeting.client("a").open("1")
         client.give_up("it has no data")
