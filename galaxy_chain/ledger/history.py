@@ -117,6 +117,8 @@ class JobHistory:
     """The attempts that were given up for another one."""
     demands: dict[Record, dict[int, OpenDemand]] = field(default_factory=dict)
     """The demands that wait, by the record and the chunk."""
+    expired: dict[Record, set[int]] = field(default_factory=dict)
+    """The chunks whose demand has ended without an answer, its deposit given back, by the record."""
     answers: dict[int, dict[int, Opening]] = field(default_factory=dict)
     """What committers have opened of their models under demand, by round and chunk."""
     clients: dict[str, int] = field(default_factory=dict)
@@ -229,7 +231,8 @@ class JobHistory:
             if (commit.record.attempt, commit.record.round) == (event.attempt, event.round)
         ]
         standing = self.commits.get(event.round)
-        self._end_demand(event, [*void, *(() if standing is None else (standing.record,))], event.demander)
+        record = self._end_demand(event, [*void, *(() if standing is None else (standing.record,))], event.demander)
+        self.expired.setdefault(record, set()).add(event.index)
 
     def _standing(self, event: Event) -> Record:
         """The record that an event about a chunk is of."""
@@ -241,7 +244,8 @@ class JobHistory:
             )
         return commit.record
 
-    def _end_demand(self, event: Event, records: Sequence[Record], demander: str | None = None) -> None:
+    def _end_demand(self, event: Event, records: Sequence[Record], demander: str | None = None) -> Record:
+        """Ends the demand for the event's chunk that waits for the first of the records, and gives that."""
         for record in records:
             waiting = self.demands.get(record, {})
             demand = waiting.get(event.index)
@@ -249,7 +253,7 @@ class JobHistory:
                 del waiting[event.index]
                 if not waiting:
                     del self.demands[record]
-                return
+                return record
         raise AuditError(f"{event.name} in block {event.block} is of chunk {event.index}, which nobody has demanded")
 
     def _on_JobCancelled(self, event: Event) -> None:
