@@ -25,7 +25,7 @@ class _State(BaseModel):
     deposits: dict[str, NonNegativeInt] = Field(default_factory=dict)
     """Wei, by record and chunk: those that are out, and those that answers have taken."""
     wanted: set[str] = Field(default_factory=set)
-    """The chunks that were demanded, here or by another before."""
+    """The chunks that were to be demanded here when another had just done so."""
     right: set[str] = Field(default_factory=set)
     """The commits that were found right."""
 
@@ -89,13 +89,14 @@ class Purse:
             self._save()
 
     def want(self, record: Record, chunk: int) -> None:
-        """Notes a chunk whose answer counts."""
+        """Notes a chunk whose answer counts, though it was another who demanded it."""
         self._state.wanted.add(_key(record, chunk))
         self._save()
 
     def wants(self, record: Record, chunk: int) -> bool:
-        """Whether an answer for that chunk counts, whoever has demanded it."""
-        return _key(record, chunk) in self._state.wanted
+        """Whether an answer for that chunk counts: it was chosen here, and demanded."""
+        key = _key(record, chunk)
+        return key in self._state.deposits or key in self._state.wanted
 
     def find_right(self, record: Record) -> None:
         """Notes a commit that needs no further look."""

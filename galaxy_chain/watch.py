@@ -308,7 +308,6 @@ class Watchtower:
                 return False
             raise
         if name == "demand":
-            self.purse.want(record, chunk)
             self.purse.deposit(record, chunk, value)
         try:
             once = f"{self.job} {record_word(record).hex()} {chunk}"
