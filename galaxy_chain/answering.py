@@ -1,27 +1,33 @@
-"""Answering demands for what a server has committed, beside everything else that it does: its bond depends on it."""
+"""Answering demands beside everything else: a server for what it has committed, because its bond depends on it; others
+for commits whose server may be gone."""
 
 from __future__ import annotations
 
 import logging
+import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from galaxy_chain.exceptions import LedgerRefusedError, RpcError
 from galaxy_chain.ledger.follower import JobFollower
 from galaxy_chain.ledger.history import Commit, JobHistory, OpenDemand
 from galaxy_chain.ledger.ledger import Ledger
-from galaxy_chain.ledger.records import record_word
 from galaxy_chain.ledger.transactions import Receipt
 from galaxy_chain.proofs import Proofs
 from galaxy_chain.verification import Verifier
+from galaxy_fl.exceptions import ContentError
 
 __all__ = ["Answering"]
 
 AT_ONCE = 16
 """Answers under way at a time: geth takes that many waiting transactions of one account in any case."""
 PASSED = ("NotDemanded", "UnknownRecord", "WindowOver")
-"""What the ledger refuses an answer with that comes after another process's, after a rollback, or too late."""
+"""What the ledger refuses an answer with that comes after somebody else's, after a rollback, or too late."""
+WRONG = ("CommitIsWrong", "WrongOpening")
+"""What it refuses an answer with for a commit that can't be answered for."""
+SLOWEST_POLL = 60.0
+"""Seconds between two looks of one who answers for others."""
 LONGEST_PAUSE = 60.0
 """Seconds between two looks while they fail."""
 
@@ -29,7 +35,11 @@ logger = logging.getLogger(__name__)
 
 
 class Answering:
-    """Answers what is demanded of one account's commits in a job.
+    """Answers what is demanded of one account's commits in a job; for others, what is demanded of right commits whose
+    content is to be had.
+
+    Its own are answered at once. Other committers have the first half of `answer_seconds`; whoever answers for them then
+    waits at random for up to a quarter of it, so that not all pay for the same answer.
 
     Args:
         ledger: With the account's transactions.
@@ -38,15 +48,31 @@ class Answering:
         poll: Seconds between two looks of the thread.
         own: A folder of this server's own, for what the thread knows of the job's events and for chunk trees; None:
             the thread asks for all events again, and trees are in the system's folder for temporary files.
-        name: Tells this server and job from others in the folder.
+        name: Tells this account and job from others in the folder.
+        others: Answer for other accounts' commits, too.
     """
 
-    def __init__(self, ledger: Ledger, verifier: Verifier, job: int, poll: float, own: Path | None, name: str) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        verifier: Verifier,
+        job: int,
+        poll: float,
+        own: Path | None,
+        name: str,
+        *,
+        others: bool = False,
+    ) -> None:
         assert ledger.transactions is not None
         self._ledger = ledger
         self._job = job
         self._address = ledger.transactions.signer.address
-        self._poll = poll
+        answer_seconds = verifier.terms.answer_seconds
+        self._poll = max(poll, min(SLOWEST_POLL, answer_seconds / 16)) if others else poll
+        self._others = others
+        self._answer_seconds = answer_seconds
+        self._turns: dict[tuple[bytes, int, int], float] = {}
+        """From when on a demand for another's commit is answered here, by its record, chunk and `answer_by`."""
         self._database = None if own is None else own / "events" / f"{name}-answers.sqlite"
         self._challenge_seconds = verifier.terms.challenge_seconds
         self._proofs = Proofs(verifier, own)
@@ -85,16 +111,20 @@ class Answering:
         Raises:
             RpcError: no node answers.
         """
-        own = [commit for commit in history.commits.values() if commit.record.server == self._address]
-        due = [
-            (commit, demand)
-            for commit in own
-            for demand in history.open_demands(commit.record)
-            if time < demand.answer_by
+        answered_for = [
+            commit for commit in history.challengeable() if self._others or commit.record.server == self._address
         ]
+        due = list(self._due(history, answered_for, time))
         due.sort(key=lambda found: (-found[1].deposits, found[1].answer_by))
         demanded = {id(commit) for commit, _ in due}
-        self._proofs.keep([c for c in own if id(c) in demanded or time < c.record.time + self._challenge_seconds])
+        self._proofs.keep(
+            [
+                commit
+                for commit in answered_for
+                if id(commit) in demanded
+                or (commit.record.server == self._address and time < commit.record.time + self._challenge_seconds)
+            ]
+        )
         answered, said = 0, self._said
         self._said = set()
         for batch in (due[first : first + AT_ONCE] for first in range(0, len(due), AT_ONCE)):
@@ -112,10 +142,26 @@ class Answering:
                     self._note(commit, demand, error, said)
         return answered
 
+    def _due(self, history: JobHistory, commits: list[Commit], time: int) -> Iterator[tuple[Commit, OpenDemand]]:
+        """The demands on commits that it is this account's turn to answer."""
+        waited = dict[tuple[bytes, int, int], float]()
+        for commit in commits:
+            for demand in history.open_demands(commit.word):
+                if time >= demand.answer_by:
+                    continue
+                if commit.record.server != self._address:
+                    key = commit.word, demand.index, demand.answer_by
+                    wait = random.SystemRandom().uniform(1 / 4, 1 / 2) * self._answer_seconds
+                    waited[key] = self._turns.get(key, demand.answer_by - wait)
+                    if time < waited[key]:
+                        continue
+                yield commit, demand
+        self._turns = waited
+
     def _begin(self, history: JobHistory, commit: Commit, demand: OpenDemand) -> Callable[[], Receipt]:
-        openings = self._proofs.openings(history, commit, demand.index)
+        openings = self._proofs.openings(history, commit, demand.index).pack()
         # A chunk that was answered may be demanded again, and is answered again: by another time.
-        once = f"{self._job} {record_word(commit.record).hex()} {demand.index} {demand.answer_by}"
+        once = f"{self._job} {commit.word.hex()} {demand.index} {demand.answer_by}"
         return self._ledger.begin("answer", self._job, commit.record, demand.index, openings, once=once)
 
     def _note(self, commit: Commit, demand: OpenDemand, error: Exception, said: set[str]) -> None:
@@ -123,6 +169,10 @@ class Answering:
             raise error  # no node: the next answer would wait as long for one
         if isinstance(error, LedgerRefusedError) and error.name in PASSED:
             return
+        if commit.record.server != self._address and (
+            isinstance(error, ContentError) or (isinstance(error, LedgerRefusedError) and error.name in WRONG)
+        ):
+            return  # what is not to be had here, or is wrong, others see to
         message = f"the demand for chunk {demand.index} of round {commit.record.round} can't be answered: {error!r}"
         if message not in said:
             logger.warning(message)

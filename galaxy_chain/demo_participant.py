@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from galaxy_chain.accounts import NodeSigner
-from galaxy_chain.coordinator import LedgerClientCoordinator, LedgerServerCoordinator
+from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoordinator
 from galaxy_chain.deployment import Deployment
 from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.ledger.rpc import Rpc

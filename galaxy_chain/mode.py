@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from galaxy_chain.coordinator import LedgerClientCoordinator, LedgerServerCoordinator, Patience
+from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoordinator, Patience
 from galaxy_chain.inspection import Withheld
 from galaxy_chain.job_creation import register_job
 from galaxy_chain.job_file import TermsSection, Wei

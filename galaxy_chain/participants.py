@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from galaxy_chain.coordinator import (
+from galaxy_chain.coordinators import (
     LedgerClientCoordinator,
     LedgerCoordinator,
     LedgerServerCoordinator,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from galaxy_chain.exceptions import ContentMismatchError
 from galaxy_chain.ledger.history import Commit, JobHistory
 from galaxy_chain.ledger.openings import Opening, Openings
+from galaxy_chain.ledger.structs import Model
 from galaxy_chain.ledger.submissions import Entry
-from galaxy_chain.verification import Verifier, address_bytes
+from galaxy_chain.ledger.words import address_bytes
+from galaxy_chain.verification import Verifier
 from galaxy_fl.exceptions import ContentAlteredError
 from galaxy_fl.vectors import ChunkTree, commitment, root_of
 
@@ -39,8 +41,8 @@ class Proofs:
         """
         number = commit.record.round
         return Openings(
-            previous=self._of_model(history, number - 1, index),
-            next=self._of_model(history, number, index),
+            previous=self._of_model(commit.previous, lambda: self._verifier.model_before(history, commit), index),
+            next=self._of_model(commit.record.next, lambda: self._verifier.model_made_by(history, commit), index),
             included=tuple(self._of_update(entry, number, index) for entry in commit.included),
             blocks=commit.blocks,
         )
@@ -58,11 +60,10 @@ class Proofs:
         }
         self._trees = {digest: tree for digest, tree in self._trees.items() if digest in needed}
 
-    def _of_model(self, history: JobHistory, number: int, index: int) -> Opening:
-        model = history.commits[number].record.next if number else history.initial
+    def _of_model(self, model: Model, get: Callable[[], Path], index: int) -> Opening:
         tree = self._trees.get(model.content)
         if tree is None or tree.root != model.root:
-            tree = self._made(model.content, self._verifier.model_after(history, number))
+            tree = self._made(model.content, get())
         return self._opening(model.content, tree, index)
 
     def _of_update(self, entry: Entry, number: int, index: int) -> Opening:

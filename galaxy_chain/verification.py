@@ -138,6 +138,14 @@ class Verifier:
         """
         return self._end_of(history, [history.commits[each] for each in range(1, number + 1)])
 
+    def model_before(self, history: JobHistory, commit: Commit) -> Path:
+        """The vector file of the model that a commit began with, standing or void; as `model_after`."""
+        return self._end_of(history, history.lineage(commit))
+
+    def model_made_by(self, history: JobHistory, commit: Commit) -> Path:
+        """The vector file of the model that was committed, by a commit that stands or is void; as `model_after`."""
+        return self._end_of(history, [*history.lineage(commit), commit])
+
     def _end_of(self, history: JobHistory, line: Sequence[Commit]) -> Path:
         """The vector file of the model to which commits of the rounds from the first on lead."""
         number = len(line)

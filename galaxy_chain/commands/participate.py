@@ -100,7 +100,7 @@ def server(
 
     It stays after the last round, or where the job is cancelled, to answer demands until the bond is free.
     """
-    from galaxy_chain.coordinator import LedgerServerCoordinator, Patience
+    from galaxy_chain.coordinators import LedgerServerCoordinator, Patience
     from galaxy_chain.participants import DataChoice, run_server_of_job
     from galaxy_chain.store.keep import Keep
     from galaxy_chain.terms import Limits
@@ -173,7 +173,7 @@ def client(
     json: JsonOption = False,
 ) -> None:
     """Take part in a job: train each round's model on your own data and submit the update."""
-    from galaxy_chain.coordinator import LedgerClientCoordinator, Patience
+    from galaxy_chain.coordinators import LedgerClientCoordinator, Patience
     from galaxy_chain.inspection import Withheld
     from galaxy_chain.participants import DataChoice, run_client_of_job
     from galaxy_chain.terms import Limits

@@ -117,7 +117,7 @@ class Grants:
         if address in (on_ledger.owner, terms.server):
             return Grant(str(job), address, vector)
         account = self._ledger.account(job, address)
-        if account.amount >= terms.bond and not account.barred:  # it may commit: nobody is named, or one takes over
+        if account.bond >= terms.bond and not account.barred:  # it may commit: nobody is named, or one takes over
             return Grant(str(job), address, vector)
         if self._ledger.client(job, address).samples:
             return Grant(str(job), address, vector, documents=False, sharers=terms.max_updates)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from galaxy_chain.coordinator import LedgerServerCoordinator
+from galaxy_chain.coordinators import LedgerServerCoordinator
 from galaxy_chain.ledger.structs import Model
 from galaxy_chain.store import LocalStore
 from galaxy_chain.watch import Finding, Watchtower

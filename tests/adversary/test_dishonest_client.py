@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from galaxy_chain.audit import Auditor
-from galaxy_chain.coordinator import LedgerClientCoordinator
+from galaxy_chain.coordinators import LedgerClientCoordinator
 from galaxy_chain.exceptions import AlreadySubmittedError, ContentMismatchError, LedgerRefusedError
 from galaxy_chain.ledger.structs import Update
 from galaxy_chain.verification import address_bytes

@@ -6,7 +6,7 @@ import pytest
 
 from galaxy_chain.audit import Auditor, WrongAggregateError
 from galaxy_chain.challenge import challenge
-from galaxy_chain.coordinator import LedgerClientCoordinator
+from galaxy_chain.coordinators import LedgerClientCoordinator
 from galaxy_chain.exceptions import LedgerRefusedError
 from galaxy_chain.ledger.structs import Model
 from galaxy_chain.store import LocalStore

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from galaxy_chain.coordinator import LedgerServerCoordinator
+from galaxy_chain.coordinators import LedgerServerCoordinator
 from galaxy_chain.exceptions import LedgerRefusedError
 from galaxy_chain.ledger.structs import Model
 from galaxy_fl.exceptions import ConfigurationError

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from galaxy_chain.accounts import NodeSigner
-from galaxy_chain.coordinator import LedgerClientCoordinator, LedgerServerCoordinator, Patience
+from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoordinator, Patience
 from galaxy_chain.deployment import Deployment
 from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.ledger.rpc import Rpc

@@ -10,7 +10,7 @@ import pytest
 
 from galaxy_chain import proofs
 from galaxy_chain.accounts import NodeSigner
-from galaxy_chain.coordinator import LedgerServerCoordinator
+from galaxy_chain.coordinators import LedgerServerCoordinator
 from galaxy_chain.ledger import follower
 from galaxy_chain.ledger.transactions import Transactions
 from galaxy_fl.vectors import ChunkTree

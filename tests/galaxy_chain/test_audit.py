@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from galaxy_chain.audit import Auditor
-from galaxy_chain.coordinator import address_bytes
+from galaxy_chain.ledger.words import address_bytes
 from galaxy_chain.exceptions import AuditError, JobMismatchError
 from galaxy_chain.ledger.structs import Model, Update
 from galaxy_chain.ledger.window import LINKED

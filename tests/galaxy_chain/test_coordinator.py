@@ -9,7 +9,7 @@ import pytest
 
 from galaxy_chain.accounts import NodeSigner
 from galaxy_chain.audit import Auditor
-from galaxy_chain.coordinator import LedgerServerCoordinator
+from galaxy_chain.coordinators import LedgerServerCoordinator
 from galaxy_chain.exceptions import (
     AlreadySubmittedError,
     JobMismatchError,
@@ -259,11 +259,11 @@ def test_a_server_beaten_to_it_looks_again(federation, tmp_path):
 def test_a_bond_is_paid_once_and_topped_up(federation):
     federation.serve()
     federation.serve()
-    assert federation.ledger().account(federation.job, federation.server).amount == 10**18
+    assert federation.ledger().account(federation.job, federation.server).bond == 10**18
     ledger = federation.ledger(federation.clients[0])
     ledger.transact("depositBond", federation.job, value=10**17)
     federation.serve(federation.clients[0])
-    assert ledger.account(federation.job, federation.clients[0]).amount == 10**18
+    assert ledger.account(federation.job, federation.clients[0]).bond == 10**18
 
 
 def test_a_bond_that_was_withdrawn_is_deposited_again_and_again(federation, tmp_path):
@@ -274,11 +274,11 @@ def test_a_bond_that_was_withdrawn_is_deposited_again_and_again(federation, tmp_
         server = LedgerServerCoordinator(ledger, federation.store, federation.job, PATIENCE)
         server.enter()
         server.enter()
-        assert ledger.account(federation.job, federation.server).amount == 10**18
+        assert ledger.account(federation.job, federation.server).bond == 10**18
         ledger.transact("withdrawBond", federation.job)
-        assert ledger.account(federation.job, federation.server).amount == 0
+        assert ledger.account(federation.job, federation.server).bond == 0
         server.enter()  # the same program goes on
-        assert ledger.account(federation.job, federation.server).amount == 10**18
+        assert ledger.account(federation.job, federation.server).bond == 10**18
         ledger.transact("withdrawBond", federation.job)
 
 

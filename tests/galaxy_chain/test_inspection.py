@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from galaxy_chain.coordinator import LedgerClientCoordinator, Patience
+from galaxy_chain.coordinators import LedgerClientCoordinator, Patience
 from galaxy_chain.inspection import Verified, Withheld
 from galaxy_chain.verification import Verify
 from galaxy_fl.exceptions import ConfigurationError, RoundMovedOnError

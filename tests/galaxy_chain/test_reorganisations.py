@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from galaxy_chain.coordinator import LedgerClientCoordinator, LedgerServerCoordinator
+from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoordinator
 from galaxy_fl.rounds.coordinator import Phase
 from tests.end_to_end.processes import anvil
 from tests.galaxy_chain.federation import PARAMETERS, made_up

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from galaxy_chain.coordinator import LedgerClientCoordinator, LedgerServerCoordinator, Patience
+from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoordinator, Patience
 from galaxy_chain.ledger import follower
 from galaxy_chain.pending import Pending
 from galaxy_chain.store import ContentId, LocalStore

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from galaxy_chain.coordinator import LedgerServerCoordinator, Patience
+from galaxy_chain.coordinators import LedgerServerCoordinator, Patience
 from galaxy_chain.exceptions import JobCancelledError
 from galaxy_chain.ledger import follower
 from galaxy_chain.participants import run_server_of_job

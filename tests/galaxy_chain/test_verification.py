@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galaxy_chain.coordinator import LedgerServerCoordinator
+from galaxy_chain.coordinators import LedgerServerCoordinator
 from galaxy_chain.ledger.structs import Submission, Update
 from galaxy_chain.verification import Verify, address_bytes, strangers
 from galaxy_fl.exceptions import ConfigurationError, ContentMissingError

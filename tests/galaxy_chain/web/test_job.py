@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from galaxy_chain.audit import Auditor
-from galaxy_chain.coordinator import LedgerClientCoordinator, LedgerServerCoordinator
+from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoordinator
 from galaxy_chain.store import LocalStore
 from galaxy_chain.store.http import HttpStore
 from galaxy_chain.store.signed_request import NO_JOB

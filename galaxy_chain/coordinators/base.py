@@ -1,0 +1,276 @@
+"""What clients and servers of a ledger's job have in common: following it, and acting for an attempt."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from galaxy_chain.acceptance import accept_terms
+from galaxy_chain.exceptions import LedgerRefusedError, TransactionFailedError
+from galaxy_chain.job_check import check_job
+from galaxy_chain.ledger import turns
+from galaxy_chain.ledger.follower import JobFollower
+from galaxy_chain.ledger.history import JobHistory
+from galaxy_chain.ledger.ledger import Ledger
+from galaxy_chain.ledger.structs import NEVER, Model, Status
+from galaxy_chain.ledger.submissions import Entry
+from galaxy_chain.ledger.transactions import Receipt
+from galaxy_chain.store import Store, parse
+from galaxy_chain.terms import Limits, Role
+from galaxy_chain.verification import Verifier
+from galaxy_fl.exceptions import ContentMissingError, RoundMovedOnError
+from galaxy_fl.job_document import SourceModel
+from galaxy_fl.rounds.coordinator import Origin, Phase, Round
+
+__all__ = ["LedgerCoordinator", "Patience"]
+
+LOG = logging.getLogger(__name__)
+
+Content = TypeVar("Content")
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a participant waits between looks, and for what others owe it. Seconds."""
+
+    poll: float = 1.0
+    """The longest pause between two looks at the chain; pauses begin at a fraction of it after each event. Raise it
+    where requests are dear."""
+    confirmations: int = 1
+    """How many blocks, its own included, the last commit has to have before a participant leaves; a final block is
+    enough, too. Raise it where reorganisations happen; a chain without blocks never gets there."""
+    content: float = 10.0
+    """How long to wait for content that is not there yet. Raise it for a slow network."""
+
+
+class LedgerCoordinator:
+    """What clients and servers of a ledger's job have in common.
+
+    Args:
+        ledger: With the account's transactions.
+        store: Where the vectors are.
+        job: The job's number.
+        patience: How long it waits.
+        own: A folder of this participant's own, for what it knows of the job's events; None: it asks for all of them
+            again when it starts.
+        limits: What it is ready to pay under the job's terms.
+
+    Raises:
+        UnknownJobError: there is no such job.
+        JobMismatchError, JobDocumentError, ContentError: the job can't be taken part in.
+    """
+
+    role = "reader"
+    """An account may take part in several."""
+    entered_not: str | None = None
+    """The ledger's refusal of one who has not entered."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        store: Store,
+        job: int,
+        patience: Patience = Patience(),
+        own: Path | None = None,
+        limits: Limits = Limits(),
+    ) -> None:
+        self.ledger = ledger
+        self.store = store
+        self.number = job
+        self.limits = limits
+        self.patience = patience
+        self.looked: Callable[[], None] = lambda: None
+        """Called whenever the chain was seen."""
+        self.transaction: str | None = None
+        """Of the last submission or commit."""
+        self.paid: Callable[[int], None] = lambda amount: None
+        """Called with what was paid out to the account, in wei."""
+        self._name = f"{ledger.address}-{job}-{self.address}"
+        database = None if own is None else own / "events" / f"{self._name}-{self.role}.sqlite"
+        self._follower = JobFollower(ledger, job, database)
+        self.terms = self.history.terms
+        try:
+            self.job = check_job(ledger, store, job, self.terms)
+        except BaseException:
+            self._follower.close()
+            raise
+        self.verifier = Verifier(store, self.terms, self.job)
+        self._closed: tuple[bytes, int] | None = None
+        """The head of the attempt that was seen closed, and the newest block then."""
+        self._model: tuple[Model, Path] | None = None
+        self._cancelled = False
+        """Whether it was said that the job was cancelled."""
+
+    @property
+    def history(self) -> JobHistory:
+        """What the job's events say so far."""
+        return self._follower.history
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds the job has: fewer than it was registered with once it is cancelled."""
+        return self.history.last_round
+
+    @property
+    def address(self) -> str:
+        """The account that takes part."""
+        assert self.ledger.transactions is not None
+        return self.ledger.transactions.signer.address
+
+    @property
+    def job_id(self) -> str:
+        """The job's number."""
+        return str(self.number)
+
+    @property
+    def origin(self) -> Origin:
+        """The job's owner on the ledger; its own if that is this account."""
+        assert self.history.owner is not None
+        return Origin(own=self.history.owner == self.address, name=self.history.owner)
+
+    def _accept(self, role: Role, *, entered: bool) -> None:
+        """Says what is to be said of the job's terms, and refuses them where they would cost this participant."""
+        rule = self.job.rule.name
+        what = f"job {self.number}"
+        for concern in accept_terms(self.ledger, what, self.terms, rule, role, self.limits, entered=entered):
+            LOG.warning("%s: %s", what, concern.message)
+
+    def source(self) -> bytes:
+        """The source of the job's model, verified."""
+        assert isinstance(self.job.model, SourceModel)
+        digest, _ = parse(self.job.model.source)
+        return self._patiently(lambda: self.store.block(digest))
+
+    def round(self) -> Round:
+        """Where the job stands now."""
+        self._follower.poll()
+        self.looked()
+        history = self.history
+        if history.cancelled and not self._cancelled:
+            self._cancelled = True
+            LOG.warning("job %d was cancelled: it ends with round %d", self.number, history.last_round)
+        return Round(history.round, history.attempt, self._phase(history), len(history.entries))
+
+    def wait(self, seen: Round) -> Round:
+        """Where the job stands once that is no longer `seen`."""
+        pause = self.patience.poll / 50
+        while not self._is_news(round := self.round(), seen):
+            time.sleep(pause)
+            pause = min(self.patience.poll, pause * 1.3)
+        return round
+
+    def _is_news(self, round: Round, seen: Round) -> bool:
+        return round != seen
+
+    def model(self, round: Round) -> Path:
+        """The vector file of the round's model, its content and its root verified; recomputed where it can't be had."""
+        history = self._expect(round)
+        wanted = history.model
+        if self._model is None or self._model[0] != wanted:
+            self._model = wanted, self._patiently(lambda: self.verifier.model_after(history, history.round - 1))
+        return self._model[1]
+
+    def give_up(self, reason: str) -> None:
+        """Is silent: on a ledger nobody waits for one participant longer than the job's terms allow."""
+
+    def close(self) -> None:
+        """Lets go what is known of the job's events."""
+        self._follower.close()
+
+    def _enter_again(self) -> None:
+        """Takes part as before, where a reorganisation has taken that away."""
+        raise NotImplementedError
+
+    def _act(self, name: str, attempt: int, *arguments: object, on: bytes = b"") -> Receipt:
+        """Calls a function of the ledger for an attempt: once, whatever crashes or is reorganised.
+
+        Args:
+            name, attempt, arguments: Of the function.
+            on: What else tells this call from another of the attempt: a reorganisation may bring its number again.
+
+        Raises:
+            RoundMovedOnError: the attempt is over, or what came first has to be looked at.
+        """
+        once = f"{self.number} {attempt} {on.hex()}".rstrip()
+        try:
+            try:
+                receipt = self.ledger.transact(name, self.number, attempt, *arguments, once=once)
+            except LedgerRefusedError as error:
+                if error.name != self.entered_not:
+                    raise
+                self._enter_again()
+                receipt = self.ledger.transact(name, self.number, attempt, *arguments, once=once)
+        except RoundMovedOnError:
+            # Closed by time alone, or as another node sees it: the loop would come back at once.
+            time.sleep(self.patience.poll)
+            raise
+        except TransactionFailedError as error:
+            time.sleep(self.patience.poll)
+            raise RoundMovedOnError(f"the round has moved on: {error}") from error
+        self.transaction = receipt.transaction
+        return receipt
+
+    def _submitted(self, submission: Entry, number: int) -> Path:
+        """The vector file of an update of round `number`, its content and its commitment verified."""
+        what = f"the update of {submission.client} in round {number}"
+        return self._patiently(lambda: self.verifier.update(submission, what))
+
+    def _patiently(self, get: Callable[[], Content]) -> Content:
+        """Content that may still be on its way."""
+        deadline = time.monotonic() + self.patience.content
+        while True:
+            try:
+                return get()
+            except ContentMissingError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(min(0.2, self.patience.content / 10))
+
+    def _phase(self, history: JobHistory) -> Phase:
+        return self._phase_on_chain(history)
+
+    def _phase_on_chain(self, history: JobHistory) -> Phase:
+        if history.finished:
+            last = history.commits[history.last_round]
+            return Phase.FINISHED if self._is_confirmed(last.block) else Phase.SETTLING
+        if self._is_given_up(history):
+            return Phase.CANCELLED
+        if history.attempt != history.origin:
+            return Phase.CLOSED  # after a rollback the updates of the round are complete
+        if history.closes_at == NEVER:
+            return Phase.COLLECTING
+        # Where clients reveal when the round is closed, the machine's clock, which may be ahead, does not close it.
+        now = self._follower.chain_time if self.job.reveal == "after-close" else self._follower.next_time
+        full = len(history.entries) >= self.terms.max_updates
+        return Phase.CLOSED if full or now >= history.closes_at else Phase.COLLECTING
+
+    def _is_given_up(self, history: JobHistory) -> bool:
+        """Whether the job was cancelled and ends without its last round: it is final, or idle, so that it can be."""
+        if history.status is Status.FINAL:
+            return True
+        final_from = turns.finalize_from(history)
+        return final_from is not None and self._follower.chain_time >= final_from
+
+    def _is_closed_for_all(self, history: JobHistory) -> bool:
+        """Whether a block that has its confirmations says that the attempt takes no more updates, in a job that runs:
+        then its clients reveal, and its server may expect that."""
+        if self._phase_on_chain(history) is not Phase.CLOSED:
+            self._closed = None
+            return False
+        if self._closed is None or self._closed[0] != history.head:
+            self._closed = history.head, self._follower.number
+        return self._is_confirmed(self._closed[1])
+
+    def _is_confirmed(self, block: int) -> bool:
+        return self._follower.number - block + 1 >= self.patience.confirmations or self._follower.final >= block
+
+    def _expect(self, round: Round) -> JobHistory:
+        if self.history.attempt != round.attempt:
+            raise RoundMovedOnError(
+                f"the job is at attempt {self.history.attempt}, no longer at {round.attempt} (round {round.number})"
+            )
+        return self.history

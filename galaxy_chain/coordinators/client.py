@@ -1,0 +1,296 @@
+"""A client of a ledger's job: verifies, submits, reveals, and gets its earnings out."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from galaxy_chain.answering import Answering
+from galaxy_chain.coordinators.base import LedgerCoordinator, Patience
+from galaxy_chain.coordinators.payout import Payout
+from galaxy_chain.exceptions import AlreadySubmittedError, LedgerRefusedError, NotAdmittedError
+from galaxy_chain.faults import fault_point
+from galaxy_chain.inspection import Inspection, Withheld
+from galaxy_chain.ledger.history import Commit
+from galaxy_chain.ledger.ledger import Ledger
+from galaxy_chain.ledger.structs import Update
+from galaxy_chain.ledger.words import address_bytes
+from galaxy_chain.pending import Pending
+from galaxy_chain.store import Store
+from galaxy_chain.terms import Limits, Role
+from galaxy_chain.verification import Verifier, Verify
+from galaxy_fl.exceptions import ConfigurationError, ContentError, ContentMissingError, RoundMovedOnError
+from galaxy_fl.rounds.coordinator import Phase, Previous, Round
+from galaxy_fl.vectors import Vector, commitment, tree_root
+
+__all__ = ["LedgerClientCoordinator"]
+
+LOG = logging.getLogger(__name__)
+
+
+class LedgerClientCoordinator(LedgerCoordinator):
+    """A client of a ledger's job.
+
+    Args:
+        verify: How it checks every commit that can be challenged, before it trains; one that is wrong it challenges.
+        withheld: What it does where a commit can't be checked, for its content is missing.
+        leave: End with the job's last round, though rewards can be had only when its window is over.
+        own: As of every participant; what was trained and not handed in is there, too, and updates that are not
+            revealed yet where the job reveals after close.
+    """
+
+    role = "client"
+    entered_not = "NotJoined"
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        store: Store,
+        job: int,
+        patience: Patience = Patience(),
+        *,
+        verify: Verify = Verify(),
+        withheld: Withheld = Withheld.GO_ON,
+        own: Path | None = None,
+        limits: Limits = Limits(),
+        leave: bool = False,
+    ) -> None:
+        super().__init__(ledger, store, job, patience, own, limits)
+        self.kept = None if own is None else own / "trained" / self._name
+        """Where what this client has trained is kept."""
+        self._pending = Pending(None if own is None else own / "pending", self._name)
+        if self.job.reveal == "after-close" and own is None:
+            raise ConfigurationError(f"job {job} reveals after close: name a folder for what is not revealed yet")
+        self.challenged: Callable[[Commit, int], None] = lambda commit, chunk: None
+        """Called after a challenge of a commit by a chunk."""
+        self._inspection = Inspection(
+            ledger,
+            self.verifier,
+            self._follower,
+            super().round,
+            verify,
+            withheld,
+            patience.poll,
+            patience.content,
+            None if own is None else own / "verified" / self._name,
+            lambda commit, chunk: self.challenged(commit, chunk),
+        )
+        self.leave = leave
+        self.answering = Answering(
+            ledger,
+            Verifier(store, self.terms, self.job),
+            job,
+            patience.poll,
+            own,
+            f"{self._name}-{self.role}",
+            others=True,
+        )
+        self._payout = Payout(ledger, job, self.address)
+        self._settleable_since: float | None = None
+        """From when on it settles itself, by this machine's stopwatch; None while its rounds can't be settled."""
+        self._withheld_said = b""
+        self._samples = 0
+        self._sent = 0, 0
+        """The attempt that this client has submitted to last, and the block that this was in."""
+
+    def round(self) -> Round:
+        """Where the job stands now; reveals what has to be revealed now."""
+        round = self._inspected(super().round())
+        if not self.answering.running:
+            self.answering.look(self.history, self._follower.time)
+        if self.job.reveal != "after-close":
+            return round
+        history = self.history
+        if self._is_closed_for_all(history):
+            for submission in history.entries:
+                if submission.client == self.address:
+                    self._pending.reveal(self.store, history.origin, submission.update.content)
+        return replace(round, draw=self._pending.wasted(history.round, history.model.root, history.attempt))
+
+    def _inspected(self, round: Round) -> Round:
+        """The same, or where the job goes on although it seemed to be over: its last commits are verified, too."""
+        while round.phase in (Phase.SETTLING, Phase.FINISHED, Phase.CANCELLED):
+            try:
+                self._inspection.look()
+                break
+            except RoundMovedOnError:
+                time.sleep(self.patience.poll)
+                round = super().round()
+        return round
+
+    def model(self, round: Round) -> Path:
+        """The round's model, every commit that can be challenged verified. A wrong one is challenged, which moves the
+        round on.
+
+        Raises:
+            ContentError: it can't be had.
+            RoundMovedOnError: the round is over, or a commit was wrong and has been challenged.
+        """
+        path = self._model_or_what_replaces_it(round)
+        self._inspection.look()
+        self._expect(round)
+        return path
+
+    def _model_or_what_replaces_it(self, round: Round) -> Path:
+        """The round's model; waits for one that is withheld as long as its commit can be superseded."""
+        while True:
+            try:
+                return super().model(round)
+            except ContentMissingError as error:
+                history = self._expect(round)
+                commit = history.commits.get(history.round - 1)
+                if commit is None or commit.record.round >= history.last_round:
+                    raise
+                if self._follower.chain_time >= commit.record.time + 2 * self.terms.idle_seconds:
+                    raise
+                if self._withheld_said != commit.word:
+                    self._withheld_said = commit.word
+                    LOG.warning(
+                        "round %d is waited for, until its model is there or superseded: %s", round.number, error
+                    )
+                time.sleep(self.patience.poll)
+                super().round()
+                self._expect(round)
+
+    def enter(self, samples: int) -> None:
+        """Joins, if the client has not before."""
+        client = self.ledger.client(self.number, self.address)
+        if samples > self.terms.max_weight and self.job.weighting != "uniform":
+            LOG.warning(
+                "job %d: %d samples are more than an update may weigh there: they count as %d",
+                self.number,
+                samples,
+                self.terms.max_weight,
+            )
+        samples = min(samples, self.terms.max_weight)
+        self._accept(Role.CLIENT, entered=client.samples > 0)
+        if client.samples == 0:
+            if not self.terms.open and not client.admitted:
+                raise NotAdmittedError(
+                    f"{self.address} is not admitted to job {self.number}: ask its owner, {self.history.owner}, to run "
+                    f"`galaxy-chain job admit {self.number} {self.address}`",
+                    "NotAdmitted",
+                    {"client": self.address},
+                )
+            try:
+                self.ledger.transact("join", self.number, samples, bytes(32), once=f"{self.number}")
+            except LedgerRefusedError as error:
+                if error.name != "AlreadyJoined":  # by another process of this account, a moment ago
+                    raise
+        elif client.samples < samples:
+            raise ConfigurationError(
+                f"{self.address} joined job {self.number} with {client.samples} samples, but the data set now has "
+                f"{samples}: use the data it joined with, or another account"
+            )
+        self._samples = samples
+        self._sent = client.attempt, self._follower.number
+
+    def previous(self, round: Round) -> Previous:
+        """What this client handed in last, and the others in the round before, as far as it is to be had."""
+        history = self._expect(round)
+        mine = [
+            (number, submission)
+            for number, commit in sorted(history.commits.items())
+            for submission in commit.entries
+            if submission.client == self.address
+        ]
+        own = self._submitted(mine[-1][1], mine[-1][0]) if mine else None
+        peers = []
+        if history.round > 1:
+            for submission in history.commits[history.round - 1].included:
+                if submission.client != self.address:
+                    with suppress(ContentError):
+                        peers.append(self._submitted(submission, history.round - 1))
+        return Previous(own, peers)
+
+    def wants_update(self, round: Round) -> bool:
+        """Whether the round collects without an update of this client's: there was none yet, or a reorganisation has
+        taken it away."""
+        if round.phase is not Phase.COLLECTING:
+            return False
+        if any(submission.client == self.address for submission in self.history.entries):
+            return False
+        attempt, block = self._sent
+        return round.attempt != attempt or self._follower.number > block
+
+    def _is_news(self, round: Round, seen: Round) -> bool:
+        # What was sent since may be reorganised away before it is seen: then the round looks as it did before.
+        lost = self._sent[0] == round.attempt and self.wants_update(round)
+        return lost or super()._is_news(round, seen)
+
+    def submit(self, round: Round, update: Vector, weight: int) -> int:
+        """Puts the update into the store, then commits to it on the ledger."""
+        self._expect(round)
+        fault_point("after-kept")
+        root = tree_root(update, self.terms.chunk_parameters)
+        if self.job.reveal == "after-close":
+            history = self.history
+            # Rounds that are not settled may be collected again, and what was public by then must not be handed in.
+            final = [
+                commit.attempt
+                for number, commit in history.commits.items()
+                if number <= history.settled and commit.block <= self._follower.final
+            ]
+            self._pending.forget(max(final, default=0))
+            content = self._pending.keep(history.round, history.model.root, round.attempt, update)
+        else:
+            content = self.store.put(update.data)
+        fault_point("after-store-put")
+        promised = Update(
+            commitment(root, address_bytes(self.address)), content.digest, min(weight, self.terms.max_weight)
+        )
+        model = self.history.model.root
+        try:
+            receipt = self._act("submitUpdate", round.attempt, model, promised, on=model)
+        except AlreadySubmittedError as error:
+            # The attempt's number may have come again, on another model: then look what the job is at.
+            self._follower.poll()
+            if (self.history.attempt, self.history.model.root) == (round.attempt, model):
+                raise
+            raise RoundMovedOnError(f"the round has moved on: {error}") from error
+        self._sent = round.attempt, receipt.block
+        return receipt.gas_used
+
+    def stays_until(self) -> int | None:
+        """Until when something that this client has earned can't be got out, in seconds of the chain; None where there
+        is nothing to be got out."""
+        return None if self._payout.owed(self.history) == 0 else self._payout.settles_at(self.history)
+
+    def stay(self, round: Round) -> Round:
+        """Stays after the job's end until what this client has earned is out: claims it once all of it can be settled,
+        and withdraws. Returns as soon as the job goes on, because a commit was taken back."""
+        while not self.leave and round.over and self._payout.owed(self.history):
+            self._collect()
+            time.sleep(self.patience.poll)
+            round = self.round()
+        return round
+
+    def _collect(self) -> None:
+        now = self._follower.chain_time
+        if not self._payout.can_be_claimed(self.history, now):
+            self._settleable_since = None
+            return
+        begun = time.monotonic()
+        if self._settleable_since is None:
+            # Its server is about to settle, which costs nothing here; and not all clients shall do so at once.
+            self._settleable_since = begun + self.patience.poll * random.uniform(2, 6)
+        if begun < self._settleable_since:
+            return
+        self._payout.claim(self.history, now)
+        self._follower.poll()
+        if amount := self._payout.withdraw(self.history):
+            self.paid(amount)
+        self._follower.poll()
+
+    def close(self) -> None:
+        """Answers nothing more, and lets go what is known of the job's events."""
+        self.answering.stop()
+        super().close()
+
+    def _enter_again(self) -> None:
+        self.enter(self._samples)

@@ -1,0 +1,106 @@
+"""Getting out of a job what an account has earned there: settling on the way, claiming, withdrawing."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from galaxy_chain.exceptions import LedgerRefusedError, TransactionFailedError
+from galaxy_chain.ledger import turns
+from galaxy_chain.ledger.claims import claims, earnings
+from galaxy_chain.ledger.history import JobHistory
+from galaxy_chain.ledger.ledger import Ledger
+from galaxy_fl.exceptions import RoundMovedOnError
+
+__all__ = ["Payout"]
+
+CLAIM_GAS = 120_000
+"""What a claim of one entry takes at most, its round's settlement included."""
+WITHDRAW_GAS = 50_000
+
+
+class Payout:
+    """What one account has earned in a job, and how it gets that out.
+
+    Args:
+        ledger: With the account's transactions.
+        job: Its number.
+        address: The account's.
+    """
+
+    def __init__(self, ledger: Ledger, job: int, address: str) -> None:
+        self._ledger = ledger
+        self._job = job
+        self._address = address
+
+    def owed(self, history: JobHistory) -> int:
+        """What is not out yet, in wei; 0 where it is worth less than the gas to get it.
+
+        Raises:
+            RpcError: no node tells the price of gas.
+        """
+        found = earnings(history, self._address)
+        amount = found.balance + found.claimable + found.unsettled
+        if amount == 0:
+            return 0
+        number = len(claims(history, (self._address,), through=history.round))
+        price = self._ledger.rpc.number("eth_gasPrice")
+        return amount if amount > price * (number * CLAIM_GAS + WITHDRAW_GAS) else 0
+
+    def settles_at(self, history: JobHistory) -> int:
+        """When the last round that this account earns something in can be settled, as things stand; 0 for none.
+
+        In seconds. Open demands may put it off.
+        """
+        mine = [
+            number
+            for number, commit in history.commits.items()
+            if number > history.settled
+            and (commit.record.server == self._address or any(e.client == self._address for e in commit.included))
+        ]
+        if not mine:
+            return 0
+        window = history.commits[max(mine)].record.time + history.terms.challenge_seconds
+        return max(window, turns.settle_from(history, max(mine)) or 0)
+
+    def can_be_claimed(self, history: JobHistory, now: int) -> bool:
+        """Whether all that the account has earned as a client is settled, or can be."""
+        mine = claims(history, (self._address,), through=history.round)
+        return not mine or mine[-1].commit.record.round <= self._through(history, now)
+
+    def claim(self, history: JobHistory, now: int) -> None:
+        """Credits the account with what its entries in settled rounds have earned, and settles before what has to be.
+
+        Raises:
+            RpcError, InsufficientFundsError, TransactionError: a transaction could not be sent.
+        """
+        due = turns.settleable(history, now)
+        mine = {c.commit.record.round: c for c in claims(history, (self._address,), self._through(history, now))}
+        # A claim settles its own round, but the rounds before it have to be settled by then.
+        between = [commit for commit in due if commit.record.round < max(mine, default=0)]
+        with suppress(RoundMovedOnError, TransactionFailedError, LedgerRefusedError):  # then look again
+            for number in sorted({*mine, *(commit.record.round for commit in between)}):
+                commit = history.commits[number]
+                once = f"{self._job} {commit.word.hex()}"
+                if number in mine:
+                    shown = mine[number].submissions
+                    self._ledger.transact("claim", self._job, commit.record, shown, once=f"{once} {self._address}")
+                else:
+                    self._ledger.transact("settle", self._job, commit.record, once=once)
+
+    def withdraw(self, history: JobHistory) -> int:
+        """Pays the account's balance out, and returns it in wei.
+
+        Raises:
+            RpcError, InsufficientFundsError, TransactionError: a transaction could not be sent.
+        """
+        balance = history.account(self._address).balance
+        if balance == 0:
+            return 0
+        with suppress(TransactionFailedError, LedgerRefusedError):
+            self._ledger.transact("withdraw", self._job)
+            return balance
+        return 0
+
+    def _through(self, history: JobHistory, now: int) -> int:
+        due = turns.settleable(history, now)
+        return due[-1].record.round if due else history.settled

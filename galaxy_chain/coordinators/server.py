@@ -1,0 +1,336 @@
+"""A server of a ledger's job: aggregates and commits, keeps the job going, and answers for what it committed."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from galaxy_chain.announcing import announce_commit
+from galaxy_chain.answering import Answering
+from galaxy_chain.coordinators.base import LedgerCoordinator, Patience
+from galaxy_chain.coordinators.payout import Payout
+from galaxy_chain.coordinators.tending import Tending
+from galaxy_chain.faults import fault_point
+from galaxy_chain.gathering import gather
+from galaxy_chain.ledger import turns
+from galaxy_chain.ledger.excluded import pack_excluded
+from galaxy_chain.ledger.history import Commit, JobHistory
+from galaxy_chain.ledger.ledger import Ledger
+from galaxy_chain.ledger.records import round_reward
+from galaxy_chain.ledger.structs import ZERO_ADDRESS, Model
+from galaxy_chain.ledger.transactions import Receipt
+from galaxy_chain.store import ContentId, Store
+from galaxy_chain.store.keep import Keep
+from galaxy_chain.terms import Limits, Role
+from galaxy_chain.verification import Verifier
+from galaxy_fl.exceptions import (
+    ConfigurationError,
+    ContentAlteredError,
+    ContentError,
+    ContentMissingError,
+    VectorError,
+)
+from galaxy_fl.rounds.coordinator import Committed, Phase, Round, Submitted
+from galaxy_fl.vectors import read_vector, tree_root
+
+__all__ = ["LedgerServerCoordinator"]
+
+LOG = logging.getLogger(__name__)
+
+LONGEST_PAUSE = 60.0
+"""Seconds until a server tries again what has failed again and again."""
+
+
+class LedgerServerCoordinator(LedgerCoordinator):
+    """A server of a ledger's job. Answers demands for what it committed by itself: `answering.start()` has a thread do
+    that beside everything else; without it the server answers whenever it looks at the chain.
+
+    Args:
+        takeover: Serve although the job names another server: commit what that one has left undone when its time is up.
+            Such a commit is announced, because it earns its share only so.
+        keep: Which rounds' contents stay pinned. After each commit the others are let go, as far as they can't be
+            challenged any more; what the job starts from stays, for other jobs may start from it.
+        leave: Don't stay after the job's end: whoever means that answers for the bond in another way, or gives it up.
+
+    Besides, it keeps the job going: it settles rounds as they can be settled, supersedes a commit whose model can't be
+    had, and ends demands on its own void commits, all when it looks at the chain.
+    """
+
+    role = "server"
+    entered_not = "BondTooSmall"
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        store: Store,
+        job: int,
+        patience: Patience = Patience(),
+        *,
+        takeover: bool = False,
+        own: Path | None = None,
+        keep: Keep = Keep(),
+        limits: Limits = Limits(),
+        leave: bool = False,
+    ) -> None:
+        super().__init__(ledger, store, job, patience, own, limits)
+        self.keep = keep
+        self.leave = leave
+        self._trouble = ""
+        """What failed last, and was said."""
+        self._pause = 0.0
+        self._entered = False
+        self._tending = Tending(ledger, self.verifier, job, self.address)
+        self._payout = Payout(ledger, job, self.address)
+        self.answering = Answering(
+            ledger, Verifier(store, self.terms, self.job), job, patience.poll, own, f"{self._name}-{self.role}"
+        )
+        named = self.terms.server
+        if named not in (ZERO_ADDRESS, self.address) and not takeover:
+            self.close()
+            raise ConfigurationError(
+                f"job {job} names the server {named}, not {self.address}: use that account, or --takeover to commit "
+                f"what it leaves undone for {self.terms.aggregate_seconds} s"
+            )
+
+    def enter(self) -> None:
+        """Brings the account's bond up to what the job asks for."""
+        # In this order: the deposits are counted before the amount is read, so what it has is among them, or not yet.
+        self._follower.poll()
+        deposits = self.history.deposits.get(self.address, 0)
+        account = self.ledger.account(self.number, self.address)
+        self._accept(Role.SERVER, entered=account.bond > 0)
+        if account.bond < self.terms.bond:
+            missing = self.terms.bond - account.bond
+            # What has been withdrawn, or lost, is deposited again: only the number of a deposit names it alone.
+            self.ledger.transact("depositBond", self.number, value=missing, once=f"{self.number} {deposits}")
+        self._entered = True
+
+    def round(self) -> Round:
+        """Where the job stands now, after what is due to keep it going; answers what is demanded of this server, where
+        no thread does that."""
+        round = super().round()
+        if not self.answering.running:
+            self.answering.look(self.history, self._follower.time)
+        if self._tending.look(self.history, self._follower.chain_time, bonded=self._entered):
+            round = super().round()
+        return round
+
+    def close(self) -> None:
+        """Answers nothing more, and lets go what is known of the job's events."""
+        self.answering.stop()
+        super().close()
+
+    def _phase(self, history: JobHistory) -> Phase:
+        phase = super()._phase(history)
+        if phase is Phase.CLOSED and self.job.reveal == "after-close" and not self._is_closed_for_all(history):
+            return Phase.COLLECTING
+        if phase is not Phase.CLOSED or history.account(self.address).barred:
+            return phase  # a barred server is told so when it tries
+        begins = turns.commit_from(history, self.address)
+        return phase if begins is not None and self._follower.next_time >= begins else Phase.COLLECTING
+
+    def bond_locked_until(self) -> int | None:
+        """Until when this server's bond answers for what it committed, in seconds of the chain; None for no longer.
+
+        What is not known by then puts it off: open demands, a superseded commit.
+        """
+        account = self.history.account(self.address)
+        if account.bond == 0:
+            return None
+        free_from = turns.bond_free_from(self.history, self.address)
+        if free_from is not None and self._follower.time_at(self.patience.confirmations) >= free_from:
+            return None
+        return account.locked_until
+
+    def stays_until(self) -> int | None:
+        """Until when something of this server's is in the job, as `bond_locked_until`; None for no longer."""
+        locked = self.bond_locked_until()
+        if self._payout.owed(self.history) == 0:
+            return locked
+        return max(locked or 0, self._payout.settles_at(self.history))
+
+    def stay(self, round: Round) -> Round:
+        """Stays until the bond is free and what was earned is out: a block says that the last window is over, no demand
+        waits, and the rounds are settled. At last lets go what need not stay. Returns as soon as the job goes on,
+        because a commit was taken back."""
+        while not self.leave and round.over:
+            if self.bond_locked_until() is None and self._is_paid():
+                self._let_go()
+                break
+            time.sleep(self.patience.poll)
+            round = self.round()
+            self._calm()
+        return round
+
+    def _is_paid(self) -> bool:
+        """Whether what this server has earned is out; gets out what can be."""
+        if self._payout.owed(self.history) == 0:
+            return True
+        now = self._follower.chain_time
+        if not self._payout.can_be_claimed(self.history, now) or self._payout.settles_at(self.history) > now:
+            return False
+        self._payout.claim(self.history, now)
+        self._follower.poll()
+        if amount := self._payout.withdraw(self.history):
+            self.paid(amount)
+        self._follower.poll()
+        return self._payout.owed(self.history) == 0
+
+    def endures(self, error: Exception) -> bool:
+        """Whether the server goes on: with money at stake always; without, only where content can't be had, or the
+        store can't be used, which others may mend."""
+        if not isinstance(error, ContentError) and not self._at_stake():
+            return False
+        if repr(error) != self._trouble:
+            self._trouble = repr(error)
+            LOG.warning("job %d: goes on, and tries again what failed: %s", self.number, error or self._trouble)
+        longest = min(LONGEST_PAUSE, self.terms.aggregate_seconds / 4)  # its turn to commit shall not pass by
+        self._pause = max(self.patience.poll, min(longest, 2 * self._pause))
+        time.sleep(self._pause)
+        return True
+
+    def _at_stake(self) -> bool:
+        """Whether this server's bond answers for something; as far as is known, where no node answers."""
+        try:
+            return self.bond_locked_until() is not None
+        except Exception:
+            return self._follower.time < self.history.account(self.address).locked_until
+
+    def _calm(self) -> None:
+        """What failed before is over."""
+        self._trouble, self._pause = "", 0.0
+
+    def updates(self, round: Round) -> Sequence[Submitted]:
+        """The submissions of the round, in order."""
+        return [Submitted(s.client, s.update.weight) for s in self._expect(round).entries]
+
+    def update(self, round: Round, submitted: Submitted) -> Path:
+        """The vector file of an update, its content and its commitment verified; not waited for."""
+        submission = next(s for s in self._expect(round).entries if s.client == submitted.client)
+        return self.verifier.update(submission, f"the update of {submission.client} in round {round.number}")
+
+    def gather(self, round: Round, updates: Sequence[Submitted]) -> tuple[dict[Submitted, Path], dict[Submitted, str]]:
+        """The vector files of the updates, verified, within one deadline for all; and why others can't be used.
+
+        Raises:
+            ContentError: the store does not even give what is known to be there, or nothing of the round yet: then it
+                may be the store's fault, and nobody is to lose a reward for that. Or more are missing than may be left
+                out now: the ledger lets a server leave out any number later, and collect again later still.
+        """
+        model = self.model(round)
+        found, failed = gather(updates, lambda submitted: self.update(round, submitted), self.patience.content)
+        for _ in found:
+            fault_point("during-aggregation")
+        if failed:
+            self._check_store(model)
+            doubtful = not found or any(
+                not isinstance(error, ContentMissingError | ContentAlteredError) for error in failed.values()
+            )
+            history = self._expect(round)
+            until = history.closes_at + self.terms.aggregate_seconds // 2
+            if doubtful and self._follower.chain_time < until:
+                raise ContentError(
+                    f"round {round.number}: {len(failed)} of {len(updates)} updates can't be had, and it may be this "
+                    f"server's store that fails: nobody is excluded for that before half of the job's "
+                    f"{self.terms.aggregate_seconds} s to aggregate are over ({next(iter(failed.values()))})"
+                )
+            self._check_turn(history, len(found), failed)
+        usable = {submitted: found[submitted] for submitted in updates if submitted in found}
+        return usable, {submitted: str(error) for submitted, error in failed.items()}
+
+    def _check_turn(self, history: JobHistory, usable: int, failed: Mapping[Submitted, Exception]) -> None:
+        """Makes sure that the ledger lets the round be committed without the failed ones, or be collected again."""
+        now, terms = self._follower.chain_time, self.terms
+        if self.enough(usable):
+            if len(failed) <= turns.most_excluded(history, now):
+                return
+            rule = f"the job lets a server leave out {terms.max_excluded} until {turns.exclude_any_from(history)}"
+        else:
+            begins = turns.reopen_from(history, self.address)
+            if begins is None or now >= begins:
+                return
+            rule = f"the job needs {terms.min_updates}, and is not collected again before {begins}"
+        raise ContentError(
+            f"round {history.round}: {len(failed)} of {len(history.entries)} updates can't be used, but {rule}: they "
+            f"are looked for until then ({next(iter(failed.values()))})"
+        )
+
+    def _check_store(self, model: Path) -> None:
+        try:
+            self.store.probe(self.terms.spec)
+            self.verifier.read(model)
+        except (ContentError, VectorError, OSError) as error:
+            self._model = None
+            raise ContentError(
+                "this server's store does not give the job's document or the round's model, which it had, so nobody is "
+                f"excluded: {error}"
+            ) from error
+
+    def enough(self, usable: int) -> bool:
+        """Whether that many make a round."""
+        return usable >= self.terms.min_updates
+
+    def commit(self, round: Round, next_model: Path, excluded: Mapping[Submitted, str]) -> Committed:
+        """Puts the next model into the store, then commits it on the ledger."""
+        history = self._expect(round)
+        fault_point("after-aggregation")
+        root = tree_root(read_vector(next_model, self.terms.parameters), self.terms.chunk_parameters)
+        content = self.store.put(next_model)
+        fault_point("after-store-put")
+        # All that an audit needs stays here, whoever else goes.
+        self.store.pin(ContentId(self.terms.spec, len(self.job.to_bytes())))
+        left_out = {submitted.client for submitted in excluded}
+        entries = tuple(history.entries)
+        included = [entry.update.content for entry in entries if entry.client not in left_out]
+        for digest in (history.model.content, content.digest, *included):
+            self.store.pin(ContentId(digest, content.size))
+        bits = pack_excluded((number for number, entry in enumerate(entries) if entry.client in left_out), len(entries))
+        salt = self._announced(history, root)
+        named = round.attempt, history.head, Model(root, content.digest), bits, salt
+        gas = self._act("commitRound", *named, on=history.model.root).gas_used
+        self._let_go()
+        return Committed(root, gas)
+
+    def _announced(self, history: JobHistory, root: bytes) -> bytes:
+        """The salt of this commit's announcement; zero where it earns nothing that an announcement could save."""
+        reward = round_reward(history.pool, history.allotted, self.terms.rounds, history.round)
+        if self.terms.server == self.address or reward * self.terms.server_share == 0:
+            return bytes(32)
+        return announce_commit(self.ledger, history.head, root)
+
+    def _let_go(self) -> None:
+        """Unpins what the policy lets go."""
+        if self.keep.rounds is None:
+            return
+        self._follower.poll()  # what the last commit needs stays, whoever else needs it
+        history = self.history
+        needed = {number: self._needed(commit) for number, commit in history.commits.items()}
+        # What a void commit of its own can still be asked for stays, too.
+        owed = [self._needed(c) for c in history.challengeable() if c.word in history.superseded]
+        kept = {self.verifier.content_id(history.initial.content)}.union(*owed)
+        gone = self.keep.let_go(needed, history.settled) - kept
+        pinned = self.store.pins()
+        for content in gone:
+            if content.cid in pinned:
+                self.store.unpin(content)
+
+    def _needed(self, commit: Commit) -> set[ContentId]:
+        """All that an audit of a commit needs, and whoever commits its round again."""
+        updates = (entry.update.content for entry in commit.entries)
+        digests = (commit.previous.content, commit.record.next.content, *updates)
+        return {self.verifier.content_id(digest) for digest in digests}
+
+    def reopen(self, round: Round, excluded: Mapping[Submitted, str]) -> None:
+        """Has the ledger collect again; it names nobody."""
+        history = self._expect(round)
+        self._act("reopenRound", round.attempt, history.head, on=history.model.root)
+
+    def _act(self, name: str, attempt: int, *arguments: object, on: bytes = b"") -> Receipt:
+        receipt = super()._act(name, attempt, *arguments, on=on)
+        self._calm()
+        return receipt
+
+    def _enter_again(self) -> None:
+        self.enter()

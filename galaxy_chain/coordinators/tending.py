@@ -1,0 +1,136 @@
+"""What a server does so that a job goes on whoever else is silent: settles, supersedes, and ends void demands."""
+
+from __future__ import annotations
+
+import logging
+
+from galaxy_chain.exceptions import LedgerRefusedError, TransactionFailedError
+from galaxy_chain.ledger import turns
+from galaxy_chain.ledger.history import Commit, JobHistory
+from galaxy_chain.ledger.ledger import Ledger
+from galaxy_chain.verification import Verifier
+from galaxy_fl.exceptions import ContentAlteredError, ContentError, ContentMissingError, RoundMovedOnError
+
+__all__ = ["Tending"]
+
+LOG = logging.getLogger(__name__)
+
+
+class Tending:
+    """Tends one job for one server's account.
+
+    Args:
+        ledger: With the account's transactions.
+        verifier: Of the job.
+        job: Its number.
+        address: The account's.
+    """
+
+    def __init__(self, ledger: Ledger, verifier: Verifier, job: int, address: str) -> None:
+        self._ledger = ledger
+        self._verifier = verifier
+        self._job = job
+        self._address = address
+        self._available: set[bytes] = set()
+        """The words of records that nobody built upon in time although their models can be had."""
+        self._refused: set[str] = set()
+        """Refusals that were logged."""
+
+    def look(self, history: JobHistory, now: int, *, bonded: bool) -> bool:
+        """Does what is due.
+
+        Args:
+            history: Of the job.
+            now: The chain's time, in seconds.
+            bonded: Whether this account has entered the job: otherwise it only settles.
+
+        Returns:
+            Whether anything was done: then the job has to be looked at again.
+
+        Raises:
+            RpcError, InsufficientFundsError, TransactionError: a transaction could not be sent.
+        """
+        done = self._settle(history, now)
+        done = self._end_void_demands(history) or done
+        return (bonded and not done and (self._supersede(history, now) or self._reopen(history, now))) or done
+
+    def _settle(self, history: JobHistory, now: int) -> bool:
+        """Settles the rounds before and up to this server's own; those of others where they don't do it in time."""
+        due = turns.settleable(history, now)
+        through = max((commit.record.round for commit in due if self._is_to_settle(history, commit, now)), default=0)
+        done = False
+        for commit in due:
+            if commit.record.round > through or not self._transact("settle", commit):
+                break
+            done = True
+        return done
+
+    def _is_to_settle(self, history: JobHistory, commit: Commit, now: int) -> bool:
+        if commit.record.server == self._address or turns.commits_refused(history):
+            return True
+        begins = turns.settle_from(history, commit.record.round)
+        return begins is not None and now >= begins + history.terms.aggregate_seconds
+
+    def _end_void_demands(self, history: JobHistory) -> bool:
+        """Ends the demands on this server's void records, which nobody can answer and which keep its bond locked."""
+        done = False
+        for word, waiting in list(history.demands.items()):
+            commit = history.void.get(word)
+            if commit is None or word in history.superseded or commit.record.server != self._address:
+                continue
+            for index, demand in list(waiting.items()):
+                done = self._transact("expire", commit, index, of=f" {index} {demand.answer_by}") or done
+        return done
+
+    def _supersede(self, history: JobHistory, now: int) -> bool:
+        """Supersedes the newest commit where nobody builds upon it because its model can't be had."""
+        begins = turns.supersede_from(history, self._address)
+        if begins is None or not begins <= now < begins + history.terms.idle_seconds:
+            return False
+        commit = history.commits[history.round - 1]
+        return not self._is_available(history, commit) and self._transact("supersede", commit)
+
+    def _is_available(self, history: JobHistory, commit: Commit) -> bool:
+        """Whether a commit's model can be had or recomputed, so that its clients are merely slow. Then this server's
+        store provides it from now on."""
+        if commit.word in self._available:
+            return True
+        try:
+            self._verifier.store.probe(history.terms.spec)  # a store that fails is not the other server's fault
+        except ContentError:
+            return True
+        try:
+            self._verifier.model_made_by(history, commit)
+        except (ContentMissingError, ContentAlteredError) as error:
+            LOG.warning("round %d is superseded, because nobody builds upon it: %s", commit.record.round, error)
+            return False
+        except ContentError:
+            return True
+        self._verifier.store.pin(self._verifier.content_id(commit.record.next.content))
+        self._available.add(commit.word)
+        return True
+
+    def _reopen(self, history: JobHistory, now: int) -> bool:
+        """Has the round collected again where this account may not commit what a superseding has closed."""
+        if turns.commit_from(history, self._address) is not None:
+            return False
+        begins = turns.reopen_from(history, self._address)
+        if begins is None or now < begins:
+            return False
+        return self._sent("reopenRound", history.attempt, history.head, once=f"{self._job} {history.attempt}")
+
+    def _transact(self, name: str, commit: Commit, *arguments: object, of: str = "") -> bool:
+        return self._sent(name, commit.record, *arguments, once=f"{self._job} {commit.word.hex()}{of}")
+
+    def _sent(self, name: str, *arguments: object, once: str) -> bool:
+        """Whether it is done: somebody else may be faster, and the chain's clock behind."""
+        try:
+            self._ledger.transact(name, self._job, *arguments, once=once)
+        except (RoundMovedOnError, TransactionFailedError):
+            return False
+        except LedgerRefusedError as error:
+            if str(error) not in self._refused:
+                self._refused.add(str(error))
+                LOG.warning("job %d: %s", self._job, error)
+            return False
+        return True
