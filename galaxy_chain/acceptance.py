@@ -33,14 +33,22 @@ def chain_of(rpc: Rpc) -> Chain:
 
 
 def accept_terms(
-    ledger: Ledger, what: str, terms: Terms, rule: str, role: Role, limits: Limits, *, entered: bool = False
+    ledger: Ledger,
+    what: str,
+    terms: Terms,
+    rule: str,
+    role: Role,
+    limits: Limits,
+    *,
+    pool: int = 0,
+    entered: bool = False,
 ) -> list[Concern]:
     """What is to be said of a job's terms to somebody who takes part, or wants to.
 
     Args:
         ledger: Which the job is on, or is to be.
         what: The job, to name it.
-        terms, rule, limits: As for `check_terms`.
+        terms, rule, limits, pool: As for `check_terms`.
         role: Of whoever asks.
         entered: It has joined, or deposited its bond, already. All is said and nothing refused: who leaves for a price
             of gas that has risen since could lose what is at stake.
@@ -49,7 +57,7 @@ def accept_terms(
         UnsoundTermsError: the terms stop somebody of this role.
         RpcError: the node fails.
     """
-    found = check_terms(terms, rule, chain_of(ledger.rpc), limits)
+    found = check_terms(terms, rule, chain_of(ledger.rpc), limits, pool)
     concerns = [concern for concern in found if role in concern.hears]
     stopped = [concern.message for concern in concerns if role in concern.stops]
     if stopped and not entered:

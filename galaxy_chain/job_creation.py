@@ -126,8 +126,9 @@ def register_job(
         raise NoLedgerError(f"no contract of the rule {rule.name} is known: it is none of {', '.join(rules)}")
     assert ledger.transactions is not None, "a ledger that only reads was asked to write"
     creator, text = ledger.transactions.signer.address, document.to_bytes()
-    on_ledger = terms.on_ledger(ContentId.of(text).digest, rule, rules[rule.name], parameters, creator)
-    concerns = accept_terms(ledger, f"“{document.name}”", on_ledger, rule.name, Role.OWNER, limits)
+    digest, uniform = ContentId.of(text).digest, document.weighting == "uniform"
+    on_ledger = terms.on_ledger(digest, rule, rules[rule.name], parameters, creator, uniform=uniform)
+    concerns = accept_terms(ledger, f"“{document.name}”", on_ledger, rule.name, Role.OWNER, limits, pool=terms.reward)
     spec, content = store.put(text), store.put(initial.data)
     for kept in (spec, content, *(() if source is None else (store.put(source),))):
         store.pin(kept)

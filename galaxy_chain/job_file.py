@@ -20,9 +20,17 @@ from pydantic import (
     model_validator,
 )
 
+from galaxy_chain.answer_size import most_updates
 from galaxy_chain.deployment import address
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Terms
-from galaxy_chain.terms import most_updates
+from galaxy_chain.terms import (
+    MONTH,
+    MOST_SHARE,
+    MOST_WEIGHT,
+    covered_rounds,
+    least_challenge_seconds,
+    least_idle_seconds,
+)
 from galaxy_fl.exceptions import JobDocumentError
 from galaxy_fl.job_document import BuiltinModel, Name, RuleChoice, explanations, field_of
 from galaxy_fl.training.ending import Ending
@@ -33,6 +41,9 @@ __all__ = ["JobFile", "SourceFile", "TermsSection", "Wei", "wei"]
 
 ANYONE = "anyone"
 """As a job's server: whoever has a bond."""
+DAY = 86_400
+IDLE_SECONDS = 14_400
+MAX_WEIGHT = 1_000_000
 UNITS = {"wei": 0, "gwei": 9, "ether": 18}
 
 
@@ -83,19 +94,29 @@ class TermsSection(_Strict):
     max_updates: Annotated[int, Field(ge=1, le=256)] | None = None
     """By default as many as a challenge has room for."""
     max_excluded: Annotated[int, Field(ge=0, le=256)] | None = None
-    """By default what leaves `min_updates`: clients whose content can't be had don't stop a round."""
-    collect_seconds: Annotated[int, Field(ge=0, le=2**31)] = 60
-    aggregate_seconds: Seconds = 600
-    challenge_seconds: Seconds = 86_400
-    answer_seconds: Seconds = 3_600
+    """By default what leaves `min_updates`: clients whose content can't be had don't delay a round."""
+    max_weight: Annotated[int, Field(ge=1, le=MOST_WEIGHT)] | None = None
+    """The most samples that an update may weigh. By default a million, or what the sum of all has room for; 1 where
+    weights are uniform."""
+    collect_seconds: Annotated[int, Field(ge=0, le=MONTH)] = 60
+    aggregate_seconds: Annotated[int, Field(ge=1, le=MONTH)] = 600
+    challenge_seconds: Seconds | None = None
+    """By default a day, or longer where a search for a withheld model's wrong chunk takes longer."""
+    idle_seconds: Seconds | None = None
+    """By default four hours, or longer where everybody's turn, or two answers to demands, take longer."""
+    answer_seconds: Seconds = 1_200
+    max_unsettled: Annotated[int, Field(ge=1, le=2**31)] | None = None
+    """By default as many as half of the bond is worth; all where the owner pays nothing into the pool."""
     chunk_parameters: Annotated[int, Field(ge=8, le=256, multiple_of=8)] = 64
     """Parameters a chunk; fewer where the model has not more than that."""
     open: bool
     """Whether anyone may join, or only the addresses that the owner admits. Nobody's default: it has to be said."""
     server: Annotated[str, AfterValidator(_server)] | None = None
     """Who aggregates; `anyone`: whoever has a bond. By default the account that creates the job."""
+    server_share: Annotated[int, Field(ge=0, le=MOST_SHARE)] = 1_000
+    """Of each round's reward, in basis points (hundredths of a percent)."""
     bond: Wei = 10**18
-    demand_deposit: Wei = 10**16
+    demand_deposit: Wei = 2 * 10**16
     reward: Wei = 0
     """What the owner pays into the pool at once."""
 
@@ -107,6 +128,12 @@ class TermsSection(_Strict):
             raise ValueError("demand_deposit is 0: demands that cost nothing can flood an honest server")
         if self.bond == 0:
             raise ValueError("bond is 0: a server without a bond has nothing to lose")
+        least = least_idle_seconds(self.collect_seconds, self.aggregate_seconds)
+        if self.idle_seconds is not None and self.idle_seconds < least:
+            raise ValueError(
+                f"idle_seconds {self.idle_seconds} is less than collect_seconds and four times aggregate_seconds, "
+                f"{least}: a commit could be superseded before everybody has had a turn"
+            )
         return self
 
     def _check_updates(self, max_updates: int) -> None:
@@ -114,13 +141,15 @@ class TermsSection(_Strict):
             raise ValueError(f"min_updates {self.min_updates} is more than max_updates {max_updates}")
         if self.max_excluded is not None and self.max_excluded > max_updates:
             raise ValueError(f"max_excluded {self.max_excluded} is more than max_updates {max_updates}")
-        if self.chunk_parameters * max_updates > 16_384:
+        if self.max_weight is not None and self.max_weight * max_updates > MOST_WEIGHT:
             raise ValueError(
-                f"chunk_parameters {self.chunk_parameters} times max_updates {max_updates} is more than 16384, "
-                "which a challenge can't recompute in one transaction: lower either"
+                f"max_weight {self.max_weight} times max_updates {max_updates} is 2**32 or more, which a round's "
+                f"weights must stay below: set max_weight to {MOST_WEIGHT // max_updates} or less"
             )
 
-    def on_ledger(self, spec: bytes, rule: RuleChoice, contract: str, parameters: int, creator: str) -> Terms:
+    def on_ledger(
+        self, spec: bytes, rule: RuleChoice, contract: str, parameters: int, creator: str, *, uniform: bool = False
+    ) -> Terms:
         """The terms as the ledger has them, what was left open chosen.
 
         Args:
@@ -129,9 +158,10 @@ class TermsSection(_Strict):
             contract: The address of the rule's.
             parameters: The model's.
             creator: The account that registers the job.
+            uniform: Whether the document gives each update the same weight.
 
         Raises:
-            JobDocumentError: they don't suit the model.
+            JobDocumentError: they don't suit the model or the weighting.
         """
         # A vector has to be longer than a chunk, and a job document's is longer than the smallest there is.
         chunk_parameters = fitting_chunk(parameters, self.chunk_parameters)
@@ -145,6 +175,17 @@ class TermsSection(_Strict):
                 )
         max_excluded = max_updates - self.min_updates if self.max_excluded is None else self.max_excluded
         server = creator if self.server is None else self.server
+        challenge_seconds = self.challenge_seconds
+        if challenge_seconds is None:
+            search = least_challenge_seconds(parameters, chunk_parameters, self.answer_seconds)
+            challenge_seconds = max(DAY, search)
+        idle_seconds = self.idle_seconds
+        if idle_seconds is None:
+            turns = least_idle_seconds(self.collect_seconds, self.aggregate_seconds)
+            idle_seconds = max(IDLE_SECONDS, turns, 2 * self.answer_seconds)
+        max_unsettled = self.max_unsettled
+        if max_unsettled is None:
+            max_unsettled = covered_rounds(self.bond, self.reward, self.rounds)
         return Terms(
             spec=spec,
             rule_parameters=rule.word,
@@ -158,12 +199,25 @@ class TermsSection(_Strict):
             max_excluded=max_excluded,
             collect_seconds=self.collect_seconds,
             aggregate_seconds=self.aggregate_seconds,
-            challenge_seconds=self.challenge_seconds,
+            challenge_seconds=challenge_seconds,
+            idle_seconds=idle_seconds,
+            server_share=self.server_share,
+            max_unsettled=max_unsettled,
             answer_seconds=self.answer_seconds,
+            max_weight=self._heaviest(max_updates, uniform),
             chunk_parameters=chunk_parameters,
             open=self.open,
             parameters=parameters,
         )
+
+    def _heaviest(self, max_updates: int, uniform: bool) -> int:
+        if uniform and self.max_weight not in (None, 1):
+            raise JobDocumentError(
+                f"terms.max_weight is {self.max_weight}, but with uniform weighting each update weighs 1: leave it out"
+            )
+        if uniform:
+            return 1
+        return min(MAX_WEIGHT, MOST_WEIGHT // max_updates) if self.max_weight is None else self.max_weight
 
 
 class SourceFile(_Strict):

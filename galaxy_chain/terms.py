@@ -1,6 +1,7 @@
-"""What the terms of a job come to: whether a commit can be challenged, what an answer takes, who would lose money.
+"""What the terms of a job come to: whether the ledger takes them, what an answer takes, who would lose money.
 
-Pure: the chain's figures are arguments (`acceptance.py` reads them). All formulas about terms are here.
+Pure: the chain's figures are arguments (`acceptance.py` reads them). All formulas about terms are here, those about the
+size of an answer in `answer_size.py`.
 """
 
 from __future__ import annotations
@@ -9,46 +10,51 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from galaxy_chain.answer_size import MOST_BYTES, MOST_GAS, answer_bytes, answer_gas, most_updates
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Terms
 from galaxy_fl.aggregation import RULES
-from galaxy_fl.aggregation.sorting_network import comparators
 from galaxy_fl.vectors.chunk_tree import depth
 
 __all__ = [
     "DEVELOPMENT_CHAINS",
+    "MONTH",
+    "MOST_SHARE",
+    "MOST_WEIGHT",
     "Chain",
     "Concern",
     "Limits",
     "Role",
-    "answer_bytes",
-    "answer_gas",
     "check_terms",
+    "covered_rounds",
     "ether",
-    "most_updates",
+    "finder_reward",
+    "least_challenge_seconds",
+    "least_idle_seconds",
 ]
 
 DEVELOPMENT_CHAINS = frozenset({1337, 31337})
 """Of the embedded chain and of anvil. Their ether is worth nothing and their time is at everybody's command."""
 
-LARGEST_TRANSACTION = 131_072
-"""Bytes: the largest that geth's pool takes."""
-ENVELOPE = 150
-"""More than a transaction has beside its calldata: fees, signature, lengths."""
-LARGEST_GAS = 15_000_000
-"""Of an answer. EIP-7825 ends a transaction at 2**24, and a chain's next rules may price calldata higher."""
-LARGEST_RECOMPUTATION = 16_384
-"""The ledger's own bound of `chunkParameters * maxUpdates`."""
+MONTH = 30 * 86_400
+"""Seconds: the most that the ledger takes of `collectSeconds` and `aggregateSeconds`; a bond should not be locked for
+longer, either."""
+LEAST_TURN, LEAST_ANSWER = 60, 300
+"""Seconds: the least that the ledger takes of `aggregateSeconds` and `answerSeconds` on chains that are not for
+development."""
+MOST_SECONDS = 2**31
+MOST_SHARE = 5_000
+"""Basis points: the largest `serverShare`."""
+MOST_WEIGHT = 2**32 - 1
+"""The most that the weights of a round add up to."""
+MOST_UPDATES = 4_096
+"""The largest `maxUpdates` that the ledger takes of any rule."""
 
-SHORTEST_ANSWER, SHORTEST_ANSWER_BLOCKS = 300, 25
-"""Seconds and blocks in which a server that runs sees a demand, builds the openings and gets a transaction in."""
-SHORTEST_CHALLENGE, SHORTEST_CHALLENGE_BLOCKS = 600, 50
-"""The same for a participant that has to recompute a commit first."""
-SHORTEST_TURN_BLOCKS = 5
-"""Blocks that the named server should have to commit."""
+SHORTEST_ANSWER_BLOCKS = 25
+"""Blocks in which a server that runs sees a demand, builds the openings and gets a transaction in."""
+SHORTEST_TURN_BLOCKS = 8
+"""Blocks of a turn: honest ones get a commit in within a quarter of it."""
 ANSWERS_A_BLOCK = 4
 """What a server's program is trusted to send a block."""
-LONGEST_LOCK = 30 * 86_400
-"""Seconds: a bond is locked, and rewards wait, for `challengeSeconds`."""
 
 ETHER = 10**18
 
@@ -115,138 +121,181 @@ def ether(amount: int) -> str:
     return f"{amount / ETHER:g} ether"
 
 
-def answer_bytes(updates: int, chunk_parameters: int, depth: int) -> int:
-    """The calldata of an answer, or of a challenge, that opens a chunk of so many updates; protocol section 7."""
-    return 932 + 8 * chunk_parameters + 64 * depth + updates * (288 + 4 * chunk_parameters + 32 * depth)
+def least_challenge_seconds(parameters: int, chunk_parameters: int, answer_seconds: int) -> int:
+    """The shortest window that the ledger takes: a search for the wrong chunk of a withheld model that begins in its
+    first half, a demand a level, ends within it."""
+    return 4 * (depth(parameters, chunk_parameters) + 5) * answer_seconds
 
 
-def answer_gas(rule: str, updates: int, chunk_parameters: int, depth: int) -> int:
-    """What an answer, or a challenge, costs at most, whatever the values are.
-
-    Fitted to measurements on the compiled contracts and never below one; `tests/galaxy_chain/test_terms.py` measures.
-    """
-    n, size = updates, chunk_parameters
-    gas = 93_000 + 7_000 * n + 950 * size + 222 * n * size + 1_000 * (n + 2) * depth
-    if rule in ("coordinate_median", "trimmed_mean"):
-        # The contract looks at each pair of every pass over the words, and exchanges those of the network.
-        gas += (32 * _pairs(n) + 16 * len(comparators(n)) - 20 * n) * size
-    if rule == "trimmed_mean":
-        gas += (54 * n + 210) * size
-    # The floor of EIP-7623: 40 a byte, 10 a zero, which at least 180 of each update are.
-    return max(gas, 21_000 + 40 * answer_bytes(updates, chunk_parameters, depth) - 30 * 180 * updates)
+def least_idle_seconds(collect_seconds: int, aggregate_seconds: int) -> int:
+    """The shortest `idleSeconds` that the ledger takes: everybody has had a turn to commit by then."""
+    return collect_seconds + 4 * aggregate_seconds
 
 
-def _pairs(count: int) -> int:
-    """How many pairs the passes of the sorting network look at."""
-    top = 1 << max(0, (count - 1).bit_length() - 1)
-    pairs, p = 0, top
-    while p and count > 1:
-        q, distance = top, p
-        while True:
-            pairs += count - distance
-            if q == p:
-                break
-            distance, q = q - p, q // 2
-        p //= 2
-    return pairs
+def finder_reward(bond: int) -> int:
+    """What whoever proves a commit wrong gets of the committer's bond; the rest is burned."""
+    return bond // 4
 
 
-def most_updates(rule: str, parameters: int, chunk_parameters: int) -> int:
-    """How many updates a round may have so that an answer has room for them; 0 where not even one has."""
-    levels = depth(parameters, chunk_parameters)
-    most = min(RULES[rule].max_updates, LARGEST_RECOMPUTATION // chunk_parameters)
-    return next(
-        (count for count in range(most, 0, -1) if _fits(rule, count, chunk_parameters, levels)),
-        0,
-    )
+def covered_rounds(bond: int, pool: int, rounds: int) -> int:
+    """How many rounds half of a bond is worth, at least 1 and at most all."""
+    return max(1, min(rounds, bond // 2 * rounds // pool if pool else rounds))
 
 
-def _fits(rule: str, updates: int, chunk_parameters: int, levels: int) -> bool:
-    return (
-        answer_bytes(updates, chunk_parameters, levels) + ENVELOPE <= LARGEST_TRANSACTION
-        and answer_gas(rule, updates, chunk_parameters, levels) <= LARGEST_GAS
-    )
-
-
-def check_terms(terms: Terms, rule: str, chain: Chain, limits: Limits = Limits()) -> list[Concern]:
+def check_terms(terms: Terms, rule: str, chain: Chain, limits: Limits = Limits(), pool: int = 0) -> list[Concern]:
     """What is to be said of a job's terms on a chain, what stops somebody first.
 
-    On a development chain nobody is stopped for what depends on time, size or the price of gas: demonstrations and
-    tests want windows of seconds, such a node takes transactions of any size, and nobody can lose anything there. It
-    is said all the same. A rule that can never aggregate, and what somebody is ready to pay, are the same everywhere.
+    What the ledger refuses stops everybody, also on a development chain: no genuine ledger has such a job. Beyond that
+    nobody is stopped there for what depends on time or the price of gas: demonstrations and tests want windows of
+    seconds, and nobody can lose anything there. It is said all the same. What somebody is ready to pay is the same
+    everywhere.
 
     Args:
         terms: The job's.
         rule: The name of its rule.
         chain: Where the job is.
         limits: What whoever asks is ready to pay.
+        pool: What was paid into the job's pool, in wei.
     """
-    concerns = []
-    for concern in (
-        *_windows(terms, chain),
-        *_sizes(terms, rule, chain),
-        *_money(terms, rule, chain),
-    ):
+    concerns = list(_bounds(terms, rule, chain))
+    for concern in (*_windows(terms, chain), *_money(terms, rule, chain), *_pool(terms, pool)):
         concerns.append(replace(concern, stops=frozenset()) if chain.development or limits.any_terms else concern)
-    concerns += [*_caps(terms, limits), *_members(terms, rule)]
+    concerns += [*_caps(terms, limits), *_members(terms)]
     return sorted(concerns, key=lambda concern: not concern.stops)
+
+
+def _bounds(terms: Terms, rule: str, chain: Chain) -> Iterator[Concern]:
+    """What `registerJob` refuses (docs/protocol.md, section 5), beside what a job file can't say."""
+    for name, problem in (
+        *_bounds_of_numbers(terms, rule),
+        *_bounds_of_times(terms, chain),
+        *_bounds_of_size(terms, rule),
+    ):
+        yield Concern(name, f"{name} is {getattr(terms, name)}: {problem}", PARTICIPANTS)
+
+
+def _bounds_of_numbers(terms: Terms, rule: str) -> Iterator[tuple[str, str]]:
+    trimmed = 2 * int.from_bytes(terms.rule_parameters, "big")
+    if rule == "trimmed_mean" and terms.min_updates <= trimmed:
+        yield (
+            "min_updates",
+            f"the trimmed mean leaves out {trimmed} updates, so that a round of {terms.min_updates} can't be "
+            f"aggregated; set min_updates to more than {trimmed}",
+        )
+    if not 1 <= terms.min_updates <= terms.max_updates:
+        yield "min_updates", f"it has to be 1 to max_updates {terms.max_updates}"
+    if terms.max_updates > (most := min(MOST_UPDATES, RULES[rule].max_updates)):
+        yield "max_updates", f"the rule takes {most}; set max_updates to {most} or less"
+    if terms.max_excluded > terms.max_updates:
+        yield "max_excluded", f"it is more than max_updates; set it to {terms.max_updates} or less"
+    heaviest = MOST_WEIGHT // max(1, terms.max_updates)
+    if not 1 <= terms.max_weight <= heaviest:
+        yield (
+            "max_weight",
+            f"max_updates {terms.max_updates} of them have to stay below 2**32; set it to {heaviest} or less",
+        )
+    if terms.server_share > MOST_SHARE:
+        yield (
+            "server_share",
+            f"a server gets half of a round's reward at most, which is {MOST_SHARE}; set it to {MOST_SHARE} or less",
+        )
+    if terms.max_unsettled < 1:
+        yield "max_unsettled", "no round could be committed; set it to 1 or more"
+
+
+def _bounds_of_times(terms: Terms, chain: Chain) -> Iterator[tuple[str, str]]:
+    for name in ("collect_seconds", "aggregate_seconds"):
+        if getattr(terms, name) > MONTH:
+            yield name, f"that is {getattr(terms, name) / 86_400:.0f} days; set it to {MONTH} or less"
+    for name, bound in (("aggregate_seconds", LEAST_TURN), ("answer_seconds", LEAST_ANSWER)):
+        least = 1 if chain.development else bound
+        if getattr(terms, name) < least:
+            yield name, f"nobody can be sure to get a transaction in in that time; set it to {least} or more"
+    least = least_challenge_seconds(terms.parameters, terms.chunk_parameters, terms.answer_seconds)
+    levels = depth(terms.parameters, terms.chunk_parameters)
+    if terms.challenge_seconds < least:
+        yield (
+            "challenge_seconds",
+            f"to find the wrong chunk of a withheld model takes a demand for each of {levels} levels, each of "
+            f"answer_seconds {terms.answer_seconds}, and has to end within a window in whose first half it begins; set "
+            f"challenge_seconds to {least} or more, or lower answer_seconds",
+        )
+    least = least_idle_seconds(terms.collect_seconds, terms.aggregate_seconds)
+    if terms.idle_seconds < least:
+        yield (
+            "idle_seconds",
+            "a commit could be superseded before everybody has had a turn: collect_seconds and four times "
+            f"aggregate_seconds are {least}; set idle_seconds to {least} or more",
+        )
+    for name in ("challenge_seconds", "idle_seconds"):
+        if getattr(terms, name) > MOST_SECONDS:
+            yield name, f"set it to {MOST_SECONDS} or less"
+
+
+def _bounds_of_size(terms: Terms, rule: str) -> Iterator[tuple[str, str]]:
+    levels = depth(terms.parameters, terms.chunk_parameters)
+    most = most_updates(rule, terms.parameters, terms.chunk_parameters)
+    instead = f"set max_updates to {most} or less" if most else "lower chunk_parameters"
+    length = answer_bytes(terms.max_updates, terms.chunk_parameters, levels)
+    if length > MOST_BYTES:
+        yield (
+            "max_updates",
+            f"an answer or a challenge then has up to {length} bytes, and nodes take transactions of {MOST_BYTES} and "
+            f"little more, so that nobody could challenge a wrong commit and no server could answer; {instead}",
+        )
+    gas = answer_gas(rule, terms.max_updates, terms.chunk_parameters, levels)
+    if gas > MOST_GAS:
+        yield (
+            "max_updates",
+            f"an answer or a challenge then takes up to {gas} gas, more than {MOST_GAS}, so that it may not fit a "
+            f"transaction; {instead}, or lower chunk_parameters",
+        )
 
 
 def _windows(terms: Terms, chain: Chain) -> Iterator[Concern]:
     """Seconds, against the chain's blocks and against each other."""
     block = f"{chain.block_seconds:g} s a block"
-    least = _at_least(SHORTEST_ANSWER, SHORTEST_ANSWER_BLOCKS, chain)
+    least = _at_least(LEAST_ANSWER, SHORTEST_ANSWER_BLOCKS, chain)
     if terms.answer_seconds < least:
         yield Concern(
             "answer_seconds",
             f"answer_seconds is {terms.answer_seconds}: an honest server can't be sure to answer a demand in that time "
-            f"({block}), and loses its bond if it does not; set it to {least} or more",
+            f"({block}), and loses its bond if nobody does; set it to {least} or more",
             frozenset({Role.OWNER, Role.SERVER}),
         )
     elif terms.answer_seconds < 4 * least:
         yield Concern(
             "answer_seconds",
             f"answer_seconds is {terms.answer_seconds}: a server that is down for that long with a demand open loses "
-            f"its bond; {4 * least} leaves time to start it again",
+            f"its bond unless somebody else answers; {4 * least} leaves time to start it again",
         )
-    levels = depth(terms.parameters, terms.chunk_parameters)
-    search = (levels + 1) * terms.answer_seconds
-    if terms.challenge_seconds <= search:
-        yield Concern(
-            "challenge_seconds",
-            f"challenge_seconds is {terms.challenge_seconds}: to find the wrong chunk of a withheld model takes "
-            f"{levels + 1} demands of answer_seconds {terms.answer_seconds} each, so that a server can sit the search "
-            f"out; set challenge_seconds to more than {search}, or lower answer_seconds",
-            PARTICIPANTS,
-        )
-    least = _at_least(SHORTEST_CHALLENGE, SHORTEST_CHALLENGE_BLOCKS, chain)
-    if terms.challenge_seconds < least:
-        yield Concern(
-            "challenge_seconds",
-            f"challenge_seconds is {terms.challenge_seconds}: nobody can be sure to recompute a commit and to get a "
-            f"challenge in in that time ({block}); set it to {least} or more",
-            PARTICIPANTS,
-        )
-    if terms.challenge_seconds > LONGEST_LOCK:
+    if terms.challenge_seconds > MONTH:
         yield Concern(
             "challenge_seconds",
             f"challenge_seconds is {terms.challenge_seconds}: bonds and rewards stay locked for "
-            f"{terms.challenge_seconds / 86_400:.0f} days after the last commit; set it to {LONGEST_LOCK} or less",
+            f"{terms.challenge_seconds / 86_400:.0f} days after a commit; set it to {MONTH} or less",
             frozenset({Role.OWNER, Role.SERVER}),
         )
-    least = _at_least(60, SHORTEST_TURN_BLOCKS, chain)
-    if terms.aggregate_seconds < least and terms.server != ZERO_ADDRESS:
+    least = _at_least(LEAST_TURN, SHORTEST_TURN_BLOCKS, chain)
+    if terms.aggregate_seconds < least:
         yield Concern(
             "aggregate_seconds",
-            f"aggregate_seconds is {terms.aggregate_seconds}: anyone may commit before the named server can be sure to "
-            f"({block}); set it to {least} or more",
+            f"aggregate_seconds is {terms.aggregate_seconds}: the next in turn may commit, or have the round collected "
+            f"again, before an honest server can be sure to commit ({block}); set it to {least} or more",
         )
-    for name, value in (("collect_seconds", terms.collect_seconds), ("aggregate_seconds", terms.aggregate_seconds)):
-        if value > LONGEST_LOCK:
-            yield Concern(
-                name,
-                f"{name} is {value}: a round may wait {value / 86_400:.0f} days; set it to {LONGEST_LOCK} or less",
-            )
+    if terms.idle_seconds < 2 * terms.answer_seconds:
+        yield Concern(
+            "idle_seconds",
+            f"idle_seconds is {terms.idle_seconds}: a commit may be superseded, and the job given up, while the model "
+            f"is still demanded chunk by chunk; {2 * terms.answer_seconds}, twice answer_seconds, or more is safer, "
+            "and at least twice what the slowest client takes to train",
+        )
+    if terms.idle_seconds > MONTH:
+        yield Concern(
+            "idle_seconds",
+            f"idle_seconds is {terms.idle_seconds}: a server that withholds its model stops the job for "
+            f"{terms.idle_seconds / 86_400:.0f} days; set it to {MONTH} or less",
+        )
     if terms.max_updates > terms.min_updates and terms.collect_seconds < 2 * chain.block_seconds:
         yield Concern(
             "collect_seconds",
@@ -259,41 +308,17 @@ def _at_least(seconds: int, blocks: int, chain: Chain) -> int:
     return max(seconds, int(blocks * chain.block_seconds + 0.999))
 
 
-def _sizes(terms: Terms, rule: str, chain: Chain) -> Iterator[Concern]:
-    """Whether an answer and a challenge fit a transaction."""
+def _money(terms: Terms, rule: str, chain: Chain) -> Iterator[Concern]:
+    """Bond and deposit, against each other and against the price of gas."""
     levels = depth(terms.parameters, terms.chunk_parameters)
-    most = most_updates(rule, terms.parameters, terms.chunk_parameters)
-    instead = f"set max_updates to {most} or less" if most else "lower chunk_parameters"
-    length = answer_bytes(terms.max_updates, terms.chunk_parameters, levels)
-    if length + ENVELOPE > LARGEST_TRANSACTION:
-        yield Concern(
-            "max_updates",
-            f"max_updates is {terms.max_updates}: an answer or a challenge then has {length} bytes, and nodes take "
-            f"transactions of {LARGEST_TRANSACTION}, so that nobody could challenge a wrong commit and no server could "
-            f"answer; {instead}",
-            PARTICIPANTS,
-        )
     gas = answer_gas(rule, terms.max_updates, terms.chunk_parameters, levels)
-    if gas > LARGEST_GAS:
-        yield Concern(
-            "max_updates",
-            f"max_updates is {terms.max_updates}: an answer or a challenge then takes up to {gas} gas, more than "
-            f"{LARGEST_GAS}, so that it may not fit a transaction; {instead}, or lower chunk_parameters",
-            PARTICIPANTS,
-        )
-    elif chain.block_gas is not None and gas > chain.block_gas:
+    if gas <= MOST_GAS and chain.block_gas is not None and gas > chain.block_gas:
         yield Concern(
             "max_updates",
             f"max_updates is {terms.max_updates}: an answer or a challenge then takes up to {gas} gas, more than the "
             f"{chain.block_gas} of a block on this chain; lower max_updates or chunk_parameters",
             PARTICIPANTS,
         )
-
-
-def _money(terms: Terms, rule: str, chain: Chain) -> Iterator[Concern]:
-    """Bond and deposit, against each other and against the price of gas."""
-    levels = depth(terms.parameters, terms.chunk_parameters)
-    gas = answer_gas(rule, terms.max_updates, terms.chunk_parameters, levels)
     cost = gas * chain.gas_price
     paid_for = frozenset({Role.OWNER, Role.SERVER})
     if terms.demand_deposit < cost:
@@ -310,22 +335,22 @@ def _money(terms: Terms, rule: str, chain: Chain) -> Iterator[Concern]:
             f"of gas, which changes; {ether(2 * cost)} or more is safer",
         )
     answers = _answers(terms, chain, gas)
-    flood = terms.demand_deposit * answers * (answers + 1) // 2
-    if flood <= terms.bond // 2:
-        least = terms.bond // (answers * (answers + 1)) + 1
+    flood, reward = terms.demand_deposit * answers * (answers + 1) // 2, finder_reward(terms.bond)
+    if flood <= reward:
+        least = 2 * reward // (answers * (answers + 1)) + 1
         yield Concern(
             "demand_deposit",
             f"demand_deposit is {ether(terms.demand_deposit)}: a server gets about {answers} answers into "
-            f"answer_seconds {terms.answer_seconds}, and as many demands cost {ether(flood)}, less than the "
-            f"{ether(terms.bond // 2)} that one more brings whoever floods it; set demand_deposit to {ether(least)} or "
+            f"answer_seconds {terms.answer_seconds}, and as many demands cost {ether(flood)}, no more than the "
+            f"{ether(reward)} that one more brings whoever floods it; set demand_deposit to {ether(least)} or "
             "more, or answer_seconds higher",
             paid_for,
         )
-    if terms.bond // 2 < cost:
+    if reward < cost:
         yield Concern(
             "bond",
-            f"bond is {ether(terms.bond)}: half of it is less than a challenge costs, {ether(cost)} at today's price "
-            "of gas, so that nobody gains by one; set it higher",
+            f"bond is {ether(terms.bond)}: a quarter of it is less than a challenge costs, {ether(cost)} at today's "
+            "price of gas, so that nobody gains by one; set it higher",
         )
 
 
@@ -335,6 +360,31 @@ def _answers(terms: Terms, chain: Chain, gas: int) -> int:
     blocks = terms.answer_seconds / max(chain.block_seconds, 1.0) / 2
     a_block = 1 if chain.block_gas is None else max(1, min(ANSWERS_A_BLOCK, chain.block_gas // (4 * gas)))
     return max(1, int(blocks * a_block))
+
+
+def _pool(terms: Terms, pool: int) -> Iterator[Concern]:
+    """What a lie can take back, and how long rewards wait."""
+    covered = covered_rounds(terms.bond, pool, terms.rounds)
+    open_rounds = min(terms.max_unsettled, terms.rounds)
+    at_stake = open_rounds * pool // terms.rounds
+    if 2 * at_stake > terms.bond:
+        instead = "" if open_rounds <= covered else f" or max_unsettled to {covered} or less"
+        yield Concern(
+            "bond",
+            f"bond is {ether(terms.bond)}: one wrong commit takes back what up to {open_rounds} rounds (max_unsettled) "
+            f"have earned, {ether(at_stake)}, more than half of the bond; set bond to {ether(2 * at_stake)} or "
+            f"more,{instead}",
+        )
+    waits = (terms.rounds - 1) // terms.max_unsettled if terms.max_unsettled else 0
+    if waits:
+        yield Concern(
+            "max_unsettled",
+            f"max_unsettled is {terms.max_unsettled}: commits wait while as many rounds are in their window of "
+            f"challenge_seconds {terms.challenge_seconds}, so that {terms.rounds} rounds take "
+            f"{waits * terms.challenge_seconds / 3600:.3g} hours at least; raise it, and the bond with it, where that "
+            "is too slow",
+            hears=frozenset({Role.OWNER, Role.AUDIT}),
+        )
 
 
 def _caps(terms: Terms, limits: Limits) -> Iterator[Concern]:
@@ -357,28 +407,21 @@ def _caps(terms: Terms, limits: Limits) -> Iterator[Concern]:
         )
 
 
-def _members(terms: Terms, rule: str) -> Iterator[Concern]:
-    """Numbers of updates, and who may take part."""
-    trimmed = 2 * int.from_bytes(terms.rule_parameters, "big")
-    if rule == "trimmed_mean" and terms.min_updates <= trimmed:
-        yield Concern(
-            "min_updates",
-            f"min_updates is {terms.min_updates}, but the trimmed mean leaves out {trimmed} updates, so that a round "
-            f"of {terms.min_updates} can't be aggregated; set min_updates to more than {trimmed}",
-            PARTICIPANTS,
-        )
+def _members(terms: Terms) -> Iterator[Concern]:
+    """Who may take part, and who may leave out whom."""
     left = terms.max_updates - terms.min_updates
     if terms.max_excluded < left:
         yield Concern(
             "max_excluded",
-            f"max_excluded is {terms.max_excluded}: clients whose content can't be had stop a round with more of them; "
-            f"{left} leaves min_updates {terms.min_updates} of max_updates {terms.max_updates}",
+            f"max_excluded is {terms.max_excluded}: where the content of more clients can't be had, a round waits for "
+            f"twice aggregate_seconds {terms.aggregate_seconds}; {left} leaves min_updates {terms.min_updates} of "
+            f"max_updates {terms.max_updates} at once, but lets a server leave out as many as it likes",
         )
     if terms.open:
         yield Concern(
             "open",
-            "open is true: anyone may join with many addresses, with any weight each, and be most of a round; set "
-            "open to false and admit clients by name where that matters",
+            f"open is true: anyone may join with many addresses, with a weight up to max_weight {terms.max_weight} "
+            "each, and be most of a round; set open to false and admit clients by name where that matters",
             hears=frozenset({Role.OWNER, Role.AUDIT}),
         )
     if terms.server == ZERO_ADDRESS:

@@ -48,32 +48,60 @@ def test_the_example_is_valid(tmp_path):
 CREATOR, NAMED = "0x" + "11" * 20, "0x" + "22" * 20
 
 
-def on_ledger(job: JobFile, parameters: int = 38_282):
-    return job.terms.on_ledger(b"\1" * 32, job.rule, "0x" + "33" * 20, parameters, CREATOR)
+def on_ledger(job: JobFile, parameters: int = 38_282, *, uniform: bool = False):
+    return job.terms.on_ledger(b"\1" * 32, job.rule, "0x" + "33" * 20, parameters, CREATOR, uniform=uniform)
 
 
 def test_what_a_file_leaves_open_is_chosen_soundly(tmp_path):
-    """Not that anyone aggregates, that one silent client stops a round, or that no challenge fits a transaction."""
+    """Not that anyone aggregates, that one silent client delays a round, or that no challenge fits a transaction."""
     terms = on_ledger(read(tmp_path, GOOD))
     assert (terms.server, terms.open) == (CREATOR, False)
-    assert terms.max_updates == 149  # 130,820 bytes a challenge
-    assert terms.max_excluded == 147
+    assert terms.max_updates == 176  # 119,390 bytes a challenge
+    assert terms.max_excluded == 174
+    assert (terms.server_share, terms.max_unsettled, terms.max_weight) == (1_000, 2, 1_000_000)
+    assert (terms.answer_seconds, terms.challenge_seconds, terms.idle_seconds) == (1_200, 86_400, 14_400)
     assert check_terms(terms, "weighted_mean", Chain(1, 12.0, 10**9, 36_000_000)) == []
     robust = on_ledger(read(tmp_path, GOOD.replace("[terms]", '[rule]\nname = "coordinate_median"\n[terms]')))
     assert (robust.max_updates, robust.max_excluded) == (64, 62)
 
 
+def test_what_follows_from_other_terms_follows_from_them(tmp_path):
+    def chosen(more: str, parameters: int = 38_282, *, uniform: bool = False):
+        return on_ledger(read(tmp_path, GOOD.replace("rounds = 2", f"rounds = 5\n{more}")), parameters, uniform=uniform)
+
+    # A search through 10 levels, with a demand an hour, that begins in the first half of the window.
+    assert chosen("answer_seconds = 3600").challenge_seconds == 4 * 15 * 3_600
+    assert chosen("", 2**30).challenge_seconds == 4 * 29 * 1_200
+    assert chosen("aggregate_seconds = 7200").idle_seconds == 60 + 4 * 7_200
+    assert chosen("answer_seconds = 36000").idle_seconds == 72_000
+    # Half of the bond of one ether is worth two rounds of a fifth of an ether.
+    assert chosen('reward = "1 ether"').max_unsettled == 2
+    assert chosen('reward = "9 ether"').max_unsettled == 1
+    assert chosen('reward = "9 ether"\nbond = "18 ether"').max_unsettled == 5
+    assert chosen("").max_unsettled == 5
+    assert chosen("", uniform=True).max_weight == 1
+    assert chosen("max_weight = 1", uniform=True).max_weight == 1
+    assert chosen("max_updates = 2\nmax_weight = 2147483647").max_weight == 2**31 - 1
+    with pytest.raises(JobDocumentError, match="max_weight is 7, but with uniform weighting each update weighs 1"):
+        chosen("max_weight = 7", uniform=True)
+
+
 def test_what_a_file_says_is_kept(tmp_path):
-    more = f'min_updates = 2\nmax_updates = 5\nmax_excluded = 1\nserver = "{NAMED}"'
-    terms = on_ledger(read(tmp_path, GOOD.replace("min_updates = 2", more)))
-    assert (terms.server, terms.max_updates, terms.max_excluded) == (NAMED, 5, 1)
+    said = {
+        "max_updates": 5, "max_excluded": 1, "max_weight": 9, "collect_seconds": 1, "aggregate_seconds": 60,
+        "challenge_seconds": 20_000, "answer_seconds": 300, "idle_seconds": 241, "max_unsettled": 1, "server_share": 0,
+    }  # fmt: skip
+    lines = "\n".join(f"{name} = {value}" for name, value in said.items())
+    terms = on_ledger(read(tmp_path, GOOD.replace("min_updates = 2", f'min_updates = 2\n{lines}\nserver = "{NAMED}"')))
+    assert {name: getattr(terms, name) for name in said} == said
+    assert terms.server == NAMED
     anyone = read(tmp_path, GOOD.replace("min_updates = 2", 'min_updates = 2\nserver = "anyone"'))
     assert on_ledger(anyone).server == ZERO_ADDRESS
 
 
 def test_more_clients_than_a_challenge_has_room_for_are_refused(tmp_path):
-    job = read(tmp_path, GOOD.replace("min_updates = 2", "min_updates = 150"))
-    with pytest.raises(JobDocumentError, match="min_updates is 150, but with 64 parameters a chunk .* room for 149"):
+    job = read(tmp_path, GOOD.replace("min_updates = 2", "min_updates = 177"))
+    with pytest.raises(JobDocumentError, match="min_updates is 177, but with 64 parameters a chunk .* room for 176"):
         on_ledger(job)
 
 
@@ -131,7 +159,11 @@ def test_what_is_no_amount(amount):
         ("min_updates = 2", "min_updates = 2\nmax_updates = 3\nmax_excluded = 4", 9, "max_excluded 4 is more than"),
         ("open = false", "", 9, "terms.open: Field required"),
         ("open = false", "open = 1", 11, "terms.open: .*valid boolean"),
-        ("min_updates = 2", "min_updates = 2\nmax_updates = 65\nchunk_parameters = 256", 9, "more than 16384"),
+        ("min_updates = 2", "min_updates = 2\nmax_updates = 9\nmax_weight = 500000000", 9, "max_weight to 477218588"),
+        ("min_updates = 2", "min_updates = 2\nidle_seconds = 2459", 9, "idle_seconds 2459 is less than.*2460"),
+        ("min_updates = 2", "min_updates = 2\nserver_share = 5001", 13, "terms.server_share: .*equal to 5000"),
+        ("min_updates = 2", "min_updates = 2\nmax_unsettled = 0", 13, "terms.max_unsettled: .*equal to 1"),
+        ("min_updates = 2", "min_updates = 2\ncollect_seconds = 2592001", 13, "terms.collect_seconds: .*2592000"),
         ("min_updates = 2", "min_updates = 2\nchunk_parameters = 12", 13, "terms.chunk_parameters: .*multiple of 8"),
         ("[terms]", '[rule]\nname = "best"\n[terms]', 10, "rule.name: there is no rule 'best'"),
         ("[terms]", "[[terms]]", 1, "terms: "),
