@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from galaxy_chain.exceptions import NoLedgerError, RpcError, UnfitChainError
 from galaxy_chain.ledger.artifacts import RULE_CONTRACTS, artifact
+from galaxy_chain.ledger.genuine import check_code
 from galaxy_chain.ledger.rpc import Rpc, RpcAnswerError
 from galaxy_chain.ledger.transactions import Transactions
 from galaxy_fl.exceptions import ConfigurationError
@@ -84,21 +85,25 @@ class Deployment(BaseModel):
 
 
 def deploy(rpc: Rpc, transactions: Transactions) -> tuple[Deployment, int]:
-    """Deploys a ledger and every rule, and gives where they are and the gas that it took.
+    """Deploys a ledger, which makes the contract that judges openings, and every rule.
+
+    Returns:
+        Where they are, and the gas that it took.
 
     Raises:
         UnfitChainError: the chain can't run the contracts, or has no seconds; no gas is spent.
         InsufficientFundsError, TransactionError, RpcError: as `Transactions.send`.
     """
+    contracts = ("GalaxyLedger", *RULE_CONTRACTS.values())
     _check_time(rpc)
     _try_code(rpc, transactions.signer.address, None, NEWEST_INSTRUCTIONS, b"")
-    for name in ("GalaxyLedger", *RULE_CONTRACTS.values()):
+    for name in ("OpeningVerifier", *contracts):
         contract = artifact(name)
         _try_code(rpc, transactions.signer.address, name, contract.bytecode, contract.runtime)
     gas = 0
     addresses: dict[str, str] = {}
     block = None
-    for name in ("GalaxyLedger", *RULE_CONTRACTS.values()):
+    for name in contracts:
         receipt = transactions.send(None, artifact(name).bytecode)
         gas += receipt.gas_used
         if not is_address(receipt.contract):
@@ -107,6 +112,7 @@ def deploy(rpc: Rpc, transactions: Transactions) -> tuple[Deployment, int]:
         addresses[name] = to_checksum_address(receipt.contract)
         block = receipt.block if block is None else block
     assert block is not None
+    check_code(rpc, addresses["GalaxyLedger"])
     rules = {rule: addresses[contract] for rule, contract in RULE_CONTRACTS.items()}
     return (
         Deployment(chain_id=rpc.number("eth_chainId"), ledger=addresses["GalaxyLedger"], block=block, rules=rules),

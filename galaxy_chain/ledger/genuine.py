@@ -1,7 +1,8 @@
 """Whether a contract is the ledger that this version of Galaxy knows: else its rules are whatever its author likes.
 
 The code alone does not tell: whoever deploys a contract may have its constructor write any balance into its storage
-before it leaves the right code behind. So the transaction that made the contract has to be the right one, too.
+before it leaves the right code behind. So the transaction that made the contract has to be the right one, too; and the
+contract that the ledger asks about openings, whose address follows from its own, has to have the right code.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ ADVICE = "use a version of Galaxy that has that code, or --any-ledger if you kno
 
 
 def check_code(rpc: Rpc, address: str, *, any_ledger: bool = False) -> None:
-    """Makes sure that the contract at an address has the ledger's code.
+    """Makes sure that the contract at an address has the ledger's code, and the contract that judges openings its own.
 
-    It has no immutable values and no appended metadata (`scripts/compile.py` sees to both), so that every right one
+    They have no immutable values and no appended metadata (`scripts/compile.py` sees to both), so that every right one
     has the same bytes.
 
     Args:
@@ -45,6 +46,16 @@ def check_code(rpc: Rpc, address: str, *, any_ledger: bool = False) -> None:
             f"keccak256 {keccak(code).hex()}, expected {keccak(artifact('GalaxyLedger').runtime).hex()}. Its bonds, "
             f"deposits and rewards follow other rules than those that are promised here: {ADVICE}"
         )
+    if not any_ledger:
+        # The first contract that a contract makes is that of nonce 1; `IGalaxyLedger.verifier()` says the same.
+        verifier = created_address(address, 1)
+        judges = rpc.data("eth_getCode", verifier, "latest")
+        if judges != artifact("OpeningVerifier").runtime:
+            raise ForeignLedgerError(
+                f"the contract at {verifier}, which the ledger at {address} asks whether a commit is right, is not the "
+                f"one that this version of Galaxy knows: its code has the keccak256 {keccak(judges).hex()}, expected "
+                f"{keccak(artifact('OpeningVerifier').runtime).hex()}: {ADVICE}"
+            )
 
 
 def check_creation(rpc: Rpc, address: str, block: int) -> None:

@@ -6,9 +6,14 @@ import json
 
 import pytest
 
+from galaxy_chain.accounts import NodeSigner
 from galaxy_chain.deployment import Deployment
-from galaxy_chain.exceptions import NoLedgerError
+from galaxy_chain.exceptions import ForeignLedgerError, NoLedgerError
 from galaxy_chain.ledger.artifacts import RULE_CONTRACTS, artifact
+from galaxy_chain.ledger.genuine import created_address
+from galaxy_chain.ledger.ledger import Ledger
+from galaxy_chain.ledger.rpc import Rpc
+from galaxy_chain.ledger.transactions import Transactions
 from galaxy_fl.exceptions import ConfigurationError
 
 
@@ -19,6 +24,24 @@ def test_what_is_deployed_is_what_the_artifacts_say(deployment, web3):
     assert deployment.rules.keys() == RULE_CONTRACTS.keys()
     for rule, address in deployment.rules.items():
         assert bytes(web3.eth.get_code(address)) == artifact(RULE_CONTRACTS[rule]).runtime
+
+
+def test_the_ledger_has_made_the_contract_that_judges_openings(node, deployment, web3):
+    verifier = Ledger(Rpc(node.url), deployment.ledger).call("verifier")
+    assert verifier.lower() == created_address(deployment.ledger, 1)
+    assert bytes(web3.eth.get_code(verifier)) == artifact("OpeningVerifier").runtime
+
+
+def test_a_ledger_without_the_right_judge_is_refused(node):
+    """The right code, left behind by a constructor that has made no verifier: it could make any later."""
+    runtime = artifact("GalaxyLedger").runtime
+    leave = bytes([0x61, *len(runtime).to_bytes(2), 0x80, 0x60, 11, 0x5F, 0x39, 0x5F, 0xF3])
+    rpc = Rpc(node.url)
+    receipt = Transactions(rpc, NodeSigner(node.accounts[0])).send(None, leave + b"\0" + runtime)
+    assert rpc.data("eth_getCode", receipt.contract, "latest") == runtime
+    with pytest.raises(ForeignLedgerError, match=r"asks whether a commit is right, is not the one.*--any-ledger"):
+        Ledger(rpc, receipt.contract)
+    Ledger(rpc, receipt.contract, any_ledger=True)
 
 
 def test_it_is_read_as_it_was_written(deployment, tmp_path):
