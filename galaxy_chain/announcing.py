@@ -10,6 +10,7 @@ from typing import TypeVar
 from galaxy_chain.exceptions import LedgerRefusedError
 from galaxy_chain.ledger.announcements import commit_digest, finding_digest
 from galaxy_chain.ledger.ledger import Ledger
+from galaxy_chain.ledger.transactions import Receipt
 
 __all__ = ["NEXT_BLOCK_SECONDS", "announce_commit", "announce_finding", "once_it_counts"]
 
@@ -20,13 +21,19 @@ _PAUSE = 0.5
 Answer = TypeVar("Answer")
 
 
-def announce_finding(ledger: Ledger, word: bytes, index: int) -> bytes:
+def announce_finding(
+    ledger: Ledger, word: bytes, index: int, paid: Callable[[Receipt], None] = lambda receipt: None
+) -> bytes:
     """Announces that a chunk of the record with that word is wrong or withheld, and returns the salt that shows it.
+
+    Args:
+        ledger, word, index: Where and what.
+        paid: Takes the transaction.
 
     Raises:
         GalaxyError: the transaction does not get in.
     """
-    return _announce(ledger, lambda sender, salt: finding_digest(sender, salt, word, index))
+    return _announce(ledger, lambda sender, salt: finding_digest(sender, salt, word, index), paid)
 
 
 def announce_commit(ledger: Ledger, head: bytes, root: bytes) -> bytes:
@@ -35,13 +42,13 @@ def announce_commit(ledger: Ledger, head: bytes, root: bytes) -> bytes:
     Raises:
         GalaxyError: the transaction does not get in.
     """
-    return _announce(ledger, lambda sender, salt: commit_digest(sender, salt, head, root))
+    return _announce(ledger, lambda sender, salt: commit_digest(sender, salt, head, root), lambda receipt: None)
 
 
-def _announce(ledger: Ledger, digest: Callable[[str, bytes], bytes]) -> bytes:
+def _announce(ledger: Ledger, digest: Callable[[str, bytes], bytes], paid: Callable[[Receipt], None]) -> bytes:
     assert ledger.transactions is not None, "a ledger that only reads was asked to write"
     salt = secrets.token_bytes(32)
-    ledger.transact("announce", digest(ledger.transactions.signer.address, salt))
+    paid(ledger.transact("announce", digest(ledger.transactions.signer.address, salt)))
     return salt
 
 

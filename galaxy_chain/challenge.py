@@ -12,7 +12,7 @@ from galaxy_chain.ledger.openings import Openings
 from galaxy_chain.ledger.transactions import Receipt
 from galaxy_chain.verification import Verifier
 
-__all__ = ["challenge", "demand"]
+__all__ = ["challenge", "demand", "demand_price"]
 
 _OVERTAKEN = frozenset({"UnknownRecord", "AlreadyDemanded"})
 """Refusals that mean that somebody else was faster, or that the chain was reorganised meanwhile."""
@@ -26,12 +26,14 @@ def challenge(
     commit: Commit,
     chunk: int,
     before: Callable[[Openings], None] = lambda openings: None,
+    paid: Callable[[Receipt], None] = lambda receipt: None,
 ) -> Receipt | None:
     """Announces and then challenges a wrong chunk of a commit. The ledger's account gets a quarter of the bond.
 
     Args:
         ledger, verifier, job, history, commit, chunk: Which commit of which job, and how it is seen to be wrong.
         before: Called with what is to be shown, before it is announced; what it raises keeps it from being sent.
+        paid: Takes the announcement's transaction.
 
     Returns:
         The transaction, or None where somebody else was faster, or the chain was reorganised meanwhile.
@@ -42,17 +44,33 @@ def challenge(
     """
     openings = verifier.openings(history, commit, chunk)
     before(openings)
-    salt = announce_finding(ledger, commit.word, chunk)
+    salt = announce_finding(ledger, commit.word, chunk, paid)
     return _unless_overtaken(
         lambda: once_it_counts(lambda: ledger.transact("challenge", job, commit.record, chunk, salt, openings.pack()))
     )
 
 
-def demand(ledger: Ledger, job: int, history: JobHistory, commit: Commit, chunk: int) -> Receipt | None:
+def demand_price(history: JobHistory, commit: Commit) -> int:
+    """What the next demand on the commit costs, in wei: each that waits for its committer makes it dearer."""
+    return (1 + history.account(commit.record.server).demands) * history.terms.demand_deposit
+
+
+def demand(
+    ledger: Ledger,
+    job: int,
+    history: JobHistory,
+    commit: Commit,
+    chunk: int,
+    paid: Callable[[Receipt], None] = lambda receipt: None,
+) -> Receipt | None:
     """Announces and then demands a chunk of a commit, at the price that the history knows.
 
     The demand is in a later block than its announcement, which therefore counts: where nobody answers, a quarter of the
     bond goes to the ledger's account.
+
+    Args:
+        ledger, job, history, commit, chunk: Which chunk of which commit of which job.
+        paid: Takes the announcement's transaction.
 
     Returns:
         The transaction, or None where the chunk is demanded already, or the record is void or settled.
@@ -60,8 +78,8 @@ def demand(ledger: Ledger, job: int, history: JobHistory, commit: Commit, chunk:
     Raises:
         LedgerRefusedError: the window is over; or the price has risen, because others demand of the same committer.
     """
-    salt = announce_finding(ledger, commit.word, chunk)
-    price = (1 + history.account(commit.record.server).demands) * history.terms.demand_deposit
+    price = demand_price(history, commit)
+    salt = announce_finding(ledger, commit.word, chunk, paid)
     return _unless_overtaken(lambda: ledger.transact("demand", job, commit.record, chunk, salt, value=price))
 
 

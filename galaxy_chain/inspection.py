@@ -1,4 +1,4 @@
-"""A client's verification of a job's commits: each one that stands and can be challenged, once, oldest first.
+"""A client's verification of a job's commits: each one that can be challenged, once, oldest first.
 
 What is remembered is the record of a commit, not its model: a server that commits the same model again, or the right
 model after the wrong round, is looked at again.
@@ -19,8 +19,6 @@ from galaxy_chain.exceptions import LedgerRefusedError
 from galaxy_chain.ledger.follower import JobFollower
 from galaxy_chain.ledger.history import Commit, JobHistory
 from galaxy_chain.ledger.ledger import Ledger
-from galaxy_chain.ledger.records import record_word
-from galaxy_chain.ledger.structs import Record
 from galaxy_chain.verification import Verifier, Verify
 from galaxy_fl.exceptions import (
     AggregationError,
@@ -83,18 +81,17 @@ class Verified:
             if match := re.fullmatch(r"([0-9a-f]{64}) (full|[1-9][0-9]{0,5})", line):
                 self._note(bytes.fromhex(match[1]), Verify(None if match[2] == "full" else int(match[2])))
 
-    def has(self, record: Record, how: Verify) -> bool:
-        """Whether the commit was verified, by as many chunks at least."""
-        known = self._known.get(record_word(record))
+    def has(self, word: bytes, how: Verify) -> bool:
+        """Whether the commit with that word was verified, by as many chunks at least."""
+        known = self._known.get(word)
         return known is not None and known.covers(how)
 
-    def add(self, record: Record, how: Verify) -> None:
-        """Remembers a commit that was found right.
+    def add(self, word: bytes, how: Verify) -> None:
+        """Remembers the commit with that word, which was found right.
 
         Raises:
             OSError: the file can't be written.
         """
-        word = record_word(record)
         self._note(word, how)
         if self._file is not None:
             with self._file.open("a", encoding="ascii") as file:
@@ -147,7 +144,7 @@ class Inspection:
         self._content = content
         self._challenged = challenged
         self._verified = Verified(file)
-        self._given_up: dict[Record, int] = {}
+        self._given_up: dict[bytes, int] = {}
         """The commits that could not be verified, and the attempt in which that was tried last; 0: never again."""
 
     def look(self) -> None:
@@ -161,11 +158,13 @@ class Inspection:
         if self._how.chunks == 0:
             return
         history = self._follower.history
-        for number, commit in sorted(history.commits.items()):
-            if not self._verified.has(commit.record, self._how) and (
-                self._in_window(commit) or number == history.round - 1
-            ):
-                tried = self._given_up.get(commit.record)
+        newest = history.commits.get(history.round - 1)
+        due = sorted((commit for commit in history.challengeable() if self._in_window(commit)), key=_age)
+        if newest is not None and newest not in due:
+            due.append(newest)
+        for commit in due:
+            if not self._verified.has(commit.word, self._how):
+                tried = self._given_up.get(commit.word)
                 if tried is None or 0 < tried < history.attempt:
                     self._verify(history, commit, again=tried is not None)
 
@@ -183,9 +182,7 @@ class Inspection:
             self._give_up(commit, 0, f"can't be verified, now or ever: {error}")
             return
         if chunk is None:
-            self._verified.add(commit.record, self._how)
-            for objection in self._verifier.objections(commit):
-                log.warning("round %d is right as it was aggregated, but %s", commit.record.round, objection)
+            self._verified.add(commit.word, self._how)
         elif self._in_window(commit):
             self._challenge(history, commit, chunk)
         else:
@@ -207,13 +204,14 @@ class Inspection:
                     raise
                 time.sleep(min(self._poll, 1.0))
                 self._look()
-                if self._follower.history.commits.get(commit.record.round) != commit:
+                now = self._follower.history
+                if commit.word not in now.superseded and now.commits.get(commit.record.round) != commit:
                     raise RoundMovedOnError(f"the commit of round {commit.record.round} is gone") from error
 
     def _give_up(self, commit: Commit, attempt: int, what: str) -> None:
-        if commit.record not in self._given_up:
+        if commit.word not in self._given_up:
             log.warning("round %d, committed by %s, %s", commit.record.round, commit.record.server, what)
-        self._given_up[commit.record] = attempt
+        self._given_up[commit.word] = attempt
 
     def _challenge(self, history: JobHistory, commit: Commit, chunk: int) -> None:
         number = commit.record.round
@@ -227,4 +225,10 @@ class Inspection:
             return
         if done is not None:
             self._challenged(commit, chunk)
+        if commit.word in history.superseded:
+            return  # the round goes on as it is
         raise RoundMovedOnError(f"round {number} was committed wrongly, and has been challenged")
+
+
+def _age(commit: Commit) -> int:
+    return commit.record.time

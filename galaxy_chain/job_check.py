@@ -48,6 +48,11 @@ def check_job(ledger: Ledger, store: Store, job: int, terms: Terms) -> JobDocume
             f"job {job}: its document gives the rule {document.rule.parameters}, its terms say "
             f"{terms.rule_parameters.hex()}"
         )
+    if document.weighting == "uniform" and terms.max_weight != 1:
+        raise JobMismatchError(
+            f"job {job}: its document says that all updates weigh the same, but its terms let one weigh up to "
+            f"{terms.max_weight}, expected max_weight 1: take part in it only if its owner may decide who weighs what"
+        )
     if terms.parameters != document.tensors.parameters:
         raise JobMismatchError(
             f"job {job}: its document's layout has {document.tensors.parameters} parameters, "

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
-from galaxy_chain.ledger.history import record_word
+from galaxy_chain.ledger.records import record_word
 from galaxy_chain.ledger.structs import Record
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.job_document import explain

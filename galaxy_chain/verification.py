@@ -22,8 +22,9 @@ from galaxy_chain.store import ContentId, Store
 from galaxy_fl.aggregation import RULES, aggregate_files
 from galaxy_fl.exceptions import ConfigurationError, ContentAlteredError, ContentMissingError
 from galaxy_fl.job_document import JobDocument
-from galaxy_fl.rounds.weights import overweight
 from galaxy_fl.vectors import (
+    INT32_MAX,
+    INT32_MIN,
     VECTOR_DTYPE,
     ChunkTree,
     Vector,
@@ -34,7 +35,7 @@ from galaxy_fl.vectors import (
     tree_root,
 )
 
-__all__ = ["Verifier", "Verify", "address_bytes"]
+__all__ = ["Unexplained", "Verifier", "Verify", "address_bytes"]
 
 
 def _nor(lacking: ContentMissingError | ContentAlteredError, why: object) -> ContentMissingError | ContentAlteredError:
@@ -69,6 +70,19 @@ class Verify:
         if match is None:
             raise ConfigurationError(f"{text!r} is no way to verify: expected full, sample:K (K chunks) or off")
         return cls(int(match[1]))
+
+
+@dataclass(frozen=True)
+class Unexplained:
+    """What is wrong in a commit of which updates are missing, whatever is in them.
+
+    Attributes:
+        missing: The clients of the updates that are missing.
+        chunks: The chunks that no content of theirs explains, ascending.
+    """
+
+    missing: tuple[str, ...]
+    chunks: tuple[int, ...]
 
 
 class Verifier:
@@ -194,16 +208,19 @@ class Verifier:
         updates = [self.update(entry, f"round {number}: the update of {entry.client}") for entry in commit.included]
         with tempfile.TemporaryDirectory(prefix="galaxy-recompute-") as folder:
             destination = Path(folder) / "model"
-            aggregate_files(
-                RULES[self.document.rule.name],
-                self.document.rule.word,
-                previous,
-                updates,
-                [entry.update.weight for entry in commit.included],
-                destination,
-                self.terms.parameters,
-            )
+            self._aggregate(previous, updates, commit, destination)
             yield destination
+
+    def _aggregate(self, previous: Path, updates: Sequence[Path], commit: Commit, destination: Path) -> None:
+        aggregate_files(
+            RULES[self.document.rule.name],
+            self.document.rule.word,
+            previous,
+            updates,
+            [entry.update.weight for entry in commit.included],
+            destination,
+            self.terms.parameters,
+        )
 
     def first_difference(self, ours: Path, theirs: Path) -> int | None:
         """The index of the first parameter in which two vectors differ, None where they are equal."""
@@ -258,13 +275,39 @@ class Verifier:
         content = self.store.get(self.content_id(digest), 4 * part.start, 4 * part.stop)
         return np.frombuffer(content, VECTOR_DTYPE)
 
-    def objections(self, commit: Commit) -> list[str]:
-        """What is to be said against a commit though its arithmetic is right: the ledger punishes none of it."""
-        return [
-            f"the update of {submission.client} was included: {why}"
-            for submission in commit.included
-            if (why := overweight(self.document, submission.update.weight)) is not None
-        ]
+    def unexplained(self, history: JobHistory, commit: Commit) -> Unexplained:
+        """The chunks of a commit that are wrong whatever is in the updates that are missing.
+
+        In every rule the greater an update's parameter is, the greater is the next model's, and all that is in between
+        is reached. So what lies below the aggregate with INT32_MIN in the place of what is missing, or above that with
+        INT32_MAX, can't come of any content, and nobody can open it.
+
+        Raises:
+            ContentMissingError, ContentAlteredError: the model before, or the committed one, is not to be had.
+        """
+        number = commit.record.round
+        previous = self._end_of(history, history.lineage(commit))
+        theirs = self.read(self.model(commit.record.next, f"the model after round {number}"))
+        paths: list[Path | None] = []
+        for entry in commit.included:
+            try:
+                paths.append(self.update(entry, f"round {number}: the update of {entry.client}"))
+            except (ContentMissingError, ContentAlteredError):
+                paths.append(None)
+        with tempfile.TemporaryDirectory(prefix="galaxy-recompute-") as folder:
+            bounds = []
+            for value in (INT32_MIN, INT32_MAX):
+                filler, bound = Path(folder, f"all {value}"), Path(folder, f"bound {value}")
+                np.full(self.terms.parameters, value, VECTOR_DTYPE).tofile(filler)
+                self._aggregate(previous, [path or filler for path in paths], commit, bound)
+                bounds.append(self.read(bound))
+            lowest, highest = bounds
+            chunks: list[int] = []
+            for block in blocks(self.terms.parameters):
+                wrong = np.flatnonzero((theirs[block] < lowest[block]) | (theirs[block] > highest[block]))
+                chunks += ((wrong + block.start) // self.terms.chunk_parameters).tolist()
+        missing = tuple(entry.client for entry, path in zip(commit.included, paths, strict=True) if path is None)
+        return Unexplained(missing, tuple(sorted(set(chunks))))
 
     def openings(self, history: JobHistory, commit: Commit, index: int) -> Openings:
         """What a challenge or an answer for chunk `index` of a commit has to show.

@@ -48,7 +48,7 @@ def audit(
     """Recompute every round of a job from the ledger's events and the content, to the bit. Needs no key."""
     from galaxy_chain.acceptance import accept_terms
     from galaxy_chain.audit import Auditor
-    from galaxy_chain.terms import Limits, Role
+    from galaxy_chain.terms import Limits, Role, ether
 
     place = Place.of(rpc, home, ledger, store, ipfs, gateway, any_ledger=any_ledger, fee_cap=fee_cap)
     on = place.ledger_for(account) if challenge else place.ledger()
@@ -69,6 +69,10 @@ def audit(
                     "server": audited.server,
                     "model": audited.root.hex(),
                     "right": True,
+                    "settled": audited.settled,
+                    "reward": audited.reward,
+                    "server_amount": audited.server_amount,
+                    "client_amount": audited.client_amount,
                     "objections": list(audited.objections),
                 }
             )
@@ -76,7 +80,7 @@ def audit(
             excluded = f", {len(audited.excluded)} excluded" if audited.excluded else ""
             console.print(
                 f"round {audited.round}: right: {audited.updates} updates{excluded} by {short(audited.server)} make "
-                f"the model {short(audited.root)}"
+                f"the model {short(audited.root)}, {'settled' if audited.settled else 'not settled yet'}"
             )
             _object(audited.objections)
     for reopening in auditor.reopenings():
@@ -85,10 +89,34 @@ def audit(
             print_json({"reopened": reopening.round, **vars(reopening)})
         else:
             console.print(
-                f"round {reopening.round}: reopened by {short(reopening.server)} at attempt {reopening.attempt}, "
-                f"{len(reopening.excluded)} excluded"
+                f"round {reopening.round}: reopened by {short(reopening.sender)} at attempt {reopening.attempt}, with "
+                f"{reopening.updates} updates"
             )
             _object(reopening.objections)
+    for superseding in auditor.supersedings():
+        objections += len(superseding.objections)
+        if json:
+            print_json({"superseded": superseding.round, **vars(superseding)})
+        else:
+            console.print(
+                f"round {superseding.round}: the commit of {short(superseding.server)} at attempt "
+                f"{superseding.attempt} was superseded by {short(superseding.sender)}"
+            )
+            _object(superseding.objections)
+    for each in auditor.servers():
+        if json:
+            print_json(vars(each))
+        else:
+            was = "proved wrong, and is barred" if each.barred else "superseded, and is late"
+            console.print(f"a commit of {short(each.server)} was {was}")
+    money = auditor.money()
+    if json:
+        print_json(vars(money))
+    elif money.pool:
+        console.print(
+            f"of {ether(money.pool)} in the pool {ether(money.allotted)} are allotted: {ether(money.credited)} credited, "
+            f"{ether(money.claimable)} to be claimed, {ether(money.unsettled)} not settled yet"
+        )
     if not json:
         but = f"; but {objections} objections, which the ledger does not punish" if objections else ""
         console.print(

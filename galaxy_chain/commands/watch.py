@@ -42,6 +42,14 @@ def watch(
             help='The most to spend in this job, deposits that are out and gas, like "0.25 ether".',
         ),
     ] = "0.25 ether",
+    max_settle: Annotated[
+        str,
+        typer.Option(
+            envvar="GALAXY_MAX_SETTLE",
+            help='The most gas to pay to settle a round that nobody else has settled, like "0.001 ether"; "0 ether" to '
+            "leave it to others.",
+        ),
+    ] = "0.001 ether",
     max_deposit: MaxDepositOption = "0.1 ether",
     any_terms: AnyTermsOption = False,
     account: AccountOption = None,
@@ -57,8 +65,10 @@ def watch(
 ) -> None:
     """Audit every commit of a job as it comes; challenge what is wrong, and demand what is withheld.
 
-    Ends once the job is finished or cancelled and, by the chain's time, nothing can be challenged any more; no error
-    ends it. What it has demanded and spent is kept, and goes on counting when it is started again.
+    Answers demands for right commits whose server does not, and settles rounds that nobody else does.
+
+    Ends once the job has ended, everything that could be settled is, and, by the chain's time, nothing can be challenged
+    any more; no error ends it. What it has demanded and spent is kept, and continues to count when it is started again.
     """
     from galaxy_chain.commands.reporting import reporting
     from galaxy_chain.terms import Limits
@@ -73,6 +83,7 @@ def watch(
             job,
             content_timeout,
             max_spend=amount(max_spend),
+            max_settle=amount(max_settle),
             own=place.home,
             limits=Limits(deposit=amount(max_deposit), any_terms=any_terms),
         )

@@ -19,7 +19,7 @@ from galaxy_chain.ledger.records import client_amount, record_word, round_reward
 from galaxy_chain.ledger.structs import NEVER, Account, Model, Record, State, Status, Terms
 from galaxy_chain.ledger.submissions import Block, Entries, Entry, start, unpack_block
 
-__all__ = ["Commit", "JobHistory", "OpenDemand", "Reopening"]
+__all__ = ["Commit", "JobHistory", "OpenDemand", "Reopening", "Superseding"]
 
 _MOST_REOPENINGS = 10
 """What the ledger counts to."""
@@ -78,6 +78,15 @@ class Reopening:
     round: int
     sender: str
     entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True)
+class Superseding:
+    """A commit that was set aside because nobody built upon it, and by whom."""
+
+    commit: Commit
+    sender: str
+    time: int
 
 
 @dataclass(frozen=True)
@@ -148,6 +157,8 @@ class JobHistory:
     """The words of those that were superseded and not proved wrong since: they can still be challenged."""
     reopened: list[Reopening] = field(default_factory=list)
     """The attempts that were given up for another one."""
+    supersedings: list[Superseding] = field(default_factory=list)
+    """All that were superseded, in order, those that were proved wrong since among them."""
     demands: dict[bytes, dict[int, OpenDemand]] = field(default_factory=dict)
     """The demands that are open, by the record's word and the chunk."""
     expired: dict[bytes, set[int]] = field(default_factory=dict)
@@ -369,6 +380,7 @@ class JobHistory:
             raise self._contradiction(event, f"{commit.record.server} committed it, and can't do this")
         self.reopenings = self.reopenings_before
         self.superseded.add(commit.word)
+        self.supersedings.append(Superseding(commit, event.sender, event.time))
         self._change(event.server, late=True, late_round=round_)
         self._lock(event, event.sender, event.time)
 

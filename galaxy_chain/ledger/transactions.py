@@ -194,8 +194,15 @@ class Transactions:
             InsufficientFundsError: the account can't pay for it.
             RpcError: no node answers.
         """
-        gas = self._estimate(Call(to_checksum_address(to), data, value))
-        return gas * self._market.fees().capped(self.settings.fee_cap).price
+        return self._estimate(Call(to_checksum_address(to), data, value)) * self.price()
+
+    def price(self) -> int:
+        """The most that a unit of gas would cost in a transaction that is sent now, in wei.
+
+        Raises:
+            RpcError: no node answers.
+        """
+        return self._market.fees().capped(self.settings.fee_cap).price
 
     def _resumed(self, intent: Intent) -> _Following:
         fees = intent.signed[-1].fees
