@@ -4,7 +4,6 @@ for commits whose server may be gone."""
 from __future__ import annotations
 
 import logging
-import random
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from galaxy_chain.ledger.history import Commit, JobHistory, OpenDemand
 from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.ledger.transactions import Receipt
 from galaxy_chain.proofs import Proofs
+from galaxy_chain.standing_in import StandingIn
 from galaxy_chain.verification import Verifier
 from galaxy_fl.exceptions import ContentError
 
@@ -38,8 +38,7 @@ class Answering:
     """Answers what is demanded of one account's commits in a job; for others, what is demanded of right commits whose
     content is to be had.
 
-    Its own are answered at once. Other committers have the first half of `answer_seconds`; whoever answers for them then
-    waits at random for up to a quarter of it, so that not all pay for the same answer.
+    Its own are answered at once; `standing_in.py` says when others' are.
 
     Args:
         ledger: With the account's transactions.
@@ -70,9 +69,7 @@ class Answering:
         answer_seconds = verifier.terms.answer_seconds
         self._poll = max(poll, min(SLOWEST_POLL, answer_seconds / 16)) if others else poll
         self._others = others
-        self._answer_seconds = answer_seconds
-        self._turns: dict[tuple[bytes, int, int], float] = {}
-        """From when on a demand for another's commit is answered here, by its record, chunk and `answer_by`."""
+        self._standing_in = StandingIn(answer_seconds)
         self._database = None if own is None else own / "events" / f"{name}-answers.sqlite"
         self._challenge_seconds = verifier.terms.challenge_seconds
         self._proofs = Proofs(verifier, own)
@@ -144,19 +141,11 @@ class Answering:
 
     def _due(self, history: JobHistory, commits: list[Commit], time: int) -> Iterator[tuple[Commit, OpenDemand]]:
         """The demands on commits that it is this account's turn to answer."""
-        waited = dict[tuple[bytes, int, int], float]()
         for commit in commits:
             for demand in history.open_demands(commit.word):
-                if time >= demand.answer_by:
-                    continue
-                if commit.record.server != self._address:
-                    key = commit.word, demand.index, demand.answer_by
-                    wait = random.SystemRandom().uniform(1 / 4, 1 / 2) * self._answer_seconds
-                    waited[key] = self._turns.get(key, demand.answer_by - wait)
-                    if time < waited[key]:
-                        continue
-                yield commit, demand
-        self._turns = waited
+                own = commit.record.server == self._address
+                if time < demand.answer_by and (own or self._standing_in.is_due(commit.word, demand, time)):
+                    yield commit, demand
 
     def _begin(self, history: JobHistory, commit: Commit, demand: OpenDemand) -> Callable[[], Receipt]:
         openings = self._proofs.openings(history, commit, demand.index).pack()

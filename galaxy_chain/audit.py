@@ -87,9 +87,11 @@ class AuditedServer:
 
 @dataclass(frozen=True)
 class AuditedMoney:
-    """Where a job's pool is, in wei: `pool` is the sum of what is allotted and not, `allotted` of all rewards that stand.
+    """Where a job's pool is, in wei.
 
     Attributes:
+        pool: What was paid in.
+        allotted: The rewards of all rounds that stand.
         settled: What the settled rounds allot.
         credited: What of that was credited to servers and clients.
         claimable: What clients can claim.
@@ -225,8 +227,8 @@ class Auditor:
         rewards = sum(commit.record.reward for commit in history.commits.values())
         if rewards != history.allotted or rewards > history.pool:
             raise AuditError(
-                f"job {self.job}: the rewards of the rounds that stand are {rewards} wei, but {history.allotted} wei of "
-                f"{history.pool} wei are allotted"
+                f"job {self.job}: the rewards of the rounds that stand are {rewards} wei, but {history.allotted} wei "
+                f"of {history.pool} wei are allotted"
             )
         settled = [commit.record for number, commit in history.commits.items() if number <= history.settled]
         allotted = sum(record.reward for record in settled)

@@ -28,6 +28,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from galaxy_chain.acceptance import accept_terms
+from galaxy_chain.answer_size import answer_gas
 from galaxy_chain.challenge import challenge, demand, demand_price
 from galaxy_chain.exceptions import LedgerRefusedError, RpcError, TransactionFailedError
 from galaxy_chain.job_check import check_job
@@ -40,7 +41,7 @@ from galaxy_chain.ledger.turns import idle_from, settle_from
 from galaxy_chain.purse import Purse
 from galaxy_chain.standing_in import StandingIn
 from galaxy_chain.store import Store
-from galaxy_chain.terms import Limits, Role, answer_gas, ether
+from galaxy_chain.terms import Limits, Role, ether
 from galaxy_chain.verification import Unexplained, Verifier
 from galaxy_fl.exceptions import ContentAlteredError, ContentMissingError, RoundMovedOnError
 from galaxy_fl.vectors import ChunkTree

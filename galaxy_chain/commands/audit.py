@@ -114,8 +114,8 @@ def audit(
         print_json(vars(money))
     elif money.pool:
         console.print(
-            f"of {ether(money.pool)} in the pool {ether(money.allotted)} are allotted: {ether(money.credited)} credited, "
-            f"{ether(money.claimable)} to be claimed, {ether(money.unsettled)} not settled yet"
+            f"of {ether(money.pool)} in the pool {ether(money.allotted)} are allotted: {ether(money.credited)} "
+            f"credited, {ether(money.claimable)} to be claimed, {ether(money.unsettled)} not settled yet"
         )
     if not json:
         but = f"; but {objections} objections, which the ledger does not punish" if objections else ""

@@ -67,8 +67,9 @@ def watch(
 
     Answers demands for right commits whose server does not, and settles rounds that nobody else does.
 
-    Ends once the job has ended, everything that could be settled is, and, by the chain's time, nothing can be challenged
-    any more; no error ends it. What it has demanded and spent is kept, and continues to count when it is started again.
+    Ends once the job has ended, everything that could be settled is, and, by the chain's time, nothing can be
+    challenged any more; no error ends it. What it has demanded and spent is kept, and continues to count when it is
+    started again.
     """
     from galaxy_chain.commands.reporting import reporting
     from galaxy_chain.terms import Limits

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from galaxy_chain.coordinators import LedgerServerCoordinator
+from galaxy_chain.ledger.excluded import pack_excluded
 from galaxy_chain.ledger.structs import Model
 from galaxy_chain.store import LocalStore
 from galaxy_chain.watch import Finding, Watchtower
@@ -81,7 +82,8 @@ class OtherContent(LedgerServerCoordinator):
         root = tree_root(np.fromfile(next_model, "<i4"), self.terms.chunk_parameters)
         other = self.store.put(made_up(4711).data)
         model = Model(root, other.digest)
-        receipt = self.ledger.transact("commitRound", self.number, round.attempt, history.head, model, [])
+        none = pack_excluded((), len(history.entries))
+        receipt = self.ledger.transact("commitRound", self.number, round.attempt, history.head, model, none, bytes(32))
         return Committed(root, receipt.gas_used)
 
 
@@ -162,14 +164,14 @@ def events(federation: Federation, name: str) -> list[Any]:
     return list(ledger.events(ledger.first_block, latest, job=federation.job, names=[name]))
 
 
-def punished(federation: Federation, challenger: str, round: int = 1, account: str | None = None) -> None:
+def punished(federation: Federation, finder: str, round: int = 1, account: str | None = None) -> None:
     """The ledger has taken the bond, barred the server, and gone back to the round with its updates."""
     account, ledger = account or federation.server, federation.ledger()
     at_stake = ledger.account(federation.job, account)
-    assert (at_stake.amount, at_stake.barred) == (0, True)
+    assert (at_stake.bond, at_stake.barred) == (0, True)
     (slashed,) = events(federation, "BondSlashed")
     assert (slashed.server, slashed.amount) == (account, BOND)
-    assert (slashed.challenger, slashed.reward) == (challenger, BOND // 2)
+    assert (slashed.finder, slashed.reward) == (finder, BOND // 4)
     state = ledger.job(federation.job).state
     assert (state.round, state.updates > 0) == (round, True)
     assert state.origin < state.attempt
@@ -181,7 +183,7 @@ def finish(federation: Federation, honest: bytes) -> None:
     assert federation.ledger().job(federation.job).root == honest
     assert looks(tower(federation))[-1] == "right"
     at_stake = federation.ledger().account(federation.job, rival(federation))
-    assert (at_stake.amount, at_stake.barred) == (BOND, False)
+    assert (at_stake.bond, at_stake.barred) == (BOND, False)
 
 
 def found(findings: list[Finding]) -> list[tuple[str, int | None]]:

@@ -40,7 +40,7 @@ def excluded(federation):
 def test_with_immediate_reveal_a_copycat_may_submit_what_it_has_downloaded(federation):
     """Not defended, and documented: commitments bind an update to its sender, not its idea."""
     federation.submit(0)
-    (seen,) = server(federation).history.submissions
+    (seen,) = server(federation).history.entries
     stolen = made_up(100)
     assert federation.content(seen.update.content).read_bytes() == stolen.tobytes()
     submit(federation, 1, promise(federation, 1, stolen))
@@ -50,7 +50,7 @@ def test_with_immediate_reveal_a_copycat_may_submit_what_it_has_downloaded(feder
 
 def test_a_commitment_of_another_does_not_open_under_the_thiefs_address(federation):
     federation.submit(0)
-    (seen,) = server(federation).history.submissions
+    (seen,) = server(federation).history.entries
     submit(federation, 1, seen.update)
     federation.submit(2)
     honest = honest_root(federation, 1)
@@ -74,7 +74,7 @@ def test_with_reveal_after_close_a_copycat_finds_nothing_to_copy(federation, tmp
         client.submit(client.round(), made_up(100 + index), SAMPLES)
         client.round()
         honest.append(client)
-    first, second = server(federation).history.submissions
+    first, second = server(federation).history.entries
     for submission in (first, second):
         with pytest.raises(ContentMissingError):
             federation.content(submission.update.content)
@@ -127,7 +127,7 @@ def test_one_that_submits_twice_has_its_first_update_taken(federation):
     with pytest.raises(AlreadySubmittedError):
         submit(federation, 0, promise(federation, 0, made_up(9)))
     federation.submit(1, 2)
-    assert [s.client for s in server(federation).history.submissions] == federation.clients
+    assert [s.client for s in server(federation).history.entries] == federation.clients
     assert excluded(federation) == ()
 
 

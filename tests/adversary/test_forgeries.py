@@ -56,7 +56,7 @@ def test_an_honest_commit_can_not_be_challenged_by_any_chunk(committed):
         with pytest.raises(LedgerRefusedError, match="CommitIsRight"):
             challenge(malicious.ledger, malicious.verifier, committed.job, malicious.history, commit, chunk)
     at_stake = committed.ledger().account(committed.job, committed.server)
-    assert (at_stake.amount, at_stake.barred) == (BOND, False)
+    assert (at_stake.bond, at_stake.barred) == (BOND, False)
     assert looks(tower(committed)) == ["right"]
 
 
@@ -178,7 +178,7 @@ def test_nothing_of_one_ledger_counts_on_another(federation, tmp_path):
     federation.submit(0, 1, 2)
     other.submit(0, 1, 2)
     here, there = server(federation), server(other)
-    assert here.history.submissions == there.history.submissions
+    assert here.history.entries == there.history.submissions
     assert here.history.head != there.history.head
     there.enter()
     model = Model(honest_root(other), b"\1" * 32)

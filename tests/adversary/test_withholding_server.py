@@ -149,14 +149,14 @@ def test_an_honest_server_answers_every_demand_and_keeps_its_bond(fine):
     with pytest.raises(LedgerRefusedError, match="NotDemanded"):
         griefer.ledger.transact("expire", fine.job, record, 3)
     at_stake = fine.ledger().account(fine.job, fine.server)
-    assert (at_stake.amount, at_stake.demands, at_stake.barred) == (BOND, 0, False)
+    assert (at_stake.bond, at_stake.demands, at_stake.barred) == (BOND, 0, False)
 
 
 @pytest.fixture
 def puppet(fine, tmp_path):
     """A round into which a server has taken an update that nobody else has seen; gives the server."""
     hidden = private(fine, tmp_path)
-    submission = server(fine).history.submissions[2]
+    submission = server(fine).history.entries[2]
     assert submission.client == fine.clients[2]
     fine.content(submission.update.content).unlink()
     lying = server(fine, store=hidden)

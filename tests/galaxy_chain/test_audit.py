@@ -228,7 +228,7 @@ def test_a_reopening_is_named_and_so_is_that_there_was_no_need_of_it(federation,
     federation.travel(200)
     server = federation.serve()
     round = server.round()
-    update = server.history.submissions[0].update.content
+    update = server.history.entries[0].update.content
     server.reopen(round, {server.updates(round)[0]: "missing, it says"})
     if missing:
         federation.content(update).unlink()

@@ -111,7 +111,7 @@ def test_healing_names_the_round_that_it_can_not_get_over(federation):
     view.round()
     for number in (1, 2):
         federation.content(view.history.commits[number].record.next.content).unlink()
-    federation.content(view.history.commits[1].submissions[2].update.content).unlink()
+    federation.content(view.history.commits[1].entries[2].update.content).unlink()
     said = f"model after round 2.*nor can it be recomputed, for round 1: the update of {federation.clients[2]}"
     with pytest.raises(ContentMissingError, match=said):
         view.verifier.model_after(view.history, 2)

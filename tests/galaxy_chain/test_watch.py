@@ -190,7 +190,7 @@ def test_what_fails_for_one_commit_does_not_keep_it_from_another(federation):
     federation.submit(0, 1, 2, seed=2)
     federation.commit(made_up(99))
     watching = watch(federation)
-    first = watching.history.commits[1].submissions[0].update.content
+    first = watching.history.commits[1].entries[0].update.content
     path = watching.store.path
     broken = [True]
 
