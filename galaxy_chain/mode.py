@@ -152,7 +152,7 @@ class LedgerClientPlace(_LedgerPlace):
         running = [
             (number, job)
             for number, job in chosen
-            if job.state.status == Status.RUNNING and job.state.round <= job.terms.rounds
+            if job.state.status == Status.RUNNING and job.state.round <= job.state.last_round
         ]
         self._over |= {number for number, _ in chosen} - {number for number, _ in running}
         return [str(number) for number, _ in running]

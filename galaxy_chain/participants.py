@@ -76,7 +76,9 @@ def _prepare(worker: Worker, coordinator: LedgerCoordinator, data: DataChoice, t
 
 def _end(coordinator: LedgerCoordinator, round: Round, say: Say) -> None:
     if round.phase is Phase.CANCELLED:
-        raise JobCancelledError(f"job {coordinator.number} was cancelled by its owner in round {round.number}")
+        raise JobCancelledError(
+            f"job {coordinator.number} was cancelled, and ends without its round {round.number}: nobody has finished that"
+        )
     model = coordinator.history.model
     say({"event": "finished", "rounds": coordinator.rounds, "model": model.root.hex()})
 
@@ -96,32 +98,57 @@ class _Announced:
 
 
 def run_client_of_job(coordinator: LedgerClientCoordinator, data: DataChoice, say: Say) -> None:
-    """Takes part in a job as a client until it is finished.
+    """Takes part in a job as a client until it is finished and what this client has earned is out, unless the
+    coordinator is to leave before that.
 
-    Says `started`, `training` and `trained` (a round), `challenged` (a wrong commit), `waiting` and `finished`.
+    Says `started`, `training` and `trained` (a round), `challenged` (a wrong commit), `waiting`, `finished` or
+    `cancelled`, and `staying`, `paid` or `leaving`.
 
     Raises:
-        JobCancelledError: it was cancelled.
+        JobCancelledError: it was cancelled, and ends without the round in which that was.
         UntrustedModelError: its model is a program that may not run here.
         GalaxyError: whatever can't be mended.
     """
     coordinator.challenged = lambda commit, chunk: say(
         {"event": "challenged", "round": commit.record.round, "server": commit.record.server, "chunk": chunk}
     )
+    coordinator.paid = _says_paid(say)
+    started = False
+
+    def began(prepared: Prepared) -> None:
+        nonlocal started
+        if not started:  # not again where a commit was taken back, and the job goes on
+            started = True
+            say(
+                {
+                    "event": "started",
+                    "account": coordinator.address,
+                    "name": coordinator.job.name,
+                    "samples": prepared.samples,
+                    "notes": prepared.notes,
+                }
+            )
+
+    ended = _Ended(coordinator, say)
     round = coordinator.round()
-    if round.over:
-        return _end(coordinator, round, say)
+    while True:
+        if not round.over:
+            coordinator.answering.start()
+            round = _train_rounds(coordinator, data, say, began)
+        ended(round)
+        if (round := coordinator.stay(round)).over:
+            break
+    if round.phase is Phase.CANCELLED:
+        _end(coordinator, round, say)
+
+
+def _train_rounds(
+    coordinator: LedgerClientCoordinator, data: DataChoice, say: Say, began: Callable[[Prepared], None]
+) -> Round:
+    """Trains round after round until the job is over; the worker process ends with that."""
     with Worker() as worker:
         prepared = _prepare(worker, coordinator, data, trains=True)
-        say(
-            {
-                "event": "started",
-                "account": coordinator.address,
-                "name": coordinator.job.name,
-                "samples": prepared.samples,
-                "notes": prepared.notes,
-            }
-        )
+        began(prepared)
 
         def report(done: ClientReport) -> None:
             say(
@@ -138,10 +165,34 @@ def run_client_of_job(coordinator: LedgerClientCoordinator, data: DataChoice, sa
         def waiting(round: Round) -> None:
             say({"event": "waiting", "round": round.number})
 
-        round = run_client(
+        return run_client(
             coordinator, _Announced(worker, say), prepared.samples, report, waiting, folder=coordinator.kept
         )
-    _end(coordinator, round, say)
+
+
+class _Ended:
+    """Says that a job is over, once, and until when its participant stays or what it leaves behind."""
+
+    def __init__(self, coordinator: LedgerClientCoordinator | LedgerServerCoordinator, say: Say) -> None:
+        self._coordinator = coordinator
+        self._say = say
+        self._said: Round | None = None
+
+    def __call__(self, round: Round) -> None:
+        if round != self._said:
+            self._said = round
+            if round.phase is Phase.CANCELLED:
+                self._say({"event": "cancelled", "round": round.number})
+            else:
+                _end(self._coordinator, round, self._say)
+        until = self._coordinator.stays_until()
+        if until is not None:
+            event = "leaving" if self._coordinator.leave else "staying"
+            self._say({"event": event, "role": self._coordinator.role, "until": until})
+
+
+def _says_paid(say: Say) -> Callable[[int], None]:
+    return lambda amount: say({"event": "paid", "amount": amount})
 
 
 def _evaluate(worker: Worker, model: Path) -> dict[str, Any]:
@@ -153,19 +204,21 @@ def _evaluate(worker: Worker, model: Path) -> dict[str, Any]:
 
 
 def run_server_of_job(coordinator: LedgerServerCoordinator, data: DataChoice | None, metrics: Path, say: Say) -> None:
-    """Serves a job until it is over and this server's bond is free, unless the coordinator is to leave before that.
+    """Serves a job until it is over, this server's bond is free and what it has earned is out, unless the coordinator
+    is to leave before that.
 
-    Says `started`, `collecting`, `committed` or `reopened` (a round), `finished` or `cancelled`, and `staying` or
-    `leaving`.
+    Says `started`, `collecting`, `committed` or `reopened` (a round), `finished` or `cancelled`, and `staying`, `paid`
+    or `leaving`.
 
     Args:
         data: Whose test split each model is evaluated on; None for no evaluation.
         metrics: A file to which each round's line goes as JSON; `galaxy-chain job show` reads it.
 
     Raises:
-        JobCancelledError: it was cancelled.
+        JobCancelledError: it was cancelled, and ends without the round in which that was.
         GalaxyError: whatever can't be mended, where no money is at stake.
     """
+    coordinator.paid = _says_paid(say)
     coordinator.answering.start()
     metrics.parent.mkdir(parents=True, exist_ok=True)
     evaluates = data is not None and not coordinator.round().over
@@ -207,20 +260,6 @@ def run_server_of_job(coordinator: LedgerServerCoordinator, data: DataChoice | N
                 }
             )
 
-        said: Round | None = None
-
-        def ended(round: Round) -> None:
-            nonlocal said
-            if round != said:
-                said = round
-                if round.phase is Phase.CANCELLED:
-                    say({"event": "cancelled", "round": round.number})
-                else:
-                    _end(coordinator, round, say)
-            until = coordinator.bond_locked_until()
-            if until is not None:
-                say({"event": "leaving" if coordinator.leave else "staying", "until": until})
-
-        round = run_server(coordinator, report, waiting, ended)
+        round = run_server(coordinator, report, waiting, _Ended(coordinator, say))
     if round.phase is Phase.CANCELLED:
         _end(coordinator, round, say)

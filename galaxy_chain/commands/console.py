@@ -78,14 +78,25 @@ def line_for_people(said: dict[str, Any]) -> str | None:
             return f"round {said['round']}: {said['verdict']}{chunk}{reason}"
         case "trouble":
             return f"a look has failed, and is tried again: {said['reason']}"
+        case "staying" if said["role"] == "client":
+            return (
+                f"staying for what was earned, which can be had from {_time(said['until'])} on; Ctrl-C loses nothing"
+            )
         case "staying":
             return f"staying to answer demands until {_time(said['until'])}; Ctrl-C ends it, and risks the bond"
+        case "leaving" if said["role"] == "client":
+            return (
+                f"leaving; what was earned can be had from {_time(said['until'])} on: `galaxy-chain claim`, then "
+                "`galaxy-chain withdraw`"
+            )
         case "leaving":
             return (
                 f"leaving, though the bond answers for commits until {_time(said['until'])}; without --leave it stays"
             )
+        case "paid":
+            return f"{said['amount'] / 10**18:g} ether were earned, and are paid out"
         case "cancelled":
-            return f"the job was cancelled by its owner in round {said['round']}"
+            return f"the job was cancelled, and ends without its round {said['round']}"
         case "finished":
             return f"finished: {said['rounds']} rounds, final model {said['model']}"
     return None

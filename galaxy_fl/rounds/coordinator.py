@@ -37,6 +37,7 @@ class Phase(enum.Enum):
     FINISHED = "finished"
     """The job's last round is committed; `Round.number` is one more than that."""
     CANCELLED = "cancelled"
+    """The job ends without its last round: nobody will bring `Round.number` to its end."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class Coordinator(Protocol):
 
     @property
     def rounds(self) -> int:
-        """How many rounds the job has."""
+        """How many rounds the job has; a job that is cancelled on a ledger has fewer from then on."""
 
     def source(self) -> bytes:
         """The source of the job's model, which is what the document says; only where that names a source.
@@ -219,7 +220,7 @@ class ServerCoordinator(Coordinator, Protocol):
         """
 
     def reopen(self, round: Round, excluded: Mapping[Submitted, str]) -> None:
-        """Collects again without the excluded.
+        """Collects again, without the excluded where the place keeps them out.
 
         Raises:
             RoundMovedOnError: the round is over.

@@ -1,4 +1,4 @@
-"""What an update may weigh: the rules count with any weight, and where they meet nobody else looks at it."""
+"""What an update may weigh: the rules count with any weight, and but for a ledger nobody else bounds it."""
 
 from __future__ import annotations
 
