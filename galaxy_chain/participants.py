@@ -77,7 +77,7 @@ def _prepare(worker: Worker, coordinator: LedgerCoordinator, data: DataChoice, t
 def _end(coordinator: LedgerCoordinator, round: Round, say: Say) -> None:
     if round.phase is Phase.CANCELLED:
         raise JobCancelledError(
-            f"job {coordinator.number} was cancelled, and ends without its round {round.number}: nobody has finished that"
+            f"job {coordinator.number} was cancelled, and ends without its round {round.number}: nobody finished it"
         )
     model = coordinator.history.model
     say({"event": "finished", "rounds": coordinator.rounds, "model": model.root.hex()})
