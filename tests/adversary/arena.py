@@ -139,7 +139,7 @@ def fine_job(federation: Federation, **terms: Any) -> int:
     content = federation.store.put(federation.initial.data)
     ledger = federation.ledger(federation.owner)
     model = Model(tree_root(federation.initial, 8), content.digest)
-    ledger.transact("registerJob", federation.terms(chunk_parameters=8, **terms), model)
+    ledger.transact("registerJob", federation.terms(**{"chunk_parameters": 8, "answer_seconds": 2_000} | terms), model)
     number: int = ledger.call("jobs")
     return number
 

@@ -101,12 +101,15 @@ class Federation:
         }
         return Terms(**(terms | changed))
 
-    def register(self, document: JobDocument = DOCUMENT, **changed: Any) -> int:
-        """Registers another job and gives its number."""
+    def register(self, document: JobDocument = DOCUMENT, *, pool: int = 0, **changed: Any) -> int:
+        """Registers another job with so many wei to be earned, and gives its number."""
         content = self.store.put(self.initial.data)
         ledger = self.ledger(self.owner)
         ledger.transact(
-            "registerJob", self.terms(document, **changed), Model(tree_root(self.initial, CHUNK), content.digest)
+            "registerJob",
+            self.terms(document, **changed),
+            Model(tree_root(self.initial, CHUNK), content.digest),
+            value=pool,
         )
         number: int = ledger.call("jobs")
         return number

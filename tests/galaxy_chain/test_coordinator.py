@@ -17,7 +17,7 @@ from galaxy_chain.exceptions import (
     NotAdmittedError,
     UnknownJobError,
 )
-from galaxy_chain.ledger.structs import Model
+from galaxy_chain.ledger.structs import Model, Status
 from galaxy_chain.ledger.transactions import Transactions
 from galaxy_chain.store import ContentId
 from galaxy_chain.store.keep import Keep
@@ -203,39 +203,62 @@ def test_an_update_that_can_not_be_had_is_excluded_where_the_job_allows_it(feder
     server = federation.serve()
     round = server.round()
     first, *others = server.updates(round)
-    path = federation.content(server.history.submissions[0].update.content)
+    path = federation.content(list(server.history.entries)[0].update.content)
     path.unlink() if how == "missing" else alter(path)
     with pytest.raises(ContentError):
         server.update(round, first)
     assert server.enough(len(others))
     federation.commit(excluded=(0,))
     assert server.round().number == 2
-    assert server.history.commits[1].record.excluded == (federation.clients[0],)
+    assert [entry.client for entry in server.history.commits[1].excluded] == [federation.clients[0]]
 
 
-def test_more_unusable_updates_than_may_be_left_out_end_the_server_which_can_come_back(federation, tmp_path):
+def lose(federation, *indices):
+    """The contents of these entries of the current attempt; nobody has them any more."""
+    entries = list(federation.serve().history.entries)
+    for index in indices:
+        federation.content(entries[index].update.content).unlink()
+
+
+def test_more_unusable_updates_than_may_be_left_out_are_waited_for_until_any_number_may(federation):
     federation.job = federation.register(max_excluded=0)
     federation.submit(0, 1, 2)
+    lose(federation, 0)
     server = federation.serve()
     round = server.round()
-    path = tmp_path / "next"
-    path.write_bytes(made_up(1).tobytes())
-    with pytest.raises(
-        ContentError, match=r"1 of 3 updates can't be used, but the job lets .* leave out 0: .*\(it is gone\)"
-    ):
-        server.commit(round, path, {server.updates(round)[0]: "it is gone"})
-    federation.commit()
+    with pytest.raises(ContentError, match=r"1 of 3 updates can't be used, but the job lets .* leave out 0 until"):
+        server.gather(round, server.updates(round))
+    with pytest.raises(LedgerRefusedError, match="1 updates are left out, but before .* no more than 0 may be"):
+        federation.commit(excluded=(0,))
+    federation.travel(1_100)
+    server.round()
+    with pytest.raises(ContentError):
+        server.gather(round, server.updates(round))
+    federation.travel(200)
+    usable, unusable = server.gather(server.round(), server.updates(round))
+    assert [[s.client for s in found] for found in (usable, unusable)] == [federation.clients[1:], federation.clients[:1]]
+    federation.commit(excluded=(0,))
     assert server.round().number == 2
 
 
-def test_too_few_usable_updates_reopen_the_round(federation):
+def test_too_few_usable_updates_reopen_the_round_once_nobody_else_commits_it(federation):
     federation.submit(0, 1)
     federation.travel(200)
+    lose(federation, 0)
     server = federation.serve()
     round = server.round()
     assert round.phase is Phase.CLOSED
     assert not server.enough(1)
-    server.reopen(round, {server.updates(round)[0]: "it is gone"})
+    federation.travel(1_500)
+    server.round()
+    with pytest.raises(ContentError, match="the job needs 2, and is not collected again before"):
+        server.gather(round, server.updates(round))
+    with pytest.raises(RoundMovedOnError, match="it is not the turn of"):
+        server.reopen(round, {})
+    federation.travel(1_000)
+    usable, unusable = server.gather(server.round(), server.updates(round))
+    assert (len(usable), len(unusable)) == (1, 1)
+    server.reopen(round, unusable)
     after = server.round()
     assert (after.number, after.attempt, after.phase, after.updates) == (1, 2, Phase.COLLECTING, 0)
     federation.submit(0, 1, 2, seed=2)
@@ -303,11 +326,229 @@ def test_a_round_closes_when_its_time_is_over(federation):
     assert server.round().phase is Phase.CLOSED
 
 
-def test_a_cancelled_job_is_over(federation):
+def test_a_cancelled_job_goes_on_to_the_round_in_which_that_was(federation):
+    federation.job = federation.register(rounds=5)
     client = federation.client(0)
+    federation.submit(0, 1, 2)
+    federation.commit()
     federation.ledger(federation.owner).transact("cancelJob", federation.job)
+    assert client.round().phase is Phase.COLLECTING
+    assert client.rounds == 2
+    federation.submit(0, 1, 2, seed=2)
+    federation.commit()
+    round = client.round()
+    assert (round.phase, round.number, round.over) == (Phase.FINISHED, 3, True)
+
+
+def test_a_cancelled_job_that_nobody_brings_to_its_end_is_over_once_it_is_idle(federation):
+    client, server = federation.client(0), federation.serve()
+    federation.ledger(federation.owner).transact("cancelJob", federation.job)
+    federation.travel(2 * 7_200 - 100)
+    assert {each.round().phase for each in (client, server)} == {Phase.COLLECTING}
+    federation.travel(200)
+    for _ in range(2):
+        assert {each.round().phase for each in (client, server)} == {Phase.CANCELLED}
+        assert client.round().over
+        if client.history.status is Status.RUNNING:
+            federation.ledger().call("jobs")
+            federation.ledger(federation.owner).transact("finalizeJob", federation.job)
+
+
+def test_a_cancelled_job_in_which_rounds_are_not_settled_is_over_only_when_they_are(federation):
+    federation.submit(0, 1, 2)
+    federation.commit()
+    federation.ledger(federation.owner).transact("cancelJob", federation.job)
+    federation.travel(2 * 7_200 + 100)
+    client = federation.client(0)
+    assert client.round().phase is Phase.COLLECTING
+    federation.travel(86_400)
+    federation.serve().round()  # settles
+    assert client.round().phase is Phase.COLLECTING
+    federation.travel(2 * 7_200 + 100)
     assert client.round().phase is Phase.CANCELLED
-    assert client.round().over
+
+
+def test_while_too_many_rounds_are_not_settled_a_server_waits_and_then_settles(federation):
+    federation.job = federation.register(rounds=3, max_unsettled=1)
+    federation.submit(0, 1, 2)
+    federation.commit()
+    federation.submit(0, 1, 2, seed=2)
+    server = federation.serve()
+    assert server.round().phase is Phase.COLLECTING
+    federation.travel(86_400)
+    assert server.round().phase is Phase.CLOSED
+    assert server.history.settled == 1
+    federation.commit()
+    assert server.round().number == 3
+
+
+def test_a_stand_in_settles_what_the_committer_does_not(federation):
+    federation.job = federation.register(rounds=3)
+    federation.submit(0, 1, 2)
+    federation.commit()
+    federation.submit(0, 1, 2, seed=2)
+    other = federation.serve(federation.clients[0])
+    federation.travel(86_400)
+    other.round()
+    assert other.history.settled == 0
+    federation.travel(600)
+    other.round()
+    assert other.history.settled == 1
+
+
+def test_a_takeover_is_announced_and_earns_its_share(federation):
+    federation.job = federation.register(server=federation.server, pool=10**18)
+    federation.submit(0, 1, 2)
+    stand_in = LedgerServerCoordinator(
+        federation.ledger(federation.clients[0]), federation.store, federation.job, PATIENCE, takeover=True
+    )
+    stand_in.enter()
+    assert stand_in.round().phase is Phase.COLLECTING
+    federation.travel(600)
+    assert stand_in.round().phase is Phase.CLOSED
+    path = federation.store.root.parent / "next"
+    path.write_bytes(federation.aggregate(stand_in, {}).tobytes())
+    stand_in.commit(stand_in.round(), path, {})
+    stand_in.round()
+    record = stand_in.history.commits[1].record
+    assert (record.server, record.share) == (federation.clients[0], 2_000)
+
+
+def test_a_commit_that_earns_nothing_is_not_announced(federation):
+    server = federation.serve()
+    before = federation.rpc.number("eth_getTransactionCount", federation.server, "latest")
+    federation.submit(0, 1, 2)
+    federation.commit()
+    assert federation.rpc.number("eth_getTransactionCount", federation.server, "latest") == before + 1
+    server.round()
+    assert server.history.commits[1].record.share == 0
+
+
+@pytest.fixture
+def withheld(federation):
+    """A job in which the first round's model is withheld, and so are the updates that it was made of."""
+    federation.job = federation.register(rounds=3, pool=10**18)
+    federation.submit(0, 1, 2)
+    federation.commit()
+    history = federation.serve().history
+    contents = [history.model.content, *(entry.update.content for entry in history.commits[1].included)]
+    federation.hidden = {digest: federation.content(digest).read_bytes() for digest in contents}
+    for digest in contents:
+        federation.content(digest).unlink()
+    return federation
+
+
+def test_a_commit_whose_model_can_not_be_had_is_superseded_and_its_round_committed_by_another(withheld):
+    own, other = withheld.serve(), withheld.serve(withheld.clients[0])
+    withheld.travel(7_000)
+    assert other.round().number == 2
+    withheld.travel(300)
+    assert own.round().number == 2, "not its own"
+    round = other.round()
+    assert (round.number, round.phase) == (1, Phase.CLOSED)
+    assert other.history.account(withheld.server).late
+    for update in list(withheld.hidden.values())[1:]:
+        withheld.store.put(update)
+    assert own.round().phase is Phase.COLLECTING, "its committer is late"
+    withheld.commit(account=withheld.clients[0])
+    assert other.round().number == 2
+
+
+def test_a_commit_whose_model_is_there_is_not_superseded_because_its_clients_are_slow(withheld):
+    for content in withheld.hidden.values():
+        withheld.store.put(content)
+    other = withheld.serve(withheld.clients[0])
+    withheld.travel(7_300)
+    assert other.round().number == 2
+    assert other.history.superseded == set()
+
+
+def test_a_model_that_can_be_recomputed_is_provided_instead_of_superseded(withheld):
+    model, *updates = withheld.hidden.values()
+    for content in updates:
+        withheld.store.put(content)
+    other = withheld.serve(withheld.clients[0])
+    withheld.travel(7_300)
+    assert other.round().number == 2
+    assert withheld.content(other.history.model.content).read_bytes() == model
+
+
+def test_a_store_that_fails_supersedes_nothing(withheld):
+    other = withheld.serve(withheld.clients[0])
+    objects, away = withheld.store.root / "objects", withheld.store.root.parent / "away"
+    objects.rename(away)
+    objects.mkdir()
+    withheld.travel(7_300)
+    assert other.round().number == 2
+    objects.rmdir()
+    away.rename(objects)
+    assert other.round().number == 1
+
+
+def test_a_client_waits_for_a_withheld_model_until_it_is_superseded(withheld):
+    client, other = withheld.client(0), withheld.serve(withheld.clients[1])
+    found = []
+
+    def wait():
+        with pytest.raises(RoundMovedOnError) as caught:
+            client.model(client.round())
+        found.append(caught.value)
+
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    withheld.travel(7_300)
+    other.round()
+    waiter.join(20)
+    assert len(found) == 1
+
+
+def test_a_client_does_not_wait_for_ever_for_a_model_that_nobody_supersedes(withheld):
+    client = withheld.client(0)
+    withheld.travel(2 * 7_200 + 10)
+    with pytest.raises(ContentMissingError):
+        client.model(client.round())
+
+
+def test_a_late_server_that_may_not_commit_has_the_round_collected_again(withheld):
+    own, other = withheld.serve(), withheld.serve(withheld.clients[0])
+    withheld.travel(7_300)
+    other.round()
+    withheld.travel(2_300)
+    assert own.round().phase is Phase.COLLECTING
+    assert own.history.attempt == own.history.attempt
+    withheld.travel(200)
+    round = own.round()
+    assert (round.number, round.updates) == (1, 0)
+    assert [each.sender for each in own.history.reopened] == [withheld.server]
+
+
+def test_demands_on_a_void_commit_are_ended_for_they_lock_the_bond(federation):
+    from tests.galaxy_chain.ledger.test_history import challenge
+
+    federation.submit(0, 1, 2)
+    federation.commit(made_up(5))
+    federation.submit(0, 1, 2, seed=2)
+    federation.commit(account=federation.clients[0])
+    server = federation.serve(federation.clients[0])
+    ledger = federation.ledger(federation.clients[1])
+    server.answering.look = lambda *arguments: None
+    server.round()
+    ledger.transact("demand", federation.job, server.history.commits[2].record, 1, bytes(32), value=10**16)
+    challenge(federation, server.history.commits[1])
+    server.round()
+    assert server.history.account(federation.clients[0]).demands == 0
+    assert server.history.account(federation.clients[1]).balance >= 10**16
+
+
+def test_a_client_weighs_no_more_than_the_job_lets_it(federation, caplog):
+    federation.job = federation.register(max_weight=30)
+    client = federation.client(0)
+    assert federation.ledger().client(federation.job, client.address).samples == 30
+    assert "40 samples are more than an update may weigh" in caplog.text
+    client.enter(SAMPLES)
+    client.submit(client.round(), made_up(1), SAMPLES)
+    client.round()
+    assert [entry.update.weight for entry in client.history.entries] == [30]
 
 
 def test_all_that_an_audit_needs_is_pinned_by_the_server(federation):
@@ -328,7 +569,7 @@ def play_round(federation, number, keep=Keep(), account=None):
     server.commit(server.round(), path, {})
     server.round()
     commit = server.history.commits[number]
-    digests = [commit.previous.content, commit.record.next.content, *(s.update.content for s in commit.submissions)]
+    digests = [commit.previous.content, commit.record.next.content, *(s.update.content for s in commit.entries)]
     return {server.verifier.content_id(digest).cid for digest in digests}
 
 
@@ -350,10 +591,11 @@ def test_what_only_settled_rounds_need_is_let_go_and_the_last_round_can_be_answe
     assert federation.store.gc(0).removed == 7  # six updates and the model after round 1
 
     server, ledger = federation.serve(), federation.ledger(federation.clients[0])
-    ledger.transact("demand", federation.job, server.history.commits[3].record, 2, value=10**16)
+    commit = server.history.commits[3]
+    ledger.transact("demand", federation.job, commit.record, 2, bytes(32), value=10**16)
     server.round()
     server.round()
-    assert list(server.history.answers) == [3]
+    assert list(server.history.answers) == [commit.word]
 
 
 def test_rounds_stay_as_the_policy_says_and_all_of_them_without_one(federation):
@@ -376,10 +618,10 @@ def test_a_server_that_stays_lets_go_at_the_end(federation):
 
 def test_nothing_is_let_go_from_a_round_that_owes_an_answer_on(federation):
     other = federation.clients[0]
-    federation.job = federation.register(rounds=4, answer_seconds=1_000_000)
+    federation.job = federation.register(rounds=4, max_unsettled=4)
     rounds = [play_round(federation, 1, account=other)]
     record = federation.serve().history.commits[1].record
-    federation.ledger(federation.clients[1]).transact("demand", federation.job, record, 0, value=10**16)
+    federation.ledger(federation.clients[1]).transact("demand", federation.job, record, 0, bytes(32), value=10**16)
     rounds.append(play_round(federation, 2, Keep(1)))
     federation.travel(90_000)
     rounds.append(play_round(federation, 3, Keep(1)))
@@ -421,7 +663,7 @@ def test_what_can_not_be_had_teaches_nobody(federation):
     federation.submit(0, 1, 2)
     federation.commit(next_model=federation.initial)
     client = federation.client(0)
-    submission = client.history.commits[1].submissions[1]
+    submission = client.history.commits[1].entries[1]
     federation.content(submission.update.content).unlink()
     assert len(client.previous(client.round()).peers) == 1
 
