@@ -651,6 +651,12 @@ class Job:
 
     # -------------------------------------------------------------------------------------------------- helpers
 
+    @staticmethod
+    def claimed_by(receipt: Receipt) -> list[int]:
+        """The numbers of the entries that a claim has credited, by its events."""
+        events = [event.args for event in receipt.events if event.name == "RewardsClaimed"]
+        return [256 * e["word"] + i for e in events for i in range(256) if e["entries"] >> i & 1]
+
     def start_of(self, attempt: int, root: bytes) -> bytes:
         values = [self.chain.web3.eth.chain_id, self.chain.ledger.address, self.id, attempt, root]
         return keccak(encode(["uint256", "address", "uint256", "uint32", "bytes32"], values))

@@ -341,11 +341,13 @@ class Ledger(RuleBasedStateMachine):
                 self._move(args["server"], args["serverAmount"])
                 self.settled = args["round"]
             elif name == "RewardsClaimed":
+                numbers = [256 * args["word"] + i for i in range(256) if args["entries"] >> i & 1]
                 claimed = self.claimed.setdefault(args["round"], set())
-                assert claimed.isdisjoint(args["numbers"])
-                claimed.update(args["numbers"])
-                for client in args["clients"]:
-                    self._move(client, args["amount"])
+                assert claimed.isdisjoint(numbers)
+                claimed.update(numbers)
+                for number in numbers:
+                    upload = self.job.commits[args["round"]].attempt.uploads[number]
+                    self._move(upload.client, args["amount"])
             elif name == "JobFinalized":
                 self._move(args["owner"], args["rest"])
                 self.status = FINAL
