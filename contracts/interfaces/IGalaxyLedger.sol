@@ -238,13 +238,13 @@ interface IGalaxyLedger {
         uint40 closesAt,
         uint40 time
     );
-    /// @notice Each of the entries was credited with `amount`. `numbers` and `clients` belong together.
+    /// @notice Each of these entries was credited with `amount`: bit i stands for entry `256 * word + i`.
     event RewardsClaimed(
         uint256 indexed job,
         uint32 indexed round,
+        uint256 indexed word,
         uint256 amount,
-        uint16[] numbers,
-        address[] clients
+        uint256 entries
     );
     /// @dev `deposit` is what the demand keeps; `excess` was credited to the demander.
     event ChunkDemanded(

@@ -35,9 +35,7 @@ abstract contract Money is LedgerStorage {
         );
         if (head != record.head) revert WrongSubmissions(head, record.head);
         (, uint256 amount) = _parts(record);
-        (uint16[] memory numbers, address[] memory clients) = _claim(job, record, shown, amount);
-        if (numbers.length == 0 || amount == 0) revert NothingToPay(msg.sender);
-        emit RewardsClaimed(job, record.round, amount, numbers, clients);
+        if (amount == 0 || !_claim(job, record, shown, amount)) revert NothingToPay(msg.sender);
     }
 
     function _settle(uint256 job, Job storage j, Record calldata record, bytes32 word) private {
@@ -71,39 +69,34 @@ abstract contract Money is LedgerStorage {
         clientAmount = (record.reward - serverAmount) / (record.updates - record.excluded.count());
     }
 
-    /// @dev Credits those of the shown entries that are included and have not been credited.
+    /// @dev Credits those of the shown entries that are included and have not been credited; whether there was one.
     function _claim(
         uint256 job,
         Record calldata record,
         uint256[] memory shown,
         uint256 amount
-    ) private returns (uint16[] memory numbers, address[] memory clients) {
-        numbers = new uint16[](shown.length);
-        clients = new address[](shown.length);
+    ) private returns (bool any) {
         mapping(uint256 word => uint256) storage claimed = _claimed[job][record.round];
         mapping(address => Account) storage accounts = _accounts[job];
-        uint256 count;
-        uint256 wordIndex;
-        uint256 bits = claimed[0];
-        for (uint256 i = 0; i < shown.length; ++i) {
-            uint256 number = shown[i].numberOf();
-            if (number >> 8 != wordIndex) {
-                claimed[wordIndex] = bits;
-                wordIndex = number >> 8;
-                bits = claimed[wordIndex];
+        bytes calldata excluded = record.excluded;
+        uint256 next;
+        // A word at a time: one slot, and one event, for 256 entries.
+        while (next < shown.length) {
+            uint256 word = shown[next].numberOf() >> 8;
+            uint256 before = claimed[word];
+            uint256 bits = before;
+            for (; next < shown.length; ++next) {
+                uint256 number = shown[next].numberOf();
+                if (number >> 8 != word) break;
+                uint256 bit = 1 << (number & 255);
+                if (bits & bit != 0 || excluded.has(number)) continue;
+                bits |= bit;
+                accounts[shown[next].clientOf()].balance += uint96(amount);
             }
-            uint256 bit = 1 << (number & 255);
-            if (bits & bit != 0 || record.excluded.has(number)) continue;
-            bits |= bit;
-            address client = shown[i].clientOf();
-            accounts[client].balance += uint96(amount);
-            numbers[count] = uint16(number);
-            clients[count++] = client;
-        }
-        claimed[wordIndex] = bits;
-        assembly ("memory-safe") {
-            mstore(numbers, count)
-            mstore(clients, count)
+            if (bits == before) continue;
+            any = true;
+            claimed[word] = bits;
+            emit RewardsClaimed(job, record.round, word, amount, bits ^ before);
         }
     }
 

@@ -42,9 +42,9 @@ abstract contract Rounds is LedgerStorage {
         Job storage j = _jobs[job];
         _collecting(job, j, attempt, model);
         if (update.weight == 0 || update.weight > samples) revert WeightOutOfRange(update.weight, samples);
+        _append(job, j, attempt, abi.encodePacked(msg.sender, update.weight, update.commitment, update.content));
         client.attempt = attempt;
         client.digest = digest;
-        _append(job, j, attempt, abi.encodePacked(msg.sender, update.weight, update.commitment, update.content));
     }
 
     /// @dev Entries are taken, for that attempt, on that model.

@@ -54,7 +54,7 @@ library Submissions {
     ) internal pure returns (bytes32 computed, uint256[] memory shown) {
         shown = new uint256[](packed.length / ENTRY);
         uint256 position;
-        uint256 number;
+        uint256 entryNumber;
         uint256 count;
         bytes32 inner;
         while (position < packed.length) {
@@ -62,12 +62,12 @@ library Submissions {
             if (tag == 0) {
                 uint256 entries = uint16(bytes2(_word(packed, position + 32, 2)));
                 outer = close(outer, _word(packed, position, 32), entries);
-                number += entries;
+                entryNumber += entries;
                 position += 34;
                 continue;
             }
             if (tag <= SEGMENT) {
-                uint256 first = number;
+                uint256 first = entryNumber;
                 for (uint256 i = 0; i < tag; ++i) {
                     uint256 entries = _byte(packed, position++);
                     bytes32 digest;
@@ -76,23 +76,32 @@ library Submissions {
                         uint256 size = entries * ENTRY;
                         if (position + size > packed.length) revert IGalaxyLedger.MalformedSubmissions(position);
                         digest = keccak256(packed[position:position + size]);
-                        for (uint256 end = position + size; position < end; position += ENTRY) {
-                            uint256 place;
-                            assembly ("memory-safe") {
-                                place := add(packed.offset, position)
+                        // There is room: `shown` has a place for each 88 bytes.
+                        assembly ("memory-safe") {
+                            let found := add(add(shown, 0x20), shl(5, count))
+                            let place := add(packed.offset, position)
+                            for {
+                                let end := add(place, size)
+                            } lt(place, end) {
+                                place := add(place, ENTRY)
+                            } {
+                                mstore(found, or(shl(128, entryNumber), place))
+                                found := add(found, 0x20)
+                                entryNumber := add(entryNumber, 1)
+                                count := add(count, 1)
                             }
-                            shown[count++] = (number++ << 128) | place;
                         }
+                        position += size;
                     } else {
                         entries -= 128;
                         digest = _word(packed, position, 32);
                         position += 32;
-                        number += entries;
+                        entryNumber += entries;
                     }
                     inner = link(inner, digest, entries);
                 }
                 if (tag == SEGMENT) {
-                    outer = close(outer, inner, number - first);
+                    outer = close(outer, inner, entryNumber - first);
                     inner = 0;
                     continue;
                 }

@@ -6,6 +6,7 @@ GALAXY_INVARIANT_RUNS is the number of sequences: raise it to search longer than
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -14,17 +15,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from galaxy_fl.aggregation import RULES
-from tests.contracts.ledger import NEVER, NOBODY, ZERO, Chain, Commit, Job, Receipt, Reverted
+from tests.contracts.ledger import NEVER, NOBODY, SALT, ZERO, Chain, Commit, Job, Receipt, Reverted
 
 RUNS = int(os.environ.get("GALAXY_INVARIANT_RUNS", "16"))
 STEPS = 30
 BOND, DEPOSIT = 1001, 7
-RUNNING, CANCELLED, FINAL = 1, 2, 3
+RUNNING, FINAL = 1, 2
 
 SERVERS = st.integers(1, 3)
 CLIENTS = st.integers(4, 7)
 ANYBODY = st.integers(0, 7)
 CHUNKS = st.integers(0, 2)
+SALTS = st.sampled_from([ZERO, SALT])
 
 
 @cache
@@ -32,10 +34,22 @@ def _chain() -> Chain:
     return Chain(accounts=8)
 
 
+@dataclass(frozen=True)
+class Demand:
+    """One that is open."""
+
+    commit: Commit
+    index: int
+    price: int
+    demander: str
+    answer_by: int
+    announced: bool
+
+
 class Ledger(RuleBasedStateMachine):
     """One job, in which everybody does anything; what the ledger refuses changes nothing, which is checked as well.
 
-    Money is mirrored from events, models and heads from what was sent.
+    Money is mirrored from events, models, heads, records and what they allot from what was sent.
     """
 
     @initialize(
@@ -43,11 +57,21 @@ class Ledger(RuleBasedStateMachine):
         rounds=st.integers(2, 4),
         min_updates=st.integers(1, 2),
         max_excluded=st.integers(0, 2),
+        max_unsettled=st.integers(1, 4),
+        share=st.sampled_from([0, 2000, 5000]),
         named=st.booleans(),
         pool=st.integers(0, 1000),
     )
     def register(
-        self, rule_name: str, rounds: int, min_updates: int, max_excluded: int, named: bool, pool: int
+        self,
+        rule_name: str,
+        rounds: int,
+        min_updates: int,
+        max_excluded: int,
+        max_unsettled: int,
+        share: int,
+        named: bool,
+        pool: int,
     ) -> None:
         self.chain = _chain()
         self.snapshot = self.chain.tester.take_snapshot()
@@ -60,16 +84,21 @@ class Ledger(RuleBasedStateMachine):
             rounds=rounds,
             minUpdates=min_updates,
             maxExcluded=max_excluded,
+            maxUnsettled=max_unsettled,
+            serverShare=share,
             server=self.accounts[1] if named else NOBODY,
             bond=BOND,
             demandDeposit=DEPOSIT,
         )
         self.pool = 0
         self.bonds = dict.fromkeys(self.accounts, 0)
-        self.demands: dict[tuple[bytes, int], tuple[Commit, int]] = {}
+        self.balances = dict.fromkeys(self.accounts, 0)
+        self.demands: dict[tuple[bytes, int], Demand] = {}
+        self.claimed: dict[int, set[int]] = {}
+        self.superseded: list[Commit] = []
         self.barred: set[str] = set()
         self.made: list[Commit] = []
-        self.status = RUNNING
+        self.settled, self.last_round, self.status = 0, rounds, RUNNING
         self._account_for(self.job.registered)
         for client in self.accounts[4:7]:
             self.job.join(client)
@@ -81,21 +110,25 @@ class Ledger(RuleBasedStateMachine):
 
     # ----------------------------------------------------------------------------------------------------- calls
 
-    @rule(who=SERVERS, wrong=st.none() | st.integers(0, 19), excluded=st.sets(CLIENTS, max_size=2), late=st.booleans())
-    def play_a_round(self, who: int, wrong: int | None, excluded: set[int], late: bool) -> None:
+    @rule(
+        who=SERVERS,
+        wrong=st.none() | st.integers(0, 19),
+        excluded=st.sets(st.integers(0, 2), max_size=2),
+        turns=st.integers(0, 2),
+        salt=SALTS,
+    )
+    def play_a_round(self, who: int, wrong: int | None, excluded: set[int], turns: int, salt: bytes) -> None:
         """What is needed for a round to be committed, by whom it may be."""
-        if self.job.account(self.accounts[who]).amount < BOND:
+        if self.job.account(self.accounts[who]).bond < BOND:
             self._try("depositBond", who, value=BOND)
         for client in (4, 5, 6):
             self._submit(client, 10)
         state = self.job.state
         if state.closesAt != NEVER:
-            self.chain.travel(state.closesAt + late * self.job.terms["aggregateSeconds"])
-        submitters = {upload.client for upload in self.job.attempt.uploads}
-        left_out = {c for c in excluded if self.accounts[c] in submitters} if wrong is None else set()
-        self._commit(who, left_out, wrong)
+            self.chain.travel(state.closesAt + turns * self.job.terms["aggregateSeconds"])
+        self._commit(who, excluded, wrong, salt)
 
-    @rule(who=ANYBODY, call=st.sampled_from(["fund", "depositBond", "withdrawBond", "claimReward", "join"]))
+    @rule(who=ANYBODY, call=st.sampled_from(["fund", "depositBond", "withdrawBond", "withdraw", "join"]))
     def move_money_or_join(self, who: int, call: str) -> None:
         address, value = self.accounts[who], 3 if call in ("fund", "depositBond") else 0
         if self._try(call, who, *((100, ZERO) if call == "join" else ()), value=value) is None:
@@ -103,98 +136,145 @@ class Ledger(RuleBasedStateMachine):
         if call == "depositBond":
             assert address not in self.barred
         if call == "withdrawBond":
-            assert address not in [commit.server for commit, _ in self.demands.values()]
-            answerable = [c for c in self.job.commits.values() if c.server == address]
-            assert not any(self.chain.now < self._window_end(commit) for commit in answerable)
+            assert address not in [demand.commit.server for demand in self.demands.values()]
+            answerable = [c for c in (*self.job.commits.values(), *self.superseded) if c.server == address]
+            assert not any(self.chain.now < self.job.window_end(commit) for commit in answerable)
 
     @rule(who=CLIENTS, weight=st.integers(0, 101))
     def submit(self, who: int, weight: int) -> None:
         self._submit(who, weight)
 
-    @rule(who=SERVERS, wrong=st.none() | st.integers(0, 19), excluded=st.sets(CLIENTS, max_size=2))
-    @precondition(lambda self: self.job.attempt.uploads)
+    @rule(who=SERVERS, wrong=st.none() | st.integers(0, 19), excluded=st.sets(st.integers(0, 3), max_size=2))
+    @precondition(lambda self: self.job.attempt.blocks)
     def commit(self, who: int, wrong: int | None, excluded: set[int]) -> None:
-        """At any time, excluding anybody: after a rollback also those who had not submitted."""
-        self._commit(who, excluded, wrong)
+        """At any time."""
+        self._commit(who, excluded, wrong, ZERO)
 
-    @rule(who=SERVERS, excluded=st.sets(CLIENTS, max_size=3))
-    @precondition(lambda self: self.job.attempt.uploads)
-    def reopen(self, who: int, excluded: set[int]) -> None:
+    @rule(who=SERVERS, waits=st.booleans())
+    @precondition(lambda self: self.job.attempt.blocks)
+    def reopen(self, who: int, waits: bool) -> None:
+        state = self.job.state
+        if waits and state.closesAt != NEVER:
+            self.chain.travel(state.closesAt + 3 * self.job.terms["aggregateSeconds"])
+        due = self.chain.now + 1 >= state.closesAt + 3 * self.job.terms["aggregateSeconds"]
         try:
-            receipt = self.job.reopen(self.accounts[who], [self.accounts[c] for c in excluded])
+            receipt = self.job.reopen(self.accounts[who])
         except Reverted:
             return
+        assert due
         assert self.accounts[who] not in self.barred
         self._account_for(receipt)
+
+    @rule(who=SERVERS, which=st.integers(0, 20), waits=st.booleans())
+    @precondition(lambda self: self.made)
+    def supersede(self, who: int, which: int, waits: bool) -> None:
+        commit = self._pick(which)
+        if waits:
+            self.chain.travel(commit.time + self.job.terms["idleSeconds"])
+        newest = self.job.round - 1
+        try:
+            receipt = self.job.supersede(self.accounts[who], commit)
+        except Reverted:
+            return
+        assert self.settled < commit.round == newest < self.last_round
+        assert receipt.time >= commit.time + self.job.terms["idleSeconds"]
+        assert self.accounts[who] not in {*self.barred, commit.server}
+        self.superseded.append(commit)
+        self._account_for(receipt)
+
+    @rule(who=ANYBODY, which=st.integers(0, 20), waits=st.booleans())
+    @precondition(lambda self: self.made)
+    def settle(self, who: int, which: int, waits: bool) -> None:
+        commit = self._pick(which)
+        if waits:
+            self.chain.travel(self.job.window_end(commit))
+        if self._try("settle", who, commit.record):
+            assert not [demand for demand in self.demands.values() if demand.commit is commit]
+
+    @rule(who=ANYBODY, which=st.integers(0, 20), numbers=st.none() | st.sets(st.integers(0, 2)))
+    @precondition(lambda self: self.made)
+    def claim(self, who: int, which: int, numbers: set[int] | None) -> None:
+        commit = self._pick(which)
+        receipt = self._try("claim", who, commit.record, commit.submissions(numbers))
+        if receipt:
+            assert commit in self.job.commits.values()
+            assert commit.round <= self.settled
 
     @rule(who=ANYBODY, which=st.integers(0, 20), index=CHUNKS)
     @precondition(lambda self: self.made)
     def challenge(self, who: int, which: int, index: int) -> None:
-        commit = self._pick(which)
-        due = self._stands(commit) and self._challengeable(commit) and self._is_wrong(commit, index)
-        receipt = self._try("challenge", who, commit.record, index, commit.openings(index))
+        commit, finder = self._pick(which), self.accounts[who]
+        self.job.announce(finder, commit, index)
+        due = self._challengeable(commit) and self._is_wrong(commit, index)
+        receipt = self._try("challenge", who, commit.record, index, SALT, commit.openings(index))
         assert bool(receipt) == due
-        if receipt:
-            self.job.rolled_back(commit)
 
-    @rule(who=ANYBODY, which=st.integers(0, 20), index=CHUNKS)
+    @rule(who=ANYBODY, which=st.integers(0, 20), index=CHUNKS, excess=st.integers(0, 3), salt=SALTS)
     @precondition(lambda self: self.made)
-    def demand(self, who: int, which: int, index: int) -> None:
+    def demand(self, who: int, which: int, index: int, excess: int, salt: bytes) -> None:
         commit = self._pick(which)
-        waiting = [c for c, _ in self.demands.values() if c.server == commit.server]
+        if salt != ZERO:
+            self.job.announce(self.accounts[who], commit, index, salt)
+        waiting = [demand for demand in self.demands.values() if demand.commit.server == commit.server]
         price = DEPOSIT * (len(waiting) + 1)
-        due = self._stands(commit) and self._challengeable(commit) and (commit.word, index) not in self.demands
-        receipt = self._try("demand", who, commit.record, index, value=price)
+        due = self._challengeable(commit) and (commit.word, index) not in self.demands
+        receipt = self._try("demand", who, commit.record, index, salt, value=price + excess)
         assert bool(receipt) == due
         if receipt:
-            self.demands[commit.word, index] = commit, price
+            event = receipt.event("ChunkDemanded")
+            assert (event["deposit"], event["excess"], event["announced"]) == (price, excess, salt != ZERO)
+            self.demands[commit.word, index] = Demand(
+                commit, index, price, self.accounts[who], event["answerBy"], event["announced"]
+            )
 
-    @rule(which=st.integers(0, 20))
+    @rule(who=ANYBODY, which=st.integers(0, 20))
     @precondition(lambda self: self.demands)
-    def answer(self, which: int) -> None:
-        (commit, index), _ = self._pick_demand(which)
-        answer_by = self.chain.view("demandOf", self.job.id, commit.word, index).answerBy
-        due = self._stands(commit) and self.chain.now + 1 < answer_by and not self._is_wrong(commit, index)
-        who = self.accounts.index(commit.server)
+    def answer(self, who: int, which: int) -> None:
+        demand = self._pick_demand(which)
+        commit, index = demand.commit, demand.index
+        due = self._owed(commit) and self.chain.now + 1 < demand.answer_by and not self._is_wrong(commit, index)
         receipt = self._try("answer", who, commit.record, index, commit.openings(index))
         assert bool(receipt) == due
         if receipt:
+            soon = receipt.time < demand.answer_by - self.job.terms["answerSeconds"] // 2
+            assert receipt.event("ChunkAnswered")["paid"] == (commit.server if soon else self.accounts[who])
             del self.demands[commit.word, index]
 
     @rule(who=ANYBODY, which=st.integers(0, 20))
     @precondition(lambda self: self.demands)
     def expire(self, who: int, which: int) -> None:
-        (commit, index), price = self._pick_demand(which)
-        demand = self.chain.view("demandOf", self.job.id, commit.word, index)
-        stands = self._stands(commit)
-        due = not stands or self.chain.now + 1 >= demand.answerBy
-        receipt = self._try("expire", who, commit.record, index)
+        demand = self._pick_demand(which)
+        owed = self._owed(demand.commit)
+        due = not owed or self.chain.now + 1 >= demand.answer_by
+        bond = self.bonds[demand.commit.server]
+        receipt = self._try("expire", who, demand.commit.record, demand.index)
         assert bool(receipt) == due
         if receipt:
-            del self.demands[commit.word, index]
-            self.bonds[demand.demander] += price
-            if stands:
-                self.job.rolled_back(commit)
+            del self.demands[demand.commit.word, demand.index]
+            if owed:
+                reward = bond // 4 if demand.announced else 0
+                assert receipt.event("BondSlashed")["reward"] == reward
 
-    @rule(seconds=st.sampled_from([1, 201, 301, 1001]))
+    @rule(seconds=st.sampled_from([1, 201, 301, 1001, 9001]))
     def wait(self, seconds: int) -> None:
         self.chain.travel(self.chain.now + seconds)
 
-    @rule(who=ANYBODY, cancels=st.booleans(), waits=st.booleans(), claimants=st.sets(ANYBODY))
-    @precondition(lambda self: self.job.round > 2 or self.job.round > self.job.terms["rounds"])
-    def end(self, who: int, cancels: bool, waits: bool, claimants: set[int]) -> None:
+    @rule(who=ANYBODY, waits=st.booleans())
+    @precondition(lambda self: self.job.round > 2)
+    def cancel(self, who: int, waits: bool) -> None:
         if waits:
-            self.chain.travel(self.job.state.finalAt)
-        if cancels and self._try("cancelJob", 0):
-            self.status = CANCELLED
+            self.chain.travel(self.chain.now + 2 * self.job.terms["idleSeconds"])
+        self._try("cancelJob", who)
+
+    @rule(who=ANYBODY, settles=st.booleans())
+    def finalize(self, who: int, settles: bool) -> None:
+        for round in range(self.settled + 1, self.job.round if settles else 0):
+            commit = self.job.commits[round]
+            self.chain.travel(self.job.window_end(commit))
+            self._try("settle", who, commit.record)
         if self._try("finalizeJob", who):
-            assert not self.demands
-            assert not any(self.chain.now < self._window_end(commit) for commit in self.job.commits.values())
-            self.status = FINAL
-        for claimant in sorted(claimants):
-            if self._try("claimReward", claimant):
-                assert self.status == FINAL
-                assert self._try("claimReward", claimant) is None
+            assert self.settled == self.job.round - 1
+            assert not [demand for demand in self.demands.values() if demand.commit in self.job.commits.values()]
 
     # ------------------------------------------------------------------------------------------------ invariants
 
@@ -203,33 +283,42 @@ class Ledger(RuleBasedStateMachine):
     def the_ledger_is_what_the_events_say(self) -> None:
         self.changed = False
         kept = self.chain.view("jobOf", self.job.id)
-        self._money_adds_up(kept.state)
+        self._money_adds_up(kept)
         self._rounds_are_what_a_watcher_rebuilds(kept)
-        if self.status != FINAL:
-            credits = sum(self.job.client(address).credits for address in self.accounts[4:])
-            assert credits == kept.state.totalCredits
 
-    def _money_adds_up(self, state: Any) -> None:
-        """The balance is the pool, or what is left of it, the bonds and the deposits of open demands."""
-        deposits = sum(price for _, price in self.demands.values())
+    def _money_adds_up(self, kept: Any) -> None:
+        """The balance is what is left of the pool, bonds, balances and the deposits of open demands."""
+        deposits = sum(demand.price for demand in self.demands.values())
+        held = self.pool + sum(self.bonds.values()) + sum(self.balances.values()) + deposits
         assert self.pool >= 0
-        assert self.chain.balance(self.chain.ledger.address) == self.pool + sum(self.bonds.values()) + deposits
-        assert state.openDemands == len(self.demands)
+        assert self.chain.balance(self.chain.ledger.address) == held
+        assert kept.allotted == self.job.allotted <= kept.pool == self.job.pool
+        # What has not been claimed can be paid, to the last entry.
+        owed = 0
+        for commit in self.job.commits.values():
+            left = len(commit.included) - len(self.claimed.get(commit.round, ()))
+            owed += left * commit.client_amount + (commit.server_amount if commit.round > self.settled else 0)
+        assert owed <= self.pool
         for address in self.accounts:
             account = self.job.account(address)
-            waiting = [commit for commit, _ in self.demands.values() if commit.server == address]
-            assert account.amount == self.bonds[address]
-            assert account.barred == (address in self.barred)
-            assert account.demands == len(waiting)
+            waiting = [demand for demand in self.demands.values() if demand.commit.server == address]
+            assert (account.bond, account.balance) == (self.bonds[address], self.balances[address])
+            assert (account.barred, account.demands) == (address in self.barred, len(waiting))
 
     def _rounds_are_what_a_watcher_rebuilds(self, kept: Any) -> None:
         attempt, state = self.job.attempt, kept.state
         assert (kept.head, kept.root) == (attempt.head, self.job.root_of(attempt.model))
         assert (state.round, state.attempt, state.origin) == (attempt.round, self.job.number, attempt.number)
         assert (state.updates, state.status) == (len(attempt.uploads), self.status)
+        assert (state.settled, state.lastRound) == (self.settled, self.last_round)
+        assert state.settled < state.round <= state.lastRound + 1
         for round in range(1, self.job.terms["rounds"] + 2):
             commit = self.job.commits.get(round)
             assert self.chain.view("recordOf", self.job.id, round) == (commit.word if commit else ZERO)
+        for commit in self.made:
+            open_ = [demand for demand in self.demands.values() if demand.commit is commit]
+            mark = self.job.mark(commit)
+            assert (mark.demands, mark.superseded) == (len(open_), commit in self.superseded)
 
     # --------------------------------------------------------------------------------------------------- helpers
 
@@ -243,23 +332,58 @@ class Ledger(RuleBasedStateMachine):
         return receipt
 
     def _account_for(self, receipt: Receipt) -> None:
-        """Follow the money. What an expiry gives goes to an account, what a challenge gives to the challenger."""
+        """Follow the money and the state by the events alone."""
         self.changed = True
-        names = [event.name for event in receipt.events]
         for name, args in receipt.events:
             if name == "JobFunded":
                 self.pool += args["amount"]
-            elif name == "RewardClaimed":
-                self.pool -= args["amount"]
+            elif name == "RoundSettled":
+                self._move(args["server"], args["serverAmount"])
+                self.settled = args["round"]
+            elif name == "RewardsClaimed":
+                numbers = [256 * args["word"] + i for i in range(256) if args["entries"] >> i & 1]
+                claimed = self.claimed.setdefault(args["round"], set())
+                assert claimed.isdisjoint(numbers)
+                claimed.update(numbers)
+                for number in numbers:
+                    upload = self.job.commits[args["round"]].attempt.uploads[number]
+                    self._move(upload.client, args["amount"])
+            elif name == "JobFinalized":
+                self._move(args["owner"], args["rest"])
+                self.status = FINAL
+            elif name == "JobCancelled":
+                assert args["lastRound"] <= self.last_round
+                self.last_round = args["lastRound"]
             elif name == "BondDeposited":
                 self.bonds[args["server"]] += args["amount"]
             elif name == "BondWithdrawn":
                 self.bonds[args["server"]] -= args["amount"]
+            elif name == "BalanceWithdrawn":
+                self.balances[args["account"]] -= args["amount"]
+            elif name == "ChunkDemanded":
+                self.balances[args["demander"]] += args["excess"]
+            elif name == "ChunkAnswered":
+                self.balances[args["paid"]] += args["deposit"]
+            elif name == "DemandExpired":
+                self.balances[args["demander"]] += args["deposit"]
             elif name == "BondSlashed":
                 self.bonds[args["server"]] -= args["amount"]
+                self.balances[args["finder"]] += args["reward"]
                 self.barred.add(args["server"])
-                if "DemandExpired" in names:
-                    self.bonds[args["challenger"]] += args["reward"]
+                self._refuted(args["word"])
+
+    def _move(self, address: str, amount: int) -> None:
+        """From the pool to a balance."""
+        self.pool -= amount
+        self.balances[address] += amount
+
+    def _refuted(self, word: bytes) -> None:
+        """A superseded record is done with; one that stands falls, and all later ones with it."""
+        before = len(self.superseded)
+        self.superseded = [commit for commit in self.superseded if commit.word != word]
+        if len(self.superseded) == before:
+            (commit,) = [commit for commit in self.job.commits.values() if commit.word == word]
+            self.job.rolled_back(commit)
 
     def _submit(self, who: int, weight: int) -> None:
         try:
@@ -268,47 +392,44 @@ class Ledger(RuleBasedStateMachine):
             return
         self._account_for(receipt)
 
-    def _commit(self, who: int, excluded: set[int], wrong: int | None) -> None:
+    def _commit(self, who: int, excluded: set[int], wrong: int | None, salt: bytes) -> None:
         server = self.accounts[who]
-        if not len(self.job.attempt.uploads) > len(excluded):
+        excluded = {number for number in excluded if number < len(self.job.attempt.uploads)}
+        left = len(self.job.attempt.uploads) - len(excluded)
+        if left == 0:
             return
-        left_out = [self.accounts[client] for client in excluded]
-        model = self.job.aggregate(left_out)
+        model = self.job.aggregate(excluded)
         if wrong is not None:
             model[wrong] ^= 1
+        all_from = self.job.state.closesAt + 2 * self.job.terms["aggregateSeconds"]
         try:
-            commit = self.job.commit(server, model, left_out)
+            commit = self.job.commit(server, model, excluded, salt)
         except Reverted:
             return
         assert server not in self.barred
         assert self.bonds[server] >= BOND
-        assert len(left_out) <= self.job.terms["maxExcluded"]
+        assert left >= self.job.terms["minUpdates"]
+        assert len(excluded) <= self.job.terms["maxExcluded"] or commit.time >= all_from
+        assert commit.round - 1 - self.settled < self.job.terms["maxUnsettled"]
         self.made.append(commit)
         self._account_for(self.job.receipt)
 
     def _pick(self, which: int) -> Commit:
         return self.made[-1 - which % len(self.made)]
 
-    def _pick_demand(self, which: int) -> tuple[tuple[Commit, int], int]:
-        keys = list(self.demands)
-        word, index = keys[which % len(keys)]
-        commit, price = self.demands[word, index]
-        return (commit, index), price
+    def _pick_demand(self, which: int) -> Demand:
+        return list(self.demands.values())[which % len(self.demands)]
 
-    def _stands(self, commit: Commit) -> bool:
-        return commit in self.job.commits.values()
-
-    def _window_end(self, commit: Commit) -> int:
-        return commit.time + int(self.job.terms["challengeSeconds"])
+    def _owed(self, commit: Commit) -> bool:
+        """Whether its committer answers for it."""
+        stands = commit in self.job.commits.values() and commit.round > self.settled
+        return stands or commit in self.superseded
 
     def _challengeable(self, commit: Commit) -> bool:
         """In the next transaction, which is a second later."""
-        return self.chain.now + 1 < self._window_end(commit)
+        return self._owed(commit) and self.chain.now + 1 < self.job.window_end(commit)
 
     def _is_wrong(self, commit: Commit, index: int) -> bool:
-        submitters = {upload.client for upload in commit.attempt.uploads}
-        if not submitters.issuperset(commit.excluded):
-            return True
         right = self.job.rule.aggregate(
             self.job.terms["ruleParameters"],
             commit.attempt.model,
