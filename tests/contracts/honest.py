@@ -38,6 +38,7 @@ class Game:
         self.received: dict[str, int] = {}
         self.calls: Counter[str] = Counter()
         self.broken = ""
+        self.probed = 0
 
     def call(self, due: bool, who: str, name: str, *arguments: Any, value: int = 0) -> Receipt | None:
         """Make a call and compare: it has to go through exactly if it is due."""
@@ -213,28 +214,32 @@ class Game:
     # ------------------------------------------------------------------------------------------------ what is so
 
     def probe(self, who: Sequence[str]) -> None:
-        """Ask for every call that depends on turns and windows whether it would go through now, and compare."""
+        """Ask of calls that depend on turns and windows whether they would go through now, and compare.
+
+        By one of the accounts at a time, and only where the answer is not plain.
+        """
         oracle, now, job = self.oracle, self.chain.now, self.job
-        commits = [commit for round in (0, 1) if (commit := job.commits.get(oracle.settled + 1 + round))]
-        for commit in commits:
-            self._ask(oracle.may_settle(commit, now), who[0], "settle", commit.record)
-        for address in who:
-            if oracle.newest:
-                due = oracle.may_supersede(address, oracle.newest, now)
-                self._ask(due, address, "supersede", oracle.newest.record)
-            if uploads := job.attempt.uploads:
-                self._ask(oracle.may_reopen(address, now), address, "reopenRound", job.number, job.attempt.head)
-                for excluded in ((), range(min(len(uploads) - 1, job.terms["maxExcluded"] + 1))):
-                    model = job.aggregate(excluded)
-                    due = oracle.may_commit(address, excluded, now)
-                    self._ask(due, address, "commitRound", *job.commit_arguments(model, excluded))
-            self._ask(oracle.may_withdraw_bond(address, now), address, "withdrawBond")
+        self.probed += 1
+        address = who[self.probed % len(who)]
+        if following := job.commits.get(oracle.settled + 1):
+            self._ask(oracle.may_settle(following, now), address, "settle", following.record)
+        if oracle.newest:
+            due = oracle.may_supersede(address, oracle.newest, now)
+            self._ask(due, address, "supersede", oracle.newest.record)
+        if oracle.closes_at != NEVER and not oracle.final:
+            self._ask(oracle.may_reopen(address, now), address, "reopenRound", job.number, job.attempt.head)
+            uploads = len(job.attempt.uploads)
+            excluded = range(min(uploads - 1, job.terms["maxExcluded"] + 1) if self.probed % 2 else 0)
+            arguments = job.commit_arguments(job.aggregate(excluded), excluded)
+            self._ask(oracle.may_commit(address, excluded, now), address, "commitRound", *arguments)
         for demand in oracle.demands.values():
             commit, index = demand.commit, demand.index
-            self._ask(oracle.may_answer(demand, now), who[-1], "answer", commit.record, index, commit.openings(index))
-            self._ask(oracle.may_expire(demand, now), who[-1], "expire", commit.record, index)
-        self._ask(oracle.may_cancel(who[0], now), who[0], "cancelJob")
-        self._ask(oracle.may_finalize(now), who[0], "finalizeJob")
+            self._ask(oracle.may_answer(demand, now), address, "answer", commit.record, index, commit.openings(index))
+            self._ask(oracle.may_expire(demand, now), address, "expire", commit.record, index)
+        if oracle.bond[address]:
+            self._ask(oracle.may_withdraw_bond(address, now), address, "withdrawBond")
+        if oracle.cancelled or oracle.settled:
+            self._ask(oracle.may_finalize(now), address, "finalizeJob")
 
     def _ask(self, due: bool, who: str, name: str, *arguments: Any) -> None:
         """As `call`, of something that is only tried."""
