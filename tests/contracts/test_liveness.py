@@ -249,7 +249,7 @@ class Liveness(RuleBasedStateMachine):
         return demands[which % len(demands)]
 
 
-def _profile(runs: int, steps: int, derandomize: bool) -> settings:
+def profile(runs: int, steps: int, derandomize: bool) -> settings:
     return settings(
         max_examples=runs,
         stateful_step_count=steps,
@@ -263,9 +263,9 @@ def _profile(runs: int, steps: int, derandomize: bool) -> settings:
 
 
 def test_the_honest_bring_every_job_to_its_end() -> None:
-    run_state_machine_as_test(Liveness, settings=_profile(RUNS, STEPS, True))
+    run_state_machine_as_test(Liveness, settings=profile(RUNS, STEPS, True))
 
 
 @pytest.mark.extended
 def test_the_honest_bring_every_job_to_its_end_in_longer_walks() -> None:
-    run_state_machine_as_test(Liveness, settings=_profile(10 * RUNS, 3 * STEPS, False))
+    run_state_machine_as_test(Liveness, settings=profile(10 * RUNS, 3 * STEPS, False))
