@@ -18,7 +18,7 @@ contract WeightedMean is IAggregationRule {
 
     /// @inheritdoc IAggregationRule
     function gasFor(uint256 updates, uint256 chunkParameters) external pure returns (uint256) {
-        return 5000 + 800 * chunkParameters + updates * (1000 + 160 * chunkParameters);
+        return 4000 + 450 * chunkParameters + updates * (1000 + 160 * chunkParameters);
     }
 
     /// @inheritdoc IAggregationRule

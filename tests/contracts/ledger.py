@@ -620,6 +620,16 @@ class Job:
             self.rolled_back(commit)
         return receipt
 
+    def challenge_refusal(
+        self, challenger: str, commit: Commit, index: int = 0, openings: bytes | None = None
+    ) -> tuple[str, dict[str, Any]]:
+        """The error of a challenge that was announced, with other openings than the right ones where they are given."""
+        self.announce(challenger, commit, index)
+        # Calls see the time of the latest block, in which an announcement does not count.
+        self.chain.travel(self.chain.now + 1)
+        shown = commit.openings(index) if openings is None else openings
+        return self.refusal(challenger, "challenge", commit.record, index, SALT, shown)
+
     def demand(
         self, demander: str, commit: Commit, index: int = 0, salt: bytes = ZERO, value: int | None = None
     ) -> Receipt:

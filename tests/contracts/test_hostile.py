@@ -6,18 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.contracts.ledger import ETHER, ZERO, Actor, Chain, Commit, Job
-
-
-def test_a_challenger_that_calls_back_is_paid_once(chain: Chain, job: Job, actor: Actor) -> None:
-    job.bond(chain.accounts[9])
-    job.collect()
-    commit = job.commit_wrong()
-    actor.call_back("challenge", job.id, commit.record, 0, commit.openings(0))
-    actor.send("challenge", job.id, commit.record, 0, commit.openings(0))
-    assert (actor.received, actor.entered) == (1, 0)
-    assert chain.balance(actor.address) == ETHER // 2
-    assert chain.balance(chain.ledger.address) == ETHER
+from tests.contracts.ledger import ETHER, SALT, ZERO, Actor, Chain, Commit, Job, challenge_arguments
 
 
 def test_withdrawing_again_from_within_the_payment_gets_nothing(chain: Chain, job: Job, actor: Actor) -> None:
@@ -29,29 +18,36 @@ def test_withdrawing_again_from_within_the_payment_gets_nothing(chain: Chain, jo
     assert chain.balance(chain.ledger.address) == ETHER
 
 
-def test_a_committer_that_calls_back_is_paid_a_deposit_once(chain: Chain, actor: Actor) -> None:
-    job = Job(chain, server=actor.address)
-    for client in job.clients:
-        job.join(client)
-    actor.send("depositBond", job.id, value=ETHER)
+def _credited(job: Job, actor: Actor) -> None:
+    """Give the actor a balance of 5."""
     job.collect()
-    model = job.aggregate()
-    receipt = actor.send("commitRound", job.id, *job.commit_arguments(model))
-    commit = Commit(job.attempt, model, (), actor.address, receipt.time, 8)
-    job.demand(chain.accounts[8], commit)
-    actor.call_back("answer", job.id, commit.record, 0, commit.openings(0))
-    actor.send("answer", job.id, commit.record, 0, commit.openings(0))
+    commit = job.commit()
+    actor.send("demand", job.id, commit.record, 0, ZERO, value=job.terms["demandDeposit"] + 5)
+
+
+def test_a_balance_is_paid_once_to_one_that_calls_back(chain: Chain, job: Job, actor: Actor) -> None:
+    _credited(job, actor)
+    actor.call_back("withdraw", job.id)
+    actor.send("withdraw", job.id)
     assert (actor.received, actor.entered) == (1, 0)
-    assert chain.balance(actor.address) == job.terms["demandDeposit"]
+    assert chain.balance(actor.address) == 5
+    assert chain.balance(chain.ledger.address) == ETHER + job.terms["demandDeposit"]
 
 
-def test_a_challenger_that_refuses_ether_only_spoils_its_own_challenge(chain: Chain, job: Job, actor: Actor) -> None:
+def test_one_that_refuses_ether_keeps_what_it_has(chain: Chain, job: Job, actor: Actor) -> None:
+    _credited(job, actor)
+    actor.refuse()
+    assert actor.refusal("withdraw", job.id) == ("PaymentRefused", {"receiver": actor.address})
+    assert job.account(actor.address).balance == 5
+
+
+def test_a_finder_that_refuses_ether_finds_all_the_same(chain: Chain, job: Job, actor: Actor) -> None:
     job.collect()
     commit = job.commit_wrong()
     actor.refuse()
-    refusal = actor.refusal("challenge", job.id, commit.record, 0, commit.openings(0))
-    assert refusal == ("PaymentRefused", {"receiver": actor.address})
-    job.challenge(chain.accounts[8], commit)
+    actor.send("announce", commit.finding(actor.address, 0, SALT))
+    actor.send("challenge", job.id, *challenge_arguments(commit))
+    assert job.account(actor.address).balance == ETHER // 4
 
 
 # --------------------------------------------------------------------------------------------------------------- rules
@@ -70,7 +66,7 @@ def _misbehaving(chain: Chain, contracts: dict[str, dict[str, Any]], way: int) -
 
 def test_a_chunk_of_another_length_is_the_rules_fault(chain: Chain, test_contracts: dict[str, dict[str, Any]]) -> None:
     job, commit = _misbehaving(chain, test_contracts, SHORT)
-    refusal = job.refusal(chain.accounts[8], "challenge", commit.record, 0, commit.openings(0))
+    refusal = job.challenge_refusal(chain.accounts[8], commit)
     assert refusal == ("RuleMisbehaved", {"length": 28})
 
 
@@ -78,7 +74,7 @@ def test_a_chunk_of_another_length_is_the_rules_fault(chain: Chain, test_contrac
 def test_a_rule_that_fails_slashes_nobody(chain: Chain, test_contracts: dict[str, dict[str, Any]], way: int) -> None:
     """Such a job can't be challenged, which is why nobody takes part in a job with an unknown rule."""
     job, commit = _misbehaving(chain, test_contracts, way)
-    failure, _ = job.refusal(chain.accounts[8], "challenge", commit.record, 0, commit.openings(0))
+    failure, _ = job.challenge_refusal(chain.accounts[8], commit)
     assert failure == "MalformedChunks" if way == REVERT else failure != "CommitIsRight"
     assert not job.account(job.server).barred
 

@@ -42,8 +42,45 @@ def test_the_vectors_come_out(deployed: Chain, case: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_the_twins_take_the_same_number_of_updates(deployed: Chain, rule: str) -> None:
-    assert deployed.view("maxUpdates", to=deployed.rules[rule]) == RULES[rule].max_updates
+def test_only_the_relay_keeps_the_model(deployed: Chain, rule: str) -> None:
+    assert deployed.view("keepsModel", to=deployed.rules[rule]) == (rule == "relay")
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("chunk", [8, 64])
+@pytest.mark.parametrize("updates", [1, 2, 9, 33, 64])
+def test_a_rule_needs_no_more_gas_than_it_says(deployed: Chain, rule: str, chunk: int, updates: int) -> None:
+    """And not much less, so that no job is refused for nothing; Relay alone is too cheap to be measured like this."""
+    parameters = ((updates - 1) // 4 if rule == "trimmed_mean" else 0).to_bytes(32, "big")
+    values = np.random.default_rng(updates).integers(-(2**31), 2**31, (updates + 1, chunk)).astype("<i4")
+    model, *chunks = (value.tobytes() for value in values)
+    contract = deployed.rules[rule]
+    data = bytes.fromhex(contract.encode_abi("aggregate", [parameters, model, chunks, [7] * updates])[2:])
+    snapshot = deployed.tester.take_snapshot()
+    used = deployed.send(deployed.accounts[0], "aggregate", parameters, model, chunks, [7] * updates, to=contract).gas
+    deployed.tester.revert_to_snapshot(snapshot)
+    zeros = data.count(0)
+    calldata = 4 * zeros + 16 * (len(data) - zeros)
+    stated = deployed.view("gasFor", updates, chunk, to=contract)
+    if used == 21_000 + 10 * (zeros + 4 * (len(data) - zeros)):
+        assert rule == "relay"  # its calldata costs more than all it does, by EIP-7623
+    else:
+        assert used - 21_000 - calldata <= stated <= 2 * (used - 21_000 - calldata)
+
+
+@pytest.mark.parametrize(
+    ("trimmed", "min_updates", "taken"), [(0, 1, True), (1, 2, False), (1, 3, True), (2, 4, False), (2**255, 9, False)]
+)
+def test_a_trimmed_mean_refuses_to_trim_everything(
+    deployed: Chain, trimmed: int, min_updates: int, taken: bool
+) -> None:
+    rule, parameters = deployed.rules["trimmed_mean"], trimmed.to_bytes(32, "big")
+    if taken:
+        deployed.view("check", parameters, min_updates, 10, to=rule)
+    else:
+        refusal = deployed.refusal(deployed.accounts[0], "check", parameters, min_updates, 10, to=rule)
+        arguments = {"parameters": parameters, "minUpdates": min_updates, "maxUpdates": 10}
+        assert refusal == ("ParametersRefused", arguments)
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -11,7 +11,15 @@ contract HostileRule is IAggregationRule {
     uint256 private constant GREEDY = 4;
 
     /// @inheritdoc IAggregationRule
-    uint256 public constant maxUpdates = 256;
+    bool public constant keepsModel = false;
+
+    /// @inheritdoc IAggregationRule
+    function check(bytes32, uint256, uint256) external pure {}
+
+    /// @inheritdoc IAggregationRule
+    function gasFor(uint256, uint256) external pure returns (uint256) {
+        return 0;
+    }
 
     /// @inheritdoc IAggregationRule
     function aggregate(
