@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ pytestmark = pytest.mark.extended
 
 
 @pytest.fixture
-def chain_with(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Chain]:
+def chain_with(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Chain:
     """A chain on which the ledger has the mistake that the test names."""
     mistaken, real = mutant(MUTATIONS[request.param]), ledger.artifact
 
@@ -27,7 +26,7 @@ def chain_with(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(ledger, "artifact", artifact)
     chain = Chain(accounts=12)
     monkeypatch.setattr(test_liveness, "_chain", lambda: chain)
-    yield chain
+    return chain
 
 
 @pytest.mark.parametrize("chain_with", list(MUTATIONS), indirect=True)
