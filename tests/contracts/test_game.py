@@ -662,3 +662,55 @@ def test_the_same_update_counts_in_every_attempt_and_is_paid_once_a_round(chain:
     game.claim(chain.accounts[9], commit, range(3))
     assert [game.oracle.balance[client] for client in game.job.clients] == [commit.client_amount] * 3
     _solvent(game)
+
+
+# --------------------------------------------------------------------------------------------- what is left open, shown
+
+
+def test_one_bond_undoes_record_after_record_whose_content_it_alone_has(chain: Chain) -> None:
+    """From the last to the first, the others being committed again in between: the first costs the bond, the next gas.
+
+    What can be taken back at one time is maxUnsettled rounds; settled money is never touched.
+    """
+    game = _game(chain)
+    own = [_round(game) for _ in range(3)]
+    undone = 0
+    for commit in reversed(own):
+        game.demand(chain.accounts[5], commit, 0)
+        demand = game.oracle.demands[commit.word, 0]
+        chain.travel(demand.answer_by)
+        standing = len(game.job.commits)
+        game.expire(chain.accounts[5], demand)
+        undone += standing - len(game.job.commits)
+        assert game.oracle.bond[chain.accounts[1]] == 0
+        assert game.commit(chain.accounts[7], salt=SALT)
+        while game.job.round <= 3:
+            _round(game, server=7)
+    assert undone == 1 + 2 + 3
+    for commit in list(game.job.commits.values()):
+        assert commit.server == chain.accounts[7]
+        _settled(game, commit)
+        game.claim(chain.accounts[9], commit, range(3))
+    game.finalize(chain.accounts[9])
+    _solvent(game)
+
+
+def test_an_owner_that_expels_takes_the_pay_of_the_newest_round_and_nothing_else(chain: Chain) -> None:
+    """Nobody is left to build upon it, and an accomplice supersedes it."""
+    game = _game(chain)
+    first = _round(game)
+    second = _round(game)
+    for client in game.job.clients[:2]:
+        game.expel(client)
+    chain.travel(second.time + game.job.terms["idleSeconds"])
+    game.supersede(chain.accounts[6], second)
+    game.cancel(game.job.owner)
+    _settled(game, first)
+    chain.travel(game.oracle.idle_at)
+    game.finalize(chain.accounts[9])
+    game.claim(chain.accounts[9], first, range(3))
+    assert game.oracle.balance[game.job.clients[0]] == first.client_amount
+    assert game.oracle.balance[game.job.owner] == POOL * 2 // 3
+    chain.travel(game.oracle.locked[chain.accounts[1]])
+    game.withdraw_bond(chain.accounts[1])
+    _solvent(game)
