@@ -8,6 +8,7 @@ from galaxy_chain.announcing import announce_finding, once_it_counts
 from galaxy_chain.exceptions import LedgerRefusedError, TransactionFailedError
 from galaxy_chain.ledger.history import Commit, JobHistory
 from galaxy_chain.ledger.ledger import Ledger
+from galaxy_chain.ledger.openings import Openings
 from galaxy_chain.ledger.transactions import Receipt
 from galaxy_chain.verification import Verifier
 
@@ -18,9 +19,19 @@ _OVERTAKEN = frozenset({"UnknownRecord", "AlreadyDemanded"})
 
 
 def challenge(
-    ledger: Ledger, verifier: Verifier, job: int, history: JobHistory, commit: Commit, chunk: int
+    ledger: Ledger,
+    verifier: Verifier,
+    job: int,
+    history: JobHistory,
+    commit: Commit,
+    chunk: int,
+    before: Callable[[Openings], None] = lambda openings: None,
 ) -> Receipt | None:
     """Announces and then challenges a wrong chunk of a commit. The ledger's account gets a quarter of the bond.
+
+    Args:
+        ledger, verifier, job, history, commit, chunk: Which commit of which job, and how it is seen to be wrong.
+        before: Called with what is to be shown, before it is announced; what it raises keeps it from being sent.
 
     Returns:
         The transaction, or None where somebody else was faster, or the chain was reorganised meanwhile.
@@ -29,10 +40,11 @@ def challenge(
         LedgerRefusedError: the ledger finds the chunk right, or its window is over.
         ContentError: an opening can't be made.
     """
-    openings = verifier.openings(history, commit, chunk).pack()
+    openings = verifier.openings(history, commit, chunk)
+    before(openings)
     salt = announce_finding(ledger, commit.word, chunk)
     return _unless_overtaken(
-        lambda: once_it_counts(lambda: ledger.transact("challenge", job, commit.record, chunk, salt, openings))
+        lambda: once_it_counts(lambda: ledger.transact("challenge", job, commit.record, chunk, salt, openings.pack()))
     )
 
 

@@ -13,7 +13,19 @@ __all__ = ["SETTINGS", "SETTINGS_FILE", "read_settings"]
 SETTINGS = frozenset(
     {
         *("rpc", "home", "ledger", "store", "ipfs", "gateway"),
-        *("account", "data_root", "device", "threads", "poll", "fee_cap", "max_bond", "max_deposit", "status", "trust"),
+        *(
+            "account",
+            "data_root",
+            "device",
+            "threads",
+            "poll",
+            "fee_cap",
+            "max_bond",
+            "max_deposit",
+            "max_spend",
+            "status",
+            "trust",
+        ),
     }
 )
 

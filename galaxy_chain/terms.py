@@ -126,7 +126,7 @@ def answer_gas(rule: str, updates: int, chunk_parameters: int, depth: int) -> in
     Fitted to measurements on the compiled contracts and never below one; `tests/galaxy_chain/test_terms.py` measures.
     """
     n, size = updates, chunk_parameters
-    gas = 93_000 + 7_000 * n + 800 * size + 222 * n * size + 1_000 * (n + 2) * depth
+    gas = 93_000 + 7_000 * n + 950 * size + 222 * n * size + 1_000 * (n + 2) * depth
     if rule in ("coordinate_median", "trimmed_mean"):
         # The contract looks at each pair of every pass over the words, and exchanges those of the network.
         gas += (32 * _pairs(n) + 16 * len(comparators(n)) - 20 * n) * size

@@ -76,6 +76,8 @@ def line_for_people(said: dict[str, Any]) -> str | None:
             chunk = "" if said["chunk"] is None else f", chunk {said['chunk']}"
             reason = f": {said['reason']}" if said["reason"] else ""
             return f"round {said['round']}: {said['verdict']}{chunk}{reason}"
+        case "trouble":
+            return f"a look has failed, and is tried again: {said['reason']}"
         case "staying":
             return f"staying to answer demands until {_time(said['until'])}; Ctrl-C ends it, and risks the bond"
         case "leaving":

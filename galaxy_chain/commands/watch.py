@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from contextlib import closing
 from typing import Annotated
 
 import typer
@@ -11,14 +11,17 @@ from galaxy_chain.commands.job import JobArgument
 from galaxy_chain.commands.settings import (
     AccountOption,
     AnyLedgerOption,
+    AnyTermsOption,
     FeeCapOption,
     GatewayOption,
     HomeOption,
     IpfsOption,
     JsonOption,
     LedgerOption,
+    MaxDepositOption,
     RpcOption,
     StoreOption,
+    amount,
 )
 from galaxy_chain.place import DEFAULT_FEE_CAP, DEFAULT_HOME, DEFAULT_RPC, Place
 
@@ -32,6 +35,15 @@ def watch(
         typer.Option(min=0, help="Seconds that a commit's content may take before it counts as withheld."),
     ] = 10.0,
     poll: Annotated[float, typer.Option(min=0.01, help="Pause between two looks at the chain, in seconds.")] = 1.0,
+    max_spend: Annotated[
+        str,
+        typer.Option(
+            envvar="GALAXY_MAX_SPEND",
+            help='The most to spend in this job, deposits that are out and gas, like "0.25 ether".',
+        ),
+    ] = "0.25 ether",
+    max_deposit: MaxDepositOption = "0.1 ether",
+    any_terms: AnyTermsOption = False,
     account: AccountOption = None,
     fee_cap: FeeCapOption = DEFAULT_FEE_CAP,
     rpc: RpcOption = DEFAULT_RPC,
@@ -45,16 +57,28 @@ def watch(
 ) -> None:
     """Audit every commit of a job as it comes; challenge what is wrong, and demand what is withheld.
 
-    Ends once the job is final or cancelled and nothing can be challenged any more.
+    Ends once the job is finished or cancelled and, by the chain's time, nothing can be challenged any more; no error
+    ends it. What it has demanded and spent is kept, and goes on counting when it is started again.
     """
     from galaxy_chain.commands.reporting import reporting
+    from galaxy_chain.terms import Limits
     from galaxy_chain.watch import Watchtower
 
     place = Place.of(rpc, home, ledger, store, ipfs, gateway, fee_cap, any_ledger=any_ledger)
     on = place.ledger_for(account)
-    tower = Watchtower(on, place.store(), job, content_timeout)
     with reporting(json, job) as say:
-        while not tower.over:
-            for finding in tower.look():
-                say({"event": "found", **vars(finding)})
-            time.sleep(poll)
+        tower = Watchtower(
+            on,
+            place.store(),
+            job,
+            content_timeout,
+            max_spend=amount(max_spend),
+            own=place.home,
+            limits=Limits(deposit=amount(max_deposit), any_terms=any_terms),
+        )
+        with closing(tower):
+            tower.watch(
+                lambda finding: say({"event": "found", **vars(finding)}),
+                lambda why: say({"event": "trouble", "reason": why}),
+                poll,
+            )

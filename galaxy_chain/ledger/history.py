@@ -150,6 +150,8 @@ class JobHistory:
     """The attempts that were given up for another one."""
     demands: dict[bytes, dict[int, OpenDemand]] = field(default_factory=dict)
     """The demands that are open, by the record's word and the chunk."""
+    expired: dict[bytes, set[int]] = field(default_factory=dict)
+    """The chunks whose demand has ended without an answer, its deposit given back, by the word of the record."""
     answers: dict[bytes, dict[int, Opening]] = field(default_factory=dict)
     """What was opened of committed models under demand, by the record's word and the chunk."""
     claimed: dict[int, set[int]] = field(default_factory=dict)
@@ -470,6 +472,7 @@ class JobHistory:
     def _on_DemandExpired(self, event: Event) -> None:
         demand = self._end_demand(event, self._known(event), event.demander)
         self._same(event, "demander", demand.demander)
+        self.expired.setdefault(event.word, set()).add(event.index)
 
     def _on_BondSlashed(self, event: Event) -> None:
         commit = self._known(event)

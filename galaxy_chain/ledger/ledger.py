@@ -234,6 +234,19 @@ class Ledger:
 
         return wait
 
+    def most(self, name: str, *arguments: Any, value: int = 0) -> int:
+        """The most that the gas of a transaction may cost now, in wei: as `transact`, but tried out alone.
+
+        Raises:
+            GalaxyError: as `transact`.
+        """
+        assert self.transactions is not None, "a ledger that only reads was asked to write"
+        data = ledger_abi().functions[name].encode(*arguments)
+        try:
+            return self.transactions.most(self.address, data, value)
+        except RpcAnswerError as error:
+            raise _refusal(name, error.data) or error from error
+
     def job(self, job: int) -> JobOnLedger:
         """What the ledger stores of a job.
 

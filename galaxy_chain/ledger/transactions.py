@@ -85,6 +85,8 @@ class Receipt:
     block: int
     gas_used: int
     contract: str | None
+    fee: int
+    """Wei that it has cost."""
 
 
 @dataclass
@@ -183,6 +185,17 @@ class Transactions:
         fault_point("after-intent")
         following = _Following(intent, TransactionState(self.settings, time.monotonic, fees), quick=True)
         return partial(self._follow, following, self._carry_out(following, Broadcast()))
+
+    def most(self, to: str, data: bytes, value: int = 0) -> int:
+        """The most that a transaction's gas would cost if it were sent now, in wei.
+
+        Raises:
+            RpcAnswerError: it would revert.
+            InsufficientFundsError: the account can't pay for it.
+            RpcError: no node answers.
+        """
+        gas = self._estimate(Call(to_checksum_address(to), data, value))
+        return gas * self._market.fees().capped(self.settings.fee_cap).price
 
     def _resumed(self, intent: Intent) -> _Following:
         fees = intent.signed[-1].fees
@@ -348,7 +361,9 @@ class Transactions:
             return None
         try:
             block, succeeded = int(receipt["blockNumber"], 16), int(receipt["status"], 16) == 1
-            following.receipt = Receipt(signed.hash, block, int(receipt["gasUsed"], 16), receipt["contractAddress"])
+            gas = int(receipt["gasUsed"], 16)
+            price = int(receipt.get("effectiveGasPrice") or hex(signed.fees.price), 16)
+            following.receipt = Receipt(signed.hash, block, gas, receipt["contractAddress"], gas * price)
         except (KeyError, TypeError, ValueError) as error:
             raise RpcError(f"{self.rpc.name} gives a malformed receipt: {receipt!r:.300}") from error
         following.quick = False

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
@@ -212,13 +213,14 @@ class Session:
         """The client's own local tensors, as far as they are not those that the job began with."""
         if path is None:
             return {}
-        kept: dict[str, Tensor] = load_file(path)
+        try:
+            kept: dict[str, Tensor] = load_file(path)
+        except SafetensorError as error:
+            raise TrainingError(f"{path} is damaged ({error}): remove it") from error
         for name, value in kept.items():
             begun = self._local.get(name)
             if begun is None or name in self._constants or (value.dtype, value.shape) != (begun.dtype, begun.shape):
-                raise TrainingError(
-                    f"{path} has a tensor {name!r} that this job's model does not have: remove the file"
-                )
+                raise TrainingError(f"{path} has a tensor {name!r} that this job's model does not have: remove it")
         return kept
 
     def _check_constants(self, model: nn.Module) -> None:

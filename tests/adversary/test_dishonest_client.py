@@ -214,6 +214,7 @@ def test_a_server_that_includes_it_all_the_same_is_named_by_whoever_looks(greedy
     said = f"the update of {greedy.clients[2]} was included: it weighs 16777215, but each update of this job weighs 1"
     (audited,) = Auditor(greedy.ledger(), greedy.store, greedy.job).rounds()
     assert audited.objections == (said,)
+    assert [(f.verdict, f.reason) for f in tower(greedy).look()] == [("right", ""), ("objection", said)]
     client = LedgerClientCoordinator(greedy.ledger(greedy.clients[0]), greedy.store, greedy.job, PATIENCE)
     client.model(client.round())
     assert said in caplog.text

@@ -7,7 +7,7 @@ has what the oracle says. `Honest` does what is due to the honest, until the job
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from tests.contracts.ledger import NEVER, SALT, ZERO, Commit, Job, Receipt, Reverted, Upload
@@ -279,7 +279,12 @@ class Honest:
 
     Attributes:
         lapsed: whether they have let the job become idle.
+        training: how long all but the first client train, in seconds.
+        anew: whether they train for every attempt, as in jobs that reveal after close; else once for every model.
     """
+
+    training = 0
+    anew = False
 
     def __init__(
         self, game: Game, server: str, watchtower: str, clients: Sequence[str], probers: Sequence[str] = ()
@@ -291,6 +296,7 @@ class Honest:
         self.clients = clients
         self.known = {id(game.job.attempt.model)}
         self.trained: dict[tuple[str, int], Upload] = {}
+        self.training_since: dict[int, int] = {}
         self.lapsed = False
 
     # ------------------------------------------------------------------------------------------- what they know
@@ -346,12 +352,13 @@ class Honest:
 
     def hand_in(self) -> bool:
         game = self.game
+        model = game.job.number if self.anew else id(game.job.attempt.model)
+        since = self.training_since.setdefault(model, game.chain.now)
         done = False
-        for client in self.clients:
-            key = client, id(game.job.attempt.model)
-            if key not in self.trained:
-                self.trained[key] = game.job.upload(client)
-            upload = self.trained[key]
+        for place, client in enumerate(self.clients):
+            if place and game.chain.now < since + self.training:
+                continue
+            upload = self.trained.setdefault((client, model), game.job.upload(client))
             if game.oracle.may_submit(upload, game.next) and client not in game.expelled:
                 game.submit(upload)
                 done = True
@@ -390,7 +397,7 @@ class Honest:
     def times(self) -> list[int]:
         """When something may become due."""
         oracle, terms = self.game.oracle, self.game.job.terms
-        times = [oracle.idle_at]
+        times = [oracle.idle_at, *(since + self.training + 1 for since in self.training_since.values())]
         if oracle.closes_at != NEVER:
             times += [oracle.closes_at + turn * terms["aggregateSeconds"] for turn in range(5)]
         for commit in self.game.made:
@@ -414,8 +421,8 @@ class Honest:
             self.game.chain.travel(min([until, *following]))
             self.game.probe(self.probers)
 
-    def finish(self) -> None:
-        """Play on until the job has ended and everything is out.
+    def finish(self, interfere: Callable[[], object] = lambda: None) -> None:
+        """Play on until the job has ended and everything is out, while others interfere before everything they do.
 
         Raises:
             AssertionError: it doesn't end, or somebody doesn't get out what is his own.
@@ -424,6 +431,7 @@ class Honest:
         for _ in range(600):
             if oracle.final:
                 break
+            interfere()
             if not self.act():
                 following = [time - 1 for time in self.times() if time - 1 > game.chain.now]
                 assert following, "nothing is due, now or ever, and the job has not ended"

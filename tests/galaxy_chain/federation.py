@@ -16,6 +16,7 @@ from galaxy_chain.ledger.structs import ZERO_ADDRESS, Model, Terms
 from galaxy_chain.ledger.transactions import Transactions
 from galaxy_chain.node import Node
 from galaxy_chain.store import ContentId, LocalStore
+from galaxy_chain.terms import Limits
 from galaxy_fl.job_document import BuiltinModel, JobDocument
 from galaxy_fl.rounds.coordinator import Submitted
 from galaxy_fl.vectors import Vector, tree_root
@@ -54,6 +55,7 @@ class Federation:
         store: of everybody.
         initial: the initial model.
         job: the job's number.
+        limits: what clients and servers take part under.
     """
 
     def __init__(self, node: Node, deployment: Deployment, folder: Path, **terms: Any) -> None:
@@ -63,6 +65,7 @@ class Federation:
         self.store = LocalStore(folder / "store")
         self.owner, self.server, *self.clients = node.accounts[:5]
         self.initial = made_up(0)
+        self.limits = Limits()
         self.job = self.register(**terms)
 
     def ledger(self, account: str | None = None) -> Ledger:
@@ -110,13 +113,17 @@ class Federation:
 
     def client(self, index: int) -> LedgerClientCoordinator:
         """A client that has joined."""
-        client = LedgerClientCoordinator(self.ledger(self.clients[index]), self.store, self.job, PATIENCE)
+        client = LedgerClientCoordinator(
+            self.ledger(self.clients[index]), self.store, self.job, PATIENCE, limits=self.limits
+        )
         client.enter(SAMPLES)
         return client
 
     def serve(self, account: str | None = None) -> LedgerServerCoordinator:
         """A server with its bond."""
-        server = LedgerServerCoordinator(self.ledger(account or self.server), self.store, self.job, PATIENCE)
+        server = LedgerServerCoordinator(
+            self.ledger(account or self.server), self.store, self.job, PATIENCE, limits=self.limits
+        )
         server.enter()
         return server
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from eth_utils.address import to_checksum_address
 from hypothesis import given
 from hypothesis import strategies as st
 
 from galaxy_chain.acceptance import accept_terms, chain_of
+from galaxy_chain.accounts import NodeSigner
+from galaxy_chain.deployment import deploy
 from galaxy_chain.exceptions import UnsoundTermsError
 from galaxy_chain.ledger.rpc import Rpc
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Terms
+from galaxy_chain.ledger.transactions import Transactions
 from galaxy_chain.terms import (
     DEVELOPMENT_CHAINS,
     LARGEST_GAS,
@@ -32,6 +38,8 @@ from galaxy_fl.vectors.chunk_tree import depth
 from tests.contracts.gas import snapshot
 from tests.contracts.ledger import Chain as Contracts
 from tests.contracts.ledger import Commit, Job, Upload
+from tests.end_to_end.processes import anvil
+from tests.galaxy_chain.federation import Federation
 
 ETHER = 10**18
 MAINNET = Chain(1, 12.0, 10**9, 36_000_000)
@@ -233,14 +241,13 @@ def contracts() -> Contracts:
 
 
 @pytest.mark.parametrize(
-    ("rule", "updates", "size", "levels"),
+    ("rule", "updates", "size", "levels", "last"),
     [
-        ("weighted_mean", 1, 8, 1), ("weighted_mean", 12, 256, 2), ("weighted_mean", 12, 8, 9), ("relay", 12, 64, 4),
-        ("coordinate_median", 1, 8, 1), ("coordinate_median", 12, 256, 2), ("coordinate_median", 17, 64, 3),
-        ("trimmed_mean", 2, 8, 1), ("trimmed_mean", 17, 128, 3),
+        ("weighted_mean", 1, 8, 1, True), ("weighted_mean", 12, 256, 2, False), ("weighted_mean", 12, 8, 9, True),
+        ("relay", 12, 64, 4, False), ("coordinate_median", 1, 8, 1, False), ("coordinate_median", 9, 256, 2, True),
+        ("trimmed_mean", 2, 8, 1, False), ("trimmed_mean", 17, 64, 3, True),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("last", [False, True])
 def test_the_formulas_against_the_contracts(contracts, rule, updates, size, levels, last):
     parameters = 2**levels * size - (5 if last else 0)
     model, vector = np.random.default_rng(0).integers(-(2**30), 2**30, (2, parameters)).astype("<i4")
@@ -267,7 +274,7 @@ def test_the_formulas_against_the_contracts(contracts, rule, updates, size, leve
     bound = answer_gas(rule, updates, size, levels)
     assert used <= bound
     if rule != "relay":  # which computes nothing
-        assert bound <= 1.25 * used
+        assert bound <= 1.35 * used
 
 
 def test_a_chains_figures_are_read(node):
@@ -276,6 +283,33 @@ def test_a_chains_figures_are_read(node):
     assert chain.block_gas == 30_000_000
     assert chain.gas_price > 0
     assert chain.block_seconds >= 0
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory) -> Iterator[Federation]:
+    """A job on a chain that is not for development, as far as anybody is told."""
+    with anvil("--chain-id", "5777", "--accounts", "20") as url:
+        rpc = Rpc(url)
+        accounts = [to_checksum_address(account) for account in rpc.request("eth_accounts")]
+        deployment, _ = deploy(rpc, Transactions(rpc, NodeSigner(accounts[0])))
+        folder = tmp_path_factory.mktemp("elsewhere")
+        yield Federation(SimpleNamespace(url=url, accounts=accounts), deployment, folder)
+
+
+def test_hostile_terms_cost_nobody_anything(elsewhere):
+    """One second to answer: no server deposits. One second to challenge: no client joins."""
+    elsewhere.job = elsewhere.register(answer_seconds=1)
+    with pytest.raises(UnsoundTermsError, match="answer_seconds is 1: an honest server"):
+        elsewhere.serve()
+    assert elsewhere.ledger().account(elsewhere.job, elsewhere.server).amount == 0
+    elsewhere.client(0)  # it loses nothing by that
+    elsewhere.job = elsewhere.register(challenge_seconds=1)
+    with pytest.raises(UnsoundTermsError, match="challenge_seconds is 1: nobody can be sure"):
+        elsewhere.client(0)
+    assert elsewhere.ledger().client(elsewhere.job, elsewhere.clients[0]).samples == 0
+    elsewhere.job = elsewhere.register()
+    elsewhere.serve()
+    elsewhere.client(0)
 
 
 def test_whom_terms_stop_is_refused_unless_it_has_entered(federation):

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from typing import Any
+
 import pytest
 
-from galaxy_chain.exceptions import UnknownJobError
+from galaxy_chain.exceptions import RpcError, UnknownJobError, UnsoundTermsError
+from galaxy_chain.ledger import follower as follower_module
+from galaxy_chain.ledger.follower import JobFollower
+from galaxy_chain.ledger.ledger import ledger_abi
 from galaxy_chain.ledger.structs import Record
+from galaxy_chain.terms import Limits
 from galaxy_chain.watch import Finding, Watchtower
-from tests.galaxy_chain.federation import Federation, made_up
+from galaxy_fl.exceptions import ConfigurationError
+from galaxy_fl.job_document import RuleChoice
+from tests.galaxy_chain.federation import DOCUMENT, Federation, made_up
 
 DEPOSIT = 10**16
 
 
-def watch(federation: Federation, account: int = 6, grace: float = 0) -> Watchtower:
+def watch(federation: Federation, account: int = 6, grace: float = 0, **more: Any) -> Watchtower:
     """A watchtower of one of the chain's accounts."""
-    return Watchtower(federation.ledger(federation.node.accounts[account]), federation.store, federation.job, grace)
+    ledger = federation.ledger(federation.node.accounts[account])
+    return Watchtower(ledger, federation.store, federation.job, grace, **more)
 
 
 def commit_wrong(federation: Federation) -> Record:
     """A wrong commit of the current round, and its record."""
     federation.submit(0, 1, 2)
     federation.commit(made_up(99))
-    return watch(federation).history.commits[1].record
+    return JobFollower(federation.ledger(), federation.job).history.commits[1].record
 
 
 def withhold(federation: Federation, record: Record) -> bytes:
@@ -143,3 +154,219 @@ def test_there_is_nothing_to_watch_in_a_job_that_is_not_there(federation):
     federation.job = 999
     with pytest.raises(UnknownJobError):
         watch(federation)
+
+
+# ---- Nothing ends it
+
+
+def test_a_node_that_fails_and_comes_back_does_not_end_it(federation):
+    federation.job = federation.register(rounds=1)
+    watching = watch(federation)
+    federation.submit(0, 1, 2)
+    federation.commit()
+    request, failures = watching.ledger.rpc.request, iter([RpcError("away"), RpcError("away"), OSError("no route")])
+
+    def failing(method, *parameters):
+        for failure in failures:
+            raise failure
+        return request(method, *parameters)
+
+    watching.ledger.rpc.request = failing
+    findings, troubles = [], []
+
+    def report(finding):
+        findings.append(finding)
+        federation.travel(86_500)
+
+    watching.watch(report, troubles.append, 0.01)
+    assert troubles == ["RpcError: away", "OSError: no route"]
+    assert findings == [Finding(1, "right")]
+
+
+def test_what_fails_for_one_commit_does_not_keep_it_from_another(federation):
+    federation.job = federation.register(rounds=3)
+    federation.submit(0, 1, 2)
+    federation.commit()
+    federation.submit(0, 1, 2, seed=2)
+    federation.commit(made_up(99))
+    watching = watch(federation)
+    first = watching.history.commits[1].submissions[0].update.content
+    path = watching.store.path
+    broken = [True]
+
+    def failing(content):
+        if content.digest == first and broken:
+            raise OSError("the disk has a bad day")
+        return path(content)
+
+    watching.store.path = failing
+    found = watching.look()
+    assert [(f.round, f.verdict) for f in found] == [(1, "failed"), (2, "challenged")]
+    assert found[0].reason == "OSError: the disk has a bad day"
+    assert watching.look() == []  # once is enough
+    broken.clear()
+    assert watching.look() == [Finding(1, "right")]
+
+
+def test_a_job_whose_rounds_nobody_can_recompute_is_refused_at_once(federation):
+    document = DOCUMENT.model_copy(update={"rule": RuleChoice(name="trimmed_mean", parameters=1)})
+    federation.job = federation.register(document)
+    with pytest.raises(UnsoundTermsError, match="a round of 2 can't be aggregated"):
+        watch(federation, limits=Limits(any_terms=True))
+
+
+def test_another_demand_and_its_end_in_the_same_block(federation):
+    """They change the price of the demand between them, and at the block's end nothing of that is to be seen."""
+    federation.submit(0, 1, 2)
+    federation.commit()
+    server = federation.serve()
+    commit = server.history.commits[1]
+    openings = server.verifier.openings(server.history, commit, 2)
+    withhold_update(federation)
+    watching = watch(federation)
+    send = federation.rpc.request
+
+    def transaction(account: str, name: str, *arguments: Any, value: int = 0) -> None:
+        data = "0x" + ledger_abi().functions[name].encode(federation.job, commit.record, 2, *arguments).hex()
+        fields = {"from": account, "to": watching.ledger.address, "data": data, "value": hex(value)}
+        send("eth_sendTransaction", fields | {"gas": hex(3_000_000)})
+
+    send("evm_setAutomine", False)
+    transaction(federation.node.accounts[7], "demand", value=DEPOSIT)
+    found = []
+    looking = threading.Thread(target=lambda: found.append(watching.look()))
+    looking.start()
+    while len(send("eth_getBlockByNumber", "pending", False)["transactions"]) < 2:
+        time.sleep(0.01)
+    transaction(federation.server, "answer", openings)
+    send("evm_mine")
+    looking.join()
+    send("evm_setAutomine", True)
+    assert found == [[]]
+    assert 0 < watching.purse.spent < DEPOSIT  # the gas of what came too late
+    assert watching.ledger.job(federation.job).state.open_demands == 0
+    assert [finding.verdict for finding in watching.look()] == ["demanded"]
+
+
+# ---- It goes by the chain's time
+
+
+@pytest.fixture
+def ahead(monkeypatch):
+    """This machine's clock is two days ahead."""
+    right = time.time
+    monkeypatch.setattr(follower_module.time, "time", lambda: right() + 2 * 86_400)
+
+
+def test_a_clock_ahead_passes_no_commit_over_that_can_be_challenged(federation, ahead):
+    commit_wrong(federation)
+    watching = watch(federation)
+    assert not watching.over
+    assert [finding.verdict for finding in watching.look()] == ["challenged"]
+
+
+def test_a_clock_ahead_takes_no_young_content_for_withheld(federation, ahead):
+    content = withhold(federation, commit_wrong(federation))
+    watching = watch(federation, grace=1_000)
+    assert watching.look() == []
+    federation.store.put(content)
+    assert [finding.verdict for finding in watching.look()] == ["challenged"]
+
+
+def test_a_clock_ahead_keeps_it_from_nothing_where_a_demand_waits(federation, ahead):
+    record = commit_wrong(federation)
+    federation.ledger(federation.node.accounts[7]).transact("demand", federation.job, record, 2, value=DEPOSIT)
+    assert [finding.verdict for finding in watch(federation).look()] == ["challenged"]
+
+
+# ---- What it spends, and what it remembers
+
+
+def test_terms_that_would_ruin_it_are_refused_before_anything_is_paid(federation):
+    federation.limits = Limits(deposit=100 * 10**18, any_terms=True)
+    federation.job = federation.register(demand_deposit=50 * 10**18)
+    withhold(federation, commit_wrong(federation))
+    with pytest.raises(UnsoundTermsError, match="deposit"):
+        watch(federation)
+    watching = watch(federation, limits=federation.limits)
+    (finding,) = watching.look()
+    assert finding.verdict == "unaffordable"
+    assert "50 ether" in finding.reason
+    assert "raise --max-spend" in finding.reason
+    assert watching.look() == []  # said once
+    assert watching.purse.spent == 0
+    assert watching.ledger.job(federation.job).state.open_demands == 0
+
+
+def test_a_price_that_others_have_driven_up_is_not_paid_until_it_falls(federation):
+    record = commit_wrong(federation)
+    content = withhold(federation, record)
+    other = federation.ledger(federation.node.accounts[7])
+    for deposits, chunk in enumerate((1, 2), 1):
+        other.transact("demand", federation.job, record, chunk, value=deposits * DEPOSIT)
+    watching = watch(federation, max_spend=2 * DEPOSIT)
+    (finding,) = watching.look()
+    assert (finding.verdict, finding.chunk) == ("unaffordable", None)
+    assert watching.look() == []
+    federation.store.put(content)  # a challenge costs no deposit
+    assert [finding.verdict for finding in watching.look()] == ["challenged"]
+    assert 0 < watching.purse.spent < DEPOSIT
+
+
+def test_what_it_has_spent_counts_when_it_starts_again_and_deposits_come_back(federation, tmp_path):
+    record = commit_wrong(federation)
+    withhold(federation, record)
+    watching = watch(federation, own=tmp_path)
+    assert [finding.verdict for finding in watching.look()] == ["demanded"]
+    with pytest.raises(ConfigurationError):  # one at a time
+        watch(federation, own=tmp_path)
+    watching.close()
+    again = watch(federation, own=tmp_path)
+    assert again.purse.spent == watching.purse.spent > DEPOSIT
+    federation.travel(3_700)
+    assert [finding.verdict for finding in again.look()] == ["expired"]
+    again.look()
+    assert 0 < again.purse.spent < DEPOSIT
+    again.close()
+    assert watch(federation, own=tmp_path).purse.spent == again.purse.spent
+
+
+def test_an_answer_to_its_demand_counts_when_it_starts_again(federation, tmp_path):
+    """It pays for one proof of a commit that can't be recomputed, not for one a start."""
+    federation.submit(0, 1, 2)
+    federation.commit()
+    hidden = withhold_update(federation)
+    watching = watch(federation, own=tmp_path)
+    assert [finding.verdict for finding in watching.look()] == ["demanded"]
+    watching.close()
+    federation.store.put(hidden)
+    federation.serve().round()  # answers
+    withhold_update(federation)
+    again = watch(federation, own=tmp_path)
+    assert [finding.verdict for finding in again.look()] == ["unknown"]
+    assert again.look() == []
+    assert again.purse.spent > DEPOSIT
+    federation.store.put(hidden)
+    assert again.look() == [Finding(1, "right")]
+    again.close()
+    assert watch(federation, own=tmp_path).look() == []
+
+
+def withhold_update(federation: Federation) -> bytes:
+    """Takes an included update out of the store, and gives it."""
+    commit = watch(federation).history.commits[1]
+    path = federation.content(commit.submissions[1].update.content)
+    content = path.read_bytes()
+    path.unlink()
+    return content
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"gas": -1}', '{"gas": 1.5}', '{"other": 1}', "\0\xff"])
+def test_a_file_that_is_not_its_own_is_named_and_nothing_is_forgotten(federation, tmp_path, text):
+    watching = watch(federation, own=tmp_path)
+    watching.close()
+    (tmp_path / "watch").mkdir(exist_ok=True)
+    name = f"{watching.ledger.address}-{federation.job}-{federation.node.accounts[6]}.json"
+    (tmp_path / "watch" / name).write_text(text, encoding="latin-1")
+    with pytest.raises(ConfigurationError, match="does not say what a watchtower has spent"):
+        watch(federation, own=tmp_path)

@@ -80,7 +80,7 @@ class Federation:
         self.clients = []
         for number in range(1, clients + 1):
             (own := folder / str(number)).mkdir(parents=True)
-            data = f"tests.numerics.zoo:{zoo.ZOO[kind]}"
+            data = f"tests.numerics.zoo:{zoo.ZOO.get(kind, 'rows')}"
             self.clients.append(Client(self.job, content.decode(), data, f"{number}/{clients}", own))
 
     def round(self, number: int) -> None:
