@@ -38,6 +38,7 @@ MUTATIONS = {
     "lets a late bond come as early as any": Mutation(
         "s.attempt == s.origin ? _allFrom(j, s) + j.terms.aggregateSeconds : NEVER", "_allFrom(j, s)"
     ),
+    "forgets how often a superseded round was reopened": Mutation("j.state.reopenings = s.reopeningsBefore;", ""),
     "keeps what a rolled back record was allotted": Mutation("j.allotted = record.allottedBefore;", ""),
     "pays a claim twice": Mutation("bits & bit != 0 || ", ""),
     "rewards what was not announced": Mutation("rewarded ? amount / 4 : 0", "amount / 4"),

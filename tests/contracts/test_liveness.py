@@ -261,18 +261,18 @@ class Liveness(RuleBasedStateMachine):
         return demands[which % len(demands)]
 
 
-@pytest.mark.parametrize(
-    ("max_excluded", "min_updates", "named", "training", "anew"),
-    [
-        (2, 2, SERVER, 0, False),
-        (0, 2, None, 0, False),
-        (0, 3, LIARS[0], 0, False),
-        # Trained when collecting has ended: the first attempt has the puppets' updates and one more, which is too few.
-        (2, 2, None, 450, False),
-        (0, 3, LIARS[0], 450, False),
-        (2, 2, None, 450, True),
-    ],
-)
+INTERFERENCE = [
+    (2, 2, SERVER, 0, False),
+    (0, 2, None, 0, False),
+    (0, 3, LIARS[0], 0, False),
+    # Trained when collecting has ended: the first attempt has the puppets' updates and one more, which is too few.
+    (2, 2, None, 450, False),
+    (0, 3, LIARS[0], 450, False),
+    (2, 2, None, 450, True),
+]
+
+
+@pytest.mark.parametrize(("max_excluded", "min_updates", "named", "training", "anew"), INTERFERENCE)
 def test_the_honest_come_through_while_the_dishonest_always_come_first(
     max_excluded: int, min_updates: int, named: int | None, training: int, anew: bool
 ) -> None:

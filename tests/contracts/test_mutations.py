@@ -31,7 +31,7 @@ def chain_with(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("chain_with", list(MUTATIONS), indirect=True)
 def test_a_mistake_is_found(chain_with: Chain) -> None:
-    found = by_the_machine() or by_tests_of_the_game(chain_with)
+    found = by_the_machine() or by_tests_of_the_game(chain_with) or by_those_who_come_first()
     assert found
     print(found)
 
@@ -58,4 +58,14 @@ def by_tests_of_the_game(chain: Chain) -> str:
             return name
         finally:
             chain.tester.revert_to_snapshot(snapshot)
+    return ""
+
+
+def by_those_who_come_first() -> str:
+    """What shows where the dishonest go on while the honest bring the job to its end."""
+    for circumstances in test_liveness.INTERFERENCE:
+        try:
+            test_liveness.test_the_honest_come_through_while_the_dishonest_always_come_first(*circumstances)
+        except AssertionError as finding:
+            return f"{circumstances}: {finding}"
     return ""
