@@ -65,7 +65,7 @@ def test_contracts() -> dict[str, dict[str, Any]]:
     """The contracts that only tests use, compiled; without a compiler this fails and says `npm install`."""
     return compile_contracts(
         compiler(None),
-        {"Actor": f"{_SOLIDITY}/Actor.sol", "HostileRule": f"{_SOLIDITY}/HostileRule.sol"},
+        {name: f"{_SOLIDITY}/{name}.sol" for name in ("Actor", "FickleRule", "HostileRule")},
     )
 
 

@@ -7,7 +7,7 @@ has what the oracle says. `Honest` does what is due to the honest, until the job
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from tests.contracts.ledger import NEVER, SALT, ZERO, Commit, Job, Receipt, Reverted, Upload
@@ -38,6 +38,7 @@ class Game:
         self.received: dict[str, int] = {}
         self.calls: Counter[str] = Counter()
         self.broken = ""
+        self.probed = 0
 
     def call(self, due: bool, who: str, name: str, *arguments: Any, value: int = 0) -> Receipt | None:
         """Make a call and compare: it has to go through exactly if it is due."""
@@ -213,28 +214,32 @@ class Game:
     # ------------------------------------------------------------------------------------------------ what is so
 
     def probe(self, who: Sequence[str]) -> None:
-        """Ask for every call that depends on turns and windows whether it would go through now, and compare."""
+        """Ask of calls that depend on turns and windows whether they would go through now, and compare.
+
+        By one of the accounts at a time, and only where the answer is not plain.
+        """
         oracle, now, job = self.oracle, self.chain.now, self.job
-        commits = [commit for round in (0, 1) if (commit := job.commits.get(oracle.settled + 1 + round))]
-        for commit in commits:
-            self._ask(oracle.may_settle(commit, now), who[0], "settle", commit.record)
-        for address in who:
-            if oracle.newest:
-                due = oracle.may_supersede(address, oracle.newest, now)
-                self._ask(due, address, "supersede", oracle.newest.record)
-            if uploads := job.attempt.uploads:
-                self._ask(oracle.may_reopen(address, now), address, "reopenRound", job.number, job.attempt.head)
-                for excluded in ((), range(min(len(uploads) - 1, job.terms["maxExcluded"] + 1))):
-                    model = job.aggregate(excluded)
-                    due = oracle.may_commit(address, excluded, now)
-                    self._ask(due, address, "commitRound", *job.commit_arguments(model, excluded))
-            self._ask(oracle.may_withdraw_bond(address, now), address, "withdrawBond")
+        self.probed += 1
+        address = who[self.probed % len(who)]
+        if following := job.commits.get(oracle.settled + 1):
+            self._ask(oracle.may_settle(following, now), address, "settle", following.record)
+        if oracle.newest:
+            due = oracle.may_supersede(address, oracle.newest, now)
+            self._ask(due, address, "supersede", oracle.newest.record)
+        if oracle.closes_at != NEVER and not oracle.final:
+            self._ask(oracle.may_reopen(address, now), address, "reopenRound", job.number, job.attempt.head)
+            uploads = len(job.attempt.uploads)
+            excluded = range(min(uploads - 1, job.terms["maxExcluded"] + 1) if self.probed % 2 else 0)
+            arguments = job.commit_arguments(job.aggregate(excluded), excluded)
+            self._ask(oracle.may_commit(address, excluded, now), address, "commitRound", *arguments)
         for demand in oracle.demands.values():
             commit, index = demand.commit, demand.index
-            self._ask(oracle.may_answer(demand, now), who[-1], "answer", commit.record, index, commit.openings(index))
-            self._ask(oracle.may_expire(demand, now), who[-1], "expire", commit.record, index)
-        self._ask(oracle.may_cancel(who[0], now), who[0], "cancelJob")
-        self._ask(oracle.may_finalize(now), who[0], "finalizeJob")
+            self._ask(oracle.may_answer(demand, now), address, "answer", commit.record, index, commit.openings(index))
+            self._ask(oracle.may_expire(demand, now), address, "expire", commit.record, index)
+        if oracle.bond[address]:
+            self._ask(oracle.may_withdraw_bond(address, now), address, "withdrawBond")
+        if oracle.cancelled or oracle.settled:
+            self._ask(oracle.may_finalize(now), address, "finalizeJob")
 
     def _ask(self, due: bool, who: str, name: str, *arguments: Any) -> None:
         """As `call`, of something that is only tried."""
@@ -274,7 +279,12 @@ class Honest:
 
     Attributes:
         lapsed: whether they have let the job become idle.
+        training: how long all but the first client train, in seconds.
+        anew: whether they train for every attempt, as in jobs that reveal after close; else once for every model.
     """
+
+    training = 0
+    anew = False
 
     def __init__(
         self, game: Game, server: str, watchtower: str, clients: Sequence[str], probers: Sequence[str] = ()
@@ -286,6 +296,7 @@ class Honest:
         self.clients = clients
         self.known = {id(game.job.attempt.model)}
         self.trained: dict[tuple[str, int], Upload] = {}
+        self.training_since: dict[int, int] = {}
         self.lapsed = False
 
     # ------------------------------------------------------------------------------------------- what they know
@@ -341,12 +352,13 @@ class Honest:
 
     def hand_in(self) -> bool:
         game = self.game
+        model = game.job.number if self.anew else id(game.job.attempt.model)
+        since = self.training_since.setdefault(model, game.chain.now)
         done = False
-        for client in self.clients:
-            key = client, id(game.job.attempt.model)
-            if key not in self.trained:
-                self.trained[key] = game.job.upload(client)
-            upload = self.trained[key]
+        for place, client in enumerate(self.clients):
+            if place and game.chain.now < since + self.training:
+                continue
+            upload = self.trained.setdefault((client, model), game.job.upload(client))
             if game.oracle.may_submit(upload, game.next) and client not in game.expelled:
                 game.submit(upload)
                 done = True
@@ -385,7 +397,7 @@ class Honest:
     def times(self) -> list[int]:
         """When something may become due."""
         oracle, terms = self.game.oracle, self.game.job.terms
-        times = [oracle.idle_at]
+        times = [oracle.idle_at, *(since + self.training + 1 for since in self.training_since.values())]
         if oracle.closes_at != NEVER:
             times += [oracle.closes_at + turn * terms["aggregateSeconds"] for turn in range(5)]
         for commit in self.game.made:
@@ -409,8 +421,8 @@ class Honest:
             self.game.chain.travel(min([until, *following]))
             self.game.probe(self.probers)
 
-    def finish(self) -> None:
-        """Play on until the job has ended and everything is out.
+    def finish(self, interfere: Callable[[], object] = lambda: None) -> None:
+        """Play on until the job has ended and everything is out, while others interfere before everything they do.
 
         Raises:
             AssertionError: it doesn't end, or somebody doesn't get out what is his own.
@@ -419,6 +431,7 @@ class Honest:
         for _ in range(600):
             if oracle.final:
                 break
+            interfere()
             if not self.act():
                 following = [time - 1 for time in self.times() if time - 1 > game.chain.now]
                 assert following, "nothing is due, now or ever, and the job has not ended"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.contracts.ledger import ETHER, SALT, ZERO, Actor, Chain, Commit, Job, challenge_arguments
+from tests.contracts.ledger import ETHER, SALT, ZERO, Actor, Chain, Commit, Job, Reverted, challenge_arguments
 
 
 def test_withdrawing_again_from_within_the_payment_gets_nothing(chain: Chain, job: Job, actor: Actor) -> None:
@@ -82,3 +82,40 @@ def test_a_rule_that_fails_slashes_nobody(chain: Chain, test_contracts: dict[str
 def test_a_rule_that_behaves_judges(chain: Chain, test_contracts: dict[str, dict[str, Any]]) -> None:
     job, commit = _misbehaving(chain, test_contracts, int.from_bytes(ZERO))
     job.challenge(chain.accounts[8], commit)
+
+
+# ------------------------------------------------------------------------------------------------- rules, registered
+
+STEADY, WRITES, BURNS, WANTS_ALL_GAS, CHANGES_ITS_MIND, REENTERS = range(6)
+
+
+@pytest.mark.parametrize("way", [WRITES, BURNS, WANTS_ALL_GAS, REENTERS])
+def test_a_job_whose_rule_is_hostile_when_asked_is_not_registered(
+    chain: Chain, test_contracts: dict[str, dict[str, Any]], way: int
+) -> None:
+    rule = chain.deploy(test_contracts["FickleRule"])
+    chain.send(chain.accounts[0], "behave", way, chain.ledger.address, to=rule)
+    with pytest.raises(Reverted, match="registerJob"):
+        Job(chain, rule_name="relay", rule=rule.address)
+    assert chain.view("jobs") == 0
+    chain.send(chain.accounts[0], "behave", STEADY, chain.ledger.address, to=rule)
+    assert Job(chain, rule_name="relay", rule=rule.address).id == 1
+
+
+def test_a_rule_that_changes_its_mind_harms_its_own_job_alone(
+    chain: Chain, test_contracts: dict[str, dict[str, Any]]
+) -> None:
+    """Such a job can revert what was right. What it said of the model when it was registered stays."""
+    rule = chain.deploy(test_contracts["FickleRule"])
+    other = Job(chain, pool=9 * ETHER).prepare()
+    other.collect()
+    kept = other.commit()
+    job = Job(chain, pool=9 * ETHER, rule_name="relay", rule=rule.address).prepare()
+    job.collect()
+    commit = job.commit()
+    chain.send(chain.accounts[0], "behave", CHANGES_ITS_MIND, chain.ledger.address, to=rule)
+    assert not job.state.keepsModel
+    job.challenge(chain.accounts[8], commit)
+    assert job.account(job.server).barred
+    assert (other.account(other.server).bond, other.state.round) == (ETHER, 2)
+    assert chain.view("recordOf", other.id, 1) == kept.word
