@@ -45,6 +45,7 @@ def application() -> Typer:
     app.command()(watch.watch)
     app.add_typer(money.app, name="bond")
     app.command()(money.claim)
+    app.command("withdraw")(money.withdraw_balance)
     app.add_typer(store.app, name="store")
     return app
 

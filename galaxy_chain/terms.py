@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from galaxy_chain.answer_size import MOST_BYTES, MOST_GAS, answer_bytes, answer_gas, most_updates
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Terms
+from galaxy_chain.shown import ETHER, ether
 from galaxy_fl.aggregation import RULES
 from galaxy_fl.vectors.chunk_tree import depth
 
@@ -55,8 +56,6 @@ SHORTEST_TURN_BLOCKS = 8
 """Blocks of a turn: honest ones get a commit in within a quarter of it."""
 ANSWERS_A_BLOCK = 4
 """What a server's program is trusted to send a block."""
-
-ETHER = 10**18
 
 
 class Role(StrEnum):
@@ -114,11 +113,6 @@ class Concern:
     """Whom it keeps from taking part, because money would be lost or a commit could not be challenged."""
     hears: frozenset[Role] = EVERYBODY
     """To whom it matters."""
-
-
-def ether(amount: int) -> str:
-    """An amount of wei for people."""
-    return f"{amount / ETHER:g} ether"
 
 
 def least_challenge_seconds(parameters: int, chunk_parameters: int, answer_seconds: int) -> int:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from typing import Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
+
+from galaxy_chain.shown import date, ether
 
 __all__ = ["console", "line_for_people", "print_json", "print_table", "short"]
 
@@ -79,31 +80,23 @@ def line_for_people(said: dict[str, Any]) -> str | None:
         case "trouble":
             return f"a look has failed, and is tried again: {said['reason']}"
         case "staying" if said["role"] == "client":
-            return (
-                f"staying for what was earned, which can be had from {_time(said['until'])} on; Ctrl-C loses nothing"
-            )
+            return f"staying for what was earned, which can be had from {date(said['until'])} on; Ctrl-C loses nothing"
         case "staying":
-            return f"staying to answer demands until {_time(said['until'])}; Ctrl-C ends it, and risks the bond"
+            return f"staying to answer demands until {date(said['until'])}; Ctrl-C ends it, and risks the bond"
         case "leaving" if said["role"] == "client":
             return (
-                f"leaving; what was earned can be had from {_time(said['until'])} on: `galaxy-chain claim`, then "
+                f"leaving; what was earned can be had from {date(said['until'])} on: `galaxy-chain claim`, then "
                 "`galaxy-chain withdraw`"
             )
         case "leaving":
-            return (
-                f"leaving, though the bond answers for commits until {_time(said['until'])}; without --leave it stays"
-            )
+            return f"leaving, though the bond answers for commits until {date(said['until'])}; without --leave it stays"
         case "paid":
-            return f"{said['amount'] / 10**18:g} ether were earned, and are paid out"
+            return f"{ether(said['amount'])} were earned, and are paid out"
         case "cancelled":
             return f"the job was cancelled, and ends without its round {said['round']}"
         case "finished":
             return f"finished: {said['rounds']} rounds, final model {said['model']}"
     return None
-
-
-def _time(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds).isoformat(" ", "seconds")
 
 
 def _quality(said: dict[str, Any]) -> str:

@@ -1,15 +1,25 @@
-"""galaxy-chain job: create, list, show, admit, cancel."""
+"""galaxy-chain job: create, list, show, admit, expel, settle, supersede, cancel, finalize."""
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-from pydantic import BaseModel, ValidationError
 
 from galaxy_chain.commands.console import console, print_json, print_table, short
+from galaxy_chain.commands.job_views import (
+    digits,
+    lost,
+    metrics_of,
+    name_of,
+    readable_terms,
+    rounds_of,
+    state_of,
+    status_of,
+    terms_shown,
+    when,
+)
 from galaxy_chain.commands.settings import (
     LARGEST_JOB,
     AccountOption,
@@ -24,11 +34,10 @@ from galaxy_chain.commands.settings import (
     RpcOption,
     StoreOption,
     check_address,
+    checksum,
 )
 from galaxy_chain.place import DEFAULT_FEE_CAP, DEFAULT_HOME, DEFAULT_RPC, Place
-
-if TYPE_CHECKING:
-    from galaxy_chain.ledger.structs import Terms
+from galaxy_chain.shown import date, ether
 
 __all__ = ["JobArgument", "app"]
 
@@ -58,9 +67,17 @@ def create(
     ipfs: IpfsOption = None,
     gateway: GatewayOption = None,
     any_terms: AnyTermsOption = False,
+    gas_price: Annotated[
+        float | None,
+        typer.Option(min=0, help="At which price of gas, in gwei, costs are shown; without it at the chain's own."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Register a job: put its document and initial model into the store, and its terms on the ledger."""
+    """Register a job: put its document and initial model into the store, and its terms on the ledger.
+
+    Shows what was chosen, what taking part costs, and what a lie would cost the server.
+    """
+    from galaxy_chain.costs import costs, lie
     from galaxy_chain.job_creation import create_job
     from galaxy_chain.job_file import JobFile
     from galaxy_chain.terms import Limits
@@ -72,12 +89,29 @@ def create(
     created = create_job(on, place.deployment().rules, place.store(on), job_file, file.parent, limits)
     for concern in created.concerns:
         typer.echo(f"warning: {concern.message}", err=True)
-    chosen = _shown(created.terms)
+    price = on.rpc.number("eth_gasPrice") if gas_price is None else int(gas_price * 10**9)
+    costly = costs(created.terms, job_file.rule.name, price)
+    false = lie(created.terms, job_file.terms.reward)
     if json:
-        print_json({"job": created.job, "parameters": created.parameters, "gas": created.gas, "terms": chosen})
+        print_json(
+            {
+                "job": created.job,
+                "parameters": created.parameters,
+                "gas": created.gas,
+                "terms": terms_shown(created.terms),
+                "costs": [{"what": each.what, "who": each.who, "gas": each.gas, "wei": each.wei} for each in costly],
+                "lie": vars(false),
+            }
+        )
         return
     console.print(f"job {created.job}: “{job_file.name}”, {created.parameters} parameters, {created.gas} gas")
-    print_table(("term", "value"), _readable(created.terms, created.owner).items())
+    print_table(("term", "value"), readable_terms(created.terms, created.owner).items())
+    console.print(f"\nwhat it costs at most, at {price / 10**9:g} gwei a unit of gas", style="bold")
+    print_table(("what", "who pays", "gas", "costs"), [(c.what, c.who, c.gas, ether(c.wei)) for c in costly])
+    console.print(
+        f"\nA wrong commit costs its server the bond of {ether(false.bond)}: {ether(false.finder)} of it go to whoever "
+        f"proves it, the rest is burned. {lost(false)}"
+    )
 
 
 @app.command("list")
@@ -101,11 +135,11 @@ def list_jobs(
         rows.append(
             {
                 "job": number,
-                "name": _name(contents, job.terms.spec),
-                "round": min(job.state.round, job.terms.rounds),
-                "rounds": job.terms.rounds,
+                "name": name_of(contents, job.terms.spec),
+                "round": min(job.state.round, job.state.last_round),
+                "rounds": job.state.last_round,
                 "updates": job.state.updates,
-                "status": _status(job.state.round, job.terms.rounds, job.state.status),
+                "status": status_of(job.state.round, job.state.last_round, job.state.status, job.state.cancelled),
                 "owner": job.owner,
             }
         )
@@ -127,38 +161,47 @@ def show(
     gateway: GatewayOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show a job: terms, participants, rounds with their hashes, and its server's metrics where they are at hand."""
+    """Show a job: terms, participants, money, and rounds with their hashes and what may still happen to them.
+
+    A server's metrics are shown where they are at hand.
+    """
+    from galaxy_chain.ledger.books import books
+    from galaxy_chain.ledger.claims import earnings
     from galaxy_chain.ledger.follower import JobFollower
+    from galaxy_chain.ledger.turns import bond_free_from
 
     place = Place.of(rpc, home, ledger, store, ipfs, gateway, any_ledger=any_ledger)
     on = place.ledger()
     history = JobFollower(on, job).history
-    terms = history.terms
-    measured = _metrics(place.metrics(on.address, job))
-    rounds: list[dict[str, Any]] = [
-        {
-            "round": number,
-            "updates": len(commit.included),
-            "excluded": list(commit.record.excluded),
-            "model": commit.record.next.root.hex(),
-            "server": commit.record.server,
-            "block": commit.block,
-            "transaction": "0x" + commit.transaction.hex(),
-            **{
-                key: measured.get((commit.attempt, commit.record.next.root.hex()), {}).get(key)
-                for key in ("loss", "accuracy", "gas", "seconds")
-            },
+    terms, money = history.terms, books(history)
+    rounds = rounds_of(history, metrics_of(place.metrics(on.address, job)))
+    servers = {commit.record.server for commit in (*history.commits.values(), *history.void.values())}
+    bonds: dict[str, dict[str, Any]] = {
+        server: {
+            "bond": own.bond,
+            "barred": own.barred,
+            "late": own.late,
+            "demands": own.demands,
+            "free_from": bond_free_from(history, server),
         }
-        for number, commit in sorted(history.commits.items())
-    ]
+        for server, own in sorted(history.accounts.items())
+        if own.bond or own.barred or server in servers
+    }
     shown: dict[str, Any] = {
         "job": job,
-        "name": _name(place.store(), terms.spec),
+        "name": name_of(place.store(), terms.spec),
         "owner": history.owner,
-        "status": _status(history.round, terms.rounds, history.status),
+        "status": status_of(history.round, history.last_round, history.status, history.cancelled),
+        "cancelled": history.cancelled,
         "round": history.round,
-        "terms": _shown(terms),
+        "last_round": history.last_round,
+        "settled": history.settled,
+        "terms": terms_shown(terms),
         "clients": history.clients,
+        "expelled": sorted(history.expelled),
+        "earned": {each: vars(earnings(history, each)) for each in sorted({*history.clients, *servers})},
+        "servers": bonds,
+        "money": vars(money),
         "model": history.model.root.hex(),
         "rounds": rounds,
     }
@@ -169,14 +212,38 @@ def show(
     console.print(f"  {shown['status']}, owner {history.owner}")
     print_table(("term", "value"), shown["terms"].items())
     console.print()
-    print_table(("client", "samples"), history.clients.items())
+    print_table(
+        ("account", "samples", "balance", "to be claimed", "not settled"),
+        [
+            (each, history.clients.get(each), ether(of["balance"]), ether(of["claimable"]), ether(of["unsettled"]))
+            for each, of in shown["earned"].items()
+        ],
+    )
     console.print()
     print_table(
-        ("round", "updates", "excluded", "model", "loss", "accuracy", "gas", "seconds", "block"),
+        ("server", "bond", "demands", "free from", ""),
         [
             (
-                row["round"], row["updates"], len(row["excluded"]), short(row["model"]), _digits(row["loss"]),
-                _digits(row["accuracy"]), row["gas"], _digits(row["seconds"]), row["block"],
+                server, ether(of["bond"]), of["demands"], when(of["free_from"]),
+                ", ".join(word for word in ("barred", "late") if of[word]),
+            )
+            for server, of in bonds.items()
+        ],
+    )  # fmt: skip
+    console.print()
+    console.print(
+        f"pool {ether(money.pool)}: {ether(money.paid)} paid, {ether(money.claimable)} to be claimed, "
+        f"{ether(money.open)} open in rounds that are not settled, {ether(money.rest)} "
+        + ("back to the owner" if money.final else "not allotted yet")
+    )
+    console.print(f"{history.settled} of {history.last_round} rounds settled\n")
+    print_table(
+        ("round", "updates", "excluded", "model", "loss", "accuracy", "gas", "seconds", "block", "reward", "state"),
+        [
+            (
+                row["round"], row["updates"], len(row["excluded"]), short(row["model"]), digits(row["loss"]),
+                digits(row["accuracy"]), row["gas"], digits(row["seconds"]), row["block"], ether(row["reward"]),
+                state_of(row),
             )
             for row in rounds
         ],
@@ -206,6 +273,98 @@ def admit(
 
 
 @app.command()
+def expel(
+    job: JobArgument,
+    client: Annotated[str, typer.Argument(help="An address.")],
+    account: AccountOption = None,
+    fee_cap: FeeCapOption = DEFAULT_FEE_CAP,
+    rpc: RpcOption = DEFAULT_RPC,
+    home: HomeOption = DEFAULT_HOME,
+    ledger: LedgerOption = None,
+    any_ledger: AnyLedgerOption = False,
+) -> None:
+    """Take no more updates of a client, for good. What it has earned stays its own."""
+    on = Place.of(rpc, home, ledger, any_ledger=any_ledger, fee_cap=fee_cap).ledger_for(account)
+    receipt = on.transact("expel", job, checksum(client))
+    console.print(f"{client} is expelled from job {job}, {receipt.gas_used} gas")
+
+
+@app.command()
+def settle(
+    job: JobArgument,
+    account: AccountOption = None,
+    fee_cap: FeeCapOption = DEFAULT_FEE_CAP,
+    rpc: RpcOption = DEFAULT_RPC,
+    home: HomeOption = DEFAULT_HOME,
+    ledger: LedgerOption = None,
+    any_ledger: AnyLedgerOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Settle the rounds whose windows are over, in order; anybody may.
+
+    It credits their servers, and clients can claim.
+    """
+    from galaxy_chain.ledger.follower import JobFollower
+    from galaxy_chain.settlement import settle_rounds, why_not_settled
+
+    on = Place.of(rpc, home, ledger, any_ledger=any_ledger, fee_cap=fee_cap).ledger_for(account)
+    follower = JobFollower(on, job)
+    steps = settle_rounds(on, follower)
+    follower.poll()
+    history = follower.history
+    if json:
+        print_json({"job": job, "settled": history.settled, "rounds": [vars(step) for step in steps]})
+        return
+    for step in steps:
+        console.print(
+            f"round {step.round} settled: its server credited with {ether(step.server_amount)}, {step.gas} gas"
+        )
+    if history.settled < max(history.commits):
+        console.print(why_not_settled(history, history.settled + 1))
+
+
+@app.command()
+def supersede(
+    job: JobArgument,
+    account: AccountOption = None,
+    fee_cap: FeeCapOption = DEFAULT_FEE_CAP,
+    rpc: RpcOption = DEFAULT_RPC,
+    home: HomeOption = DEFAULT_HOME,
+    ledger: LedgerOption = None,
+    any_ledger: AnyLedgerOption = False,
+) -> None:
+    """Take back the newest commit because nobody builds upon it: its model is withheld. Needs a bond in the job.
+
+    A server does it by itself. Nobody is slashed, but the commit's server comes last until a later one of its settles.
+    """
+    from galaxy_chain.exceptions import LedgerRefusedError
+    from galaxy_chain.ledger.follower import JobFollower
+    from galaxy_chain.ledger.turns import supersede_from
+    from galaxy_fl.exceptions import RoundMovedOnError
+
+    on = Place.of(rpc, home, ledger, any_ledger=any_ledger, fee_cap=fee_cap).ledger_for(account)
+    assert on.transactions is not None
+    history = JobFollower(on, job).history
+    number = history.round - 1
+    begins = supersede_from(history, on.transactions.signer.address)
+    if begins is None:
+        raise RoundMovedOnError(
+            f"job {job} has no commit that this account can supersede: only the newest can be, while it is not "
+            "settled, not the last round's, not built upon by enough updates, and not the account's own; and not by an "
+            "account that was proved wrong"
+        )
+    try:
+        receipt = on.transact("supersede", job, history.commits[number].record)
+    except LedgerRefusedError as error:
+        if error.name != "WindowOpen":
+            raise
+        raise RoundMovedOnError(
+            f"round {number} of job {job} can be superseded from {date(begins)} on, if nobody builds upon it until then"
+        ) from error
+    console.print(f"the commit of round {number} of job {job} is taken back, {receipt.gas_used} gas")
+
+
+@app.command()
 def cancel(
     job: JobArgument,
     account: AccountOption = None,
@@ -215,79 +374,35 @@ def cancel(
     ledger: LedgerOption = None,
     any_ledger: AnyLedgerOption = False,
 ) -> None:
-    """Cancel a job. Commits can be challenged as before, and what clients earned stays theirs."""
-    receipt = (
-        Place.of(rpc, home, ledger, any_ledger=any_ledger, fee_cap=fee_cap)
-        .ledger_for(account)
-        .transact("cancelJob", job)
+    """Make a job end with the round that it is at. Up to there all goes on, and what was earned stays.
+
+    By its owner at any time; by anybody once nothing has happened for twice its idle_seconds.
+    """
+    on = Place.of(rpc, home, ledger, any_ledger=any_ledger, fee_cap=fee_cap).ledger_for(account)
+    receipt = on.transact("cancelJob", job)
+    last = on.job(job).state.last_round
+    console.print(f"job {job} is cancelled: it ends with round {last}, {receipt.gas_used} gas")
+
+
+@app.command()
+def finalize(
+    job: JobArgument,
+    account: AccountOption = None,
+    fee_cap: FeeCapOption = DEFAULT_FEE_CAP,
+    rpc: RpcOption = DEFAULT_RPC,
+    home: HomeOption = DEFAULT_HOME,
+    ledger: LedgerOption = None,
+    any_ledger: AnyLedgerOption = False,
+) -> None:
+    """Close the books of a job whose last round is settled; anybody may. What no round has earned is the owner's."""
+    on = Place.of(rpc, home, ledger, any_ledger=any_ledger, fee_cap=fee_cap).ledger_for(account)
+    receipt = on.transact("finalizeJob", job)
+    [final] = [
+        event
+        for event in on.events(receipt.block, receipt.block, job=job, names=["JobFinalized"])
+        if "0x" + event.transaction.hex() == receipt.transaction
+    ]
+    console.print(
+        f"job {job} is final: {ether(final.rest)} that no round has earned are credited to its owner {final.owner}, "
+        f"{receipt.gas_used} gas"
     )
-    console.print(f"job {job} is cancelled, {receipt.gas_used} gas")
-
-
-def _shown(terms: Terms) -> dict[str, Any]:
-    return {key: value.hex() if isinstance(value, bytes) else value for key, value in vars(terms).items()}
-
-
-def _readable(terms: Terms, creator: str) -> dict[str, str]:
-    """The terms that the owner chooses, for people."""
-    from galaxy_chain.ledger.structs import ZERO_ADDRESS
-    from galaxy_chain.terms import ether
-
-    server = {ZERO_ADDRESS: "anyone with a bond", creator: f"{creator} (this account)"}
-    amounts = {name: ether(getattr(terms, name)) for name in ("bond", "demand_deposit")}
-    others = {
-        name: str(value) for name, value in vars(terms).items() if name not in ("spec", "rule", "rule_parameters")
-    }
-    return (
-        others
-        | amounts
-        | {
-            "open": "anyone may join" if terms.open else "only whom its owner admits",
-            "server": server.get(terms.server, terms.server),
-        }
-    )
-
-
-def _name(store: Any, spec: bytes) -> str | None:
-    from galaxy_fl.exceptions import GalaxyError
-    from galaxy_fl.job_document import JobDocument
-
-    try:
-        return JobDocument.from_bytes(store.block(spec)).name
-    except GalaxyError:
-        return None  # a list is not the place to complain that somebody else's document is not here
-
-
-def _status(round: int, rounds: int, status: int) -> str:
-    from galaxy_chain.ledger.structs import Status
-
-    if status == Status.RUNNING and round > rounds:
-        return "finished"
-    return Status(status).name.lower()
-
-
-class _Metrics(BaseModel):
-    """A line of a server's metrics, as far as it is shown."""
-
-    attempt: int
-    model: str
-    loss: float | None = None
-    accuracy: float | None = None
-    gas: int | None = None
-    seconds: float | None = None
-
-
-def _metrics(path: Path) -> dict[tuple[int, str], dict[str, Any]]:
-    """A server's metrics by attempt and model; empty where there are none."""
-    if not path.exists():
-        return {}
-    found = {}
-    for text in path.read_bytes().splitlines():
-        with suppress(ValidationError):  # a server that was killed leaves half a line behind
-            line = _Metrics.model_validate_json(text)
-            found[line.attempt, line.model] = line.model_dump()
-    return found
-
-
-def _digits(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"

@@ -1,8 +1,8 @@
-"""galaxy-chain bond and claim: what a participant has at stake, and what it has earned."""
+"""galaxy-chain bond, claim and withdraw: what a participant has at stake, and what it has earned."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,15 +17,18 @@ from galaxy_chain.commands.settings import (
     LedgerOption,
     RpcOption,
     check_address,
+    checksum,
 )
 from galaxy_chain.commands.settings import amount as wei_of
 from galaxy_chain.place import DEFAULT_FEE_CAP, DEFAULT_HOME, DEFAULT_RPC, Place
+from galaxy_chain.shown import date, ether
 
-__all__ = ["app", "claim"]
+__all__ = ["app", "claim", "withdraw_balance"]
+
+if TYPE_CHECKING:
+    from galaxy_chain.ledger.structs import Account
 
 app = typer.Typer(no_args_is_help=True, help="A server's bond.")
-
-ETHER = 10**18
 
 
 @app.command()
@@ -47,7 +50,7 @@ def deposit(
     if not any_ledger:
         rule_of(on, job, on.job(job).terms)
     receipt = on.transact("depositBond", job, value=value)
-    console.print(f"{value / ETHER:g} ether added to the bond in job {job}, {receipt.gas_used} gas")
+    console.print(f"{ether(value)} added to the bond in job {job}, {receipt.gas_used} gas")
 
 
 @app.command()
@@ -60,7 +63,7 @@ def withdraw(
     ledger: LedgerOption = None,
     any_ledger: AnyLedgerOption = False,
 ) -> None:
-    """Take the bond back, once the window of the last commit is over and no demand waits."""
+    """Take the bond back, once it is free: a window after the account's last commit, with no demand open on it."""
     receipt = (
         Place.of(rpc, home, ledger, any_ledger=any_ledger, fee_cap=fee_cap)
         .ledger_for(account)
@@ -85,11 +88,83 @@ def show(
     if json:
         print_json(vars(found))
     else:
-        barred = ", barred: proved wrong" if found.barred else ""
-        console.print(f"{found.amount / ETHER:g} ether, {found.demands} demands to answer{barred}")
+        console.print("; ".join(_account(found)))
+
+
+def _account(account: Account) -> list[str]:
+    said = [f"bond {ether(account.bond)}, {account.demands} demands to answer"]
+    if account.bond and account.locked_until:
+        said.append(f"locked until {date(account.locked_until)} at least")
+    if account.late:
+        said.append(f"late: round {account.late_round} was superseded, and it stays locked until a later one settles")
+    if account.barred:
+        said.append("barred: proved wrong")
+    said.append(f"balance {ether(account.balance)}, free at any time")
+    return said
 
 
 def claim(
+    job: JobArgument,
+    round: Annotated[int | None, typer.Option(min=1, help="This round alone; otherwise all that can be.")] = None,
+    client: Annotated[
+        list[str] | None, typer.Option("--for", help="Claim for this address, too; may be given several times.")
+    ] = None,
+    everybody: Annotated[bool, typer.Option("--everybody", help="Claim for all clients of the job at once.")] = False,
+    account: AccountOption = None,
+    fee_cap: FeeCapOption = DEFAULT_FEE_CAP,
+    rpc: RpcOption = DEFAULT_RPC,
+    home: HomeOption = DEFAULT_HOME,
+    ledger: LedgerOption = None,
+    any_ledger: AnyLedgerOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Have clients credited with what their updates have earned; settles rounds before, where that is due.
+
+    Without --for or --everybody it claims for the account itself. `galaxy-chain withdraw` then pays out.
+    """
+    from galaxy_chain.ledger.claims import earnings
+    from galaxy_chain.ledger.follower import JobFollower
+    from galaxy_chain.settlement import claim_rounds
+    from galaxy_fl.exceptions import ConfigurationError
+
+    on = Place.of(rpc, home, ledger, any_ledger=any_ledger, fee_cap=fee_cap).ledger_for(account)
+    assert on.transactions is not None
+    follower = JobFollower(on, job)
+    history = follower.history
+    if everybody and client:
+        raise ConfigurationError("--everybody and --for exclude each other: name one of them")
+    if round is not None and round not in history.commits:
+        raise ConfigurationError(f"job {job} has no commit of round {round}: {len(history.commits)} are committed")
+    clients = None if everybody else [checksum(each) for each in client or [on.transactions.signer.address]]
+    for each in clients or ():
+        if each not in history.clients:
+            raise ConfigurationError(
+                f"{each} has not joined job {job}, and so has nothing to claim; a server's share is credited when its "
+                f"rounds are settled: `galaxy-chain job settle {job}`"
+            )
+    steps = claim_rounds(on, follower, clients, round)
+    follower.poll()
+    left = sum(earnings(history, each).unsettled for each in (history.clients if clients is None else clients))
+    if json:
+        print_json({"job": job, "rounds": [vars(step) for step in steps], "unsettled": left})
+        return
+    for step in steps:
+        settled = ", settled" if step.settled else ""
+        console.print(
+            f"round {step.round}{settled}: {step.clients} clients credited with {ether(step.amount)} each, "
+            f"{step.gas} gas"
+        )
+    total = sum(step.clients * step.amount for step in steps)
+    console.print(
+        f"{ether(total)} of job {job} credited; `galaxy-chain withdraw {job}` pays an account's balance out"
+        if steps
+        else f"nothing is left to be claimed of job {job}"
+    )
+    if left:
+        console.print(f"{ether(left)} are not settled yet: `galaxy-chain job show {job}` says until when")
+
+
+def withdraw_balance(
     job: JobArgument,
     account: AccountOption = None,
     fee_cap: FeeCapOption = DEFAULT_FEE_CAP,
@@ -97,17 +172,17 @@ def claim(
     home: HomeOption = DEFAULT_HOME,
     ledger: LedgerOption = None,
     any_ledger: AnyLedgerOption = False,
+    json: JsonOption = False,
 ) -> None:
-    """Take your share of a job's pool, once its last window is over. Closes the books first where nobody has yet."""
-    from galaxy_chain.ledger.structs import Status
-
+    """Pay out the account's balance in a job: what it was credited with by claims, shares, deposits and rewards."""
     on = Place.of(rpc, home, ledger, any_ledger=any_ledger, fee_cap=fee_cap).ledger_for(account)
-    if on.job(job).state.status != Status.FINAL:
-        on.transact("finalizeJob", job)
-    receipt = on.transact("claimReward", job)
-    [claimed] = [
+    receipt = on.transact("withdraw", job)
+    [paid] = [
         event
-        for event in on.events(receipt.block, receipt.block, job=job, names=["RewardClaimed"])
+        for event in on.events(receipt.block, receipt.block, job=job, names=["BalanceWithdrawn"])
         if "0x" + event.transaction.hex() == receipt.transaction
     ]
-    console.print(f"{claimed.amount / ETHER:g} ether of job {job}'s pool are paid out, {receipt.gas_used} gas")
+    if json:
+        print_json({"job": job, "account": paid.account, "amount": paid.amount, "gas": receipt.gas_used})
+    else:
+        console.print(f"{ether(paid.amount)} of job {job} are paid out to {paid.account}, {receipt.gas_used} gas")

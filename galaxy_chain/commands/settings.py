@@ -31,6 +31,7 @@ __all__ = [
     "ThreadsOption",
     "amount",
     "check_address",
+    "checksum",
 ]
 
 RpcOption = Annotated[
@@ -154,3 +155,15 @@ def check_address(text: str) -> None:
 
     if not is_address(text):
         raise ConfigurationError(f"{text!r} is no address: expected 0x and 40 hexadecimal digits")
+
+
+def checksum(text: str) -> str:
+    """An address that is given as an option or an argument, with checksum.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    from eth_utils.address import to_checksum_address
+
+    check_address(text)
+    return to_checksum_address(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from galaxy_chain.ledger.rpc import Rpc
 from galaxy_chain.ledger.transactions import Transactions
 from galaxy_chain.node import Node
 from tests.galaxy_chain.federation import Federation
+from tests.galaxy_chain.terminal import Terminal
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +46,23 @@ def deployment(node: Node) -> Deployment:
 def federation(node: Node, deployment: Deployment, web3: Web3, tmp_path: Path) -> Federation:
     """A job with a server and three clients, of which nobody has done anything yet."""
     return Federation(node, deployment, tmp_path)
+
+
+@pytest.fixture
+def terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Terminal:
+    """A terminal in a folder of its own, without settings."""
+    for name in list(os.environ):
+        if name.startswith("GALAXY_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+    return Terminal(tmp_path, monkeypatch, capsys)
+
+
+@pytest.fixture
+def at_ledger(terminal: Terminal, federation: Federation, monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """A terminal whose folder has the ledger's file, and the node in its environment."""
+    monkeypatch.setenv("GALAXY_RPC", federation.rpc.url)
+    monkeypatch.setenv("GALAXY_STORE", str(federation.store.root))
+    federation.deployment.write(terminal.folder / ".galaxy" / "ledger.json")
+    return terminal

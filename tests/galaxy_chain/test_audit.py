@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from galaxy_chain.audit import Auditor
-from galaxy_chain.ledger.words import address_bytes
 from galaxy_chain.exceptions import AuditError, JobMismatchError
 from galaxy_chain.ledger.structs import Model, Update
 from galaxy_chain.ledger.window import LINKED
+from galaxy_chain.ledger.words import address_bytes
 from galaxy_chain.store import LocalStore
 from galaxy_fl.exceptions import ContentAlteredError, ContentMissingError
 from galaxy_fl.vectors import commitment, tree_root

@@ -16,7 +16,7 @@ import pytest
 from eth_account import Account
 
 from galaxy_chain.accounts import LocalSigner
-from galaxy_chain.cli import application, main
+from galaxy_chain.cli import application
 from galaxy_chain.settings_file import SETTINGS, read_settings
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.rounds.coordinator import Phase
@@ -37,50 +37,6 @@ server = "anyone"
 min_updates = 1
 max_updates = 1
 """
-
-
-class Terminal:
-    """Runs commands as a user does, in a folder of its own, and asserts how they end."""
-
-    def __init__(self, folder, monkeypatch, capsys):
-        self.folder, self._monkeypatch, self._capsys = folder, monkeypatch, capsys
-
-    def run(self, *arguments):
-        self._monkeypatch.setattr(sys, "argv", ["galaxy-chain", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        self.out, self.err = self._capsys.readouterr()
-        assert "Traceback" not in self.err
-        return ended.value.code or 0
-
-    def fails(self, code, said, *arguments):
-        assert (self.run(*arguments), self.out) == (code, ""), (self.out, self.err)
-        plain = re.sub(r"[\s│]+", " ", self.err)
-        assert re.search(said, plain), self.err
-
-    def json(self, *arguments):
-        assert self.run(*arguments, "--json") == 0, self.err
-        lines = [json.loads(line) for line in self.out.splitlines()]
-        return lines[0] if len(lines) == 1 else lines
-
-
-@pytest.fixture
-def terminal(tmp_path, monkeypatch, capsys):
-    for name in list(os.environ):
-        if name.startswith("GALAXY_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.chdir(tmp_path)
-    return Terminal(tmp_path, monkeypatch, capsys)
-
-
-@pytest.fixture
-def at_ledger(terminal, federation, monkeypatch):
-    """A terminal whose folder has the ledger's file, and the node in its environment."""
-    monkeypatch.setenv("GALAXY_RPC", federation.rpc.url)
-    monkeypatch.setenv("GALAXY_STORE", str(federation.store.root))
-    federation.deployment.write(terminal.folder / ".galaxy" / "ledger.json")
-    return terminal
 
 
 # ---- Settings

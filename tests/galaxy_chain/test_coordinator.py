@@ -236,7 +236,10 @@ def test_more_unusable_updates_than_may_be_left_out_are_waited_for_until_any_num
         server.gather(round, server.updates(round))
     federation.travel(200)
     usable, unusable = server.gather(server.round(), server.updates(round))
-    assert [[s.client for s in found] for found in (usable, unusable)] == [federation.clients[1:], federation.clients[:1]]
+    assert [[s.client for s in found] for found in (usable, unusable)] == [
+        federation.clients[1:],
+        federation.clients[:1],
+    ]
     federation.commit(excluded=(0,))
     assert server.round().number == 2
 
