@@ -430,15 +430,14 @@ class JobHistory:
             raise self._contradiction(event, f"the settled rounds are 1 to {self.settled}")
         commit, claimed = self.commits[event.round], self.claimed.setdefault(event.round, set())
         self._same(event, "amount", client_amount(commit.record))
-        if len(event.numbers) != len(event.clients):
-            raise self._contradiction(event, f"{len(event.numbers)} entries of {len(event.clients)} clients")
-        for number, client in zip(event.numbers, event.clients, strict=True):
+        for bit in range(256):
+            if not event.entries >> bit & 1:
+                continue
+            number = 256 * event.word + bit
             if number >= commit.record.updates or number in commit.left_out or number in claimed:
                 raise self._contradiction(event, f"entry {number} of round {event.round} has nothing to claim")
-            if commit.entries[number].client != client:
-                raise self._contradiction(event, f"entry {number} of round {event.round} is not {client}'s")
             claimed.add(number)
-            self._credit(client, event.amount)
+            self._credit(commit.entries[number].client, event.amount)
 
     def _on_BalanceWithdrawn(self, event: Event) -> None:
         self._same(event, "amount", self.account(event.account).balance)

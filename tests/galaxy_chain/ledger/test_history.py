@@ -143,8 +143,7 @@ class Chain:
     def claim(self, commit, *numbers, **changed):
         record = commit.record
         amount = (record.reward - record.reward * record.share // 10_000) // len(commit.included)
-        clients = tuple(commit.entries[number].client for number in numbers)
-        usual = {"round": record.round, "amount": amount, "numbers": numbers, "clients": clients}
+        usual = {"round": record.round, "word": 0, "amount": amount, "entries": sum(1 << number for number in numbers)}
         self.apply("RewardsClaimed", **usual | changed)
 
     def demand(self, commit, index=0, **changed):
@@ -465,8 +464,11 @@ def test_two_lives_of_one_job_are_an_audit_error(chain):
         ("client_amount is 9, expected 1200", lambda chain, commit: chain.settle(commit, client_amount=9)),
         ("demands on round 1 are open", lambda chain, commit: (chain.demand(commit), chain.settle(commit))),
         ("settled rounds are 1 to 0", lambda chain, commit: chain.claim(commit, 0)),
-        ("has nothing to claim", lambda chain, commit: (chain.settle(commit), chain.claim(commit, 0, 0))),
-        ("is not 0x2222", lambda chain, commit: (chain.settle(commit), chain.claim(commit, 0, clients=(CLIENTS[1],)))),
+        (
+            "entry 0 of round 1 has nothing to claim",
+            lambda chain, commit: (chain.settle(commit), chain.claim(commit, 0), chain.claim(commit, 0)),
+        ),
+        ("entry 512 of round", lambda chain, commit: (chain.settle(commit), chain.claim(commit, word=2, entries=1))),
         ("amount is 5", lambda chain, commit: (chain.settle(commit), chain.claim(commit, 0, amount=5))),
         ("round 1 is settled", lambda chain, commit: (chain.settle(commit), chain.reverted(commit))),
         ("void or settled", lambda chain, commit: (chain.settle(commit), chain.demand(commit))),
