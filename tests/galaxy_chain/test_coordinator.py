@@ -203,7 +203,7 @@ def test_an_update_that_can_not_be_had_is_excluded_where_the_job_allows_it(feder
     server = federation.serve()
     round = server.round()
     first, *others = server.updates(round)
-    path = federation.content(list(server.history.entries)[0].update.content)
+    path = federation.content(next(iter(server.history.entries)).update.content)
     path.unlink() if how == "missing" else alter(path)
     with pytest.raises(ContentError):
         server.update(round, first)

@@ -85,6 +85,7 @@ def _arguments(name: str, history: JobHistory, reader: Reader) -> dict[str, Any]
         "next": reader.take(likely(lambda: 64, number) % 200),
         "samples": likely(lambda: 9, number),
         "last_round": likely(lambda: min(history.last_round, max(history.round, history.highest)), number),
+        "bits": likely(lambda: 1, number),
         "server_amount": likely(lambda: server_amount(record) if record is not None else 0, number),
         "client_amount": likely(lambda: client_amount(record) if record is not None else 0, number),
         "reward": likely(lambda: 0, number),
@@ -107,7 +108,7 @@ def _arguments(name: str, history: JobHistory, reader: Reader) -> dict[str, Any]
         arguments["demander"] = demand.demander
     arguments["amount"] = likely(lambda: _amount(name, history, arguments), number)
     if name == "RewardsClaimed":
-        arguments |= {"word": likely(lambda: 0, number), "entries": likely(lambda: 1, number)}
+        arguments |= {"word": 0, "entries": arguments["bits"]}
     if name == "RoundCommitted" and registered:
         arguments["record"] = _record(history, arguments, likely, number)
         arguments["server"] = arguments["record"].server
