@@ -10,12 +10,12 @@ import pytest
 
 from galaxy_chain import proofs
 from galaxy_chain.accounts import NodeSigner
-from galaxy_chain.coordinators import LedgerServerCoordinator
+from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoordinator
 from galaxy_chain.ledger import follower
 from galaxy_chain.ledger.transactions import Transactions
 from galaxy_fl.vectors import ChunkTree
 from tests.adversary.arena import events, fine_job, server, stranger
-from tests.galaxy_chain.federation import PATIENCE, Federation
+from tests.galaxy_chain.federation import PATIENCE, Federation, made_up
 
 DEPOSIT = 10**16
 LONG = 60.0
@@ -36,7 +36,7 @@ def demand(federation: Federation, *chunks: int, round: int = 1) -> None:
     record = server(federation).history.commits[round].record
     for chunk in chunks:
         value = DEPOSIT * (1 + ledger.account(federation.job, record.server).demands)
-        ledger.transact("demand", federation.job, record, chunk, value=value)
+        ledger.transact("demand", federation.job, record, chunk, bytes(32), value=value)
 
 
 def answered(federation: Federation) -> list[int]:
@@ -103,7 +103,7 @@ def test_a_chunk_that_is_demanded_again_is_answered_again(fine, tmp_path):
 def test_what_is_lost_of_one_round_keeps_no_answer_for_another_up(fine, caplog):
     fine.submit(0, 1, 2, seed=2)
     fine.commit()
-    path = fine.content(server(fine).history.commits[1].submissions[0].update.content)
+    path = fine.content(server(fine).history.commits[1].entries[0].update.content)
     lost = path.read_bytes()
     path.unlink()
     demand(fine, 1)
@@ -141,3 +141,84 @@ def test_the_thread_goes_on_after_any_error(fine, monkeypatch, tmp_path):
     wait_until(lambda: answered(fine) == [6])
     assert len(failed) == 2
     serving.close()
+
+
+@pytest.fixture
+def helper(fine):
+    """A client that stands in; the commit's server is gone."""
+    return fine.client(1)
+
+
+def test_a_client_answers_for_a_server_that_is_gone_and_has_the_deposit(fine, helper):
+    demand(fine, 4)
+    helper.round()
+    fine.travel(900)
+    helper.round()
+    assert answered(fine) == []
+    fine.travel(700)  # the third quarter is over; looking for the first time then, it waits for nothing
+    helper.round()
+    helper.round()
+    assert answered(fine) == [4]
+    assert helper.history.account(helper.address).balance == DEPOSIT
+
+
+def test_each_client_waits_for_a_time_of_its_own_within_the_third_quarter(fine, helper):
+    demand(fine, *range(8))
+    helper.round()
+    waiting = helper.history.open_demands(helper.history.commits[1].word)
+    word = helper.history.commits[1].word
+    times = [helper.answering._standing_in.answer_from(word, each) - each.answer_by for each in waiting]
+    assert all(-1_000 <= time < -500 for time in times)
+    assert len(set(times)) > 1
+    assert [helper.answering._standing_in.answer_from(word, each) - each.answer_by for each in waiting] == times
+
+
+def test_where_the_server_answers_nobody_else_pays_for_it(fine, helper):
+    demand(fine, 4)
+    server(fine).round()
+    fine.travel(1_600)
+    helper.round()
+    assert [event.sender for event in events(fine, "ChunkAnswered")] == [fine.server]
+
+
+def test_a_client_answers_for_a_superseded_commit_too(fine):
+    fine.job = fine_job(fine, rounds=3)
+    fine.submit(0, 1, 2)
+    fine.commit()
+    record = server(fine).history.commits[1].record
+    other = fine.serve(fine.clients[0])
+    fine.travel(7_300)
+    fine.ledger(fine.clients[0]).transact("supersede", fine.job, record)
+    other.round()
+    (void,) = other.history.void.values()
+    value = DEPOSIT
+    fine.ledger(stranger(fine)).transact("demand", fine.job, record, 3, bytes(32), value=value)
+    helper = fine.client(1)
+    fine.travel(1_600)
+    helper.round()
+    helper.round()
+    assert answered(fine) == [3]
+    assert list(helper.history.answers) == [void.word]
+
+
+def test_what_is_wrong_or_not_to_be_had_others_see_to(fine, caplog):
+    fine.submit(0, 1, 2, seed=2)
+    fine.commit(next_model=made_up(5))
+    demand(fine, 4, round=2)
+    helper = fine.client(1)
+    fine.travel(1_600)
+    with caplog.at_level(logging.WARNING):
+        helper.answering.look(helper.history, helper._follower.time)
+    assert answered(fine) == []
+    assert caplog.messages == []
+
+
+def test_a_client_answers_in_a_thread_while_it_trains(fine, tmp_path):
+    ledger = fine.ledger(fine.clients[1])
+    helper = LedgerClientCoordinator(ledger, fine.store, fine.job, PATIENCE, own=tmp_path / "own")
+    helper.answering._poll = 0.02
+    demand(fine, 6)
+    fine.travel(1_600)
+    helper.answering.start()
+    wait_until(lambda: answered(fine) == [6])
+    helper.close()

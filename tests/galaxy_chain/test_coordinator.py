@@ -9,6 +9,7 @@ import pytest
 
 from galaxy_chain.accounts import NodeSigner
 from galaxy_chain.audit import Auditor
+from galaxy_chain.challenge import challenge
 from galaxy_chain.coordinators import LedgerServerCoordinator
 from galaxy_chain.exceptions import (
     AlreadySubmittedError,
@@ -308,13 +309,18 @@ def test_a_bond_that_was_withdrawn_is_deposited_again_and_again(federation, tmp_
         ledger.transact("withdrawBond", federation.job)
 
 
-def test_a_barred_server_is_told_before_it_works(federation):
-    from tests.galaxy_chain.ledger.test_history import challenge
+def refute(federation, server):
+    """Somebody proves the first commit wrong."""
+    ledger = federation.ledger(federation.node.accounts[7])
+    history = server.history
+    assert challenge(ledger, server.verifier, federation.job, history, history.commits[1], 0) is not None
 
+
+def test_a_barred_server_is_told_before_it_works(federation):
     federation.submit(0, 1, 2)
     federation.commit(made_up(5))
     server = LedgerServerCoordinator(federation.ledger(federation.server), federation.store, federation.job, PATIENCE)
-    challenge(federation, server.history.commits[1])
+    refute(federation, server)
     with pytest.raises(LedgerRefusedError, match="was proved wrong in this job and is barred from it"):
         server.enter()
     assert server.round().phase is Phase.CLOSED
@@ -378,7 +384,7 @@ def test_while_too_many_rounds_are_not_settled_a_server_waits_and_then_settles(f
     federation.submit(0, 1, 2, seed=2)
     server = federation.serve()
     assert server.round().phase is Phase.COLLECTING
-    federation.travel(86_400)
+    federation.travel(86_500)
     assert server.round().phase is Phase.CLOSED
     assert server.history.settled == 1
     federation.commit()
@@ -391,7 +397,7 @@ def test_a_stand_in_settles_what_the_committer_does_not(federation):
     federation.commit()
     federation.submit(0, 1, 2, seed=2)
     other = federation.serve(federation.clients[0])
-    federation.travel(86_400)
+    federation.travel(86_500)
     other.round()
     assert other.history.settled == 0
     federation.travel(600)
@@ -407,7 +413,7 @@ def test_a_takeover_is_announced_and_earns_its_share(federation):
     )
     stand_in.enter()
     assert stand_in.round().phase is Phase.COLLECTING
-    federation.travel(600)
+    federation.travel(700)
     assert stand_in.round().phase is Phase.CLOSED
     path = federation.store.root.parent / "next"
     path.write_bytes(federation.aggregate(stand_in, {}).tobytes())
@@ -526,8 +532,6 @@ def test_a_late_server_that_may_not_commit_has_the_round_collected_again(withhel
 
 
 def test_demands_on_a_void_commit_are_ended_for_they_lock_the_bond(federation):
-    from tests.galaxy_chain.ledger.test_history import challenge
-
     federation.submit(0, 1, 2)
     federation.commit(made_up(5))
     federation.submit(0, 1, 2, seed=2)
@@ -537,7 +541,7 @@ def test_demands_on_a_void_commit_are_ended_for_they_lock_the_bond(federation):
     server.answering.look = lambda *arguments: None
     server.round()
     ledger.transact("demand", federation.job, server.history.commits[2].record, 1, bytes(32), value=10**16)
-    challenge(federation, server.history.commits[1])
+    refute(federation, server)
     server.round()
     assert server.history.account(federation.clients[0]).demands == 0
     assert server.history.account(federation.clients[1]).balance >= 10**16
@@ -602,7 +606,7 @@ def test_what_only_settled_rounds_need_is_let_go_and_the_last_round_can_be_answe
 
 
 def test_rounds_stay_as_the_policy_says_and_all_of_them_without_one(federation):
-    federation.job = federation.register(rounds=4)
+    federation.job = federation.register(rounds=4, max_unsettled=4)
     rounds = [play_round(federation, number) for number in (1, 2, 3)]
     federation.travel(90_000)
     rounds.append(play_round(federation, 4, Keep(3)))
@@ -624,14 +628,16 @@ def test_nothing_is_let_go_from_a_round_that_owes_an_answer_on(federation):
     federation.job = federation.register(rounds=4, max_unsettled=4)
     rounds = [play_round(federation, 1, account=other)]
     record = federation.serve().history.commits[1].record
+    federation.travel(85_000)
     federation.ledger(federation.clients[1]).transact("demand", federation.job, record, 0, bytes(32), value=10**16)
     rounds.append(play_round(federation, 2, Keep(1)))
-    federation.travel(90_000)
+    federation.travel(2_000)  # the window is over, and the demand still open
     rounds.append(play_round(federation, 3, Keep(1)))
     assert federation.store.pins() == always_pinned(federation).union(*rounds)
     federation.serve(other).round()  # answers
+    federation.serve(other).round()  # settles
     rounds.append(play_round(federation, 4, Keep(1)))
-    assert federation.store.pins() == always_pinned(federation).union(*rounds[2:])
+    assert federation.store.pins() == always_pinned(federation).union(*rounds[1:])
 
 
 def test_no_such_job_and_a_job_that_does_not_fit_together(federation):
