@@ -1,4 +1,4 @@
-"""What a server does so that a job goes on whoever else is silent: settles, supersedes, and ends void demands."""
+"""What a server does so that a job goes on whoever is silent: settles, supersedes, ends void demands, finalizes."""
 
 from __future__ import annotations
 
@@ -52,6 +52,7 @@ class Tending:
         """
         done = self._settle(history, now)
         done = self._end_void_demands(history) or done
+        done = self._finalize(history, now) or done
         return (bonded and not done and (self._supersede(history, now) or self._reopen(history, now))) or done
 
     def _settle(self, history: JobHistory, now: int) -> bool:
@@ -81,6 +82,14 @@ class Tending:
             for index, demand in list(waiting.items()):
                 done = self._transact("expire", commit, index, of=f" {index} {demand.answer_by}") or done
         return done
+
+    def _finalize(self, history: JobHistory, now: int) -> bool:
+        """Closes the books where this server's bond is locked until then: a commit of it was superseded."""
+        begins = turns.finalize_from(history)
+        account = history.account(self._address)
+        if not account.late or account.bond == 0 or begins is None or now < begins:
+            return False
+        return self._sent("finalizeJob", once=f"{self._job}")
 
     def _supersede(self, history: JobHistory, now: int) -> bool:
         """Supersedes the newest commit where nobody builds upon it because its model can't be had."""
