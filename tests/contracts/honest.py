@@ -133,7 +133,7 @@ class Game:
             if settles:
                 self.oracle.was_settled(commit, receipt.time)
             # Entries are blocks of one here: those that are asked for are those that are shown.
-            assert list(receipt.event("RewardsClaimed")["numbers"]) == sorted(fresh)
+            assert self.job.claimed_by(receipt) == sorted(fresh)
             self.oracle.was_claimed(commit, fresh)
 
     def fund(self, who: str, value: int) -> None:
