@@ -1,4 +1,8 @@
-"""A whole federated job on one machine: embedded chain, server, clients, audit, each participant a real process."""
+"""A whole federated job on one machine: embedded chain, server, clients, audit, each participant a real process.
+
+What clients and server earn is out only when the windows are over in which commits can be challenged. So once all are
+done and wait for that, the embedded chain's clock is put ahead, and each of them settles, claims and withdraws.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,10 @@ from galaxy_fl.training import forkserver
 
 __all__ = ["demonstrate", "embedded_chain", "example_job"]
 
+POOL = 10**18 // 2
+"""What the job's owner pays, in wei: half of a server's bond, so that no round has to wait for another's window."""
+BEHIND = 60
+"""Seconds that blocks which come fast may be ahead of the embedded chain's clock."""
 SAMPLES = 1437
 """Of the digits' training split: one client each at most."""
 
@@ -71,7 +79,8 @@ def demonstrate(
 ) -> None:
     """Runs the digits job: chain, ledger, job, one server and so many clients, and an audit at the end.
 
-    Says `chain`, `deployed`, `created`, whatever the server says, `audited` (a round) and `finished`.
+    Says `chain`, `deployed`, `created`, whatever the server says, `ahead` (the chain's clock), `audited` (a round),
+    `earned` (a participant) and `finished`.
 
     Args:
         clients: How many, each with its own part of the digits.
@@ -104,7 +113,13 @@ def demonstrate(
             job_file = JobFile.read(path)
 
         url, (owner, server, liar, *client_accounts) = ready()
-        terms = {"rounds": rounds, "min_updates": clients, "max_updates": clients, "server": liar if cheat else server}
+        terms = {
+            "rounds": rounds,
+            "min_updates": clients,
+            "max_updates": clients,
+            "server": liar if cheat else server,
+            "reward": POOL,
+        }
         job_file = job_file.model_copy(update={"terms": job_file.terms.model_copy(update=terms)})
 
         say({"event": "chain", "rpc": url})
@@ -142,6 +157,10 @@ def demonstrate(
             child.connection.send_bytes(instructions.model_dump_json().encode())
             connections[child.connection] = instructions
         gas_of: dict[int, list[int]] = {}
+        earned: dict[str, int] = {}
+        over: set[str] = set()
+        waiting: set[str] = set()
+        trained = 0.0
         committed: dict[int, dict[str, Any]] = {}
         while connections:
             for connection in wait(list(connections)):
@@ -149,9 +168,12 @@ def demonstrate(
                 try:
                     said = json.loads(connection.recv_bytes())  # type: ignore[union-attr]
                 except EOFError:
-                    raise GalaxyError(
-                        f"the {instructions.role} {instructions.account} ended before the job did"
-                    ) from None
+                    if instructions.account not in over:
+                        raise GalaxyError(
+                            f"the {instructions.role} {instructions.account} ended before the job did"
+                        ) from None
+                    del connections[connection]  # type: ignore[arg-type]
+                    continue
                 match said["event"]:
                     case "failed" if instructions.role == "liar":
                         del connections[connection]  # type: ignore[arg-type]
@@ -165,17 +187,31 @@ def demonstrate(
                     case "committed":
                         committed[said["round"]] = said
                     case "finished":
-                        del connections[connection]  # type: ignore[arg-type]
+                        over.add(instructions.account)
                         if instructions.role == "server":
                             finished = said
+                    case "staying":
+                        waiting.add(instructions.account)
+                    case "paid":
+                        earned[instructions.account] = earned.get(instructions.account, 0) + said["amount"]
                 number = said.get("round")
                 # The server may be heard before the last client whose update it has aggregated.
                 if number in committed and len(gas_of[number]) == clients:
                     told_of = committed.pop(number)
                     say(told_of | {"gas": told_of["gas"] + sum(gas_of[number])})
-        trained = time.monotonic() - started
+            if not trained and connections and all(each.account in waiting for each in connections.values()):
+                trained = time.monotonic() - started
+                ahead = created.terms.challenge_seconds + BEHIND
+                rpc.request("evm_increaseTime", ahead)
+                rpc.request("evm_mine")
+                say({"event": "ahead", "seconds": ahead})
         for audited in Auditor(ledger, store, created.job).rounds():
             say({"event": "audited", "round": audited.round, "model": audited.root.hex()})
+        for instructions in everybody:
+            if instructions.role != "liar":
+                amount = earned.get(instructions.account, 0)
+                line = {"role": instructions.role, "account": instructions.account, "amount": amount}
+                say({"event": "earned", **line})
         say(finished | {"seconds": trained})
         if keep:
             say({"event": "kept"})

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from galaxy_chain.accounts import NodeSigner
-from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoordinator
+from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoordinator, Patience
 from galaxy_chain.deployment import Deployment
 from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.ledger.rpc import Rpc
@@ -26,6 +26,7 @@ from galaxy_fl.vectors import read_vector, write_vector
 __all__ = ["LYING_ROUND", "Instructions", "run"]
 
 LYING_ROUND = 2
+PATIENCE = Patience(poll=0.25)
 
 
 class Instructions(BaseModel):
@@ -72,13 +73,12 @@ def run(connection: Connection) -> None:
         data = DataChoice("digits", shard=told.shard)
         if told.role == "client":
             verify = Verify.parse(told.verify)
-            run_client_of_job(LedgerClientCoordinator(ledger, store, told.job, verify=verify), data, say)
+            run_client_of_job(LedgerClientCoordinator(ledger, store, told.job, PATIENCE, verify=verify), data, say)
         elif told.role == "server":
-            # The demonstration's chain ends with it: nobody can demand anything afterwards.
-            coordinator = LedgerServerCoordinator(ledger, store, told.job, takeover=True, leave=True)
+            coordinator = LedgerServerCoordinator(ledger, store, told.job, PATIENCE, takeover=True)
             run_server_of_job(coordinator, data, Path(told.metrics), say)
         else:
-            liar = LyingServerCoordinator(ledger, store, told.job, leave=True)
+            liar = LyingServerCoordinator(ledger, store, told.job, PATIENCE, leave=True)
             run_server_of_job(liar, data, Path(told.metrics), say)
     except GalaxyError as error:
         say({"event": "failed", "message": str(error)})

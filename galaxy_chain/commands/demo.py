@@ -9,6 +9,7 @@ import typer
 
 from galaxy_chain.commands.console import console, print_json, short
 from galaxy_chain.commands.settings import JsonOption
+from galaxy_chain.shown import ether
 
 __all__ = ["demo"]
 
@@ -33,6 +34,7 @@ def demo(
         demonstrate(clients, rounds, home, print_json, keep=keep, cheat=cheat, verify=verify)
         return
     audited: list[int] = []
+    earned: list[str] = []
     rpc: list[str] = []
     console.print(f"digits, {clients} clients, {rounds} rounds; everything is kept in {home}")
     with console.status("loading torch and the chain"):
@@ -61,11 +63,21 @@ def demo(
                     console.print(
                         f"       server {short(said['server'])} has lost its bond and is barred; another goes on"
                     )
+                case "ahead":
+                    console.print(
+                        f"\nThe clock of the embedded chain is put ahead by {said['seconds'] / 3600:.1f} hours "
+                        "(evm_increaseTime), until no commit\ncan be challenged any longer: rounds are settled, and what "
+                        "was earned is paid out."
+                    )
+                case "earned":
+                    earned.append(f"{said['role']} {short(said['account'])} {ether(said['amount'])}")
                 case "audited":
                     audited.append(said["round"])
                 case "finished":
                     console.print(f"\n{rounds} rounds in {said['seconds']:.1f} s; final model {said['model']}")
                     console.print(f"audit      {len(audited)} rounds recomputed from ledger and content, all right")
+                    for line, text in enumerate(earned):
+                        console.print(f"{'' if line else 'earned':<10} {text}")
                     console.print(f"ledger     {home / 'ledger.json'}")
                     console.print(f"content    {home / 'store'}")
                     console.print(f"metrics    {home / 'metrics'}")

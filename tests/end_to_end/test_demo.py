@@ -34,6 +34,20 @@ def test_it_trains_and_audits_every_round(honest):
     assert honest[-1]["model"] == last["model"]
 
 
+def earnings(said, role):
+    return [line["amount"] for line in said if line["event"] == "earned" and line["role"] == role]
+
+
+def test_everybody_gets_out_what_it_has_earned_once_the_windows_are_over(honest):
+    """The pool of half an ether: a tenth for the server, the rest for two clients that were in every round."""
+    [ahead] = [line["seconds"] for line in honest if line["event"] == "ahead"]
+    assert ahead > 86_400
+    # Rounding leaves at most a wei a round and participant in the ledger.
+    [server], clients = earnings(honest, "server"), earnings(honest, "client")
+    assert 5 * 10**16 - 3 <= server <= 5 * 10**16
+    assert [2_250 * 10**14 - 6 <= amount <= 2_250 * 10**14 for amount in clients] == [True, True]
+
+
 def test_a_lie_costs_the_bond_and_changes_nothing(honest, tmp_path):
     said = demonstrate(tmp_path, "--cheat")
     assert rounds(said, "committed") == [1, 2, 2, 3]
@@ -45,3 +59,11 @@ def test_a_lie_costs_the_bond_and_changes_nothing(honest, tmp_path):
     [challenged] = [line["server"] for line in said if line["event"] == "challenged"]
     # It learns that it is barred when it next tries to commit, which it may be too slow for.
     assert {line["server"] for line in said if line["event"] == "barred"} <= {challenged}
+    # The server that took over has its share, for it announced its commits; the liar has that of round 1 alone.
+    [server], clients = earnings(said, "server"), earnings(said, "client")
+    assert 2 * 5 * 10**16 // 3 - 3 <= server <= 2 * 5 * 10**16 // 3
+    # Whoever proved the lie has a quarter of the bond as well.
+    assert [client - found for client, found in zip(sorted(clients), (0, 10**18 // 4), strict=True)] == [
+        min(clients)
+    ] * 2
+    assert 2_250 * 10**14 - 6 <= min(clients) <= 2_250 * 10**14
