@@ -113,7 +113,11 @@ class Play:
             collect_seconds=100,
             aggregate_seconds=600,
             challenge_seconds=86_400,
-            answer_seconds=3_600,
+            idle_seconds=7_200,
+            server_share=0,
+            max_unsettled=ROUNDS,
+            answer_seconds=3_000,
+            max_weight=SAMPLES,
             chunk_parameters=CHUNK,
             open=True,
             parameters=PARAMETERS,
@@ -182,7 +186,7 @@ class Play:
         """Waits until b is held in a round, and, unless told otherwise, a has submitted in it."""
         assert self.trainers["b"].reached[number].wait(LONG), self.ends
         if submitted:
-            self.wait_for("UpdateSubmitted", round=number)
+            self.wait_for("UpdatesSubmitted", round=number)
 
     def reorganise(self, back_to: int, longer: int = 0) -> None:
         """Replaces the blocks from `back_to` on by empty ones, as many and some more."""
@@ -212,9 +216,9 @@ class Play:
         """No event is missed and none applied twice: what each participant applied is what the chain has."""
         on_chain = [(e.name, e.block, e.transaction) for e in self.events()]
         assert len(set(on_chain)) == len(on_chain)
-        submitted = [(e.attempt, e.client) for e in self.events("UpdateSubmitted")]
+        submitted = [(e.attempt, e.entries[:20]) for e in self.events("UpdatesSubmitted")]
         assert len(submitted) == 2 * ROUNDS == len(set(submitted))
-        committed = [e.round for e in self.events("RoundCommitted")]
+        committed = [e.record.round for e in self.events("RoundCommitted")]
         assert committed == [*wrong, *range(1, ROUNDS + 1)]
         for name in self._threads:
             history = self.open(name).history

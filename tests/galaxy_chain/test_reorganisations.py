@@ -35,7 +35,7 @@ def held_in_round_2(play):
 
 def test_an_update_during_collection(play):
     held_in_round_2(play)
-    play.reorganise(play.wait_for("UpdateSubmitted", 3).block)
+    play.reorganise(play.wait_for("UpdatesSubmitted", 3).block)
     play.finish()
     assert play.trainers["a"].trained == [1, 2, 3], "what was trained is kept, and sent again"
 
@@ -48,7 +48,7 @@ def test_a_commit_and_the_update_after_it(play):
 
 def test_the_updates_that_were_committed_too(play):
     held_in_round_2(play)
-    play.reorganise(play.wait_for("UpdateSubmitted", 1, round=1).block)
+    play.reorganise(play.wait_for("UpdatesSubmitted", 1, round=1).block)
     play.finish()
 
 
@@ -100,7 +100,7 @@ def test_blocks_without_events(play):
 
 def test_twice_in_a_row(play):
     held_in_round_2(play)
-    play.reorganise(play.wait_for("UpdateSubmitted", 3).block)
+    play.reorganise(play.wait_for("UpdatesSubmitted", 3).block)
     play.reorganise(play.wait_for("RoundCommitted").block)
     play.finish()
 
@@ -108,7 +108,7 @@ def test_twice_in_a_row(play):
 def test_twice_and_the_second_time_deeper_after_going_on(play):
     play.trainers["b"].hold(3)
     held_in_round_2(play)
-    play.reorganise(play.wait_for("UpdateSubmitted", 3).block)
+    play.reorganise(play.wait_for("UpdatesSubmitted", 3).block)
     play.trainers["b"]._held[2].set()
     play.held_in(3)
     play.reorganise(play.wait_for("RoundCommitted", 1).block)
@@ -118,13 +118,13 @@ def test_twice_and_the_second_time_deeper_after_going_on(play):
 def test_away_and_back(play):
     held_in_round_2(play)
     before = play.rpc.request("evm_snapshot")
-    submitted = play.wait_for("UpdateSubmitted", 3)
+    submitted = play.wait_for("UpdatesSubmitted", 3)
     play.rpc.request("anvil_mine", "0x1")
     away = play.height
     assert play.rpc.request("evm_revert", before)
     play.rpc.request("anvil_mine", "0x2")
     assert play.height > away
-    assert play.wait_for("UpdateSubmitted", 3).transaction == submitted.transaction
+    assert play.wait_for("UpdatesSubmitted", 3).transaction == submitted.transaction
     play.finish()
     assert play.trainers["a"].trained == [1, 2, 3]
 
@@ -135,7 +135,7 @@ def test_while_a_server_is_down(play):
     server = play.open("server")
     assert isinstance(server, LedgerServerCoordinator)
     server.enter()
-    play.wait_for("UpdateSubmitted", 1)
+    play.wait_for("UpdatesSubmitted", 1)
     server.round()
     server.close()
     play.reorganise(play.wait_for("BondDeposited").block)
@@ -193,7 +193,7 @@ def test_an_update_that_is_taken_away_before_its_client_has_seen_it(play):
 def test_the_last_round(play):
     play.start("server", "a", "b")
     play.wait_for("RoundCommitted", 3)
-    play.reorganise(play.wait_for("UpdateSubmitted", 5).block)
+    play.reorganise(play.wait_for("UpdatesSubmitted", 5).block)
     play.finish()
 
 
@@ -211,12 +211,37 @@ def test_a_challenge(play, tmp_path):
     assert isinstance(liar, LedgerServerCoordinator)
     liar.enter()
     play.start("a", "b")
-    play.wait_for("UpdateSubmitted", 2)
+    play.wait_for("UpdatesSubmitted", 2)
     wrong = tmp_path / "wrong"
     wrong.write_bytes(np.zeros(PARAMETERS, np.int32).tobytes())
     liar.commit(liar.round(), wrong, {})
     play.reorganise(play.wait_for("RoundReverted").block)
     play.wait_for("RoundReverted")
     play.start("other")
+    play.finish(wrong=[1])
+    assert play.trainers["a"].trained == [1, 2, 3]
+
+
+def test_an_attempts_number_that_comes_again_on_another_model(play, tmp_path):
+    """What a client has handed in on the replaced branch does not land on the model of the new one."""
+    honest, liar = play.open("server"), play.open("other")
+    assert isinstance(honest, LedgerServerCoordinator)
+    assert isinstance(liar, LedgerServerCoordinator)
+    honest.enter()
+    liar.enter()
+    play.trainers["b"].hold(2)
+    play.start("a", "b")
+    play.wait_for("UpdatesSubmitted", 2)
+    vector = tmp_path / "vector"
+    vector.write_bytes((made_up(0) + np.int32(6)).tobytes())
+    honest.commit(honest.round(), vector, {})
+    honest.close()
+    play.held_in(2)
+    play.reorganise(play.wait_for("RoundCommitted").block)
+    vector.write_bytes(np.full(PARAMETERS, 3, np.int32).tobytes())
+    liar.commit(liar.round(), vector, {})
+    assert play.wait_for("RoundCommitted").attempt == 1
+    play.wait_for("RoundReverted")
+    play.start("server")
     play.finish(wrong=[1])
     assert play.trainers["a"].trained == [1, 2, 3]

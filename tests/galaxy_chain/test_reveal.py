@@ -71,13 +71,21 @@ def test_a_closing_that_is_not_confirmed_reveals_nothing_and_is_not_served(secre
     assert is_public(secret, 100)
 
 
-def test_in_a_cancelled_job_nothing_is_revealed(secret, tmp_path):
+def test_a_cancelled_job_reveals_what_its_last_round_is_made_of(secret, tmp_path):
     clients = handed_in(secret, tmp_path, 0, 1, 2)
     secret.ledger(secret.owner).transact("cancelJob", secret.job)
+    assert {each.round().phase for each in clients} == {Phase.CLOSED}
+    assert all(is_public(secret, seed) for seed in (100, 101, 102))
+
+
+def test_in_a_cancelled_job_that_is_not_brought_to_its_end_nothing_is_revealed(secret, tmp_path):
+    clients = handed_in(secret, tmp_path, 0)
+    secret.ledger(secret.owner).transact("cancelJob", secret.job)
+    secret.travel(2 * 7_200 + 100)
     assert {each.round().phase for each in clients} == {Phase.CANCELLED}
     clients[0].close()
     assert client(secret, tmp_path, 0).round().phase is Phase.CANCELLED
-    assert not any(is_public(secret, seed) for seed in (100, 101, 102))
+    assert not is_public(secret, 100)
 
 
 class Seeded:
@@ -115,10 +123,10 @@ def test_what_was_revealed_in_vain_is_trained_anew_and_what_was_not_is_handed_in
     for each, trainer in zip((revealing, silent), trainers, strict=True):
         once(each, trainer)
     server = secret.serve()
-    first = [submission.update for submission in server.history.submissions]
+    first = [submission.update for submission in server.history.entries]
     secret.travel(200)
     revealing.round()
-    secret.travel(300)
+    secret.travel(2_500)
     closed = server.round()
     usable, unusable = server.gather(closed, server.updates(closed))
     assert [s.client for s in usable] == [secret.clients[0]]
@@ -132,10 +140,10 @@ def test_what_was_revealed_in_vain_is_trained_anew_and_what_was_not_is_handed_in
     assert trainers[0].seeds == [round_seed(0, 1), round_seed(0, 1, 1)]
     assert trainers[1].seeds == [round_seed(0, 1)]
     server.round()
-    second = [submission.update for submission in server.history.submissions]
+    second = [submission.update for submission in server.history.entries]
     assert second[0].content != first[0].content
     assert second[1] == first[1]
-    secret.travel(200)
+    secret.travel(1_300)  # the second attempt collects for twice as long
     for each in (revealing, silent):
         each.round()
     closed = server.round()
@@ -180,3 +188,21 @@ def test_run_server_serves_such_a_job(secret, tmp_path):
     for each in clients:
         each.round()
     assert run_server(server).phase is Phase.FINISHED
+
+
+def test_what_was_public_in_a_round_that_can_be_taken_back_is_not_forgotten(secret, tmp_path, monkeypatch):
+    """A commit in a final block can be superseded, and its round collected again: what was revealed for it stays known."""
+    secret.job = secret.register(DOCUMENT.model_copy(update={"reveal": "after-close"}), rounds=3)
+    clients = handed_in(secret, tmp_path, 0, 1, 2)
+    monkeypatch.setattr(follower.JobFollower, "final", 10**9)
+    for number, forgotten in ((1, False), (2, True)):
+        for each in clients:
+            each.round()  # reveals
+        secret.commit()
+        if number == 2:
+            secret.travel(87_000)
+            secret.serve().round()  # settles round 1
+        for index, each in enumerate(clients):
+            each.submit(each.round(), made_up(1_000 * number + index), SAMPLES)
+        root = clients[0].history.commits[1].record.previous_root
+        assert [each._pending.wasted(1, root, 99) for each in clients] == [0 if forgotten else 1] * 3
