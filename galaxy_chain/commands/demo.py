@@ -66,8 +66,8 @@ def demo(
                 case "ahead":
                     console.print(
                         f"\nThe clock of the embedded chain is put ahead by {said['seconds'] / 3600:.1f} hours "
-                        "(evm_increaseTime), until no commit\ncan be challenged any longer: rounds are settled, and what "
-                        "was earned is paid out."
+                        "(evm_increaseTime), until no commit\ncan be challenged any longer: rounds are settled, and "
+                        "what was earned is paid out."
                     )
                 case "earned":
                     earned.append(f"{said['role']} {short(said['account'])} {ether(said['amount'])}")

@@ -216,7 +216,7 @@ def finishes(terminal, federation, job, *more):
     with serving(federation, job):
         said = terminal.json(*client(job, *more))
     assert said[-1]["event"] == "finished"
-    assert terminal.json("audit", job)["right"] is True
+    assert terminal.json("audit", job)[0]["right"] is True
 
 
 def test_a_job_by_hand(at_ledger, federation):
@@ -234,7 +234,7 @@ def test_a_job_by_hand(at_ledger, federation):
     shown = at_ledger.json("job", "show", job)
     assert (shown["status"], shown["clients"]) == ("finished", {federation.node.accounts[5]: 72})
     assert shown["rounds"][0]["model"] == shown["model"] == said[-1]["model"]
-    assert at_ledger.json("audit", job)["model"] == said[-1]["model"]
+    assert at_ledger.json("audit", job)[0]["model"] == said[-1]["model"]
     for people in (["job", "list"], ["job", "show", job], ["audit", job], ["store", "list"], ["store", "verify"]):
         assert at_ledger.run(*people) == 0
         assert at_ledger.out
@@ -269,7 +269,7 @@ def test_what_was_chosen_for_a_job_is_shown(at_ledger, federation):
     terms = at_ledger.json("job", "create", "job.toml", "--account", "dev:0")["terms"]
     assert (terms["server"], terms["open"], terms["max_updates"]) == (owner, False, terms["max_excluded"] + 1)
     assert at_ledger.run("job", "create", "job.toml", "--account", "dev:0") == 0
-    for said in (f"{owner} (this account)", "only whom its owner admits", "0.01 ether"):
+    for said in (f"{owner} (this account)", "only whom its owner admits", "0.02 ether"):
         assert said in at_ledger.out
     assert "open is true" not in at_ledger.err
     Path("job.toml").write_text(JOB + 'answer_seconds = 1\nbond = "3 ether"\n')
@@ -277,6 +277,22 @@ def test_what_was_chosen_for_a_job_is_shown(at_ledger, federation):
     assert "anyone with a bond" in at_ledger.out
     for said in ("open is true", "no server is named", "answer_seconds is 1", "bond is 3 ether"):
         assert f"warning: {said}" in at_ledger.err
+
+
+def test_what_it_costs_is_shown_at_a_price_of_gas(at_ledger):
+    Path("job.toml").write_text(JOB + 'reward = "1 ether"\nbond = "8 ether"\n')
+    create = ("job", "create", "job.toml", "--account", "dev:0")
+    said = at_ledger.json(*create, "--gas-price", 20)
+    assert all(cost["wei"] == 20 * 10**9 * cost["gas"] > 0 for cost in said["costs"])
+    assert said["lie"] == {"bond": 8 * 10**18, "finder": 2 * 10**18, "rounds": 10**17, "takes": 9 * 10**17}
+    assert at_ledger.run(*create, "--gas-price", 20) == 0
+    assert re.search("at 20 gwei.*a round: its update +each client +53000 +0.00106 ether", at_ledger.out, re.DOTALL)
+    assert "costs its server the bond of 8 ether: 2 ether of it" in at_ledger.out
+    assert re.search("up to 0.1 ether, and clients up to 0.9 ether", at_ledger.out)
+    on_chain = at_ledger.json(*create)["costs"]
+    assert [cost["gas"] for cost in on_chain] == [cost["gas"] for cost in said["costs"]]
+    assert 0 < on_chain[0]["wei"] < said["costs"][0]["wei"]
+    at_ledger.fails(2, "Invalid value for '--gas-price'", *create, "--gas-price", -1)
 
 
 def test_terms_that_can_not_work_are_not_registered(at_ledger):
@@ -302,7 +318,7 @@ def test_nobody_pays_more_than_the_limits(at_ledger, federation):
     assert at_ledger.run("server", "--job", dear, "--account", "dev:1") == 34
     assert re.search("25 ether.*--max-bond", at_ledger.err)
     at_ledger.fails(2, "expected an amount", "server", "--job", dear, "--account", "dev:1", "--max-bond", "much")
-    assert federation.ledger().account(dear, federation.server).amount == 0
+    assert federation.ledger().account(dear, federation.server).bond == 0
     greedy = create(at_ledger, JOB + 'demand_deposit = "50 ether"\n')
     assert at_ledger.run(*client(greedy)) == 34
     assert re.search("50 ether.*--max-deposit", at_ledger.err)
@@ -345,7 +361,7 @@ def test_data_that_do_not_fit_the_model_are_noticed_before_joining(at_ledger, fe
     assert re.search("galaxy-chain: samples of shape .* do not fit the model", at_ledger.err)
     at_ledger.fails(8, "do not fit the model", "server", "--job", job, "--data", "digits", "--account", "dev:6")
     assert federation.ledger().client(job, federation.node.accounts[5]).samples == 0
-    assert federation.ledger().account(job, federation.node.accounts[6]).amount == 0
+    assert federation.ledger().account(job, federation.node.accounts[6]).bond == 0
 
 
 @pytest.mark.parametrize(
@@ -369,9 +385,13 @@ def test_a_loss_that_diverges_submits_nothing(at_ledger, federation):
     assert "lower the learning rate" in at_ledger.err
     assert federation.ledger().job(job).state.updates == 0
     assert at_ledger.run("job", "cancel", job, "--account", "dev:0") == 0
-    assert at_ledger.run(*client(job)) == 32
-    assert f"job {job} was cancelled by its owner in round 1" in at_ledger.err
+    assert at_ledger.run(*client(job)) == 10  # which goes on to its last round
     assert at_ledger.json("job", "list")[-1]["status"] == "cancelled"
+    federation.travel(2 * 14_400 + 60)
+    assert at_ledger.run(*client(job)) == 32
+    assert f"job {job} was cancelled, and ends without its round 1" in at_ledger.err
+    assert at_ledger.run("job", "finalize", job, "--account", "dev:9") == 0
+    assert at_ledger.json("job", "list")[-1]["status"] == "final"
 
 
 @pytest.mark.parametrize("how", ["missing", "truncated", "altered"])
@@ -406,7 +426,7 @@ def test_an_update_that_is_lost_is_waited_for_where_nobody_may_be_left_out(at_le
     federation.job = federation.register(max_excluded=0)
     federation.submit(0, 1, 2)
     server = federation.serve()
-    path = federation.content(server.history.submissions[1].update.content)
+    path = federation.content(list(server.history.entries)[1].update.content)
     good = path.read_bytes()
     path.unlink()
     with serving(federation, federation.job):
@@ -496,7 +516,7 @@ def test_an_example_of_a_job_file_is_valid(at_ledger):
 
 def test_the_module_of_the_programs_entry_imports_nothing_slow():
     program = (
-        "import sys, galaxy_chain.cli as cli; cli.application(); from galaxy_chain import coordinator, audit, accounts; "
+        "import sys, galaxy_chain.cli as cli; cli.application(); from galaxy_chain import coordinators, audit, accounts; "
         "print([name for name in ('torch', 'web3', 'eth_account', 'eth', 'uvicorn') if name in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "[]\n"
