@@ -28,7 +28,7 @@ def rule_gas(rule: str, updates: int, chunk_parameters: int) -> int:
     if rule == "relay":
         return 5_000 + 10 * chunk_parameters
     if rule == "weighted_mean":
-        return 5_000 + 800 * chunk_parameters + updates * (1_000 + 160 * chunk_parameters)
+        return 4_000 + 450 * chunk_parameters + updates * (1_000 + 160 * chunk_parameters)
     levels = (updates - 1).bit_length()
     sort = levels * (levels + 1) // 2 * updates * 150
     return 5_000 + chunk_parameters // 8 * (8_500 + 1_000 * updates + 2 * sort)

@@ -31,6 +31,7 @@ from galaxy_chain.terms import (
     least_challenge_seconds,
     least_idle_seconds,
 )
+from galaxy_fl.aggregation.rule import MAX_WEIGHT
 from galaxy_fl.exceptions import JobDocumentError
 from galaxy_fl.job_document import BuiltinModel, Name, RuleChoice, explanations, field_of
 from galaxy_fl.training.ending import Ending
@@ -43,7 +44,7 @@ ANYONE = "anyone"
 """As a job's server: whoever has a bond."""
 DAY = 86_400
 IDLE_SECONDS = 14_400
-MAX_WEIGHT = 1_000_000
+USUAL_WEIGHT = 1_000_000
 UNITS = {"wei": 0, "gwei": 9, "ether": 18}
 
 
@@ -95,7 +96,7 @@ class TermsSection(_Strict):
     """By default as many as a challenge has room for."""
     max_excluded: Annotated[int, Field(ge=0, le=256)] | None = None
     """By default what leaves `min_updates`: clients whose content can't be had don't delay a round."""
-    max_weight: Annotated[int, Field(ge=1, le=MOST_WEIGHT)] | None = None
+    max_weight: Annotated[int, Field(ge=1, le=MAX_WEIGHT)] | None = None
     """The most samples that an update may weigh. By default a million, or what the sum of all has room for; 1 where
     weights are uniform."""
     collect_seconds: Annotated[int, Field(ge=0, le=MONTH)] = 60
@@ -217,7 +218,7 @@ class TermsSection(_Strict):
             )
         if uniform:
             return 1
-        return min(MAX_WEIGHT, MOST_WEIGHT // max_updates) if self.max_weight is None else self.max_weight
+        return min(USUAL_WEIGHT, MOST_WEIGHT // max_updates) if self.max_weight is None else self.max_weight
 
 
 class SourceFile(_Strict):

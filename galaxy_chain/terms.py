@@ -14,6 +14,7 @@ from galaxy_chain.answer_size import MOST_BYTES, MOST_GAS, answer_bytes, answer_
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Terms
 from galaxy_chain.shown import ETHER, ether
 from galaxy_fl.aggregation import RULES
+from galaxy_fl.aggregation.rule import MAX_WEIGHT
 from galaxy_fl.vectors.chunk_tree import depth
 
 __all__ = [
@@ -182,11 +183,12 @@ def _bounds_of_numbers(terms: Terms, rule: str) -> Iterator[tuple[str, str]]:
         yield "max_updates", f"the rule takes {most}; set max_updates to {most} or less"
     if terms.max_excluded > terms.max_updates:
         yield "max_excluded", f"it is more than max_updates; set it to {terms.max_updates} or less"
-    heaviest = MOST_WEIGHT // max(1, terms.max_updates)
+    heaviest = min(MAX_WEIGHT, MOST_WEIGHT // max(1, terms.max_updates))
     if not 1 <= terms.max_weight <= heaviest:
         yield (
             "max_weight",
-            f"max_updates {terms.max_updates} of them have to stay below 2**32; set it to {heaviest} or less",
+            f"a rule takes weights up to {MAX_WEIGHT}, and max_updates {terms.max_updates} of them have to stay below "
+            f"2**32; set it to {heaviest} or less",
         )
     if terms.server_share > MOST_SHARE:
         yield (

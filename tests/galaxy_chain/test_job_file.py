@@ -81,7 +81,7 @@ def test_what_follows_from_other_terms_follows_from_them(tmp_path):
     assert chosen("").max_unsettled == 5
     assert chosen("", uniform=True).max_weight == 1
     assert chosen("max_weight = 1", uniform=True).max_weight == 1
-    assert chosen("max_updates = 2\nmax_weight = 2147483647").max_weight == 2**31 - 1
+    assert chosen("max_updates = 2\nmax_weight = 16777215").max_weight == 2**24 - 1
     with pytest.raises(JobDocumentError, match="max_weight is 7, but with uniform weighting each update weighs 1"):
         chosen("max_weight = 7", uniform=True)
 
@@ -159,7 +159,13 @@ def test_what_is_no_amount(amount):
         ("min_updates = 2", "min_updates = 2\nmax_updates = 3\nmax_excluded = 4", 9, "max_excluded 4 is more than"),
         ("open = false", "", 9, "terms.open: Field required"),
         ("open = false", "open = 1", 11, "terms.open: .*valid boolean"),
-        ("min_updates = 2", "min_updates = 2\nmax_updates = 9\nmax_weight = 500000000", 9, "max_weight to 477218588"),
+        (
+            "min_updates = 2",
+            "min_updates = 2\nmax_updates = 257\nmax_weight = 16777215",
+            13,
+            "max_updates: .*equal to 256",
+        ),
+        ("min_updates = 2", "min_updates = 2\nmax_weight = 16777216", 13, "terms.max_weight: .*equal to 16777215"),
         ("min_updates = 2", "min_updates = 2\nidle_seconds = 2459", 9, "idle_seconds 2459 is less than.*2460"),
         ("min_updates = 2", "min_updates = 2\nserver_share = 5001", 13, "terms.server_share: .*equal to 5000"),
         ("min_updates = 2", "min_updates = 2\nmax_unsettled = 0", 13, "terms.max_unsettled: .*equal to 1"),
