@@ -13,6 +13,7 @@ import numpy as np
 from galaxy_chain.coordinators import LedgerServerCoordinator
 from galaxy_chain.ledger.excluded import pack_excluded
 from galaxy_chain.ledger.structs import Model
+from galaxy_chain.ledger.transactions import Receipt
 from galaxy_chain.store import LocalStore
 from galaxy_chain.watch import Finding, Watchtower
 from galaxy_fl.rounds.coordinator import Committed, Round, Submitted
@@ -21,12 +22,14 @@ from galaxy_fl.vectors import tree_root
 from tests.galaxy_chain.federation import PATIENCE, Federation, made_up
 
 __all__ = [
+    "ANSWER",
     "BOND",
     "WRONG",
     "LeavesOneOut",
     "OffByOne",
     "OtherContent",
     "TakesOneTwice",
+    "commit_model",
     "events",
     "fine_job",
     "finish",
@@ -43,6 +46,8 @@ __all__ = [
 ]
 
 BOND = 10**18
+ANSWER = 2_000
+"""Seconds to answer in a job of many chunks: a search through five levels has to fit into half of a day."""
 WRONG = 77
 """The parameter that a server has wrong."""
 
@@ -78,13 +83,10 @@ class OtherContent(LedgerServerCoordinator):
     """Commits the right root, and names another vector as its content."""
 
     def commit(self, round: Round, next_model: Path, excluded: Mapping[Submitted, str]) -> Committed:
-        history = self._expect(round)
+        self._expect(round)
         root = tree_root(np.fromfile(next_model, "<i4"), self.terms.chunk_parameters)
         other = self.store.put(made_up(4711).data)
-        model = Model(root, other.digest)
-        none = pack_excluded((), len(history.entries))
-        receipt = self.ledger.transact("commitRound", self.number, round.attempt, history.head, model, none, bytes(32))
-        return Committed(root, receipt.gas_used)
+        return Committed(root, commit_model(self, root, other.digest).gas_used)
 
 
 class _Enough(BaseException):
@@ -100,6 +102,17 @@ def server(
     """A server of that kind; takes over where the job names another."""
     ledger = federation.ledger(account or federation.server)
     return kind(ledger, store or federation.store, federation.job, PATIENCE, takeover=True)
+
+
+def commit_model(
+    serving: LedgerServerCoordinator, root: bytes, content: bytes, excluded: Sequence[int] = (), salt: bytes = bytes(32)
+) -> Receipt:
+    """Commits whatever it is told, leaving out the entries with these numbers."""
+    history, ledger = serving.history, serving.ledger
+    bits = pack_excluded(excluded, len(history.entries))
+    return ledger.transact(
+        "commitRound", serving.number, history.attempt, history.head, Model(root, content), bits, salt
+    )
 
 
 def serve_round(serving: LedgerServerCoordinator) -> None:
@@ -136,6 +149,7 @@ def private(federation: Federation, folder: Path) -> LocalStore:
 
 def fine_job(federation: Federation, **terms: Any) -> int:
     """A job whose model has 19 chunks, in a tree of five levels."""
+    terms = {"answer_seconds": ANSWER} | terms
     content = federation.store.put(federation.initial.data)
     ledger = federation.ledger(federation.owner)
     model = Model(tree_root(federation.initial, 8), content.digest)

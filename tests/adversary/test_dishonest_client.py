@@ -8,7 +8,7 @@ import pytest
 
 from galaxy_chain.audit import Auditor
 from galaxy_chain.coordinators import LedgerClientCoordinator
-from galaxy_chain.exceptions import AlreadySubmittedError, ContentMismatchError, LedgerRefusedError
+from galaxy_chain.exceptions import AlreadySubmittedError, ContentMismatchError, JobMismatchError, LedgerRefusedError
 from galaxy_chain.ledger.structs import Update
 from galaxy_chain.verification import address_bytes
 from galaxy_fl.exceptions import ContentMissingError, RoundMovedOnError
@@ -21,7 +21,7 @@ from tests.galaxy_chain.federation import CHUNK, DOCUMENT, PATIENCE, SAMPLES, ma
 def submit(federation, index, update, attempt=1):
     """An update of a client that takes what it says for granted."""
     client = federation.client(index)
-    client.ledger.transact("submitUpdate", federation.job, attempt, update)
+    client.ledger.transact("submitUpdate", federation.job, attempt, first_model(federation), update)
 
 
 def promise(federation, index, vector, content=None, weight=SAMPLES):
@@ -30,17 +30,35 @@ def promise(federation, index, vector, content=None, weight=SAMPLES):
     return Update(bound, federation.store.put((vector if content is None else content).data).digest, weight)
 
 
+def entries(federation):
+    """What is in."""
+    return list(server(federation).history.entries)
+
+
+def first_model(federation):
+    """The root of the model that a job begins with."""
+    return tree_root(federation.initial, CHUNK)
+
+
+def earned(federation):
+    """Which clients can claim for round 1: those whose update it includes."""
+    history = server(federation).history
+    included = {entry.client for entry in history.commits[1].included}
+    assert included.isdisjoint(entry.client for entry in history.commits[1].excluded)
+    return [client in included for client in federation.clients]
+
+
 def excluded(federation):
     """Who was left out of round 1, after an honest server has served it."""
     serve_round(server(federation))
     assert looks(tower(federation)) == ["right"]
-    return server(federation).history.commits[1].record.excluded
+    return tuple(entry.client for entry in server(federation).history.commits[1].excluded)
 
 
 def test_with_immediate_reveal_a_copycat_may_submit_what_it_has_downloaded(federation):
     """Not defended, and documented: commitments bind an update to its sender, not its idea."""
     federation.submit(0)
-    (seen,) = server(federation).history.entries
+    (seen,) = entries(federation)
     stolen = made_up(100)
     assert federation.content(seen.update.content).read_bytes() == stolen.tobytes()
     submit(federation, 1, promise(federation, 1, stolen))
@@ -50,7 +68,7 @@ def test_with_immediate_reveal_a_copycat_may_submit_what_it_has_downloaded(feder
 
 def test_a_commitment_of_another_does_not_open_under_the_thiefs_address(federation):
     federation.submit(0)
-    (seen,) = server(federation).history.entries
+    (seen,) = entries(federation)
     submit(federation, 1, seen.update)
     federation.submit(2)
     honest = honest_root(federation, 1)
@@ -59,7 +77,7 @@ def test_a_commitment_of_another_does_not_open_under_the_thiefs_address(federati
         looking.update(looking.round(), looking.updates(looking.round())[1])
     assert excluded(federation) == (federation.clients[1],)
     assert federation.ledger().job(federation.job).root == honest
-    assert federation.ledger().client(federation.job, federation.clients[1]).credits == 0
+    assert earned(federation) == [True, False, True]
 
 
 def test_with_reveal_after_close_a_copycat_finds_nothing_to_copy(federation, tmp_path):
@@ -74,13 +92,13 @@ def test_with_reveal_after_close_a_copycat_finds_nothing_to_copy(federation, tmp
         client.submit(client.round(), made_up(100 + index), SAMPLES)
         client.round()
         honest.append(client)
-    first, second = server(federation).history.entries
+    first, second = entries(federation)
     for submission in (first, second):
         with pytest.raises(ContentMissingError):
             federation.content(submission.update.content)
     thief = federation.ledger(federation.clients[1])
     thief.transact("join", federation.job, SAMPLES, bytes(32))
-    thief.transact("submitUpdate", federation.job, 1, first.update)
+    thief.transact("submitUpdate", federation.job, 1, first_model(federation), first.update)
     for client in honest:
         client.round()  # the round is closed, and they reveal
     assert federation.content(first.update.content).read_bytes() == made_up(100).tobytes()
@@ -93,17 +111,22 @@ def test_clients_that_stay_silent_so_that_too_few_remain_have_the_round_reopened
     federation.submit(0)
     silent = promise(federation, 1, made_up(7))
     submit(federation, 1, replace(silent, content=b"\7" * 32))
-    federation.travel(200)
-    serve_round(server(federation))
+    serving = server(federation)
+    serving.enter()
+    federation.travel(200 + 3 * 600)
+    with pytest.raises(RoundMovedOnError, match="not the turn"):  # whoever has the updates has time to commit them
+        serving.reopen(serving.round(), {})
+    federation.travel(600)
+    serve_round(serving)
     (reopened,) = events(federation, "RoundReopened")
-    assert reopened.excluded == (federation.clients[1],)
+    assert reopened.sender == federation.server
     state = federation.ledger().job(federation.job).state
     assert (state.round, state.attempt, state.updates) == (1, 2, 0)
-    credits = [federation.ledger().client(federation.job, client).credits for client in federation.clients]
-    assert credits == [1, 0, 0]
-    federation.submit(0, 2, seed=2)
-    federation.travel(200)
+    # The same update again: nothing of the void attempt earns anything, nor does anybody have to train anew.
+    federation.submit(0, 2)
+    federation.travel(1_300)
     finish(federation, honest_root(federation))
+    assert earned(federation) == [True, False, True]
 
 
 def test_a_late_submission_of_a_void_attempt_lands_nowhere(federation):
@@ -111,7 +134,7 @@ def test_a_late_submission_of_a_void_attempt_lands_nowhere(federation):
     submit(federation, 1, replace(promise(federation, 1, made_up(7)), content=b"\7" * 32))
     late = federation.client(2)
     void = late.round()
-    federation.travel(200)
+    federation.travel(200 + 4 * 600)
     serve_round(server(federation))
     with pytest.raises(RoundMovedOnError, match="it is at attempt 2, not 1"):
         late.submit(void, made_up(8), SAMPLES)
@@ -127,7 +150,7 @@ def test_one_that_submits_twice_has_its_first_update_taken(federation):
     with pytest.raises(AlreadySubmittedError):
         submit(federation, 0, promise(federation, 0, made_up(9)))
     federation.submit(1, 2)
-    assert [s.client for s in server(federation).history.entries] == federation.clients
+    assert [entry.client for entry in entries(federation)] == federation.clients
     assert excluded(federation) == ()
 
 
@@ -171,9 +194,10 @@ def test_an_outsider_gets_nowhere_in_a_closed_job(federation):
     head = federation.ledger().job(federation.job).head
     attempts = {
         "NotAdmitted": ("join", SAMPLES, bytes(32)),
-        "NotJoined": ("submitUpdate", 1, promise(federation, 0, made_up(1))),
-        "BondTooSmall": ("commitRound", 1, head, server(federation).history.initial, []),
-        "NotOwner": ("cancelJob",),
+        "NotJoined": ("submitUpdate", 1, first_model(federation), promise(federation, 0, made_up(1))),
+        "BondTooSmall": ("commitRound", 1, head, server(federation).history.initial, b"\0", bytes(32)),
+        "JobNotIdle": ("cancelJob",),
+        "NotOwner": ("expel", federation.clients[0]),
     }
     for refused, (name, *arguments) in attempts.items():
         with pytest.raises(LedgerRefusedError) as caught:
@@ -188,33 +212,26 @@ def test_an_outsider_gets_nowhere_in_a_closed_job(federation):
     finish(federation, honest_root(federation))
 
 
-@pytest.fixture
-def greedy(federation):
-    """A job of uniform weights, in which the last of three clients makes itself weigh all that the ledger takes."""
-    federation.job = federation.register(DOCUMENT.model_copy(update={"weighting": "uniform"}))
-    for index in range(3):
-        federation.ledger(federation.clients[index]).transact("join", federation.job, 2**24 - 1, bytes(32))
-    for index, weight in enumerate((1, 1, 2**24 - 1)):
-        update = promise(federation, index, made_up(100 + index), weight=weight)
-        federation.ledger(federation.clients[index]).transact("submitUpdate", federation.job, 1, update)
-    return federation
+def test_one_that_gives_itself_weight_in_a_job_of_uniform_weights_is_refused_by_the_ledger(federation):
+    document = DOCUMENT.model_copy(update={"weighting": "uniform"})
+    federation.job = federation.register(document, max_weight=1)
+    greedy = federation.ledger(federation.clients[2])
+    with pytest.raises(LedgerRefusedError, match="samples can't be declared: the job's terms allow 1 to 1"):
+        greedy.transact("join", federation.job, 2, bytes(32))
+    greedy.transact("join", federation.job, 1, bytes(32))
+    update = promise(federation, 2, made_up(102), weight=2)
+    with pytest.raises(LedgerRefusedError) as caught:
+        greedy.transact("submitUpdate", federation.job, 1, first_model(federation), update)
+    assert caught.value.name == "WeightOutOfRange"
 
 
-def test_one_that_gives_itself_weight_in_a_job_of_uniform_weights_is_excluded(greedy):
-    honest = honest_root(greedy, 2)
-    assert excluded(greedy) == (greedy.clients[2],)
-    assert greedy.ledger().job(greedy.job).root == honest
-    (audited,) = Auditor(greedy.ledger(), greedy.store, greedy.job).rounds()
-    assert audited.objections == ()
-
-
-def test_a_server_that_includes_it_all_the_same_is_named_by_whoever_looks(greedy, caplog):
-    """Its arithmetic is right, so that the ledger punishes nothing."""
-    greedy.commit()
-    said = f"the update of {greedy.clients[2]} was included: it weighs 16777215, but each update of this job weighs 1"
-    (audited,) = Auditor(greedy.ledger(), greedy.store, greedy.job).rounds()
-    assert audited.objections == (said,)
-    assert [(f.verdict, f.reason) for f in tower(greedy).look()] == [("right", ""), ("objection", said)]
-    client = LedgerClientCoordinator(greedy.ledger(greedy.clients[0]), greedy.store, greedy.job, PATIENCE)
-    client.model(client.round())
-    assert said in caplog.text
+def test_nobody_takes_part_where_a_document_says_uniform_and_the_terms_allow_more(federation):
+    federation.job = federation.register(DOCUMENT.model_copy(update={"weighting": "uniform"}), max_weight=2)
+    for takes_part in (
+        lambda: federation.client(0),
+        lambda: federation.serve(),
+        lambda: tower(federation),
+        lambda: Auditor(federation.ledger(), federation.store, federation.job),
+    ):
+        with pytest.raises(JobMismatchError, match="all updates weigh the same, but its terms let one weigh up to 2"):
+            takes_part()

@@ -19,7 +19,7 @@ from galaxy_chain.ledger.transactions import Transactions
 from galaxy_fl.vectors import tree_root
 from tests.adversary.arena import BOND, rival, stranger
 
-ACCOUNTS_SLOT = 3
+ACCOUNTS_SLOT = 2
 """Of `_accounts` in GalaxyLedger's storage."""
 
 
@@ -36,11 +36,14 @@ def back_door(implementation):
     return take_all + as_ever + bytes([0x60, end, 0x57]) + bytes.fromhex("3d5ffd" + "5b3d5ff3")
 
 
-def deploying(runtime, before=b""):
-    """Code that leaves `runtime` behind, after it has done something else."""
-    head = before + bytes([0x61]) + len(runtime).to_bytes(2) + bytes([0x80, 0x61])
-    offset = len(head) + 2 + 4
-    return head + offset.to_bytes(2) + bytes.fromhex("5f395ff3") + runtime
+def deploying(runtime, before=b"", creates=b""):
+    """Code that leaves `runtime` behind, after it has done something else, and created another contract."""
+
+    def code(offset):
+        create = f"61{len(creates):04x}61{offset + len(runtime):04x}5f3961{len(creates):04x}5f5ff050" if creates else ""
+        return before + bytes.fromhex(f"{create}61{len(runtime):04x}8061{offset:04x}5f395ff3")
+
+    return code(len(code(0))) + runtime + creates
 
 
 def storing(slot, value):
@@ -99,7 +102,7 @@ COMMANDS = [
 
 @pytest.fixture
 def with_back_door(federation, tmp_path, monkeypatch, capsys):
-    code = deploying(back_door(federation.deployment.ledger))
+    code = deploying(back_door(federation.deployment.ledger), creates=artifact("OpeningVerifier").bytecode)
     return Foreign(federation, code, tmp_path / "foreign", monkeypatch, capsys)
 
 
@@ -107,7 +110,8 @@ def with_back_door(federation, tmp_path, monkeypatch, capsys):
 def seeded(federation, tmp_path, monkeypatch, capsys):
     """A contract with the genuine code, whose constructor has given its author a bond that nobody has paid."""
     slot = keccak(address_word(stranger(federation)) + keccak((1).to_bytes(32) + ACCOUNTS_SLOT.to_bytes(32)))
-    code = deploying(artifact("GalaxyLedger").runtime, storing(slot, BOND.to_bytes(32)))
+    given = storing(slot, BOND.to_bytes(32))
+    code = deploying(artifact("GalaxyLedger").runtime, given, artifact("OpeningVerifier").bytecode)
     return Foreign(federation, code, tmp_path / "foreign", monkeypatch, capsys)
 
 
@@ -126,11 +130,26 @@ def test_whoever_means_it_pays_a_ledger_with_a_back_door_and_is_robbed(with_back
     assert with_back_door.balance() == 0
 
 
+def test_the_right_code_with_another_judge_of_openings_is_no_ledger_either(federation, tmp_path, monkeypatch, capsys):
+    code = deploying(artifact("GalaxyLedger").runtime, creates=deploying(bytes.fromhex("60015f5260205ff3")))
+    transactions = Transactions(federation.rpc, NodeSigner(stranger(federation)))
+    receipt = transactions.send(None, code)
+    where = Deployment(chain_id=1337, ledger=receipt.contract, block=receipt.block, rules=federation.deployment.rules)
+    where.write(tmp_path / "ledger.json")
+    arguments = ("job", "list", "--home", tmp_path, "--rpc", federation.node.url)
+    monkeypatch.setattr(sys, "argv", ["galaxy-chain", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 35
+    said = " ".join(capsys.readouterr().err.split())
+    assert "asks whether a commit is right, is not the one that this version of Galaxy knows" in said
+
+
 @pytest.mark.parametrize("command", COMMANDS[:5], ids=lambda command: " ".join(map(str, command[:2])))
 def test_the_right_code_over_a_storage_of_the_authors_own_is_no_ledger_either(seeded, command):
     code, said = seeded.run(*command)
     assert code == 35
-    assert "asks whether a commit is right, is not the one that this version of Galaxy knows" in said
+    assert "deployed by other code than the ledger's" in said
     assert seeded.balance() == 0
 
 
@@ -139,7 +158,7 @@ def test_what_a_constructor_has_written_is_paid_by_others(seeded, federation):
     assert (code, seeded.balance()) == (0, BOND)
     seeded.ledger.transact("withdrawBond", 1)
     assert seeded.balance() == 0
-    assert seeded.ledger.account(1, rival(federation)).amount == BOND
+    assert seeded.ledger.account(1, rival(federation)).bond == BOND
 
 
 def test_a_ledger_of_the_right_code_that_another_contract_has_made_is_refused(federation):
@@ -153,17 +172,17 @@ def test_a_ledger_of_the_right_code_that_another_contract_has_made_is_refused(fe
 
 def test_a_bond_is_not_paid_into_a_job_with_an_unknown_rule(federation, tmp_path, monkeypatch, capsys):
     federation.deployment.write(tmp_path / "ledger.json")
-    federation.job = federation.register(
-        rule=Transactions(federation.rpc, NodeSigner(federation.owner))
-        .send(None, deploying(bytes.fromhex("6101005f5260205ff3")))
-        .contract
-    )
+    # Whatever it is asked, it says 256; but it does not keep the model.
+    keeps_model = keccak(b"keepsModel()")[:4].hex()
+    rule = bytes.fromhex(f"5f3560e01c63{keeps_model}141560081b5f5260205ff3")
+    transactions = Transactions(federation.rpc, NodeSigner(federation.owner))
+    federation.job = federation.register(rule=transactions.send(None, deploying(rule)).contract)
     arguments = ("bond", "deposit", federation.job, "1 ether", "--account", "dev:5", "--home", tmp_path)
     monkeypatch.setattr(sys, "argv", ["galaxy-chain", *map(str, (*arguments, "--rpc", federation.node.url))])
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 30
-    assert federation.ledger().account(federation.job, rival(federation)).amount == 0
+    assert federation.ledger().account(federation.job, rival(federation)).bond == 0
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,14 @@ import pytest
 from eth_account import Account
 
 from galaxy_chain.accounts import LocalSigner, NodeSigner
+from galaxy_chain.announcing import announce_finding
 from galaxy_chain.audit import Auditor
-from galaxy_chain.challenge import challenge
+from galaxy_chain.challenge import challenge, demand
 from galaxy_chain.deployment import deploy
 from galaxy_chain.exceptions import JobMismatchError, LedgerRefusedError, RpcError
 from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.ledger.structs import Model
+from galaxy_chain.ledger.submissions import show
 from galaxy_chain.ledger.transactions import Transactions
 from galaxy_fl.exceptions import RoundMovedOnError
 from scripts.compile import compile_contracts, compiler
@@ -67,17 +69,22 @@ def test_forged_openings_prove_nothing(committed):
     forged_chunk = replace(good.next, chunk=bytes([good.next.chunk[0] ^ 1]) + good.next.chunk[1:])
     first, *others = good.included
     forged_update = replace(first, chunk=bytes(len(first.chunk)))
-    lighter = replace(good.submissions[0], update=replace(good.submissions[0].update, weight=1))
+    entries = [entry for block in good.blocks for entry in block]
+    lighter = replace(entries[0], update=replace(entries[0].update, weight=1))
     forgeries = [
         (replace(good, next=forged_chunk), "WrongOpening"),
         (replace(good, previous=good.next), "WrongOpening"),
         (replace(good, included=(forged_update, *others)), "WrongOpening"),
         (replace(good, included=(*others, first)), "WrongOpening"),
-        (replace(good, submissions=good.submissions[1:], included=tuple(others)), "WrongSubmissions"),
-        (replace(good, submissions=(lighter, *good.submissions[1:])), "WrongSubmissions"),
+        (replace(good, blocks=good.blocks[1:], included=tuple(others)), "MalformedOpenings"),
+        (replace(good, blocks=good.blocks[1:]), "WrongSubmissions"),
+        (replace(good, blocks=((lighter,), *good.blocks[1:])), "WrongSubmissions"),
+        (replace(good, blocks=(good.blocks[0] + good.blocks[1], *good.blocks[2:])), "WrongSubmissions"),
     ]
+    salt = announce_finding(malicious.ledger, commit.word, 0)
+    committed.rpc.request("evm_mine")
     for openings, reason in forgeries:
-        assert refusal(malicious.ledger, "challenge", committed.job, commit.record, 0, openings) == reason
+        assert refusal(malicious.ledger, "challenge", committed.job, commit.record, 0, salt, openings.pack()) == reason
     assert committed.ledger().job(committed.job).state.round == 2
 
 
@@ -88,8 +95,8 @@ def test_a_record_with_another_beginning_of_the_head_is_unknown(federation):
     serve_round(lying)
     lying.round()
     commit = lying.history.commits[1]
-    openings = lying.verifier.openings(lying.history, commit, 0)
-    tower(federation).ledger.transact("demand", federation.job, commit.record, 1, value=10**16)
+    openings = lying.verifier.openings(lying.history, commit, 0).pack()
+    demand(tower(federation).ledger, federation.job, lying.history, commit, 1)
     forgeries = [
         replace(commit.record, attempt=2),
         replace(commit.record, previous_root=b"\1" * 32),
@@ -98,9 +105,9 @@ def test_a_record_with_another_beginning_of_the_head_is_unknown(federation):
     ]
     for record in forgeries:
         assert refusal(lying.ledger, "answer", federation.job, record, 1, openings) == "UnknownRecord"
-        assert refusal(lying.ledger, "challenge", federation.job, record, 0, openings) == "UnknownRecord"
+        assert refusal(lying.ledger, "challenge", federation.job, record, 0, bytes(32), openings) == "UnknownRecord"
     assert looks(tower(federation)) == []  # a chunk that it has demanded waits
-    federation.travel(3_700)
+    federation.travel(3_100)
     assert looks(tower(federation)) == ["expired"]
     punished(federation, federation.node.accounts[6])
 
@@ -115,26 +122,34 @@ def test_a_reward_is_paid_once_and_a_bond_not_before_its_window(federation):
         federation.ledger(federation.server),
         federation.ledger(federation.clients[0]),
     )
+    commit = server(federation).history.commits[1]
+    all_of_it = show(commit.blocks, range(3))
     assert refusal(serving, "withdrawBond", job) == "WindowOpen"
-    assert refusal(client, "finalizeJob", job) == "WindowOpen"
-    assert refusal(client, "claimReward", job) == "JobNotRunning"
+    assert refusal(client, "finalizeJob", job) == "JobNotSettled"
+    with pytest.raises(RoundMovedOnError, match="the time for it comes at"):
+        client.transact("claim", job, commit.record, all_of_it)
     federation.travel(86_500)
     serving.transact("withdrawBond", job)
     assert refusal(serving, "withdrawBond", job) == "NothingToPay"
-    client.transact("finalizeJob", job)
+    client.transact("claim", job, commit.record, show(commit.blocks, [0]))  # settles it on the way
+    federation.ledger(stranger(federation)).transact("claim", job, commit.record, all_of_it)  # for the others
+    assert refusal(client, "claim", job, commit.record, all_of_it) == "NothingToPay"
+    each = (POOL - POOL // 5) // 3
+    balances = [federation.ledger().account(job, account).balance for account in federation.clients]
+    assert balances == [each] * 3
+    assert federation.ledger().account(job, federation.server).balance == POOL // 5
     before = federation.rpc.number("eth_getBalance", federation.clients[0], "latest")
-    client.transact("claimReward", job)
-    assert federation.rpc.number("eth_getBalance", federation.clients[0], "latest") > before + POOL // 4
-    assert refusal(client, "claimReward", job) == "NothingToPay"
-    assert refusal(federation.ledger(stranger(federation)), "claimReward", job) == "NothingToPay"
-    assert [event.amount for event in events(federation, "RewardClaimed")] == [POOL // 3]
+    client.transact("withdraw", job)
+    assert federation.rpc.number("eth_getBalance", federation.clients[0], "latest") > before + each // 2
+    assert refusal(client, "withdraw", job) == "NothingToPay"
+    assert refusal(federation.ledger(stranger(federation)), "withdraw", job) == "NothingToPay"
 
 
 def test_a_bond_is_locked_while_a_demand_waits(committed):
     watching = tower(committed)
     record = watching.history.commits[1].record
     committed.travel(86_000)
-    watching.ledger.transact("demand", committed.job, record, 0, value=10**16)
+    watching.ledger.transact("demand", committed.job, record, 0, bytes(32), value=10**16)
     committed.travel(1_000)
     assert refusal(committed.ledger(committed.server), "withdrawBond", committed.job) == "DemandsOpen"
 
@@ -178,18 +193,18 @@ def test_nothing_of_one_ledger_counts_on_another(federation, tmp_path):
     federation.submit(0, 1, 2)
     other.submit(0, 1, 2)
     here, there = server(federation), server(other)
-    assert here.history.entries == there.history.submissions
+    assert list(here.history.entries) == list(there.history.entries)
     assert here.history.head != there.history.head
     there.enter()
-    model = Model(honest_root(other), b"\1" * 32)
+    model, none = Model(honest_root(other), b"\1" * 32), b"\0"
     with pytest.raises(RoundMovedOnError, match="other updates are in"):
-        there.ledger.transact("commitRound", other.job, 1, here.history.head, model, [])
+        there.ledger.transact("commitRound", other.job, 1, here.history.head, model, none, bytes(32))
     serve_round(here)
     serve_round(there)
     here.round()
     commit = here.history.commits[1]
-    openings = here.verifier.openings(here.history, commit, 0)
-    assert refusal(there.ledger, "challenge", other.job, commit.record, 0, openings) == "UnknownRecord"
+    openings = here.verifier.openings(here.history, commit, 0).pack()
+    assert refusal(there.ledger, "challenge", other.job, commit.record, 0, bytes(32), openings) == "UnknownRecord"
 
 
 def test_a_commit_that_a_reorganisation_puts_on_other_updates_does_not_land(federation):
