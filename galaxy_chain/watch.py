@@ -402,11 +402,12 @@ class Watchtower:
         return [Finding(commit.record.round, "answered", demand.index, f"for {commit.record.server}")]
 
     def _to_settle(self) -> Commit | None:
-        """The commit that is settled next, if there is one and this watchtower would pay for it."""
+        """The commit that is settled next, if it was found right and this watchtower would pay for it."""
         number = self.history.settled + 1
         if not self.max_settle or number in self._unpaid or settle_from(self.history) is None:
             return None
-        return self.history.commits[number]
+        commit = self.history.commits[number]
+        return commit if self.purse.is_right(commit.record) else None
 
     def _settles_at(self, commit: Commit) -> int:
         """A turn later than it could be, for a server settles its own rounds."""
