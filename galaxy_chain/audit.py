@@ -244,7 +244,7 @@ class Auditor:
 
     def _unannounced(self, commit: Commit) -> Iterator[str]:
         record = commit.record
-        if record.share != self.history.terms.server_share:
+        if record.reward and record.share != self.history.terms.server_share:
             yield f"{record.server} has not announced it, and so earns nothing with it: it may have copied it"
 
     def _excluded(self, excluded: Iterable[Entry]) -> Iterator[str]:

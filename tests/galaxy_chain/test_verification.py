@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galaxy_chain.coordinators import LedgerServerCoordinator
-from galaxy_chain.ledger.structs import Submission, Update
-from galaxy_chain.verification import Verify, address_bytes, strangers
+from galaxy_chain.ledger.structs import Update
+from galaxy_chain.ledger.submissions import Entry
+from galaxy_chain.verification import Verify, address_bytes
 from galaxy_fl.exceptions import ConfigurationError, ContentMissingError
 from galaxy_fl.vectors import commitment, tree_root
 from tests.galaxy_chain.federation import CHUNK, PARAMETERS, PATIENCE, Federation, alter, made_up
@@ -88,11 +89,11 @@ def test_more_models_in_a_row_are_recomputed_than_calls_may_be_nested(federation
     history, first = view.history, view.history.commits[1]
     zero = np.zeros(PARAMETERS, np.int32)
     promise = commitment(tree_root(zero, CHUNK), address_bytes(federation.clients[0]))
-    idle = Submission(federation.clients[0], Update(promise, federation.store.put(zero.data).digest, 1))
+    idle = Entry(federation.clients[0], Update(promise, federation.store.put(zero.data).digest, 1))
     rounds = 1_200
     for number in range(2, rounds + 1):
         record = replace(first.record, round=number)
-        history.commits[number] = replace(first, record=record, submissions=(idle,))
+        history.commits[number] = replace(first, record=record, blocks=((idle,),))
     path = federation.content(first.record.next.content)
     content = path.read_bytes()
     path.unlink()
@@ -122,7 +123,7 @@ def test_a_model_that_can_not_be_recomputed_either_says_both_reasons(federation,
     view = committed(federation)
     commit = view.history.commits[1]
     federation.content(commit.record.next.content).unlink()
-    update = federation.content(commit.submissions[1].update.content)
+    update = federation.content(commit.entries[1].update.content)
     update.unlink() if how == "missing" else alter(update)
     said = f"model after round 1.*nor can it be recomputed, for round 1: the update of {federation.clients[1]}"
     with pytest.raises(ContentMissingError, match=said):
@@ -134,10 +135,3 @@ def test_a_wrong_model_is_not_healed_by_the_right_one(federation):
     federation.content(view.history.commits[1].record.next.content).unlink()
     with pytest.raises(ContentMissingError, match="model after round 1"):
         view.verifier.model_after(view.history, 1)
-
-
-def test_nobody_is_a_stranger_who_has_submitted(federation):
-    federation.submit(0, 1, 2)
-    federation.commit(excluded=(1,))
-    view = LedgerServerCoordinator(federation.ledger(federation.owner), federation.store, federation.job, PATIENCE)
-    assert strangers(view.history.commits[1]) == set()
