@@ -98,7 +98,8 @@ def server(
 ) -> None:
     """Serve a job: aggregate the updates of each round and commit the next model, with a bond.
 
-    It stays after the last round, or where the job is cancelled, to answer demands until the bond is free.
+    It stays after the last round, or where the job is cancelled, to answer demands until the bond is free and what it has
+    earned is out. Until then it settles rounds, and supersedes commits whose models are withheld.
     """
     from galaxy_chain.coordinators import LedgerServerCoordinator, Patience
     from galaxy_chain.participants import DataChoice, run_server_of_job
@@ -155,6 +156,14 @@ def client(
             "window is over) or wait (train once it is verified, or its window is over)."
         ),
     ] = "go-on",
+    leave: Annotated[
+        bool,
+        typer.Option(
+            "--leave",
+            help="End with the job's last round, though rewards can be had only when its window is over: "
+            "`galaxy-chain claim` and `galaxy-chain withdraw` get them then.",
+        ),
+    ] = False,
     poll: PollOption = 1.0,
     confirmations: ConfirmationsOption = 1,
     content_timeout: ContentOption = 10.0,
@@ -172,7 +181,11 @@ def client(
     status: StatusOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Take part in a job: train each round's model on your own data and submit the update."""
+    """Take part in a job: train each round's model on your own data and submit the update.
+
+    Where it has earned something, it stays after the last round until that can be claimed, and takes it. It answers
+    demands for servers that are gone.
+    """
     from galaxy_chain.coordinators import LedgerClientCoordinator, Patience
     from galaxy_chain.inspection import Withheld
     from galaxy_chain.participants import DataChoice, run_client_of_job
@@ -193,6 +206,7 @@ def client(
             withheld=Withheld.parse(withheld),
             own=place.home,
             limits=limits,
+            leave=leave,
         )
         with closing(coordinator):
             coordinator.looked = looked
