@@ -17,7 +17,7 @@ The tree of `galaxy_fl.exceptions` goes on:
     │   └── AlreadySubmittedError  29   the client has another update in this attempt
     ├── JobMismatchError           30   terms, job document, rule and initial model do not belong together
     ├── AuditError                 31   the ledger or the content tells a lie
-    ├── JobCancelledError          32   the owner has cancelled the job
+    ├── JobCancelledError          32   the job was cancelled, and ends without the round that it was at
     ├── UnsoundTermsError          34   a job's terms would cost money, or leave commits that nobody can challenge
     ├── UnfitChainError            36   a chain can't run the ledger
     └── ContentAlteredError         7   (of galaxy_fl)
@@ -145,7 +145,7 @@ class AuditError(GalaxyError):
 
 
 class JobCancelledError(GalaxyError):
-    """The owner has cancelled the job."""
+    """The job was cancelled, and ends without the round that it was at."""
 
     exit_code = 32
 

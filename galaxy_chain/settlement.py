@@ -66,7 +66,12 @@ def settle_rounds(ledger: Ledger, follower: JobFollower) -> list[Step]:
     history = follower.history
     unsettled = [number for number in sorted(history.commits) if number > history.settled]
     if not unsettled:
-        raise RoundMovedOnError(f"job {history.job}: all {history.settled} rounds that are committed are settled")
+        none = (
+            f"all {history.settled} rounds that are committed are settled"
+            if history.settled
+            else "no round is committed"
+        )
+        raise RoundMovedOnError(f"job {history.job}: {none}")
     return _steps(ledger, history, unsettled, {})
 
 

@@ -112,7 +112,7 @@ class DivergedError(TrainingError):
 
 
 class RoundMovedOnError(GalaxyError):
-    """What was to be done belongs to a round that is over; there is nothing to repeat."""
+    """What was to be done belongs to a round that is over, or the time for it has not come."""
 
     exit_code = 11
     temporary = True
