@@ -98,8 +98,8 @@ def server(
 ) -> None:
     """Serve a job: aggregate the updates of each round and commit the next model, with a bond.
 
-    It stays after the last round, or where the job is cancelled, to answer demands until the bond is free and what it has
-    earned is out. Until then it settles rounds, and supersedes commits whose models are withheld.
+    It stays after the last round, or where the job is cancelled, to answer demands until the bond is free and what it
+    has earned is out. Until then it settles rounds, and supersedes commits whose models are withheld.
     """
     from galaxy_chain.coordinators import LedgerServerCoordinator, Patience
     from galaxy_chain.participants import DataChoice, run_server_of_job
