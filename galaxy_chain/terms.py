@@ -28,7 +28,6 @@ __all__ = [
     "Role",
     "check_terms",
     "covered_rounds",
-    "ether",
     "finder_reward",
     "least_challenge_seconds",
     "least_idle_seconds",

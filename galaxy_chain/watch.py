@@ -39,9 +39,10 @@ from galaxy_chain.ledger.openings import Opening, Openings
 from galaxy_chain.ledger.structs import Status
 from galaxy_chain.ledger.turns import idle_from, settle_from
 from galaxy_chain.purse import Purse
+from galaxy_chain.shown import ether
 from galaxy_chain.standing_in import StandingIn
 from galaxy_chain.store import Store
-from galaxy_chain.terms import Limits, Role, ether
+from galaxy_chain.terms import Limits, Role
 from galaxy_chain.verification import Unexplained, Verifier
 from galaxy_fl.exceptions import ContentAlteredError, ContentMissingError, RoundMovedOnError
 from galaxy_fl.vectors import ChunkTree

@@ -22,6 +22,7 @@ from galaxy_chain.commands.settings import (
     StoreOption,
 )
 from galaxy_chain.place import DEFAULT_FEE_CAP, DEFAULT_HOME, DEFAULT_RPC, Place
+from galaxy_chain.shown import ether
 
 if TYPE_CHECKING:
     from galaxy_chain.audit import AuditedRound, Auditor
@@ -48,7 +49,7 @@ def audit(
     """Recompute every round of a job from the ledger's events and the content, to the bit. Needs no key."""
     from galaxy_chain.acceptance import accept_terms
     from galaxy_chain.audit import Auditor
-    from galaxy_chain.terms import Limits, Role, ether
+    from galaxy_chain.terms import Limits, Role
 
     place = Place.of(rpc, home, ledger, store, ipfs, gateway, any_ledger=any_ledger, fee_cap=fee_cap)
     on = place.ledger_for(account) if challenge else place.ledger()

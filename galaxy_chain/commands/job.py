@@ -37,7 +37,7 @@ from galaxy_chain.commands.settings import (
     checksum,
 )
 from galaxy_chain.place import DEFAULT_FEE_CAP, DEFAULT_HOME, DEFAULT_RPC, Place
-from galaxy_chain.shown import date, ether
+from galaxy_chain.shown import ETHER, date, ether
 
 __all__ = ["JobArgument", "app"]
 
@@ -238,11 +238,11 @@ def show(
     )
     console.print(f"{history.settled} of {history.last_round} rounds settled\n")
     print_table(
-        ("round", "updates", "excluded", "model", "loss", "accuracy", "gas", "seconds", "block", "reward", "state"),
+        ("round", "updates", "excluded", "model", "loss", "accuracy", "gas", "seconds", "block", "ether", "state"),
         [
             (
                 row["round"], row["updates"], len(row["excluded"]), short(row["model"]), digits(row["loss"]),
-                digits(row["accuracy"]), row["gas"], digits(row["seconds"]), row["block"], ether(row["reward"]),
+                digits(row["accuracy"]), row["gas"], digits(row["seconds"]), row["block"], f"{row['reward'] / ETHER:g}",
                 state_of(row),
             )
             for row in rounds

@@ -54,7 +54,7 @@ def test_before_its_window_is_over_nothing_is_settled_or_claimed_and_it_says_unt
     assert re.search(
         "pool 10 ether: 0 ether paid, 0 ether to be claimed, 5 ether open in rounds .*, 5 ether not", paid.out
     )
-    assert re.search(r"5 ether +open until \d{4}-", paid.out)
+    assert re.search(r" 5 +open until \d{4}-", paid.out)
     shown = paid.json("job", "show", job)
     [row] = shown["rounds"]
     assert (row["reward"], row["server_amount"], row["client_amount"]) == (5 * ETHER, ETHER, 4 * ETHER // 3)
