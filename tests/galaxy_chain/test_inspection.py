@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from galaxy_chain.challenge import challenge
 from galaxy_chain.coordinators import LedgerClientCoordinator, Patience
 from galaxy_chain.inspection import Verified, Withheld
 from galaxy_chain.ledger.records import record_word
@@ -35,7 +36,7 @@ def client_of(federation, folder=None, how="full", withheld=Withheld.GO_ON, pati
 @pytest.fixture
 def second(federation):
     """A job of three rounds, of which the first is committed rightly, and the second's updates are in."""
-    federation.job = federation.register(rounds=3)
+    federation.job = federation.register(rounds=3, max_unsettled=3)
     federation.submit(0, 1, 2)
     federation.commit()
     federation.submit(0, 1, 2, seed=2)
@@ -171,9 +172,9 @@ def test_it_stops_waiting_where_the_commit_is_gone(second, lie):
     def challenged_by_another():
         client.looked = lambda: None
         second.store.put(lie)
-        openings = other.verifier.openings(other.history, other.history.commits[2], 1)
-        other.ledger.transact("challenge", second.job, other.history.commits[2].record, 1, openings)
-        second.content(other.history.commits[2].submissions[1].update.content).unlink()
+        commit = other.history.commits[2]
+        challenge(other.ledger, other.verifier, second.job, other.history, commit, 1)
+        second.content(commit.entries[1].update.content).unlink()
 
     client.looked = challenged_by_another
     with pytest.raises(RoundMovedOnError, match="the commit of round 2 is gone"):
