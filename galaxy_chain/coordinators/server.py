@@ -15,6 +15,7 @@ from galaxy_chain.coordinators.tending import Tending
 from galaxy_chain.faults import fault_point
 from galaxy_chain.gathering import gather
 from galaxy_chain.ledger import turns
+from galaxy_chain.ledger.claims import earnings
 from galaxy_chain.ledger.excluded import pack_excluded
 from galaxy_chain.ledger.history import Commit, JobHistory
 from galaxy_chain.ledger.ledger import Ledger
@@ -168,10 +169,9 @@ class LedgerServerCoordinator(LedgerCoordinator):
         """Whether what this server has earned is out; gets out what can be."""
         if self._payout.owed(self.history) == 0:
             return True
-        now = self._follower.chain_time
-        if not self._payout.can_be_claimed(self.history, now) or self._payout.settles_at(self.history) > now:
+        if earnings(self.history, self.address).unsettled:  # it is settled as soon as it can be, at each look
             return False
-        self._payout.claim(self.history, now)
+        self._payout.claim(self.history, self._follower.chain_time)
         self._follower.poll()
         if amount := self._payout.withdraw(self.history):
             self.paid(amount)

@@ -79,7 +79,7 @@ def test_it_stays_until_what_it_has_earned_is_out(federation):
     assert client.end == [None]
     assert client.events == ["finished", "staying", "paid"]
     assert client.said[-1]["amount"] == 2 * (POOL // 2 * 8_000 // 10_000 // 3)
-    assert [len(event.clients) for event in events(federation, "RewardsClaimed")] == [1, 1]
+    assert [(e.word, e.entries) for e in events(federation, "RewardsClaimed")] == [(0, 1), (0, 1)]
     assert [event.account for event in events(federation, "BalanceWithdrawn")] == [federation.clients[0]]
     assert federation.serve().history.settled == 2, "the claims have settled the rounds, for no server did"
 
