@@ -7,6 +7,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -160,8 +161,8 @@ class LocalJob:
             where = f"; the final model is in {self._final.name}" if self.kept else ""
             self.say(f"finished after {self._coordinator.rounds} rounds{where}")
 
-    def prepare(self, data: LocalData, trust: Trust) -> int:
-        """Has the worker load model and data; gives the number of samples to train on.
+    def prepare(self, data: LocalData, trust: Trust, turn: AbstractContextManager[object] | None = None) -> int:
+        """Has the worker load model and data, in its `turn`; gives the number of samples to train on.
 
         Raises:
             UntrustedModelError: the model's source may not run here.
@@ -171,7 +172,7 @@ class LocalJob:
         if isinstance(model, SourceModel):
             source = self._coordinator.source()
             trust.check(model, source, self._coordinator.origin)
-        with self.section():
+        with turn or nullcontext(), self.section():
             prepared = data.prepare(self._worker, self._coordinator.job, source)
         for note in prepared.notes:
             self.say(note)
