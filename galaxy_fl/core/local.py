@@ -23,7 +23,6 @@ from galaxy_fl.training.results import Evaluation, TrainResult
 from galaxy_fl.training.task import TrainTask
 from galaxy_fl.training.worker import Prepared, Worker, WorkerSettings
 from galaxy_fl.trust import Trust
-from galaxy_fl.vectors import decode, read_vector
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -203,30 +202,16 @@ class LocalJob:
         """Writes the final model into the working directory, and notes it in the report.
 
         Raises:
-            OSError: it can't be written.
+            OSError, TrainingError: it can't be written.
         """
         with self.section(), tempfile.TemporaryDirectory(prefix=".galaxy-", dir=self._final.parent) as folder:
             beside = Path(folder) / self._final.name
-            _export(vector, self._coordinator.job, beside)
+            with Worker() as clean:  # another than the one that has run the model's code
+                clean.export(self._coordinator.job.to_bytes(), vector, beside)
             for suffix in (".safetensors", ""):  # where the one without is there, both are
                 os.replace(f"{beside}{suffix}", f"{self._final}{suffix}")
         with self.section(), vector.open("rb") as file:
             self.report.finished(hashlib.file_digest(file, "sha256").hexdigest())
-
-
-def _export(vector: Path, job: JobDocument, destination: Path) -> None:
-    """Write a model's whole state_dict, the same bytes whoever writes it: what no vector has is as the job began.
-
-    `destination` is for `torch.load(…, weights_only=True)`; beside it, with `.safetensors` added to its name, are the
-    same tensors in that format.
-    """
-    import torch
-    from safetensors.torch import save_file
-
-    state = decode(read_vector(vector, job.tensors.parameters), job.tensors)
-    state |= {tensor.name: tensor.tensor() for tensor in job.local}
-    torch.save(state, destination)
-    save_file(state, f"{destination}.safetensors")
 
 
 def quality(measured: Evaluation) -> str:
