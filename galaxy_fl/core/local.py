@@ -7,6 +7,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,6 @@ from galaxy_fl.training.results import Evaluation, TrainResult
 from galaxy_fl.training.task import TrainTask
 from galaxy_fl.training.worker import Prepared, Worker, WorkerSettings
 from galaxy_fl.trust import Trust
-from galaxy_fl.vectors import decode, read_vector
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -160,8 +160,8 @@ class LocalJob:
             where = f"; the final model is in {self._final.name}" if self.kept else ""
             self.say(f"finished after {self._coordinator.rounds} rounds{where}")
 
-    def prepare(self, data: LocalData, trust: Trust) -> int:
-        """Has the worker load model and data; gives the number of samples to train on.
+    def prepare(self, data: LocalData, trust: Trust, turn: AbstractContextManager[object] | None = None) -> int:
+        """Has the worker load model and data, in its `turn`; gives the number of samples to train on.
 
         Raises:
             UntrustedModelError: the model's source may not run here.
@@ -171,7 +171,7 @@ class LocalJob:
         if isinstance(model, SourceModel):
             source = self._coordinator.source()
             trust.check(model, source, self._coordinator.origin)
-        with self.section():
+        with turn or nullcontext(), self.section():
             prepared = data.prepare(self._worker, self._coordinator.job, source)
         for note in prepared.notes:
             self.say(note)
@@ -202,30 +202,16 @@ class LocalJob:
         """Writes the final model into the working directory, and notes it in the report.
 
         Raises:
-            OSError: it can't be written.
+            OSError, TrainingError: it can't be written.
         """
         with self.section(), tempfile.TemporaryDirectory(prefix=".galaxy-", dir=self._final.parent) as folder:
             beside = Path(folder) / self._final.name
-            _export(vector, self._coordinator.job, beside)
+            with Worker() as clean:  # another than the one that has run the model's code
+                clean.export(self._coordinator.job.to_bytes(), vector, beside)
             for suffix in (".safetensors", ""):  # where the one without is there, both are
                 os.replace(f"{beside}{suffix}", f"{self._final}{suffix}")
         with self.section(), vector.open("rb") as file:
             self.report.finished(hashlib.file_digest(file, "sha256").hexdigest())
-
-
-def _export(vector: Path, job: JobDocument, destination: Path) -> None:
-    """Write a model's whole state_dict, the same bytes whoever writes it: what no vector has is as the job began.
-
-    `destination` is for `torch.load(…, weights_only=True)`; beside it, with `.safetensors` added to its name, are the
-    same tensors in that format.
-    """
-    import torch
-    from safetensors.torch import save_file
-
-    state = decode(read_vector(vector, job.tensors.parameters), job.tensors)
-    state |= {tensor.name: tensor.tensor() for tensor in job.local}
-    torch.save(state, destination)
-    save_file(state, f"{destination}.safetensors")
 
 
 def quality(measured: Evaluation) -> str:

@@ -158,7 +158,7 @@ class _Client:
             # In a folder the clients may share, each of a distillation's keeps its own student.
             own = f"_{self._name}" if coordinator.job.distils and coordinator.origin.own else ""
             job = LocalJob(coordinator, worker, work, f"client_{self._name}", own)
-            samples = job.prepare(self._data, self._trust)
+            samples = job.prepare(self._data, self._trust, self._turns)
             job.say(f"client {self._name} takes part with {samples} samples")
 
             def report(done: ClientReport) -> None:

@@ -23,6 +23,7 @@ from galaxy_fl import exceptions
 from galaxy_fl.data.datasets import load
 from galaxy_fl.data.shards import load_shard
 from galaxy_fl.exceptions import ConfigurationError, DataError, JobDocumentError, TrainingError
+from galaxy_fl.job_document import JobDocument
 from galaxy_fl.training.distillation import Lessons
 from galaxy_fl.training.fetched_data import FetchedData, Parent
 from galaxy_fl.training.likeness import same_bits
@@ -49,7 +50,7 @@ def serve(connection: Connection) -> None:
     """Answer until the parent closes its end. An interrupt at the terminal is the parent's to handle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    requests: dict[str, Callable[..., Answer]] = {"describe": describe, "ending": ending}
+    requests: dict[str, Callable[..., Answer]] = {"describe": describe, "ending": ending, "export": export}
     parent = Parent(connection)
     while True:
         try:
@@ -100,6 +101,16 @@ def ending(model: dict[str, Any], train: dict[str, Any], source: str, distils: b
         return {"ending": decide_ending(built, specification.loss, distils)}
     except TrainingError as error:
         raise JobDocumentError(str(error)) from error
+
+
+def export(document: str, vector: str, destination: str) -> Answer:
+    """Write a job's model as a state_dict, the same bytes whoever writes it: what no vector has is as the job began."""
+    job = JobDocument.from_bytes(document.encode())
+    state = decode(read_vector(vector, job.tensors.parameters), job.tensors)
+    state |= {tensor.name: tensor.tensor() for tensor in job.local}
+    torch.save(state, destination)
+    save_file(state, f"{destination}.safetensors")
+    return {}
 
 
 class Session:

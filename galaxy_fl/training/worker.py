@@ -94,6 +94,10 @@ class _Ends(BaseModel):
     ending: Ending
 
 
+class _Done(BaseModel):
+    model_config = Strict
+
+
 class _Failure(BaseModel):
     model_config = Strict
 
@@ -187,6 +191,16 @@ class Worker:
     def evaluate(self, vector: Path) -> Evaluation:
         """Loss and accuracy of a vector on the data set's test split, or the test data that are served."""
         return self._ask("evaluate", Evaluation, vector=str(vector.absolute()))
+
+    def export(self, document: bytes, vector: Path, destination: Path) -> None:
+        """Write the whole state_dict of a job's model with a vector's values: the same bytes whoever writes it.
+
+        `document` is the job's. `destination` is for `torch.load(…, weights_only=True)`; beside it, with `.safetensors`
+        added to its name, are the same tensors in that format. Runs none of the model's code, so a worker that has not
+        been prepared writes what no such code can have spoilt.
+        """
+        files = {"vector": str(vector.absolute()), "destination": str(destination.absolute())}
+        self._ask("export", _Done, document=document.decode(), **files)
 
     def close(self) -> None:
         """End the worker, whatever it is doing. Closing twice does nothing."""
