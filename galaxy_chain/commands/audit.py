@@ -55,7 +55,7 @@ def audit(
     on = place.ledger_for(account) if challenge else place.ledger()
     auditor = Auditor(on, place.store(), job)
     terms, rule = auditor.history.terms, auditor.document.rule.name
-    for concern in accept_terms(on, f"job {job}", terms, rule, Role.AUDIT, Limits()):
+    for concern in accept_terms(on, f"job {job}", terms, rule, Role.AUDIT, Limits(), pool=auditor.history.pool):
         typer.echo(f"warning: {concern.message}", err=True)
     count = objections = 0
     for audited in _rounds(auditor, challenge):

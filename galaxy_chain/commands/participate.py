@@ -69,7 +69,7 @@ def server(
         typer.Option(
             "--leave",
             help="End with the job's last round, though the bond answers for it longer: whoever demands a chunk then "
-            "and gets no answer takes half of the bond.",
+            "and gets no answer takes the bond.",
         ),
     ] = False,
     keep: Annotated[

@@ -136,7 +136,8 @@ class LedgerCoordinator:
         """Says what is to be said of the job's terms, and refuses them where they would cost this participant."""
         rule = self.job.rule.name
         what = f"job {self.number}"
-        for concern in accept_terms(self.ledger, what, self.terms, rule, role, self.limits, entered=entered):
+        pool = self.history.pool
+        for concern in accept_terms(self.ledger, what, self.terms, rule, role, self.limits, pool=pool, entered=entered):
             LOG.warning("%s: %s", what, concern.message)
 
     def source(self) -> bytes:

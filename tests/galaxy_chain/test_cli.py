@@ -311,6 +311,9 @@ def test_an_audit_tells_of_terms(at_ledger, federation):
     assert at_ledger.run("audit", job) == 0
     for said in ("answer_seconds is 1", "bond is 25 ether", "no server is named"):
         assert f"warning: {said}" in at_ledger.err
+    federation.ledger(federation.owner).transact("fund", job, value=100 * 10**18)
+    assert at_ledger.run("audit", job) == 0
+    assert "bond is 25 ether: one wrong commit takes back" in at_ledger.err
 
 
 def test_nobody_pays_more_than_the_limits(at_ledger, federation):
