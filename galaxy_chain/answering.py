@@ -30,6 +30,8 @@ SLOWEST_POLL = 60.0
 """Seconds between two looks of one who answers for others."""
 LONGEST_PAUSE = 60.0
 """Seconds between two looks while they fail."""
+LAST_LOOK = 5.0
+"""Seconds that a thread has to end what it is about."""
 
 logger = logging.getLogger(__name__)
 
@@ -90,8 +92,13 @@ class Answering:
             self._thread.start()
 
     def stop(self) -> None:
-        """Has the thread end after what it is about; a transaction under way is not waited for."""
+        """Has the thread end after what it is about; a transaction under way is not waited for longer than a moment.
+
+        A thread that uses SQLite while the interpreter ends can end the process with a segmentation fault.
+        """
         self._stop.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(LAST_LOOK)
 
     def look(self, history: JobHistory, time: int) -> int:
         """Answers all that is demanded by now: the dearest first, and many at once.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from types import SimpleNamespace
 
@@ -141,6 +142,21 @@ def test_the_thread_goes_on_after_any_error(fine, monkeypatch, tmp_path):
     wait_until(lambda: answered(fine) == [6])
     assert len(failed) == 2
     serving.close()
+
+
+def test_once_it_is_closed_no_thread_is_left_that_could_spoil_the_end_of_the_program(fine, monkeypatch):
+    serving, looking, poll = server(fine), threading.Event(), follower.JobFollower.poll
+
+    def slow(self):
+        looking.set()
+        time.sleep(0.3)
+        return poll(self)
+
+    monkeypatch.setattr(follower.JobFollower, "poll", slow)
+    serving.answering.start()
+    assert looking.wait(LONG)
+    serving.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("answers in job")]
 
 
 @pytest.fixture
