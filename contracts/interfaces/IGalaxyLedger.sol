@@ -200,16 +200,9 @@ interface IGalaxyLedger {
     event ClientAdmitted(uint256 indexed job, address indexed client);
     event ClientExpelled(uint256 indexed job, address indexed client);
     event ClientJoined(uint256 indexed job, address indexed client, uint32 samples, bytes32 key);
-    /// @dev `first` is the number of the first of these packed entries. `closesAt` is what it is after them.
-    event UpdatesSubmitted(
-        uint256 indexed job,
-        uint32 indexed attempt,
-        address indexed sender,
-        uint32 round,
-        uint16 first,
-        uint40 closesAt,
-        bytes entries
-    );
+    /// @dev `first` is the number of the first of these packed entries. `closesAt` is what it is after them. The round is
+    /// the attempt's, and the clients are in the entries.
+    event UpdatesSubmitted(uint256 indexed job, uint32 indexed attempt, uint16 first, uint40 closesAt, bytes entries);
     /// @dev `attempt` is the one that ends with the commit; `record.attempt` differs from it after a rollback.
     event RoundCommitted(uint256 indexed job, uint32 indexed attempt, address indexed server, Record record);
     /// @dev `attempt` is the one that ends.

@@ -78,20 +78,21 @@ abstract contract Money is LedgerStorage {
     ) private returns (bool any) {
         mapping(uint256 word => uint256) storage claimed = _claimed[job][record.round];
         mapping(address => Account) storage accounts = _accounts[job];
-        bytes calldata excluded = record.excluded;
         uint256 next;
         // A word at a time: one slot, and one event, for 256 entries.
         while (next < shown.length) {
             uint256 word = shown[next].numberOf() >> 8;
             uint256 before = claimed[word];
             uint256 bits = before;
+            uint256 excluded = record.excluded.part(word);
             for (; next < shown.length; ++next) {
-                uint256 number = shown[next].numberOf();
+                uint256 found = shown[next];
+                uint256 number = found.numberOf();
                 if (number >> 8 != word) break;
                 uint256 bit = 1 << (number & 255);
-                if (bits & bit != 0 || excluded.has(number)) continue;
+                if (bits & bit != 0 || Bits.isSet(excluded, number)) continue;
                 bits |= bit;
-                accounts[shown[next].clientOf()].balance += uint96(amount);
+                accounts[found.clientOf()].balance += uint96(amount);
             }
             if (bits == before) continue;
             any = true;

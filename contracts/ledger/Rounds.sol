@@ -59,7 +59,6 @@ abstract contract Rounds is LedgerStorage {
     /// @dev Appends a block of one entry to the attempt that collects.
     function _append(uint256 job, Job storage j, uint32 attempt, bytes memory entry) private {
         State storage s = j.state;
-        uint32 round = s.round;
         uint16 first = s.updates;
         uint16 updates = first + 1;
         uint40 closesAt = s.closesAt;
@@ -79,7 +78,7 @@ abstract contract Rounds is LedgerStorage {
         s.closesAt = closesAt;
         s.updates = updates;
         s.built = built;
-        emit UpdatesSubmitted(job, attempt, msg.sender, round, first, closesAt, entry);
+        emit UpdatesSubmitted(job, attempt, first, closesAt, entry);
     }
 
     /// @dev How long an attempt collects once `minUpdates` are in. `further`, its number among the further attempts of its

@@ -14,6 +14,19 @@ library Bits {
         return (uint8(map[i / 8]) >> (i % 8)) & 1 == 1;
     }
 
+    /// @notice The bytes of the map with the bits from 256 * `index` on, for `isSet`; those beyond the map are zero.
+    function part(bytes calldata map, uint256 index) internal pure returns (uint256) {
+        return 32 * index < map.length ? uint256(bytes32(map[32 * index:])) : 0;
+    }
+
+    /// @notice Whether a bit of a word of a map is set: bit `i % 256`.
+    function isSet(uint256 part_, uint256 i) internal pure returns (bool) {
+        unchecked {
+            // Byte 0 is the highest of the word.
+            return (part_ >> (248 - (i & 248) + (i & 7))) & 1 == 1;
+        }
+    }
+
     /// @notice How many bits are set.
     function count(bytes calldata map) internal pure returns (uint256 total) {
         for (uint256 offset = 0; offset < map.length; offset += 32) {

@@ -57,62 +57,66 @@ library Submissions {
         uint256 entryNumber;
         uint256 count;
         bytes32 inner;
-        while (position < packed.length) {
-            uint256 tag = _byte(packed, position++);
-            if (tag == 0) {
-                uint256 entries = uint16(bytes2(_word(packed, position + 32, 2)));
-                outer = close(outer, _word(packed, position, 32), entries);
-                entryNumber += entries;
-                position += 34;
-                continue;
-            }
-            if (tag <= SEGMENT) {
-                uint256 first = entryNumber;
-                for (uint256 i = 0; i < tag; ++i) {
-                    uint256 entries = _byte(packed, position++);
-                    bytes32 digest;
-                    if (entries & 127 == 0) revert IGalaxyLedger.MalformedSubmissions(position - 1);
-                    if (entries < 128) {
-                        uint256 size = entries * ENTRY;
-                        if (position + size > packed.length) revert IGalaxyLedger.MalformedSubmissions(position);
-                        digest = keccak256(packed[position:position + size]);
-                        // There is room: `shown` has a place for each 88 bytes.
-                        assembly ("memory-safe") {
-                            let found := add(add(shown, 0x20), shl(5, count))
-                            let place := add(packed.offset, position)
-                            for {
-                                let end := add(place, size)
-                            } lt(place, end) {
-                                place := add(place, ENTRY)
-                            } {
-                                mstore(found, or(shl(128, entryNumber), place))
-                                found := add(found, 0x20)
-                                entryNumber := add(entryNumber, 1)
-                                count := add(count, 1)
-                            }
-                        }
-                        position += size;
-                    } else {
-                        entries -= 128;
-                        digest = _word(packed, position, 32);
-                        position += 32;
-                        entryNumber += entries;
-                    }
-                    inner = link(inner, digest, entries);
-                }
-                if (tag == SEGMENT) {
-                    outer = close(outer, inner, entryNumber - first);
-                    inner = 0;
+        // Nothing overflows: places lie in the calldata, and every count on the way has at most 16 bits.
+        unchecked {
+            while (position < packed.length) {
+                uint256 tag = _byte(packed, position++);
+                if (tag == 0) {
+                    uint256 entries = uint16(bytes2(_word(packed, position + 32, 2)));
+                    outer = close(outer, _word(packed, position, 32), entries);
+                    entryNumber += entries;
+                    position += 34;
                     continue;
                 }
-            } else if (tag == 255) {
-                inner = _word(packed, position, 32);
-                position += 32;
-            } else {
-                revert IGalaxyLedger.MalformedSubmissions(position - 1);
+                if (tag <= SEGMENT) {
+                    uint256 first = entryNumber;
+                    for (uint256 i = 0; i < tag; ++i) {
+                        uint256 entries = _byte(packed, position);
+                        bytes32 digest;
+                        if (entries & 127 == 0) revert IGalaxyLedger.MalformedSubmissions(position);
+                        ++position;
+                        if (entries < 128) {
+                            uint256 size = entries * ENTRY;
+                            if (position + size > packed.length) revert IGalaxyLedger.MalformedSubmissions(position);
+                            digest = _hash(packed, position, size);
+                            // There is room: `shown` has a place for each 88 bytes.
+                            assembly ("memory-safe") {
+                                let found := add(add(shown, 0x20), shl(5, count))
+                                let place := add(packed.offset, position)
+                                for {
+                                    let end := add(place, size)
+                                } lt(place, end) {
+                                    place := add(place, ENTRY)
+                                } {
+                                    mstore(found, or(shl(128, entryNumber), place))
+                                    found := add(found, 0x20)
+                                    entryNumber := add(entryNumber, 1)
+                                    count := add(count, 1)
+                                }
+                            }
+                            position += size;
+                        } else {
+                            entries -= 128;
+                            digest = _word(packed, position, 32);
+                            position += 32;
+                            entryNumber += entries;
+                        }
+                        inner = link(inner, digest, entries);
+                    }
+                    if (tag == SEGMENT) {
+                        outer = close(outer, inner, entryNumber - first);
+                        inner = 0;
+                        continue;
+                    }
+                } else if (tag == 255) {
+                    inner = _word(packed, position, 32);
+                    position += 32;
+                } else {
+                    revert IGalaxyLedger.MalformedSubmissions(position - 1);
+                }
+                // Nothing follows a segment that is not full.
+                if (position != packed.length) revert IGalaxyLedger.MalformedSubmissions(position);
             }
-            // Nothing follows a segment that is not full.
-            if (position != packed.length) revert IGalaxyLedger.MalformedSubmissions(position);
         }
         assembly ("memory-safe") {
             mstore(shown, count)
@@ -143,9 +147,20 @@ library Submissions {
         }
     }
 
-    function _byte(bytes calldata packed, uint256 position) private pure returns (uint256) {
+    function _byte(bytes calldata packed, uint256 position) private pure returns (uint256 value) {
         if (position >= packed.length) revert IGalaxyLedger.MalformedSubmissions(position);
-        return uint8(packed[position]);
+        assembly ("memory-safe") {
+            value := byte(0, calldataload(add(packed.offset, position)))
+        }
+    }
+
+    /// @dev keccak256 of bytes that are there. Without keeping a copy of them, as a slice's hash does.
+    function _hash(bytes calldata packed, uint256 position, uint256 size) private pure returns (bytes32 digest) {
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            calldatacopy(free, add(packed.offset, position), size)
+            digest := keccak256(free, size)
+        }
     }
 
     /// @dev The bytes from there on, at least as many as are wanted.

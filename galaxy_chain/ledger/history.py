@@ -284,7 +284,7 @@ class JobHistory:
         self.clients[event.client] = event.samples
 
     def _on_UpdatesSubmitted(self, event: Event) -> None:
-        self._expect_attempt(event)
+        self._same(event, "attempt", self.attempt)
         self._same(event, "first", len(self.entries))
         if self.origin != self.attempt:
             raise self._contradiction(event, "after a rollback the entries of the round are complete")

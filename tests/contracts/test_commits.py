@@ -343,7 +343,7 @@ def test_a_rule_that_keeps_the_model_takes_no_other_root(chain: Chain) -> None:
 
 def test_reopening_collects_again_from_everybody(chain: Chain, job: Job) -> None:
     job.collect(job.clients[:2])
-    opens = job.state.closesAt + 3 * job.terms["aggregateSeconds"]
+    opens = job.state.closesAt + 4 * job.terms["aggregateSeconds"]
     chain.travel(opens - 1)
     arguments = (1, job.attempt.head)
     assert job.refusal(job.server, "reopenRound", *arguments) == ("NotYet", {"caller": job.server, "openFrom": opens})
@@ -360,7 +360,7 @@ def test_reopening_collects_again_from_everybody(chain: Chain, job: Job) -> None
 
 def test_reopening_is_for_anybody_bonded_whose_bond_it_locks(chain: Chain, job: Job) -> None:
     job.collect(job.clients[:2])
-    chain.travel(job.state.closesAt + 3 * job.terms["aggregateSeconds"])
+    chain.travel(job.state.closesAt + 4 * job.terms["aggregateSeconds"])
     other = chain.accounts[8]
     arguments = (1, job.attempt.head)
     assert job.refusal(other, "reopenRound", *arguments) == ("BondTooSmall", {"bond": 0, "required": ETHER})
@@ -377,7 +377,7 @@ def test_reopening_leaves_the_model_built_upon_and_the_job_as_idle_as_it_was(cha
     job.collect()
     commit = job.commit()
     job.collect()
-    chain.travel(job.state.closesAt + 3 * job.terms["aggregateSeconds"])
+    chain.travel(job.state.closesAt + 4 * job.terms["aggregateSeconds"])
     job.reopen()
     assert (job.state.built, job.state.activeAt) == (True, commit.time)
 
@@ -388,7 +388,7 @@ def test_attempts_grow_over_rounds_and_reopenings(chain: Chain) -> None:
     for round in range(1, 5):
         job.collect()
         if round % 2:
-            chain.travel(job.state.closesAt + 3 * job.terms["aggregateSeconds"])
+            chain.travel(job.state.closesAt + 4 * job.terms["aggregateSeconds"])
             job.reopen()
             job.collect()
         job.commit()

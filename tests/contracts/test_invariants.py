@@ -155,8 +155,8 @@ class Ledger(RuleBasedStateMachine):
     def reopen(self, who: int, waits: bool) -> None:
         state = self.job.state
         if waits and state.closesAt != NEVER:
-            self.chain.travel(state.closesAt + 3 * self.job.terms["aggregateSeconds"])
-        due = self.chain.now + 1 >= state.closesAt + 3 * self.job.terms["aggregateSeconds"]
+            self.chain.travel(state.closesAt + 4 * self.job.terms["aggregateSeconds"])
+        due = self.chain.now + 1 >= state.closesAt + 4 * self.job.terms["aggregateSeconds"]
         try:
             receipt = self.job.reopen(self.accounts[who])
         except Reverted:

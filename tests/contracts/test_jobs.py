@@ -164,7 +164,7 @@ def test_anyone_cancels_an_idle_job(chain: Chain, job: Job, what: str) -> None:
 
 def test_entries_that_are_too_few_and_reopenings_do_not_keep_a_job_from_being_idle(chain: Chain, job: Job) -> None:
     job.collect()
-    chain.travel(job.state.closesAt + 3 * job.terms["aggregateSeconds"])
+    chain.travel(job.state.closesAt + 4 * job.terms["aggregateSeconds"])
     job.reopen()
     idle = job.state.activeAt + 2 * job.terms["idleSeconds"]
     chain.travel(idle - 2)

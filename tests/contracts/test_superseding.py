@@ -67,7 +67,7 @@ def test_what_is_built_upon_is_not_superseded(chain: Chain, job: Job, commit: Co
     chain.travel(commit.time + job.terms["idleSeconds"])
     assert job.refusal(chain.accounts[8], "supersede", commit.record) == not_supersedable
     # ... though that attempt was reopened ...
-    chain.travel(job.state.closesAt + 3 * job.terms["aggregateSeconds"])
+    chain.travel(job.state.closesAt + 4 * job.terms["aggregateSeconds"])
     job.reopen()
     assert job.refusal(chain.accounts[8], "supersede", commit.record) == not_supersedable
     # ... or by the time that has passed.
