@@ -73,7 +73,7 @@ def _life(chain: Chain) -> Figures:
     figures["submitUpdate, reaches maxUpdates"] = last.gas
     retry = job.submit_arguments(job.attempt.uploads[-1])
     figures["submitUpdate, a retry"] = job.send(client, "submitUpdate", *retry).gas
-    chain.travel(job.state.closesAt + 3 * job.terms["aggregateSeconds"])
+    chain.travel(job.state.closesAt + 4 * job.terms["aggregateSeconds"])
     figures["reopenRound"] = job.reopen().gas
     job.collect()
     withheld = job.commit()

@@ -129,25 +129,71 @@ def test_without_a_server_anybody_bonded_commits_at_once(chain: Chain) -> None:
     job.commit(other)
 
 
-def test_a_late_account_commits_from_two_turns_on_and_the_others_do_not_wait_for_it(chain: Chain) -> None:
-    job = Job(chain, rounds=5).prepare()
+def _late(chain: Chain, **terms: Any) -> tuple[Job, str]:
+    """A job whose named server has just been superseded, and the account that did it."""
+    job = Job(chain, **({"rounds": 5} | terms)).prepare()
     other = chain.accounts[8]
     job.bond(other)
     job.collect()
     commit = job.commit()
     chain.travel(commit.time + job.terms["idleSeconds"])
     job.supersede(other, commit)
-    opens = job.state.closesAt + 2 * job.terms["aggregateSeconds"]
+    return job, other
+
+
+def test_a_late_account_never_commits_what_a_rollback_has_closed_again(chain: Chain) -> None:
+    job, other = _late(chain)
+    never = ("NotYet", {"caller": job.server, "openFrom": NEVER})
+    assert _refusal(job, job.server) == never
+    chain.travel(job.state.closesAt + 100 * job.terms["aggregateSeconds"])
+    assert _refusal(job, job.server) == never
+    # The others do.
+    job.commit(other)
+
+
+def test_a_late_account_commits_from_three_turns_on_and_the_others_do_not_wait_for_it(chain: Chain) -> None:
+    job, other = _late(chain)
+    job.commit(other)
+    job.collect()
+    opens = job.state.closesAt + 3 * job.terms["aggregateSeconds"]
     assert _refusal(job, job.server) == ("NotYet", {"caller": job.server, "openFrom": opens})
     snapshot = chain.tester.take_snapshot()
-    chain.travel(opens - 1)
-    job.copy().commit()
+    assert job.copy().commit(other).time == job.state.activeAt < opens
     chain.tester.revert_to_snapshot(snapshot)
-    job.commit(other)
-    # In the next round, too, which nobody has rolled back.
-    job.collect()
+    chain.travel(opens - 2)
     assert _refusal(job, job.server)[0] == "NotYet"
-    assert job.commit(other).time == job.receipt.time
+    chain.travel(opens - 1)
+    assert job.commit().time == opens
+
+
+def test_a_late_account_has_its_turn_in_an_attempt_that_was_reopened_and_not_before_the_named_server(
+    chain: Chain,
+) -> None:
+    job, other = _late(chain)
+    chain.travel(job.state.closesAt + 4 * job.terms["aggregateSeconds"])
+    job.reopen(other)
+    job.collect()
+    opens = job.state.closesAt + 3 * job.terms["aggregateSeconds"]
+    assert _refusal(job, job.server) == ("NotYet", {"caller": job.server, "openFrom": opens})
+    chain.travel(opens - 1)
+    assert job.commit().time == opens
+
+
+def test_a_late_account_that_is_not_named_waits_as_long_and_the_named_server_does_not(chain: Chain) -> None:
+    job = Job(chain, rounds=5).prepare()
+    late = chain.accounts[8]
+    job.bond(late)
+    job.collect()
+    chain.travel(job.state.closesAt + job.terms["aggregateSeconds"])
+    commit = job.commit(late)
+    chain.travel(commit.time + job.terms["idleSeconds"])
+    job.supersede(job.server, commit)
+    assert _refusal(job, late) == ("NotYet", {"caller": late, "openFrom": NEVER})
+    job.commit()
+    job.collect()
+    opens = job.state.closesAt + 3 * job.terms["aggregateSeconds"]
+    assert _refusal(job, late) == ("NotYet", {"caller": late, "openFrom": opens})
+    job.commit()
 
 
 # ------------------------------------------------------------------------------------------------------- the reward
@@ -349,7 +395,8 @@ def test_reopening_collects_again_from_everybody(chain: Chain, job: Job) -> None
     assert job.refusal(job.server, "reopenRound", *arguments) == ("NotYet", {"caller": job.server, "openFrom": opens})
     receipt = job.reopen()
     assert receipt.time == opens
-    assert receipt.event("RoundReopened") == {"job": job.id, "attempt": 1, "sender": job.server, "round": 1}
+    reopened = {"job": job.id, "attempt": 1, "sender": job.server, "round": 1, "time": opens}
+    assert receipt.event("RoundReopened") == reopened
     kept = chain.view("jobOf", job.id)
     assert (kept.head, kept.root) == (job.attempt.head, job.root_of(job.attempt.model))
     assert (kept.state.round, kept.state.attempt, kept.state.updates, kept.state.closesAt) == (1, 2, 0, NEVER)

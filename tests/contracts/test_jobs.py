@@ -90,7 +90,8 @@ def test_a_cancelled_job_ends_with_the_current_round_and_goes_on_until_then(chai
     job.commit()
     job.submit(job.clients[0])
     receipt = job.send(job.owner, "cancelJob")
-    assert receipt.event("JobCancelled") == {"job": job.id, "sender": job.owner, "lastRound": 2}
+    cancelled = {"job": job.id, "sender": job.owner, "lastRound": 2, "time": receipt.time}
+    assert receipt.event("JobCancelled") == cancelled
     assert (job.state.lastRound, job.state.cancelled, job.state.activeAt) == (2, True, receipt.time)
     assert job.refusal(job.owner, "cancelJob") == ("AlreadyCancelled", {"job": job.id})
     job.join(chain.accounts[8])

@@ -36,6 +36,7 @@ def test_settling_credits_the_committer(chain: Chain, job: Job) -> None:
         "serverAmount": 50,
         "clientAmount": 66,
         "closesAt": job.state.closesAt,
+        "time": receipt.time,
     }
     assert (job.state.settled, job.state.activeAt) == (1, receipt.time)
     assert _balances(job) == [50, 0, 0, 0]

@@ -42,6 +42,7 @@ def test_the_job_goes_back_to_the_round_with_its_entries_closed(chain: Chain, jo
         "round": 1,
         "server": job.server,
         "sender": stranger,
+        "time": receipt.time,
     }
     kept, account = chain.view("jobOf", job.id), job.account(job.server)
     assert (kept.head, kept.root, kept.allotted) == (commit.attempt.head, commit.previous_tree.root, 0)
@@ -137,7 +138,7 @@ def test_the_superseded_committer_is_late_until_a_later_record_of_its_settles(ch
     assert job.refusal(job.server, "withdrawBond") == late
     job.commit(other)
     job.collect()
-    chain.travel(job.state.closesAt + 2 * job.terms["aggregateSeconds"])
+    chain.travel(job.state.closesAt + 3 * job.terms["aggregateSeconds"])
     third = job.commit()
     for client in job.clients[:2]:
         job.submit(client)
@@ -151,8 +152,13 @@ def test_the_superseded_committer_is_late_until_a_later_record_of_its_settles(ch
 
 def test_its_own_record_of_the_same_round_ends_it(chain: Chain, job: Job, commit: Commit) -> None:
     closed = _superseded(job, commit)
-    chain.travel(closed + 2 * job.terms["aggregateSeconds"])
+    # Not of the entries that the superseding has closed again: those are for everybody else.
+    chain.travel(closed + 4 * job.terms["aggregateSeconds"])
+    job.reopen()
+    job.collect()
+    chain.travel(job.state.closesAt + 3 * job.terms["aggregateSeconds"])
     again = job.commit()
+    assert again.round == commit.round
     for client in job.clients[:2]:
         job.submit(client)
     job.settle(again)
