@@ -185,7 +185,8 @@ def test_a_liar_that_announces_its_own_lie_loses_three_quarters(chain: Chain, jo
 
 def test_the_job_goes_back_to_the_round_with_its_entries_closed(chain: Chain, job: Job, commit: Commit) -> None:
     receipt = job.challenge(chain.accounts[8], commit)
-    assert receipt.event("RoundReverted") == {"job": job.id, "attempt": 3, "word": commit.word, "round": 1}
+    reverted = {"job": job.id, "attempt": 3, "word": commit.word, "round": 1, "time": receipt.time}
+    assert receipt.event("RoundReverted") == reverted
     kept = chain.view("jobOf", job.id)
     assert (kept.head, kept.root) == (commit.attempt.head, commit.previous_tree.root)
     state = kept.state
@@ -334,8 +335,11 @@ def test_a_round_is_reopened_after_a_rollback(chain: Chain, job: Job, commit: Co
     job.challenge(chain.accounts[8], commit)
     other = chain.accounts[9]
     job.bond(other)
-    chain.travel(job.state.closesAt + 3 * job.terms["aggregateSeconds"])
-    job.reopen(other)
+    opens = job.state.closesAt + 4 * job.terms["aggregateSeconds"]
+    chain.travel(opens - 1)
+    arguments = (3, job.attempt.head)
+    assert job.refusal(other, "reopenRound", *arguments) == ("NotYet", {"caller": other, "openFrom": opens})
+    assert job.reopen(other).time == opens
     state = job.state
     assert (state.attempt, state.origin, state.updates, state.closesAt) == (4, 4, 0, NEVER)
     assert chain.view("jobOf", job.id).head == job.attempt.head

@@ -186,7 +186,7 @@ class Play:
         """Waits until b is held in a round, and, unless told otherwise, a has submitted in it."""
         assert self.trainers["b"].reached[number].wait(LONG), self.ends
         if submitted:
-            self.wait_for("UpdatesSubmitted", round=number)
+            self.wait_for("UpdatesSubmitted", attempt=number)
 
     def reorganise(self, back_to: int, longer: int = 0) -> None:
         """Replaces the blocks from `back_to` on by empty ones, as many and some more."""

@@ -48,7 +48,7 @@ def test_a_commit_and_the_update_after_it(play):
 
 def test_the_updates_that_were_committed_too(play):
     held_in_round_2(play)
-    play.reorganise(play.wait_for("UpdatesSubmitted", 1, round=1).block)
+    play.reorganise(play.wait_for("UpdatesSubmitted", 1, attempt=1).block)
     play.finish()
 
 
