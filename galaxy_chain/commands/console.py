@@ -14,8 +14,13 @@ from galaxy_chain.shown import date, ether
 
 __all__ = ["console", "line_for_people", "print_json", "print_table", "short"]
 
+WIDE = 400
+"""Columns where no terminal limits them: what a file or a pipe is given has to be whole."""
+
 # No markup: names of jobs come from strangers.
-console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+console = Console(
+    highlight=False, soft_wrap=True, markup=False, emoji=False, width=None if sys.stdout.isatty() else WIDE
+)
 
 
 def print_json(value: Any, file: TextIO | None = None) -> None:

@@ -36,6 +36,7 @@ from galaxy_chain.commands.settings import (
     check_address,
     checksum,
 )
+from galaxy_chain.commands.timing import too_early
 from galaxy_chain.place import DEFAULT_FEE_CAP, DEFAULT_HOME, DEFAULT_RPC, Place
 from galaxy_chain.shown import ETHER, date, ether
 
@@ -210,7 +211,7 @@ def show(
         return
     console.print(f"job {job}: {shown['name']}", style="bold", end="")
     console.print(f"  {shown['status']}, owner {history.owner}")
-    print_table(("term", "value"), shown["terms"].items())
+    print_table(("term", "value"), (shown["terms"] | readable_terms(terms)).items())
     console.print()
     print_table(
         ("account", "samples", "balance", "to be claimed", "not settled"),
@@ -379,7 +380,8 @@ def cancel(
     By its owner at any time; by anybody once nothing has happened for twice its idle_seconds.
     """
     on = Place.of(rpc, home, ledger, any_ledger=any_ledger, fee_cap=fee_cap).ledger_for(account)
-    receipt = on.transact("cancelJob", job)
+    with too_early():
+        receipt = on.transact("cancelJob", job)
     last = on.job(job).state.last_round
     console.print(f"job {job} is cancelled: it ends with round {last}, {receipt.gas_used} gas")
 
@@ -395,8 +397,19 @@ def finalize(
     any_ledger: AnyLedgerOption = False,
 ) -> None:
     """Close the books of a job whose last round is settled; anybody may. What no round has earned is the owner's."""
+    from galaxy_chain.ledger.follower import JobFollower
+    from galaxy_chain.settlement import why_not_settled
+    from galaxy_fl.exceptions import RoundMovedOnError
+
     on = Place.of(rpc, home, ledger, any_ledger=any_ledger, fee_cap=fee_cap).ledger_for(account)
-    receipt = on.transact("finalizeJob", job)
+    try:
+        with too_early():
+            receipt = on.transact("finalizeJob", job)
+    except RoundMovedOnError as error:
+        history = JobFollower(on, job).history
+        if history.settled + 1 not in history.commits:
+            raise
+        raise RoundMovedOnError(f"{error}; {why_not_settled(history, history.settled + 1)}") from error
     [final] = [
         event
         for event in on.events(receipt.block, receipt.block, job=job, names=["JobFinalized"])

@@ -80,7 +80,7 @@ def when(seconds: int | None) -> str:
 def lost(false: Lie) -> str:
     """What a lie takes, for people."""
     if false.rounds + false.takes == 0:
-        return "The job has no pool that a lie could take anything of."
+        return "The job has no pool, so no pay depends on it."
     return (
         f"It loses its shares of the rounds that are not settled, up to {ether(false.rounds)}, and clients up to "
         f"{ether(false.takes)}, which the rounds earn again when they are repeated."
@@ -92,11 +92,11 @@ def terms_shown(terms: Terms) -> dict[str, Any]:
     return {key: value.hex() if isinstance(value, bytes) else value for key, value in vars(terms).items()}
 
 
-def readable_terms(terms: Terms, creator: str) -> dict[str, str]:
+def readable_terms(terms: Terms, creator: str | None = None) -> dict[str, str]:
     """The terms that the owner chooses, for people."""
     from galaxy_chain.ledger.structs import ZERO_ADDRESS
 
-    server = {ZERO_ADDRESS: "anyone with a bond", creator: f"{creator} (this account)"}
+    server = {creator: f"{creator} (this account)", ZERO_ADDRESS: "anyone with a bond"}
     others = {
         name: str(value) for name, value in vars(terms).items() if name not in ("spec", "rule", "rule_parameters")
     }

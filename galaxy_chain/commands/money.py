@@ -20,6 +20,7 @@ from galaxy_chain.commands.settings import (
     checksum,
 )
 from galaxy_chain.commands.settings import amount as wei_of
+from galaxy_chain.commands.timing import too_early
 from galaxy_chain.place import DEFAULT_FEE_CAP, DEFAULT_HOME, DEFAULT_RPC, Place
 from galaxy_chain.shown import date, ether
 
@@ -64,11 +65,9 @@ def withdraw(
     any_ledger: AnyLedgerOption = False,
 ) -> None:
     """Take the bond back, once it is free: a window after the account's last commit, with no demand open on it."""
-    receipt = (
-        Place.of(rpc, home, ledger, any_ledger=any_ledger, fee_cap=fee_cap)
-        .ledger_for(account)
-        .transact("withdrawBond", job)
-    )
+    on = Place.of(rpc, home, ledger, any_ledger=any_ledger, fee_cap=fee_cap).ledger_for(account)
+    with too_early():
+        receipt = on.transact("withdrawBond", job)
     console.print(f"the bond in job {job} is paid out, {receipt.gas_used} gas")
 
 

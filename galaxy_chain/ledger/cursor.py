@@ -101,9 +101,14 @@ class Cursor:
         try:
             return self._connection.execute(statement, values).fetchall()
         except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+                raise ConfigurationError(
+                    f"{self._name} is in use: another process takes part in this job in the same role with the same "
+                    "account. Stop that one, or give this one a folder of its own (--home)"
+                ) from error
             raise ConfigurationError(
-                f"{self._name} can't be used ({error}): give each process that follows a job a file of its own, in a "
-                "folder that it may write to and that has room"
+                f"{self._name} can't be used ({error}): the folder has to be one that this process may write to and "
+                "that has room"
             ) from error
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter of what is damaged, or in its message
             raise self._damaged(error) from error

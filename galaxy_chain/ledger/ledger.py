@@ -20,6 +20,7 @@ from galaxy_chain.ledger.genuine import check_code
 from galaxy_chain.ledger.rpc import Rpc, RpcAnswerError
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Account, Client, Demand, Mark, State, Terms
 from galaxy_chain.ledger.transactions import Receipt, Transactions
+from galaxy_chain.shown import date
 from galaxy_fl.exceptions import GalaxyError, RoundMovedOnError
 
 __all__ = ["JobOnLedger", "Ledger", "ledger_abi"]
@@ -55,7 +56,8 @@ ADVICE = {
     "AlreadyCancelled": "job {job} was cancelled before",
     "JobNotIdle": "job {job} is not idle: others than its owner can cancel it, and anybody finalize what was "
     "cancelled, from {idle_at} on, if nothing happens until then",
-    "JobNotSettled": "{settled} rounds of job {job} are settled, {required} have to be: run `galaxy-chain job settle`",
+    "JobNotSettled": "{settled} rounds of job {job} are settled, but {required} have to be: "
+    "`galaxy-chain job settle {job}` settles them",
     "NotOwner": "{caller} is not the job's owner {owner}",
     "NotAdmitted": "{client} is not admitted to the job: ask its owner to run `galaxy-chain job admit`",
     "Expelled": "the job's owner has expelled {client}",
@@ -124,7 +126,15 @@ MOVED_ON = {
 """Refusals that mean that the round is not where the caller saw it, by the calls in which they do: look again."""
 
 
-def _shown(value: object) -> object:
+TIMES = frozenset({"idle_at", "closed_at", "closes_at", "open_from", "all_from", "built_at", "ended_at", "ends_at"})
+"""Arguments of errors that are seconds of the chain's clock."""
+FAR = 2**37
+"""Seconds that no date is needed for, among them those of a time that never comes."""
+
+
+def _shown(name: str, value: object) -> object:
+    if name in TIMES and isinstance(value, int) and value < FAR:
+        return date(value)
     return value.hex() if isinstance(value, bytes) else value
 
 
@@ -133,7 +143,7 @@ def _refusal(function: str, data: bytes) -> GalaxyError | None:
     if decoded is None:
         return None
     name, arguments = decoded
-    shown = {key: _shown(value) for key, value in arguments.items()}
+    shown = {key: _shown(key, value) for key, value in arguments.items()}
     advice = ADVICE.get(name, "{0}").format(f"{name}({', '.join(map(str, shown.values()))})", **shown)
     message = f"the ledger refuses {function}: {advice}"
     if function in MOVED_ON.get(name, ()):

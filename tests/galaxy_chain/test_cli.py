@@ -17,6 +17,7 @@ from eth_account import Account
 
 from galaxy_chain.accounts import LocalSigner
 from galaxy_chain.cli import application
+from galaxy_chain.deployment import Deployment
 from galaxy_chain.settings_file import SETTINGS, read_settings
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.rounds.coordinator import Phase
@@ -335,7 +336,11 @@ def test_a_key_without_funds_can_go_on_once_it_has_some(at_ledger, federation, m
     def with_key():
         monkeypatch.setenv("GALAXY_KEY", poor.account.key.hex())
 
-    for arguments in (["deploy"], ["server", "--job", job], [*client(job)[:7], "--poll", 0.05]):
+    for arguments in (
+        ["deploy", "--ledger", "other.json"],
+        ["server", "--job", job],
+        [*client(job)[:7], "--poll", 0.05],
+    ):
         with_key()
         assert at_ledger.run(*arguments) == 26
         assert re.search(f"{poor.address} can't pay for it .*send it some ether first", at_ledger.err)
@@ -497,6 +502,18 @@ def test_deploying_writes_the_file_that_the_others_read(terminal, node, web3, mo
     assert terminal.json("job", "list", "--ledger", "here/ledger.json") == []
     Path("file").write_text("")
     terminal.fails(2, "can't be written", "deploy", "--account", "dev:0", "--ledger", "file/ledger.json")
+
+
+def test_deploying_keeps_the_file_of_a_ledger_that_may_be_there(terminal, node, deployment, monkeypatch):
+    monkeypatch.setenv("GALAXY_RPC", node.url)
+    path = terminal.folder / ".galaxy" / "ledger.json"
+    for known in (deployment, deployment.model_copy(update={"chain_id": 5, "ledger": "0x" + "11" * 20})):
+        known.write(path)
+        refused = f"names the ledger {known.ledger} on chain {known.chain_id}.*--ledger"
+        terminal.fails(2, refused, "deploy", "--account", "dev:0")
+        assert Deployment.read(path) == known
+    deployment.model_copy(update={"ledger": "0x" + "11" * 20}).write(path)  # of a development chain that began again
+    assert terminal.json("deploy", "--account", "dev:0")["ledger"] == Deployment.read(path).ledger
 
 
 def test_keys_are_made_and_listed(terminal, monkeypatch):

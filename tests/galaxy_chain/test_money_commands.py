@@ -44,6 +44,13 @@ def account(federation, index):
     return f"dev:{federation.node.accounts.index(federation.clients[index])}"
 
 
+def test_what_goes_to_a_pipe_is_whole_however_narrow_the_terminal_is(paid, federation, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    assert paid.run("job", "show", federation.job) == 0
+    assert all(client in paid.out for client in federation.clients)
+    assert "…" not in re.sub(r" [0-9a-f]{12}… ", "", paid.out)  # models' roots are short everywhere
+
+
 def test_before_its_window_is_over_nothing_is_settled_or_claimed_and_it_says_until_when(paid, federation):
     job = federation.job
     when = r"job \d+: round 1 can be challenged until \d{4}-\d\d-\d\d \d\d:"
@@ -55,6 +62,7 @@ def test_before_its_window_is_over_nothing_is_settled_or_claimed_and_it_says_unt
         "pool 10 ether: 0 ether paid, 0 ether to be claimed, 5 ether open in rounds .*, 5 ether not", paid.out
     )
     assert re.search(r" 5 +open until \d{4}-", paid.out)
+    assert re.search("demand_deposit +0.01 ether", paid.out)
     shown = paid.json("job", "show", job)
     [row] = shown["rounds"]
     assert (row["reward"], row["server_amount"], row["client_amount"]) == (5 * ETHER, ETHER, 4 * ETHER // 3)
@@ -114,16 +122,32 @@ def test_one_claims_for_many_and_settles_on_the_way(paid, federation):
 
 def test_the_owner_shortens_a_job_and_gets_the_rest(paid, federation):
     job = federation.job
-    paid.fails(27, "is not idle: others than its owner can cancel it", "job", "cancel", job, "--account", "dev:9")
+    paid.fails(
+        11,
+        r"is not idle: others than its owner can cancel it, .* from \d{4}-",
+        "job",
+        "cancel",
+        job,
+        "--account",
+        "dev:9",
+    )
     assert paid.run("job", "cancel", job, "--account", "dev:0") == 0
     assert "ends with round 2" in paid.out
     assert paid.json("job", "show", job)["status"] == "cancelled"
     assert paid.json("job", "list")[-1]["status"] == "cancelled"
     paid.fails(27, "was cancelled before", "job", "cancel", job, "--account", "dev:0")
-    paid.fails(27, "rounds of job .* are settled, 1 have to be", "job", "finalize", job, "--account", "dev:9")
+    paid.fails(
+        11,
+        r"are settled, but 1 have to be.*round 1 can be challenged until \d{4}-",
+        "job",
+        "finalize",
+        job,
+        "--account",
+        "dev:9",
+    )
     federation.travel(WINDOW)
     assert paid.run("job", "settle", job, "--account", "dev:9") == 0
-    paid.fails(27, "is not idle", "job", "finalize", job, "--account", "dev:9")
+    paid.fails(11, r"is not idle.* from \d{4}-", "job", "finalize", job, "--account", "dev:9")
     federation.travel(2 * 7_260)
     assert paid.run("job", "finalize", job, "--account", "dev:9") == 0
     assert "5 ether that no round has earned" in paid.out
@@ -179,7 +203,7 @@ def test_a_bond_is_shown_and_taken_back_when_it_is_free(paid, federation):
     job, own = federation.job, f"dev:{federation.node.accounts.index(federation.server)}"
     assert paid.run("bond", "show", job, federation.server) == 0
     assert re.search(r"bond 1 ether, 0 demands to answer; locked until \d{4}-.*; balance 0 ether", paid.out)
-    paid.fails(27, "the time for it comes at", "bond", "withdraw", job, "--account", own)
+    paid.fails(11, r"the time for it comes at \d{4}-", "bond", "withdraw", job, "--account", own)
     federation.travel(WINDOW)
     assert paid.run("bond", "withdraw", job, "--account", own) == 0
     assert paid.json("bond", "show", job, federation.server)["bond"] == 0
