@@ -566,6 +566,72 @@ def test_nobody_reopens_while_commits_are_refused(chain: Chain) -> None:
     _solvent(game)
 
 
+def test_a_withheld_model_is_superseded_while_commits_are_refused(chain: Chain) -> None:
+    """maxUnsettled keeps nobody from going back: the record that fills it is the one that falls."""
+    game = _game(chain, maxUnsettled=1)
+    _collect(game)
+    withheld = game.commit(chain.accounts[1], hidden=True)
+    assert withheld
+    assert game.oracle.full
+    chain.travel(withheld.time + game.job.terms["idleSeconds"] - 2)
+    game.supersede(chain.accounts[5], withheld)
+    assert not game.oracle.superseded
+    chain.travel(withheld.time + game.job.terms["idleSeconds"])
+    game.supersede(chain.accounts[5], withheld)
+    assert withheld in game.oracle.superseded
+    assert not game.oracle.full
+    assert game.job.allotted == 0
+    # The next one commits at once, and is refused for it from then on.
+    again = game.commit(chain.accounts[6], salt=SALT)
+    assert again
+    assert game.oracle.full
+    _collect(game)
+    assert game.commit(chain.accounts[7]) is None
+    _settled(game, again)
+    # The named server is late: nobody waits for it.
+    assert game.commit(chain.accounts[7])
+    _solvent(game)
+
+
+def test_a_named_server_that_is_late_comes_last_until_a_record_of_its_settles_and_then_first_again(
+    chain: Chain,
+) -> None:
+    game = _game(chain)
+    named, other = chain.accounts[1], chain.accounts[5]
+    _collect(game)
+    withheld = game.commit(named, hidden=True)
+    assert withheld
+    chain.travel(withheld.time + game.job.terms["idleSeconds"])
+    game.supersede(other, withheld)
+    # Not what the superseding has closed again, however long it waits; anybody else at once.
+    chain.travel(game.oracle.closes_at + 10 * game.job.terms["aggregateSeconds"])
+    assert game.commit(named) is None
+    first = game.commit(other, salt=SALT)
+    assert first
+    _collect(game)
+    opens = game.oracle.closes_at + 3 * game.job.terms["aggregateSeconds"]
+    snapshot = chain.tester.take_snapshot()
+    game.job.copy().commit(chain.accounts[6], salt=SALT)
+    assert chain.now < opens - 2 * game.job.terms["aggregateSeconds"], "nobody waited for it"
+    chain.tester.revert_to_snapshot(snapshot)
+    chain.travel(opens - 2)
+    assert game.commit(named) is None
+    second = game.commit(named)
+    assert second
+    assert second.time == opens
+    assert second.share == game.job.terms["serverShare"]
+    _collect(game)
+    _settled(game, first)
+    assert named in game.oracle.late
+    _settled(game, second)
+    assert named not in game.oracle.late
+    # The third round closed long ago, and nobody has committed it: it has its turn as ever.
+    assert game.commit(named)
+    chain.travel(game.oracle.locked[named])
+    game.withdraw_bond(named)
+    _solvent(game)
+
+
 def test_silent_clients_are_left_out_where_the_terms_allow_none(chain: Chain) -> None:
     """Two that are silent in turn, and maxExcluded = 0: from the third turn on the honest leave them out."""
     game = _game(chain, maxExcluded=0)

@@ -58,6 +58,8 @@ class Liveness(RuleBasedStateMachine):
         named=st.sampled_from([None, LIARS[0], SERVER]),
         share=st.sampled_from([0, 2000, 5000]),
         pool=st.integers(0, 1000),
+        # With the longest a window ends before a record counts as built upon by its age.
+        idle=st.sampled_from([1000, 6000]),
     )
     def register(
         self,
@@ -68,8 +70,9 @@ class Liveness(RuleBasedStateMachine):
         named: int | None,
         share: int,
         pool: int,
+        idle: int,
     ) -> None:
-        self.begin(rounds, min_updates, max_excluded, max_unsettled, named, share, pool)
+        self.begin(rounds, min_updates, max_excluded, max_unsettled, named, share, pool, idle)
 
     def begin(
         self,
@@ -80,6 +83,7 @@ class Liveness(RuleBasedStateMachine):
         named: int | None,
         share: int,
         pool: int,
+        idle: int = 1000,
     ) -> None:
         self.chain = _chain()
         self.snapshot = self.chain.tester.take_snapshot()
@@ -96,6 +100,7 @@ class Liveness(RuleBasedStateMachine):
             serverShare=share,
             bond=BOND,
             demandDeposit=DEPOSIT,
+            idleSeconds=idle,
             open=False,
         )
         self.game = Game(job)

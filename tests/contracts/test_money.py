@@ -209,6 +209,32 @@ def test_entries_are_claimed_over_segments_and_words(crowd: Job) -> None:
     assert balances == [0 if i in excluded else commit.client_amount for i in range(129)]
 
 
+def test_entries_are_claimed_over_two_words_of_bits() -> None:
+    """258 entries: what is paid and what is left out is kept right on both sides of the 256th."""
+    chain = Chain(accounts=260)
+    terms = {"maxUpdates": 258, "maxExcluded": 258, "collectSeconds": 10_000, "idleSeconds": 11_000}
+    job = Job(chain, rounds=1, pool=ETHER, **terms)
+    job.clients = chain.accounts[2:]
+    job.prepare()
+    for client in job.clients:
+        job.submit(client)
+    excluded = {0, 254, 257}
+    commit = job.commit(next=job.attempt.model, excluded=excluded)
+    job.settle(commit)
+    assert job.claimed_by(job.claim(commit, [1, 256])) == [1, 256]
+    assert job.refusal(job.owner, "claim", commit.record, commit.submissions([257]))[0] == "NothingToPay"
+    receipt = job.claim(commit)
+    events = [event.args for event in receipt.events if event.name == "RewardsClaimed"]
+    # Of the second word nothing is left: no event tells of it.
+    assert [event["word"] for event in events] == [0]
+    assert set(job.claimed_by(receipt)) == set(range(258)) - excluded - {1, 256}
+    first = (1 << 256) - 1 - (1 << 0) - (1 << 254)
+    assert [chain.view("claimedOf", job.id, 1, word) for word in (0, 1)] == [first, 1]
+    assert job.refusal(job.owner, "claim", commit.record, commit.submissions())[0] == "NothingToPay"
+    balances = [job.account(client).balance for client in job.clients]
+    assert balances == [0 if i in excluded else commit.client_amount for i in range(258)]
+
+
 # ------------------------------------------------------------------------------------------------ balances and bonds
 
 

@@ -145,7 +145,7 @@ def test_many_blocks_are_taken_in_several_requests(federation, monkeypatch):
     whole = fresh(federation)
     monkeypatch.setattr(job_logs, "LARGEST_SPAN", 3)
     assert fresh(federation) == whole
-    assert len(whole.submissions) == 3
+    assert len(whole.entries) == 3
 
 
 def test_a_job_that_does_not_exist_is_an_error(federation):
@@ -170,12 +170,12 @@ def test_a_reorganisation_takes_back_what_was_applied(federation, depth):
     follower = JobFollower(federation.ledger(), federation.job)
     federation.submit(1)
     follower.poll()
-    assert len(follower.history.submissions) == 2
+    assert len(follower.history.entries) == 2
     happen()
     assert follower.poll() is True
     assert {type(change) for change in follower.news if not isinstance(change, Final)} == {Reverted}
     assert_up_to_date(federation, follower)
-    assert len(follower.history.submissions) == 1
+    assert len(follower.history.entries) == 1
 
 
 def test_a_committed_round_is_taken_back(federation):
@@ -188,7 +188,7 @@ def test_a_committed_round_is_taken_back(federation):
     happen()
     follower.poll()
     assert_up_to_date(federation, follower)
-    assert (follower.history.round, len(follower.history.submissions)) == (1, 1)
+    assert (follower.history.round, len(follower.history.entries)) == (1, 1)
 
 
 def test_a_reorganisation_brings_other_events(federation):
@@ -199,7 +199,7 @@ def test_a_reorganisation_brings_other_events(federation):
     federation.submit(1, 2, seed=3)
     assert follower.poll() is True
     assert_up_to_date(federation, follower)
-    assert [s.client for s in follower.history.submissions] == federation.clients[1:]
+    assert [s.client for s in follower.history.entries] == federation.clients[1:]
 
 
 def test_two_reorganisations_between_two_polls(federation):
@@ -213,7 +213,7 @@ def test_two_reorganisations_between_two_polls(federation):
     federation.submit(2)
     follower.poll()
     assert_up_to_date(federation, follower)
-    assert [s.client for s in follower.history.submissions] == [federation.clients[2]]
+    assert [s.client for s in follower.history.entries] == [federation.clients[2]]
 
 
 def test_a_reorganisation_away_and_back(federation):
@@ -279,7 +279,7 @@ def test_no_event_is_missed_or_doubled_over_random_reorganisations(federation, t
     snapshot = None
     for number in range(12):
         waiting = [
-            c for c in range(3) if federation.clients[c] not in {s.client for s in fresh(federation).submissions}
+            c for c in range(3) if federation.clients[c] not in {s.client for s in fresh(federation).entries}
         ]
         match chance.choice(["submit", "submit", "mine", "snapshot", "revert", "restart"]):
             case "submit" if waiting:
@@ -330,7 +330,7 @@ def test_a_reorganisation_while_it_was_down(federation, tmp_path, depth):
     follower = JobFollower(federation.ledger(), federation.job, tmp_path / "events")
     assert_up_to_date(federation, follower)
     assert any(isinstance(change, Reverted) for change in follower.news)
-    assert [s.client for s in follower.history.submissions] == [federation.clients[0], federation.clients[2]]
+    assert [s.client for s in follower.history.entries] == [federation.clients[0], federation.clients[2]]
 
 
 # Nodes in trouble, through a real proxy
@@ -622,7 +622,7 @@ def test_a_balancer_over_nodes_of_different_heights_loses_nothing(federation, pr
     proxy.change = change
     federation.submit(0, 1)
     applied: list[Any] = []
-    while len(follower.history.submissions) < 2:
+    while len(follower.history.entries) < 2:
         follower.poll()
         applied += [change for change in follower.news if not isinstance(change, Final)]
     assert {type(change) for change in applied} == {Applied}
