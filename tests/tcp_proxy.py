@@ -21,6 +21,7 @@ __all__ = [
     "cut_off",
     "drop",
     "malformed",
+    "refusal",
     "reset",
     "stall",
     "status",
@@ -71,6 +72,16 @@ def status(code: int, retry_after: float | str | None = None) -> Trouble:
     def trouble(proxy: TcpProxy, client: socket.socket, answer: bytes) -> None:
         more = b"" if retry_after is None else f"Retry-After: {retry_after}\r\n".encode()
         client.sendall(_http(code, b"try again later", LAST + more))
+
+    return trouble
+
+
+def refusal(code: int, message: str, **more: Any) -> Trouble:
+    """An error of JSON-RPC."""
+
+    def trouble(proxy: TcpProxy, client: socket.socket, answer: bytes) -> None:
+        error = {"code": code, "message": message, **more}
+        client.sendall(_http(200, json.dumps({"jsonrpc": "2.0", "id": 1, "error": error}).encode(), LAST))
 
     return trouble
 

@@ -172,6 +172,31 @@ def _shown(url: str) -> str:
     return f"{parsed.scheme}://{parsed.netloc.decode()}/…" if secret and parsed.host else url
 
 
+_NO_BLOCK = re.compile(
+    r"BlockOutOfRange|(header|block)( for hash| with \S+)?( is| was| could)? not (be )?found|unknown (block|header)"
+    r"|missing trie node|world state unavailable",
+    re.IGNORECASE,
+)
+"""How anvil, Besu, Erigon, geth, Nethermind and Reth say that they do not have a block, or its state."""
+_STATE = frozenset(
+    {"eth_call", "eth_estimateGas", "eth_feeHistory", "eth_getBalance", "eth_getCode", "eth_getTransactionCount"}
+)
+"""The methods that are about the state at a block. Where others find none, their callers say what follows."""
+
+
+def _behind(method: str, answer: dict[str, Any]) -> str | None:
+    """What a node says that lacks the block whose state it is asked for; None where it does not say that.
+
+    Even one that is asked for its latest may: in the middle of a reorganisation, or where a load balancer's nodes are
+    not equally far.
+    """
+    failure = answer.get("error")
+    if method not in _STATE or not isinstance(failure, dict) or failure.get("code") == 3 or _revert_data(failure):
+        return None
+    message = str(failure.get("message"))
+    return message if "revert" not in message and _NO_BLOCK.search(message) else None
+
+
 def _may_be_repeated(method: str) -> bool:
     """Whether a request does no more twice than once. Signed transactions are the same twice; others are not."""
     return method.startswith(("eth_", "net_", "web3_")) and method != "eth_sendTransaction"
@@ -181,9 +206,10 @@ class Rpc:
     """A chain's JSON-RPC: plain requests with plain JSON answers, and errors that say what to do.
 
     A request goes to the node that answered last. Where that one is in trouble (refuses connections, breaks off, is
-    silent, answers 429 or 503 or something that is no JSON-RPC), the next one is asked, and so on in turn, with
-    pauses that grow. Until the first answer each node is tried once, so that a wrong url is said at once. An error that
-    a node answers with is an answer. Each new connection is asked for its chain, once that is known.
+    silent, answers 429 or 503 or something that is no JSON-RPC, or does not have the block whose state it is asked
+    for), the next one is asked, and so on in turn, with pauses that grow. Until the first answer each node is tried
+    once, so that a wrong url is said at once. Any other error that a node answers with is an answer. Each new
+    connection is asked for its chain, once that is known.
 
     Args:
         url: `http://` or `https://`; several separated by commas, or as a sequence.
@@ -304,6 +330,8 @@ class Rpc:
             if not self._check(node, told):
                 raise _Trouble(f"{_shown(self.urls[node])} does not say of which chain it is: {told!r:.200}")
         self._answered = True
+        if (behind := _behind(method, answer)) is not None:
+            raise _Trouble(f"{_shown(self.urls[node])} answers {method} that it does not have the block: {behind:.200}")
         return answer
 
     def _check(self, node: int, answer: dict[str, Any]) -> bool:

@@ -109,7 +109,7 @@ def test_a_job_over_ipfs_is_audited_on_an_empty_disk_and_is_the_job_of_a_shared_
         contents = auditor.contents()
         for cid in contents:
             (path,) = (auditor.store / "objects").glob(f"*/{cid}")
-            assert httpx.get(f"{ipfs.gateway}/ipfs/{cid}").content == path.read_bytes()
+            assert httpx.get(f"{ipfs.gateway}/ipfs/{cid}", timeout=60).content == path.read_bytes()
 
     assert [(line["round"], line["updates"], line["right"]) for line in rounds] == [(1, 3, True), (2, 3, True)]
     assert rounds[-1]["model"] == model

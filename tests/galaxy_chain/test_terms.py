@@ -403,5 +403,6 @@ def test_whom_terms_stop_is_refused_unless_it_has_entered(federation):
         accept_terms(ledger, "job 7", dear, "weighted_mean", Role.SERVER, Limits())
     assert caught.value.exit_code == 34
     said = accept_terms(ledger, "job 7", dear, "weighted_mean", Role.SERVER, Limits(), entered=True)
-    assert [c.term for c in said] == ["bond"]
-    assert accept_terms(ledger, "job 7", dear, "weighted_mean", Role.CLIENT, Limits()) == []
+    assert [c.term for c in said if c.stops] == ["bond"]  # what else is said depends on how far apart blocks were
+    heard = accept_terms(ledger, "job 7", dear, "weighted_mean", Role.CLIENT, Limits())
+    assert "bond" not in [c.term for c in heard]

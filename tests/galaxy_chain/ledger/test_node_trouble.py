@@ -16,7 +16,7 @@ from eth_account import Account
 from galaxy_chain.exceptions import RpcError, WrongChainError
 from galaxy_chain.ledger.rpc import Rpc, RpcAnswerError, TooMuchError
 from galaxy_chain.node import Node
-from tests.tcp_proxy import TcpProxy, cut_off, drop, malformed, reset, stall, status, truncated
+from tests.tcp_proxy import TcpProxy, Trouble, cut_off, drop, malformed, refusal, reset, stall, status, truncated
 
 BREAKING = [reset, cut_off, drop, truncated, malformed, stall, status(429), status(503), status(502)]
 
@@ -51,10 +51,15 @@ def clock() -> Clock:
     return Clock()
 
 
-def connected(clock: Clock, *proxies: TcpProxy, patience: float = 60) -> Rpc:
-    """An Rpc that has been answered, with a short time-out."""
+def timeout_for(trouble: Trouble) -> float:
+    """Seconds: as short as a busy machine allows where it is to pass, and never passed elsewhere."""
+    return 1.0 if trouble is stall else 30.0
+
+
+def connected(clock: Clock, *proxies: TcpProxy, patience: float = 60, timeout: float = 30.0) -> Rpc:
+    """An Rpc that has been answered."""
     urls = [proxy.url for proxy in proxies]
-    rpc = Rpc(urls, 0.2, patience, clock=clock, sleep=clock.sleep, random=lambda: 0.5)
+    rpc = Rpc(urls, timeout, patience, clock=clock, sleep=clock.sleep, random=lambda: 0.5)
     rpc.check_chain(1337)
     for proxy in proxies:
         proxy.asked.clear()
@@ -63,7 +68,7 @@ def connected(clock: Clock, *proxies: TcpProxy, patience: float = 60) -> Rpc:
 
 @pytest.mark.parametrize("trouble", BREAKING)
 def test_a_request_is_repeated_until_it_is_answered(node, proxy, clock, trouble):
-    rpc = connected(clock, proxy)
+    rpc = connected(clock, proxy, timeout=timeout_for(trouble))
     proxy.trouble(trouble, times=3)
     assert rpc.block("latest").number >= 0
     assert proxy.asked[:4] == ["eth_getBlockByNumber"] * 4
@@ -72,7 +77,7 @@ def test_a_request_is_repeated_until_it_is_answered(node, proxy, clock, trouble)
 
 @pytest.mark.parametrize("trouble", BREAKING)
 def test_another_node_is_asked_at_once(node, proxy, second, clock, trouble):
-    rpc = connected(clock, proxy, second)
+    rpc = connected(clock, proxy, second, timeout=timeout_for(trouble))
     proxy.trouble(trouble, times=100)
     for _ in range(5):
         rpc.block("latest")
@@ -151,6 +156,72 @@ def test_a_revert_is_an_answer(node, proxy, second, clock):
     assert (proxy.asked, second.asked, clock.slept) == (["eth_call", "eth_nonsense"], [], [])
 
 
+BEHIND = [
+    refusal(-32602, "BlockOutOfRangeError: block height is 12 but requested was 14"),
+    refusal(-32000, "header not found"),
+    refusal(-32000, "header for hash not found"),
+    refusal(-32000, "Unknown block"),
+    refusal(-32001, "block not found: latest"),
+    refusal(-32000, "missing trie node 5f1b (path ) state 0x5f1b is not available"),
+    refusal(-32000, "World state unavailable"),
+]
+"""What nodes say of a block that they do not have; even of their latest, in the middle of a reorganisation."""
+STATE = [
+    ("eth_call", {"data": "0x"}, "latest"),
+    ("eth_call", {"data": "0x"}, "0x0"),
+    ("eth_estimateGas", {"data": "0x"}),
+    ("eth_getCode", "0x" + "00" * 20, "latest"),
+    ("eth_getBalance", "0x" + "00" * 20, "latest"),
+    ("eth_getTransactionCount", "0x" + "00" * 20, "pending"),
+]
+
+
+@pytest.mark.parametrize("trouble", BEHIND)
+def test_a_node_without_the_block_is_asked_again(proxy, clock, trouble):
+    rpc = connected(clock, proxy)
+    for method, *parameters in STATE:
+        proxy.trouble(trouble, times=2, only=method)
+        assert rpc.request(method, *parameters).startswith("0x")
+        assert proxy.asked.count(method) % 3 == 0
+    assert clock.slept == pytest.approx([0.05, 0.1] * len(STATE))
+
+
+def test_another_node_may_have_the_block(proxy, second, clock):
+    rpc = connected(clock, proxy, second)
+    proxy.trouble(BEHIND[0], times=1000)
+    assert rpc.request("eth_call", {"data": "0x"}, "latest") == "0x"
+    assert (rpc.url, clock.slept) == (second.url, [])
+
+
+def test_a_block_that_no_node_has_is_not_waited_for_for_ever(proxy, clock):
+    rpc = connected(clock, proxy, patience=10)
+    proxy.trouble(BEHIND[1], times=1000, only="eth_call")
+    with pytest.raises(
+        RpcError, match=r"eth_call that it does not have the block: header not found \(tried for"
+    ) as caught:
+        rpc.request("eth_call", {"data": "0x"}, "latest")
+    assert caught.value.temporary
+    assert 5 < clock() <= 10
+
+
+@pytest.mark.parametrize(
+    ("answer", "method"),
+    [
+        (refusal(3, "execution reverted: block not found"), "eth_call"),
+        (refusal(3, "block not found"), "eth_call"),
+        (refusal(-32000, "execution reverted: block not found"), "eth_call"),
+        (refusal(-32015, "block not found", data="0x08c379a0"), "eth_estimateGas"),
+        (refusal(-32000, "One of the blocks specified in filter cannot be found: unknown block"), "eth_getLogs"),
+    ],
+)
+def test_a_contracts_words_and_answers_about_logs_are_answers(proxy, clock, answer, method):
+    rpc = connected(clock, proxy)
+    proxy.trouble(answer, times=1000)
+    with pytest.raises(RpcAnswerError):
+        rpc.request(method, {})
+    assert (proxy.asked, clock.slept) == ([method], [])
+
+
 @pytest.mark.parametrize("code", [429, 503])
 def test_a_node_says_when_it_wants_to_be_asked_again(node, proxy, clock, code):
     rpc = connected(clock, proxy)
@@ -190,7 +261,7 @@ def test_a_rate_limit_is_waited_out_from_the_first_request_on(node, proxy, clock
 
 
 def test_a_range_that_takes_too_long_is_for_the_caller_to_halve(node, proxy, clock):
-    rpc = connected(clock, proxy)
+    rpc = connected(clock, proxy, timeout=timeout_for(stall))
     proxy.trouble(stall)
     with pytest.raises(TooMuchError, match="eth|answers"):
         rpc.request("eth_getLogs", {"fromBlock": "0x0"})
@@ -202,7 +273,7 @@ def transfer(node: Node) -> dict[str, str]:
 
 @pytest.mark.parametrize("trouble", [reset, drop, malformed, stall, status(503)])
 def test_what_a_development_node_may_have_sent_is_not_sent_again(node, web3, proxy, clock, trouble):
-    rpc = connected(clock, proxy)
+    rpc = connected(clock, proxy, timeout=timeout_for(trouble))
     sent = rpc.number("eth_getTransactionCount", node.accounts[7], "latest")
     proxy.asked.clear()
     proxy.trouble(trouble)
@@ -229,7 +300,7 @@ def signed(node: Node, rpc: Rpc, **changed: int) -> str:
 
 @pytest.mark.parametrize("trouble", [reset, drop, truncated, stall, status(503)])
 def test_a_signed_transaction_whose_answer_was_lost_is_sent_again_and_is_in_once(node, web3, proxy, clock, trouble):
-    rpc = connected(clock, proxy)
+    rpc = connected(clock, proxy, timeout=timeout_for(trouble))
     raw = signed(node, rpc)
     before = rpc.number("eth_getBalance", node.accounts[8], "latest")
     proxy.trouble(trouble, only="eth_sendRawTransaction")

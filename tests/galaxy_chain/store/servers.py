@@ -96,5 +96,6 @@ def forward(asked: Asked, url: str, **query: str) -> Answer:
         url + urlunsplit(parts._replace(query=str(changed))),
         headers={"content-type": asked.headers.get("content-type", "text/plain")},
         content=asked.body,
+        timeout=60,
     )
     return Answer(response.content, response.status_code)

@@ -53,7 +53,7 @@ def documented(server, *, signed: bool) -> schemathesis.openapi.OpenApiSchema:
     accepted = ["2xx", "401", "403", "404", "409", "413", "422"]
     checks = {"positive_data_acceptance": {"expected-statuses": accepted}}
     config = schemathesis.Config.from_dict({"base-url": server.url, "checks": checks})
-    described = requests.get(f"{server.url}/openapi.json", timeout=10).json()
+    described = requests.get(f"{server.url}/openapi.json", timeout=60).json()
     if signed:
         for operations in described["paths"].values():
             for operation in operations.values():

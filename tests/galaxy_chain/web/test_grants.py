@@ -97,7 +97,7 @@ def test_jobs_of_strangers_are_not_kept(ask, federation, node):
 def test_a_grant_holds_for_some_seconds_without_the_ledger_and_no_longer(tmp_path):
     now = [0.0]
     with Node(port=0) as node:
-        rpc = Rpc(node.url, timeout=1, patience=0.1)
+        rpc = Rpc(node.url, timeout=30, patience=0.1)
         deployment, _ = deploy(rpc, Transactions(rpc, NodeSigner(node.accounts[0])))
         federation = Federation(node, deployment, tmp_path)
         federation.client(0)

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from galaxy_chain.store.remote import RemoteError, Timeouts
 from galaxy_fl.exceptions import ConfigurationError, ContentError
 from tests.galaxy_chain.store.unixfs_reference import fill
 from tests.galaxy_chain.web.serving import Asker, store_server, writer
-from tests.galaxy_chain.web.test_uploads import begin, partial
+from tests.galaxy_chain.web.test_uploads import begun, wait_for_bytes
 
 REPOSITORY = Path(__file__).parents[3]
 OWN_MOUNTS = ("unshare", "--user", "--map-root-user", "--mount")
@@ -89,14 +88,9 @@ def test_it_ends_when_it_is_told_to(serving, tmp_path, owner, how):
 def test_what_is_arriving_when_it_is_killed_goes_on_afterwards(serving, tmp_path, owner):
     data, store = fill("count", 5 << 20), LocalStore(tmp_path / "served")
     content = ContentId.of(data)
-    with serving(tmp_path / "served") as server:
-        connection = begin(Asker(server, owner), content, data[: 5 << 19])
-        deadline = time.monotonic() + 20
-        while not partial(store) or partial(store)[0].stat().st_size < 2 << 20:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+    with serving(tmp_path / "served") as server, begun(Asker(server, owner), content, data[: 5 << 19]):
+        wait_for_bytes(store, 2 << 20)
         server.end(signal.SIGKILL)
-        connection.close()
     assert list(store.contents()) == []
     with serving(tmp_path / "served") as server:
         asker = Asker(server, owner)

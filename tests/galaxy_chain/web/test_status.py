@@ -72,15 +72,15 @@ def test_it_is_healthy_while_it_works_or_looks(status, clock):
 def test_it_answers_over_http(status, clock):
     with serving(status, "0") as url:
         assert url.startswith("http://127.0.0.1:")
-        answer = httpx.get(f"{url}/healthz")
+        answer = httpx.get(f"{url}/healthz", timeout=60)
         assert (answer.status_code, answer.json()["status"]) == (200, "healthy")
         clock.now += PATIENCE + 1
-        answer = httpx.get(f"{url}/healthz")
+        answer = httpx.get(f"{url}/healthz", timeout=60)
         assert (answer.status_code, answer.json()["seconds_since_look"]) == (503, PATIENCE + 1)
-        text = httpx.get(f"{url}/metrics").text
+        text = httpx.get(f"{url}/metrics", timeout=60).text
         assert 'galaxy_round{job="7",role="client"} 0.0' in text
     with pytest.raises(httpx.ConnectError):
-        httpx.get(f"{url}/healthz")
+        httpx.get(f"{url}/healthz", timeout=60)
 
 
 @pytest.mark.parametrize("address", ["", "http://x", "127.0.0.1", "70000", "127.0.0.1:x"])

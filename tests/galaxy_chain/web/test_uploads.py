@@ -6,6 +6,8 @@ import http.client
 import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -24,15 +26,28 @@ def partial(served) -> list[Path]:
     return list((served.root / "uploads").iterdir())
 
 
-def begin(asker, content: ContentId, data: bytes, offset: int = 0) -> http.client.HTTPConnection:
-    """A request that has sent so much and goes on later, or never."""
+@contextmanager
+def begun(asker, content: ContentId, data: bytes, offset: int = 0) -> Iterator[http.client.HTTPConnection]:
+    """A request that the server has begun to take, has sent so much, and goes on later, or never."""
     target = f"/uploads/{content.cid}?size={content.size}&offset={offset}"
-    connection = http.client.HTTPConnection(urlsplit(asker.url).netloc, timeout=30)
-    connection.putrequest("PUT", target)
-    connection.putheader("Authorization", asker.who.authorization("PUT", asker.url, target))
-    connection.putheader("Content-Length", str(content.size - offset))
-    connection.endheaders(data)
-    return connection
+    with closing(http.client.HTTPConnection(urlsplit(asker.url).netloc, timeout=60)) as connection:
+        connection.putrequest("PUT", target)
+        connection.putheader("Authorization", asker.who.authorization("PUT", asker.url, target))
+        connection.putheader("Content-Length", str(content.size - offset))
+        connection.putheader("Expect", "100-continue")  # which the server answers when it reads the first bytes
+        connection.endheaders()
+        assert (interim := connection.sock.recv(1000)).startswith(b"HTTP/1.1 100 "), interim
+        assert interim.endswith(b"\r\n\r\n")
+        connection.send(data)
+        yield connection
+
+
+def wait_for_bytes(store, least: int) -> None:
+    """Until so much of the only upload is written."""
+    deadline = time.monotonic() + 60
+    while not partial(store) or partial(store)[0].stat().st_size < least:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("size", [0, 1, BLOCK_SIZE + 1, 5 << 20])
@@ -56,12 +71,8 @@ def test_an_upload_without_an_announcement_is_taken_too(owner, served):
 def test_an_upload_that_breaks_off_goes_on_where_it_was(owner, served):
     data = fill("count", 5 << 20)
     content, half = ContentId.of(data), 5 << 19
-    connection = begin(owner, content, data[:half])
-    deadline = time.monotonic() + 20
-    while not partial(served) or partial(served)[0].stat().st_size < 1 << 20:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    connection.close()
+    with begun(owner, content, data[:half]):
+        wait_for_bytes(served, 1 << 20)
     arrived = owner.announce(content).json()
     assert 1 << 20 <= arrived["bytes"] <= half
     assert not arrived["complete"]
@@ -114,13 +125,12 @@ def test_nobody_spoils_what_another_sends(ask, owner, federation, served):
 
 
 def test_a_later_request_takes_over_from_one_that_has_stopped(owner, served):
-    stopped = begin(owner, CONTENT, DATA[: 2 << 18])
-    assert owner.send(CONTENT, DATA).json()["complete"]
-    stopped.send(DATA[2 << 18 :])
-    response = stopped.getresponse()
-    assert response.status == 409
-    response.read()
-    stopped.close()
+    with begun(owner, CONTENT, DATA[: 2 << 18]) as stopped:
+        assert owner.send(CONTENT, DATA).json()["complete"]
+        stopped.send(DATA[2 << 18 :])
+        with stopped.getresponse() as response:
+            assert response.status == 409
+            response.read()
     assert served.get(CONTENT) == DATA
     assert partial(served) == []
 

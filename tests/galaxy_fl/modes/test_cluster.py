@@ -247,7 +247,7 @@ def test_a_server_stays_until_the_clients_that_are_there_have_the_final_model(me
     assert end.phase is Phase.FINISHED
     assert closing.thread.is_alive()
     assert np.array_equal(read_vector(client.model(end), PARAMETERS), INITIAL + 1)
-    closing.finish(10)
+    closing.finish()
 
 
 # HTTPS
@@ -377,7 +377,7 @@ def test_what_is_no_servers_url(tmp_path, url):
 )
 def test_a_client_learns_the_prefix_from_the_server(tmp_path, given, prefix):
     server = MODE.server_place(folder=tmp_path, port=0, api_version=given)
-    assert httpx.get(server.name, verify=False).json() == {"api": prefix, "version": 1}
+    assert httpx.get(server.name, verify=False, timeout=60).json() == {"api": prefix, "version": 1}
     place = place_at(server.name, tmp_path / "a")
     assert place.jobs() == []
     place.close()
