@@ -20,6 +20,8 @@ __all__ = ["SNAPSHOT", "measure", "snapshot"]
 SNAPSHOT = Path(__file__).parent / "gas.json"
 CHUNKS, CHUNK_PARAMETERS = 8192, 64
 INDEX = 4711
+FLOOR = 64
+"""Gas a byte of calldata that a transaction pays at least, beside 21,000 (EIP-7976, which no chain has yet)."""
 NO_ZEROS = b"\x11" * 32
 
 Figures = dict[str, int]
@@ -32,13 +34,33 @@ def measure() -> Figures:
     figures |= _life(small) | _rounds(small, 3) | _rounds(chain, 100) | _claims(chain, 100)
     figures |= _disputes(chain, "weighted_mean", 10) | _disputes(chain, "weighted_mean", 100)
     figures |= _disputes(chain, "coordinate_median", 64) | _disputes(chain, "trimmed_mean", 64)
-    return figures
+    return figures | _in_all(figures)
 
 
 def snapshot() -> Figures:
     """The committed figures."""
     figures: Figures = json.loads(SNAPSHOT.read_text())
     return figures
+
+
+def _in_all(figures: Figures) -> Figures:
+    """What follows from the others: a round with everything, and what the dearer calldata of EIP-7976 makes of each."""
+    claim = "claim, each of 100 clients"
+    client = figures["submitUpdate, later, 100 clients, round 50"] + figures[f"{claim}, accounts that have a balance"]
+    server = figures["commitRound, 100 clients, round 50"] + figures["settle"]
+    fresh = figures[f"{claim}, new accounts"] - figures[f"{claim}, accounts that have a balance"]
+    whole = {
+        "a round in all, each of 100 clients": client,
+        "a round in all, its server": server,
+        "a round in all, 100 clients and the server": 100 * client + server,
+        "a balance that was zero, once an account": fresh,
+    }
+    floor = {
+        name.replace(", bytes of calldata", ", by EIP-7976"): 21_000 + FLOOR * size
+        for name, size in figures.items()
+        if ", bytes of calldata" in name
+    }
+    return whole | {name: max(gas, figures[name.replace(", by EIP-7976", "")]) for name, gas in floor.items()}
 
 
 def _job(chain: Chain, clients: int, **how: Any) -> Job:
@@ -132,7 +154,11 @@ def _claims(chain: Chain, clients: int) -> Figures:
     figures = {}
     for commit, accounts in zip(commits, ("new accounts", "accounts that have a balance"), strict=False):
         job.settle(commit)
-        figures[f"claim, each of {clients} clients, {accounts}"] = job.claim(commit).gas // clients
+        whole = job.claim(commit).gas
+        figures[f"claim, each of {clients} clients, {accounts}"] = whole // clients
+    figures[f"claim, {clients} clients"] = whole
+    data = chain.ledger.encode_abi("claim", [job.id, commits[1].record, commits[1].submissions()])
+    figures[f"claim, bytes of calldata, {clients} clients"] = len(data) // 2 - 1
     job.settle(commits[2])
     figures[f"claim, one of {clients} clients, a segment shut"] = job.claim(commits[2], [99]).gas
     return figures
@@ -174,6 +200,8 @@ def _disputes(chain: Chain, rule_name: str, clients: int) -> Figures:
             figures[f"demand, {where}"] = demanded.gas
             asked = chain.tester.take_snapshot()
             figures[f"answer, {where}"] = twin.answer(twin.server, commit, INDEX).gas
+            data = chain.ledger.encode_abi("answer", [twin.id, commit.record, INDEX, commit.openings(INDEX)])
+            figures[f"answer, bytes of calldata, {where}"] = len(data) // 2 - 1
             chain.tester.revert_to_snapshot(asked)
             chain.travel(demanded.event("ChunkDemanded")["answerBy"])
             figures[f"expire, {where}"] = twin.send(finder, "expire", commit.record, INDEX).gas
