@@ -12,8 +12,10 @@ from galaxy_chain.ledger.announcements import commit_digest, finding_digest
 from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.ledger.transactions import Receipt
 
-__all__ = ["NEXT_BLOCK_SECONDS", "announce_commit", "announce_finding", "once_it_counts"]
+__all__ = ["NEXT_BLOCK_SECONDS", "announce_commit", "announce_finding", "once_it_counts", "wait_for_later"]
 
+LATER_SECONDS = 1.0
+"""After so many a next block can't share the announcement's time any more, which counts in whole seconds."""
 NEXT_BLOCK_SECONDS = 120.0
 """How long to wait for the block from which on an announcement counts: a chain without blocks never gets there."""
 _PAUSE = 0.5
@@ -37,12 +39,24 @@ def announce_finding(
 
 
 def announce_commit(ledger: Ledger, head: bytes, root: bytes) -> bytes:
-    """Announces the commit of another than the named server, and returns the salt that shows it.
+    """Announces the commit of another than the named server, and returns the salt that shows it, once it counts in the
+    next block: the ledger takes a commit whose announcement does not count, without a share.
 
     Raises:
         GalaxyError: the transaction does not get in.
     """
-    return _announce(ledger, lambda sender, salt: commit_digest(sender, salt, head, root), lambda receipt: None)
+    receipts: list[Receipt] = []
+    salt = _announce(ledger, lambda sender, salt: commit_digest(sender, salt, head, root), receipts.append)
+    wait_for_later(ledger, receipts[-1])
+    return salt
+
+
+def wait_for_later(ledger: Ledger, announced: Receipt) -> None:
+    """Waits until the next block has another time than the announcement's: where blocks come faster than seconds, or
+    when somebody asks for them, two may share one."""
+    before, deadline = ledger.rpc.block(announced.block).time, time.monotonic() + LATER_SECONDS
+    while time.monotonic() < deadline and ledger.rpc.block("latest").time <= before:
+        time.sleep(LATER_SECONDS / 20)
 
 
 def _announce(ledger: Ledger, digest: Callable[[str, bytes], bytes], paid: Callable[[Receipt], None]) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from galaxy_chain.announcing import announce_finding, once_it_counts
+from galaxy_chain.announcing import announce_finding, once_it_counts, wait_for_later
 from galaxy_chain.exceptions import LedgerRefusedError, TransactionFailedError
 from galaxy_chain.ledger.history import Commit, JobHistory
 from galaxy_chain.ledger.ledger import Ledger
@@ -65,8 +65,8 @@ def demand(
 ) -> Receipt | None:
     """Announces and then demands a chunk of a commit, at the price that the history knows.
 
-    The demand is in a later block than its announcement, which therefore counts: where nobody answers, a quarter of the
-    bond goes to the ledger's account.
+    The demand is in a block of a later time than its announcement, which therefore counts: where nobody answers, a
+    quarter of the bond goes to the ledger's account.
 
     Args:
         ledger, job, history, commit, chunk: Which chunk of which commit of which job.
@@ -79,8 +79,14 @@ def demand(
         LedgerRefusedError: the window is over; or the price has risen, because others demand of the same committer.
     """
     price = demand_price(history, commit)
-    salt = announce_finding(ledger, commit.word, chunk, paid)
-    return _unless_overtaken(lambda: ledger.transact("demand", job, commit.record, chunk, salt, value=price))
+    announced: list[Receipt] = []
+    salt = announce_finding(ledger, commit.word, chunk, announced.append)
+    paid(announced[-1])
+    wait_for_later(ledger, announced[-1])
+    # Its salt is new, so a program that died meanwhile can't go on with its demand. It waits for that one's end, and is
+    # then refused, instead of paying twice.
+    once = f"{job} {commit.word.hex()} {chunk}"
+    return _unless_overtaken(lambda: ledger.transact("demand", job, commit.record, chunk, salt, value=price, once=once))
 
 
 def _unless_overtaken(act: Callable[[], Receipt]) -> Receipt | None:

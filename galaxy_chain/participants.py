@@ -16,10 +16,11 @@ from galaxy_chain.coordinators import (
 )
 from galaxy_chain.exceptions import JobCancelledError
 from galaxy_chain.faults import fault_point
-from galaxy_fl.exceptions import DivergedError, GalaxyError
+from galaxy_fl.exceptions import ContentError, DivergedError, GalaxyError
 from galaxy_fl.job_document import SourceModel, source_text
 from galaxy_fl.rounds.client import ClientReport, run_client
 from galaxy_fl.rounds.coordinator import Phase, Round
+from galaxy_fl.rounds.kept import Kept
 from galaxy_fl.rounds.server import ServerReport, run_server
 from galaxy_fl.training.results import TrainResult
 from galaxy_fl.training.task import TrainTask
@@ -131,13 +132,24 @@ def run_client_of_job(coordinator: LedgerClientCoordinator, data: DataChoice, sa
 
     ended = _Ended(coordinator, say)
     round = coordinator.round()
+    lacking: ContentError | None = None
     while True:
         if not round.over:
             coordinator.answering.start()
-            round = _train_rounds(coordinator, data, say, began)
+            try:
+                round = _train_rounds(coordinator, data, say, began)
+            except ContentError as error:
+                if not (round := coordinator.round()).over:
+                    raise
+                lacking = error  # the last model may be withheld: what this client has earned it gets out all the same
         ended(round)
         if (round := coordinator.stay(round)).over:
             break
+        lacking = None
+    if coordinator.kept is not None and coordinator.is_settled():
+        Kept(coordinator.kept).clear()
+    if lacking is not None:
+        raise lacking
     if round.phase is Phase.CANCELLED:
         _end(coordinator, round, say)
 

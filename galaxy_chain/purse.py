@@ -83,6 +83,13 @@ class Purse:
         self._state.deposits[_key(record, chunk)] = value
         self._save()
 
+    def deposited(self, record: Record) -> list[int]:
+        """The chunks of a commit for which deposits are noted, ascending."""
+        word = record_word(record).hex()
+        return sorted(
+            int(chunk) for key, _, chunk in (each.partition(" ") for each in self._state.deposits) if key == word
+        )
+
     def take_back(self, record: Record, chunk: int) -> None:
         """Notes that a deposit was not sent, or has come back."""
         if self._state.deposits.pop(_key(record, chunk), None) is not None:

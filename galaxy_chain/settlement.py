@@ -112,8 +112,10 @@ def _steps(ledger: Ledger, history: JobHistory, rounds: list[int], wanted: dict[
         share = server_amount(commit.record) if settles else 0
         try:
             if (claim := wanted.get(number)) is not None:
-                receipt = ledger.transact("claim", history.job, commit.record, claim.submissions)
-                done.append(Step(number, settles, share, len(claim.numbers), claim.amount, receipt.gas_used))
+                for part in claim.parts():
+                    receipt = ledger.transact("claim", history.job, commit.record, part.submissions)
+                    done.append(Step(number, settles, share, len(part.numbers), part.amount, receipt.gas_used))
+                    settles, share = False, 0
             else:
                 receipt = ledger.transact("settle", history.job, commit.record)
                 done.append(Step(number, settles, share, 0, 0, receipt.gas_used))

@@ -20,7 +20,7 @@ from galaxy_chain.ledger.submissions import Entry
 from galaxy_chain.ledger.words import address_bytes
 from galaxy_chain.store import ContentId, Store
 from galaxy_fl.aggregation import RULES, aggregate_files
-from galaxy_fl.exceptions import ConfigurationError, ContentAlteredError, ContentMissingError
+from galaxy_fl.exceptions import ConfigurationError, ContentAlteredError, ContentError, ContentMissingError
 from galaxy_fl.job_document import JobDocument
 from galaxy_fl.vectors import (
     INT32_MAX,
@@ -159,6 +159,24 @@ class Verifier:
     def model_made_by(self, history: JobHistory, commit: Commit) -> Path:
         """The vector file of the model that was committed, by a commit that stands or is void; as `model_after`."""
         return self._end_of(history, [*history.lineage(commit), commit])
+
+    def withheld(self, history: JobHistory, commit: Commit) -> ContentError | None:
+        """Why the model that was committed can't be had: somebody withholds it.
+
+        None where it can be had or recomputed; and where the store does not even give the job's document, for then it
+        may be the store's fault.
+        """
+        try:
+            self.store.probe(self.terms.spec)
+        except ContentError:
+            return None
+        try:
+            self.model_made_by(history, commit)
+        except (ContentMissingError, ContentAlteredError) as error:
+            return error
+        except ContentError:
+            return None
+        return None
 
     def _end_of(self, history: JobHistory, line: Sequence[Commit]) -> Path:
         """The vector file of the model to which commits of the rounds from the first on lead."""

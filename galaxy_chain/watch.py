@@ -13,6 +13,7 @@ Whatever can be challenged is looked at, oldest first: commits that stand and ar
 - A right commit of which others demand chunks: in the third quarter of the time for it the watchtower answers for a
   committer that may be gone. What nobody has answered in time it has expire.
 - A round that can be settled and was not for a while: it is settled, so that everybody gets what is due.
+- A job that its servers have abandoned: it is cancelled, and so comes to its end.
 
 No error ends it, what it spends is bounded, and it goes by the chain's time alone: a clock that is ahead must neither
 pass over a commit that can be challenged still, nor take content for withheld that is only young.
@@ -27,6 +28,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from galaxy_chain.abandoned import is_abandoned
 from galaxy_chain.acceptance import accept_terms
 from galaxy_chain.answer_size import answer_gas
 from galaxy_chain.challenge import challenge, demand, demand_price
@@ -53,7 +55,7 @@ __all__ = ["MAX_SETTLE", "MAX_SPEND", "Finding", "Watchtower"]
 MAX_SPEND = 10**18 // 4
 """Wei: deposits and gas, in one job."""
 MAX_SETTLE = 10**15
-"""Wei: gas to settle one round."""
+"""Wei: gas to settle one round, or to cancel the job."""
 LONGEST_PAUSE = 60.0
 """Seconds between two looks while they fail."""
 LACKING = (ContentMissingError, ContentAlteredError)
@@ -65,7 +67,8 @@ log = logging.getLogger(__name__)
 class Finding:
     """What the watchtower did or found.
 
-    `verdict` is right, challenged, demanded, answered, expired, refunded, settled, unknown, unaffordable or failed.
+    `verdict` is right, challenged, demanded, answered, expired, refunded, settled, cancelled, unknown, unaffordable or
+    failed.
     What has failed is tried again.
     """
 
@@ -88,7 +91,8 @@ class Watchtower:
         job: The job's number.
         grace: Seconds that a commit's content may take to arrive before it counts as withheld.
         max_spend: Wei for deposits and gas. A deposit that comes back may be spent again, a reward not.
-        max_settle: Wei of gas to settle a round for everybody, which earns nothing; 0 to leave that to others.
+        max_settle: Wei of gas to settle a round for everybody, or to cancel an abandoned job, which earns nothing; 0 to
+            leave that to others.
         own: A folder for what it knows of the job and has done; None to forget it at the end.
         limits: What terms it watches under.
 
@@ -122,7 +126,8 @@ class Watchtower:
         try:
             terms = self.history.terms
             document = check_job(ledger, store, job, terms)
-            for concern in accept_terms(ledger, f"job {job}", terms, document.rule.name, Role.WATCH, limits):
+            rule, pool = document.rule.name, self.history.pool
+            for concern in accept_terms(ledger, f"job {job}", terms, rule, Role.WATCH, limits, pool=pool):
                 log.warning("job %d: %s", job, concern.message)
         except BaseException:
             self.close()
@@ -139,6 +144,8 @@ class Watchtower:
         """What was said last of a commit that is not done with."""
         self._unpaid: set[int] = set()
         """The rounds that are too dear to settle."""
+        self._leaves_idle = False
+        """Whether it is too dear to cancel the job."""
 
     def close(self) -> None:
         """Lets go what is known of the job's events."""
@@ -206,6 +213,7 @@ class Watchtower:
                 due = self._to_settle()
                 if due is not None and self._follower.chain_time >= self._settles_at(due):
                     found += self._tried(due, self._settle)
+                found += self._cancel()
             if found:
                 self._follower.poll()
         except RpcError:
@@ -363,6 +371,7 @@ class Watchtower:
         if chunk in self.history.demands.get(commit.word, {}):
             self.purse.want(record, chunk)
             return []
+        chunk = self._begun(commit, chunk)
         value = demand_price(self.history, commit)
         announcing = self._gas_of_announcing()
         try:
@@ -380,9 +389,18 @@ class Watchtower:
             return self._passed(commit, chunk, error)
         self.purse.pay(bound if done is None else done.fee)
         if done is None:
-            self.purse.take_back(record, chunk)
+            self._follower.poll()
+            waiting = self.history.demands.get(commit.word, {}).get(chunk)
+            if waiting is None or waiting.demander != self._address:  # not what was sent before a crash
+                self.purse.take_back(record, chunk)
             return []
         return [Finding(record.round, "demanded", chunk, reason)]
+
+    def _begun(self, commit: Commit, chunk: int) -> int:
+        """The chunk, or rather the one that was noted before a crash: its demand may be under way, and two would cost
+        two deposits."""
+        ended = {*self.history.answers.get(commit.word, ()), *self.history.expired.get(commit.word, ())}
+        return next((each for each in self.purse.deposited(commit.record) if each not in ended), chunk)
 
     def _passed(self, commit: Commit, chunk: int, error: LedgerRefusedError) -> list[Finding]:
         if error.name not in PASSED:
@@ -419,24 +437,50 @@ class Watchtower:
     def _settle(self, commit: Commit) -> list[Finding]:
         number = commit.record.round
         try:
-            bound = self.ledger.most("settle", self.job, commit.record)
+            done = self._serve_everybody("settle", commit.record)
+        except _UnaffordableError:
+            self._unpaid.add(number)
+            raise
+        return [Finding(number, "settled")] if done else []
+
+    def _cancel(self) -> list[Finding]:
+        """Has a job end with its current round, where its servers are gone."""
+        turn = self.history.terms.aggregate_seconds
+        if not self.max_settle or self._leaves_idle:
+            return []
+        if not is_abandoned(self.verifier, self.history, self._address, self._follower.chain_time - turn):
+            return []
+        number = self.history.round
+        try:
+            done = self._serve_everybody("cancelJob")
+        except _UnaffordableError as error:
+            self._leaves_idle = True
+            return [Finding(number, "unaffordable", None, str(error))]
+        return [Finding(number, "cancelled", None, "nobody brings it to its end")] if done else []
+
+    def _serve_everybody(self, name: str, *arguments: object) -> bool:
+        """Whether a transaction that earns nothing is done; somebody else may be faster."""
+        bound = 0
+        try:
+            bound = self.ledger.most(name, self.job, *arguments)
             if bound > self.max_settle:
-                self._unpaid.add(number)
                 raise _UnaffordableError(
-                    f"to settle it takes gas for up to {ether(bound)}, more than the {ether(self.max_settle)} that are "
-                    "set for it: raise --max-settle, or leave it to those who are paid then"
+                    f"{name} takes gas for up to {ether(bound)}, more than the {ether(self.max_settle)} that are set "
+                    "for it: raise --max-settle, or leave it to those who are paid then"
                 )
-            if bound > self.purse.left:
-                self._unpaid.add(number)
-            self._check("settle", bound)
-            receipt = self.ledger.transact("settle", self.job, commit.record)
+            self._check(name, bound)
+            receipt = self.ledger.transact(name, self.job, *arguments)
         except RoundMovedOnError:
-            return []  # somebody else was faster, or it is not due yet
+            return False  # or it is not due yet
         except TransactionFailedError:
             self.purse.pay(bound)
-            return []
+            return False
+        except LedgerRefusedError as error:
+            if error.name not in ("AlreadyCancelled", "JobNotIdle", "JobNotRunning"):
+                raise
+            return False
         self.purse.pay(receipt.fee)
-        return [Finding(number, "settled")]
+        return True
 
     def _transact(self, name: str, commit: Commit, chunk: int, *arguments: object) -> bool:
         """Whether it is done: somebody else may be faster, and the chain's clock behind this one's or ahead."""

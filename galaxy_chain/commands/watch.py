@@ -46,8 +46,8 @@ def watch(
         str,
         typer.Option(
             envvar="GALAXY_MAX_SETTLE",
-            help='The most gas to pay to settle a round that nobody else has settled, like "0.001 ether"; "0 ether" to '
-            "leave it to others.",
+            help="The most gas to pay to settle a round that nobody else has settled, or to cancel a job that its "
+            'servers have abandoned, like "0.001 ether"; "0 ether" to leave it to others.',
         ),
     ] = "0.001 ether",
     max_deposit: MaxDepositOption = "0.1 ether",
@@ -65,7 +65,8 @@ def watch(
 ) -> None:
     """Audit every commit of a job as it comes; challenge what is wrong, and demand what is withheld.
 
-    Answers demands for right commits whose server does not, and settles rounds that nobody else does.
+    Answers demands for right commits whose server does not, settles rounds that nobody else does, and cancels
+    a job that its servers have abandoned.
 
     Ends once the job has ended, everything that could be settled is, and, by the chain's time, nothing can be
     challenged any more; no error ends it. What it has demanded and spent is kept, and continues to count when it is

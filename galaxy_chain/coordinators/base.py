@@ -244,10 +244,13 @@ class LedgerCoordinator:
             return Phase.CLOSED  # after a rollback the updates of the round are complete
         if history.closes_at == NEVER:
             return Phase.COLLECTING
-        # Where clients reveal when the round is closed, the machine's clock, which may be ahead, does not close it.
-        now = self._follower.chain_time if self.job.reveal == "after-close" else self._follower.next_time
         full = len(history.entries) >= self.terms.max_updates
-        return Phase.CLOSED if full or now >= history.closes_at else Phase.COLLECTING
+        return Phase.CLOSED if full or self._now >= history.closes_at else Phase.COLLECTING
+
+    @property
+    def _now(self) -> int:
+        """The time to go by: the chain's. A clock of this machine's that is ahead closes no round for it."""
+        return self._follower.chain_time
 
     def _is_given_up(self, history: JobHistory) -> bool:
         """Whether the job was cancelled and ends without its last round: it is final, or idle, so that it can be."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from galaxy_chain.answering import Answering
 from galaxy_chain.coordinators.base import LedgerCoordinator, Patience
 from galaxy_chain.coordinators.payout import Payout
+from galaxy_chain.coordinators.tending import Tending
 from galaxy_chain.exceptions import AlreadySubmittedError, LedgerRefusedError, NotAdmittedError
 from galaxy_chain.faults import fault_point
 from galaxy_chain.inspection import Inspection, Withheld
@@ -90,6 +91,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
             f"{self._name}-{self.role}",
             others=True,
         )
+        self._tending = Tending(ledger, self.verifier, job, self.address, serves=False)
         self._payout = Payout(ledger, job, self.address)
         self._settleable_since: float | None = None
         """From when on it settles itself, by this machine's stopwatch; None while its rounds can't be settled."""
@@ -103,6 +105,8 @@ class LedgerClientCoordinator(LedgerCoordinator):
         round = self._inspected(super().round())
         if not self.answering.running:
             self.answering.look(self.history, self._follower.time)
+        if self._tending.look(self.history, self._follower.chain_time, bonded=False):
+            round = self._inspected(super().round())
         if self.job.reveal != "after-close":
             return round
         history = self.history
@@ -137,7 +141,8 @@ class LedgerClientCoordinator(LedgerCoordinator):
         return path
 
     def _model_or_what_replaces_it(self, round: Round) -> Path:
-        """The round's model; waits for one that is withheld as long as its commit can be superseded."""
+        """The round's model; waits for one that is withheld until its commit is superseded, or the job has ended
+        without it, so that what this client has earned before can be got out."""
         while True:
             try:
                 return super().model(round)
@@ -146,15 +151,16 @@ class LedgerClientCoordinator(LedgerCoordinator):
                 commit = history.commits.get(history.round - 1)
                 if commit is None or commit.record.round >= history.last_round:
                     raise
-                if self._follower.chain_time >= commit.record.time + 2 * self.terms.idle_seconds:
-                    raise
                 if self._withheld_said != commit.word:
                     self._withheld_said = commit.word
                     LOG.warning(
-                        "round %d is waited for, until its model is there or superseded: %s", round.number, error
+                        "round %d is waited for, until its model is there or superseded, or the job has ended: %s",
+                        round.number,
+                        error,
                     )
                 time.sleep(self.patience.poll)
-                super().round()
+                if self.round().over:
+                    raise RoundMovedOnError(f"job {self.number} has ended without its round {round.number}") from error
                 self._expect(round)
 
     def enter(self, samples: int) -> None:
@@ -255,6 +261,10 @@ class LedgerClientCoordinator(LedgerCoordinator):
             raise RoundMovedOnError(f"the round has moved on: {error}") from error
         self._sent = round.attempt, receipt.block
         return receipt.gas_used
+
+    def is_settled(self) -> bool:
+        """Whether the job's last round is settled, so that nothing takes it back."""
+        return self.history.finished and self.history.settled >= self.history.last_round
 
     def stays_until(self) -> int | None:
         """Until when something that this client has earned can't be got out, in seconds of the chain; None where there

@@ -31,6 +31,7 @@ from galaxy_fl.exceptions import (
     ContentAlteredError,
     ContentError,
     ContentMissingError,
+    RoundMovedOnError,
     VectorError,
 )
 from galaxy_fl.rounds.coordinator import Committed, Phase, Round, Submitted
@@ -82,7 +83,9 @@ class LedgerServerCoordinator(LedgerCoordinator):
         """What failed last, and was said."""
         self._pause = 0.0
         self._entered = False
-        self._tending = Tending(ledger, self.verifier, job, self.address)
+        self._clock_is_ahead = False
+        """Whether the ledger has refused what this machine's clock had let it try."""
+        self._tending = Tending(ledger, self.verifier, job, self.address, serves=True)
         self._payout = Payout(ledger, job, self.address)
         self.answering = Answering(
             ledger, Verifier(store, self.terms, self.job), job, patience.poll, own, f"{self._name}-{self.role}"
@@ -130,7 +133,15 @@ class LedgerServerCoordinator(LedgerCoordinator):
         if phase is not Phase.CLOSED or history.account(self.address).barred:
             return phase  # a barred server is told so when it tries
         begins = turns.commit_from(history, self.address)
-        return phase if begins is not None and self._follower.next_time >= begins else Phase.COLLECTING
+        return phase if begins is not None and self._now >= begins else Phase.COLLECTING
+
+    @property
+    def _now(self) -> int:
+        """The time to go by: the clock's, too, for an idle development chain's own stands still, until the ledger has
+        refused what was tried by it. Not where clients reveal when the round is closed: that waits for a block."""
+        if self._clock_is_ahead or self.job.reveal == "after-close":
+            return super()._now
+        return max(super()._now, self._follower.next_time)
 
     def bond_locked_until(self) -> int | None:
         """Until when this server's bond answers for what it committed, in seconds of the chain; None for no longer.
@@ -291,6 +302,12 @@ class LedgerServerCoordinator(LedgerCoordinator):
         named = round.attempt, history.head, Model(root, content.digest), bits, salt
         gas = self._act("commitRound", *named, on=history.model.root).gas_used
         self._let_go()
+        made = self.history.commits.get(round.number)
+        if any(salt) and made is not None and made.record.server == self.address and made.record.share == 0:
+            LOG.warning(
+                "round %d earns no share: its announcement did not count, being as young as the commit, or too old",
+                round.number,
+            )
         return Committed(root, gas)
 
     def _announced(self, history: JobHistory, root: bytes) -> bytes:
@@ -302,9 +319,9 @@ class LedgerServerCoordinator(LedgerCoordinator):
 
     def _let_go(self) -> None:
         """Unpins what the policy lets go."""
+        self._follower.poll()  # what the last commit needs stays, whoever else needs it
         if self.keep.rounds is None:
             return
-        self._follower.poll()  # what the last commit needs stays, whoever else needs it
         history = self.history
         needed = {number: self._needed(commit) for number, commit in history.commits.items()}
         # What a void commit of its own can still be asked for stays, too.
@@ -328,7 +345,13 @@ class LedgerServerCoordinator(LedgerCoordinator):
         self._act("reopenRound", round.attempt, history.head, on=history.model.root)
 
     def _act(self, name: str, attempt: int, *arguments: object, on: bytes = b"") -> Receipt:
-        receipt = super()._act(name, attempt, *arguments, on=on)
+        try:
+            receipt = super()._act(name, attempt, *arguments, on=on)
+        except RoundMovedOnError:
+            begins = turns.commit_from(self.history, self.address)
+            # Otherwise it would aggregate again and again until a block says what the clock has said before.
+            self._clock_is_ahead |= begins is not None and self._follower.chain_time < begins
+            raise
         self._calm()
         return receipt
 

@@ -1,15 +1,18 @@
-"""What a server does so that a job goes on whoever is silent: settles, supersedes, ends void demands, finalizes."""
+"""What participants do so that a job goes on, or ends, whoever is silent: they settle, supersede, finalize, cancel."""
 
 from __future__ import annotations
 
 import logging
+import random
+from contextlib import suppress
 
-from galaxy_chain.exceptions import LedgerRefusedError, TransactionFailedError
+from galaxy_chain.abandoned import is_abandoned
+from galaxy_chain.exceptions import InsufficientFundsError, LedgerRefusedError, TransactionFailedError
 from galaxy_chain.ledger import turns
 from galaxy_chain.ledger.history import Commit, JobHistory
 from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.verification import Verifier
-from galaxy_fl.exceptions import ContentAlteredError, ContentError, ContentMissingError, RoundMovedOnError
+from galaxy_fl.exceptions import ContentError, RoundMovedOnError
 
 __all__ = ["Tending"]
 
@@ -17,20 +20,28 @@ LOG = logging.getLogger(__name__)
 
 
 class Tending:
-    """Tends one job for one server's account.
+    """Tends one job for one account.
+
+    Servers do what is due; clients, a while later, what no server has done: they settle, and cancel a job that its
+    servers have abandoned.
 
     Args:
         ledger: With the account's transactions.
         verifier: Of the job.
         job: Its number.
         address: The account's.
+        serves: Whether it is a server's, which is paid for committing, and commits rather than cancels.
     """
 
-    def __init__(self, ledger: Ledger, verifier: Verifier, job: int, address: str) -> None:
+    def __init__(self, ledger: Ledger, verifier: Verifier, job: int, address: str, *, serves: bool) -> None:
         self._ledger = ledger
         self._verifier = verifier
         self._job = job
         self._address = address
+        self._serves = serves
+        turn = verifier.terms.aggregate_seconds
+        # Clients and watchtowers shall not all send the same in one block.
+        self._delay = turn if serves else 2 * turn + random.SystemRandom().randrange(2 * turn)
         self._available: set[bytes] = set()
         """The words of records that nobody built upon in time although their models can be had."""
         self._refused: set[str] = set()
@@ -48,11 +59,12 @@ class Tending:
             Whether anything was done: then the job has to be looked at again.
 
         Raises:
-            RpcError, InsufficientFundsError, TransactionError: a transaction could not be sent.
+            RpcError, TransactionError: a transaction could not be sent.
+            InsufficientFundsError: a server can't pay; a client is told so, and leaves it to others.
         """
         done = self._settle(history, now)
         done = self._end_void_demands(history) or done
-        done = self._finalize(history, now) or done
+        done = self._finalize(history, now) or self._cancel(history, now) or done
         return (bonded and not done and (self._supersede(history, now) or self._reopen(history, now))) or done
 
     def _settle(self, history: JobHistory, now: int) -> bool:
@@ -67,10 +79,10 @@ class Tending:
         return done
 
     def _is_to_settle(self, history: JobHistory, commit: Commit, now: int) -> bool:
-        if commit.record.server == self._address or turns.commits_refused(history):
+        if commit.record.server == self._address or (self._serves and turns.commits_refused(history)):
             return True
         begins = turns.settle_from(history, commit.record.round)
-        return begins is not None and now >= begins + history.terms.aggregate_seconds
+        return begins is not None and now >= begins + self._delay
 
     def _end_void_demands(self, history: JobHistory) -> bool:
         """Ends the demands on this server's void records, which nobody can answer and which keep its bond locked."""
@@ -91,6 +103,13 @@ class Tending:
             return False
         return self._sent("finalizeJob", once=f"{self._job}")
 
+    def _cancel(self, history: JobHistory, now: int) -> bool:
+        """Has the job end with its current round, where its servers are gone."""
+        if self._serves or not is_abandoned(self._verifier, history, self._address, now - self._delay):
+            return False
+        LOG.warning("job %d is cancelled, because nobody brings round %d to its end", self._job, history.round)
+        return self._sent("cancelJob", once=f"{self._job}")
+
     def _supersede(self, history: JobHistory, now: int) -> bool:
         """Supersedes the newest commit where nobody builds upon it because its model can't be had."""
         begins = turns.supersede_from(history, self._address)
@@ -104,19 +123,14 @@ class Tending:
         store provides it from now on."""
         if commit.word in self._available:
             return True
-        try:
-            self._verifier.store.probe(history.terms.spec)  # a store that fails is not the other server's fault
-        except ContentError:
-            return True
-        try:
-            self._verifier.model_made_by(history, commit)
-        except (ContentMissingError, ContentAlteredError) as error:
+        if (error := self._verifier.withheld(history, commit)) is not None:
             LOG.warning("round %d is superseded, because nobody builds upon it: %s", commit.record.round, error)
             return False
-        except ContentError:
-            return True
-        self._verifier.store.pin(self._verifier.content_id(commit.record.next.content))
-        self._available.add(commit.word)
+        content = self._verifier.content_id(commit.record.next.content)
+        with suppress(ContentError):  # of a store that fails it is not known
+            if self._verifier.store.has(content):
+                self._verifier.store.pin(content)
+                self._available.add(commit.word)
         return True
 
     def _reopen(self, history: JobHistory, now: int) -> bool:
@@ -137,7 +151,9 @@ class Tending:
             self._ledger.transact(name, self._job, *arguments, once=once)
         except (RoundMovedOnError, TransactionFailedError):
             return False
-        except LedgerRefusedError as error:
+        except (LedgerRefusedError, InsufficientFundsError) as error:
+            if isinstance(error, InsufficientFundsError) and self._serves:
+                raise
             if str(error) not in self._refused:
                 self._refused.add(str(error))
                 LOG.warning("job %d: %s", self._job, error)

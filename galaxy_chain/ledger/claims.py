@@ -7,13 +7,17 @@ round serves many.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from galaxy_chain.ledger.history import Commit, JobHistory
 from galaxy_chain.ledger.records import client_amount, server_amount
 from galaxy_chain.ledger.submissions import show
 
 __all__ = ["Claim", "Earnings", "claims", "earnings"]
+
+
+MOST_AT_ONCE = 256
+"""Entries in one claim: at about 30,000 gas for an account without a balance, half of what a transaction takes."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,11 @@ class Claim:
     def total(self) -> int:
         """What all of them get, in wei."""
         return self.amount * len(self.numbers)
+
+    def parts(self) -> list[Claim]:
+        """The same in as many claims as fit a transaction each, whoever's account is new."""
+        firsts = range(0, len(self.numbers), MOST_AT_ONCE)
+        return [replace(self, numbers=self.numbers[first : first + MOST_AT_ONCE]) for first in firsts]
 
     @property
     def submissions(self) -> bytes:

@@ -60,7 +60,8 @@ ADVICE = {
     "`galaxy-chain job settle {job}` settles them",
     "NotOwner": "{caller} is not the job's owner {owner}",
     "NotAdmitted": "{client} is not admitted to the job: ask its owner to run `galaxy-chain job admit`",
-    "Expelled": "the job's owner has expelled {client}",
+    "Expelled": "the job's owner has expelled {client}: it hands in nothing more, but what it has earned "
+    "stays its own; `galaxy-chain claim` and `galaxy-chain withdraw` get it once its rounds are settled",
     "AlreadyJoined": "{client} has joined before",
     "SamplesOutOfRange": "{samples} samples can't be declared: the job's terms allow 1 to {max_weight}",
     "NotJoined": "{client} has not joined the job",

@@ -124,7 +124,8 @@ def run_client(
                 show(coordinator.rounds, coordinator.model(round))
             elif (own := _student(round, kept, coordinator.previous(round))) is not None:
                 show(coordinator.rounds, own)
-            kept.clear()
+            if coordinator.is_settled():
+                kept.clear()
     return round
 
 

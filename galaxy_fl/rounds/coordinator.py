@@ -177,6 +177,10 @@ class ClientCoordinator(Coordinator, Protocol):
             RoundMovedOnError: the round is over.
         """
 
+    def is_settled(self) -> bool:
+        """Whether a job that has reached its last round's end stays there; on a ledger that may be taken back for a
+        while, and then the client goes on with what it has kept."""
+
     def submit(self, round: Round, update: Vector, weight: int) -> int:
         """Hands in the update: int32 of the model's size, weighing `weight`. Gives what it cost: gas, or 0
         without a ledger.

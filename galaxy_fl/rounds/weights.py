@@ -1,4 +1,7 @@
-"""What an update may weigh: the rules count with any weight, and but for a ledger nobody else bounds it."""
+"""What an update may weigh: the rules count with any weight, and without a ledger nobody but the server bounds it.
+
+On a ledger a job of uniform weights allows a weight of 1 alone, so there an update that weighs more is never in.
+"""
 
 from __future__ import annotations
 

@@ -8,8 +8,14 @@ from contextlib import contextmanager
 
 import pytest
 
+from galaxy_chain import participants
 from galaxy_chain.coordinators import LedgerClientCoordinator
+from galaxy_chain.coordinators.payout import Payout
+from galaxy_chain.ledger import claims
+from galaxy_chain.ledger.follower import JobFollower
 from galaxy_chain.participants import run_client_of_job
+from galaxy_chain.settlement import claim_rounds
+from galaxy_fl.exceptions import ContentMissingError
 from galaxy_fl.rounds.coordinator import Phase
 from tests.adversary.arena import events
 from tests.galaxy_chain.federation import PATIENCE
@@ -94,6 +100,54 @@ def test_what_its_server_has_settled_it_claims_alone(federation):
         client.thread.join(LONG)
     assert client.said[-1] == {"event": "paid", "amount": SHARE}
     assert len(events(federation, "RoundSettled")) == 1
+
+
+def test_it_stays_for_its_pay_though_the_last_model_is_withheld(federation, monkeypatch):
+    federation.job = federation.register(rounds=1, pool=POOL)
+    federation.submit(0, 1, 2)
+
+    def trains(*arguments):
+        federation.commit()
+        raise ContentMissingError("the last model")
+
+    monkeypatch.setattr(participants, "_train_rounds", trains)
+    with staying(federation) as client:
+        client.wait("staying")
+        federation.travel(86_500)
+        client.thread.join(LONG)
+    assert client.said[-1] == {"event": "paid", "amount": SHARE}
+    assert [str(end) for end in client.end] == ["the last model"]
+
+
+def test_one_that_dies_between_claiming_and_withdrawing_goes_on_with_that(federation, monkeypatch):
+    paying(federation)
+    federation.travel(86_500)
+
+    class Dies(BaseException):
+        pass
+
+    def dies(*arguments):
+        raise Dies
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Payout, "withdraw", dies)
+        with staying(federation) as client:
+            client.thread.join(LONG)
+        assert isinstance(client.end[0], Dies)
+    with staying(federation) as client:
+        client.thread.join(LONG)
+    assert client.said[-1] == {"event": "paid", "amount": SHARE}
+    assert len(events(federation, "RewardsClaimed")) == 1
+
+
+def test_claims_for_many_take_as_many_transactions_as_they_need(federation, monkeypatch):
+    paying(federation)
+    federation.travel(86_500)
+    monkeypatch.setattr(claims, "MOST_AT_ONCE", 2)
+    ledger = federation.ledger(federation.node.accounts[8])
+    steps = claim_rounds(ledger, JobFollower(ledger, federation.job), None)
+    assert [(step.settled, step.clients) for step in steps] == [(True, 2), (False, 1)]
+    assert [event.entries for event in events(federation, "RewardsClaimed")] == [3, 4]
 
 
 def test_without_a_pool_it_ends_with_the_last_round(federation):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from galaxy_chain.exceptions import (
     NotAdmittedError,
     UnknownJobError,
 )
+from galaxy_chain.ledger import follower
 from galaxy_chain.ledger.structs import Model, Status
 from galaxy_chain.ledger.transactions import Transactions
 from galaxy_chain.store import ContentId
@@ -510,11 +513,119 @@ def test_a_client_waits_for_a_withheld_model_until_it_is_superseded(withheld):
     assert len(found) == 1
 
 
-def test_a_client_does_not_wait_for_ever_for_a_model_that_nobody_supersedes(withheld):
+def test_a_job_whose_model_is_withheld_for_good_is_ended_by_its_clients_who_get_out_what_they_have_earned(withheld):
     client = withheld.client(0)
+    round = client.round()
+    withheld.travel(2 * 7_200 + 5_000)
+    client.round()
+    assert not client.history.cancelled, "idle, but its servers have more time than that"
+    withheld.travel(7_200)
+    client.round()
+    assert (client.history.cancelled, client.history.last_round) == (True, 2)
+    withheld.travel(70_000)
+    client.round()
+    assert client.history.settled == 1
     withheld.travel(2 * 7_200 + 10)
-    with pytest.raises(ContentMissingError):
-        client.model(client.round())
+    with pytest.raises(RoundMovedOnError, match="has ended without its round 2"):
+        client.model(round)
+    paid = []
+    client.paid = paid.append
+    assert client.stay(client.round()).phase is Phase.CANCELLED
+    reward = 10**18 // 3
+    assert paid == [(reward - reward * 2_000 // 10_000) // 3]
+
+
+def test_a_job_whose_server_is_gone_is_ended_by_its_clients(federation):
+    federation.submit(0, 1, 2)
+    client = federation.client(1)
+    federation.travel(3 * 7_200 + 100 + 2_500)
+    client.round()
+    assert client.history.cancelled
+    federation.travel(2 * 7_200 + 100)
+    assert client.round().phase is Phase.CANCELLED
+
+
+def test_a_job_that_waits_for_more_clients_is_ended_by_nobody_but_its_owner(federation):
+    federation.submit(0)
+    client = federation.client(0)
+    federation.travel(10 * 7_200)
+    assert client.round().phase is Phase.COLLECTING
+    assert not client.history.cancelled
+
+
+def test_a_clients_clock_that_is_ahead_closes_no_round(federation, monkeypatch):
+    federation.submit(0, 1)
+    client = federation.client(2)
+    monkeypatch.setattr(follower, "time", SimpleNamespace(time=lambda: time.time() + 10**6, monotonic=time.monotonic))
+    round = client.round()
+    assert client.wants_update(round)
+    client.submit(round, made_up(3), SAMPLES)
+
+
+def test_a_servers_clock_that_is_ahead_costs_one_aggregation_and_no_gas(federation, monkeypatch):
+    federation.submit(0, 1)
+    server = federation.serve()
+    before = federation.rpc.number("eth_getTransactionCount", federation.server, "latest")
+    monkeypatch.setattr(follower, "time", SimpleNamespace(time=lambda: time.time() + 10**6, monotonic=time.monotonic))
+    round = server.round()
+    assert round.phase is Phase.CLOSED
+    path = federation.store.root.parent / "next"
+    path.write_bytes(federation.aggregate(server, {}).tobytes())
+    with pytest.raises(RoundMovedOnError, match="still takes updates"):
+        server.commit(round, path, {})
+    assert server.round().phase is Phase.COLLECTING
+    federation.travel(200)
+    server.commit(server.round(), path, {})
+    assert federation.rpc.number("eth_getTransactionCount", federation.server, "latest") == before + 1
+
+
+def test_who_was_expelled_is_told_how_to_get_its_pay(federation):
+    client = federation.client(0)
+    federation.ledger(federation.owner).transact("expel", federation.job, federation.clients[0])
+    with pytest.raises(LedgerRefusedError, match="`galaxy-chain claim` and `galaxy-chain withdraw`"):
+        client.submit(client.round(), made_up(3), SAMPLES)
+
+
+def test_a_server_that_dies_between_its_announcement_and_its_commit_has_its_share_all_the_same(federation):
+    federation.job = federation.register(pool=10**18)
+    federation.submit(0, 1, 2)
+    server = federation.serve()
+
+    class Dies(BaseException):
+        pass
+
+    def dies(name, *arguments, **more):
+        if name == "commitRound":
+            raise Dies
+        return transact(name, *arguments, **more)
+
+    transact, server.ledger.transact = server.ledger.transact, dies
+    path = federation.store.root.parent / "next"
+    path.write_bytes(federation.aggregate(server, {}).tobytes())
+    with pytest.raises(Dies):
+        server.commit(server.round(), path, {})
+    federation.commit()
+    assert federation.serve().history.commits[1].record.share == 2_000
+
+
+def test_an_announcement_counts_before_the_commit_is_sent(federation, monkeypatch):
+    """The ledger would take a commit in a block of the announcement's time, and pay no share for it."""
+    federation.job = federation.register(pool=10**18)
+    federation.submit(0, 1, 2)
+    server = federation.serve()
+    sent, seen = server.ledger.transact, []
+
+    def transact(name, *arguments, **more):
+        seen.append((name, time.monotonic()))
+        return sent(name, *arguments, **more)
+
+    server.ledger.transact = transact
+    path = federation.store.root.parent / "next"
+    path.write_bytes(federation.aggregate(server, {}).tobytes())
+    server.commit(server.round(), path, {})
+    (first, announced), (second, committed) = seen
+    assert (first, second) == ("announce", "commitRound")
+    assert committed - announced >= 1, "a block in between would have done, but none came"
 
 
 def test_a_late_server_that_may_not_commit_has_the_round_collected_again(withheld):

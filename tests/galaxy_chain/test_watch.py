@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from galaxy_chain import challenge as challenge_module
+from galaxy_chain import watch as watch_module
 from galaxy_chain.exceptions import LedgerRefusedError, RpcError, UnknownJobError, UnsoundTermsError
 from galaxy_chain.ledger import follower as follower_module
 from galaxy_chain.ledger.follower import JobFollower
@@ -216,6 +218,59 @@ def test_it_settles_what_nobody_settles_and_only_for_so_much(federation):
     never = watch(federation, 7, max_settle=0)
     assert never.look() == []
     assert never.over
+
+
+def test_a_job_whose_server_is_gone_is_cancelled_and_the_watch_ends(federation):
+    federation.submit(0, 1, 2)
+    watching = watch(federation)
+    federation.travel(100 + 2 * 7_200)
+    assert watching.look() == []
+    federation.travel(7_200 + 700)
+    assert watching.look() == [Finding(1, "cancelled", None, "nobody brings it to its end")]
+    assert watching.purse.spent > 0
+    assert not watching.over
+    federation.travel(2 * 7_200)
+    assert watching.look() == []
+    assert watching.over
+
+
+def test_a_job_that_waits_for_more_clients_is_not_cancelled_nor_any_for_which_that_is_too_dear(federation):
+    federation.submit(0)
+    federation.travel(10 * 7_200)
+    assert watch(federation).look() == []
+    federation.submit(1, 2)
+    federation.travel(10 * 7_200)
+    dear, never = watch(federation, max_settle=10), watch(federation, 7, max_settle=0)
+    assert [finding.verdict for finding in dear.look()] == ["unaffordable"]
+    assert dear.look() == never.look() == []
+    assert not watch(federation).history.cancelled
+
+
+def test_a_watchtower_that_died_while_it_demanded_goes_on_with_that_chunk(federation, tmp_path, monkeypatch):
+    federation.submit(0, 1, 2)
+    federation.commit()
+    withhold_update(federation)
+
+    class Dies(BaseException):
+        pass
+
+    def dies(*arguments):
+        raise Dies
+
+    chosen = iter([2, 0])
+    monkeypatch.setattr(
+        watch_module.random, "SystemRandom", lambda: SimpleNamespace(randrange=lambda most: next(chosen))
+    )
+    watching = watch(federation, own=tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(watch_module, "demand", dies)
+        with pytest.raises(Dies):
+            watching.look()
+    watching.close()
+    again = watch(federation, own=tmp_path)
+    assert [(finding.verdict, finding.chunk) for finding in again.look()] == [("demanded", 2)]
+    assert again.ledger.account(federation.job, federation.server).demands == 1
+    assert DEPOSIT < again.purse.spent < 2 * DEPOSIT
 
 
 def test_what_is_not_known_to_be_right_is_not_settled(federation):

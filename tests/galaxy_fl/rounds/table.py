@@ -35,6 +35,7 @@ class Table:
         )
         self.number = self.attempt = 1
         self.cancelled = False
+        self.settled = True
         self.submissions: dict[str, tuple[Path, int]] = {}
         self.earlier: dict[str, Path] = {}
         self.lost: set[str] = set()
@@ -127,6 +128,9 @@ class ClientSeat(Seat):
         earlier = dict(self.table.earlier)
         own = earlier.pop(self.name, None)
         return Previous(own, [earlier[name] for name in sorted(earlier)])
+
+    def is_settled(self) -> bool:
+        return self.table.settled
 
     def submit(self, round: Round, update: Vector, weight: int) -> int:
         self.done = round.attempt

@@ -403,12 +403,13 @@ def test_a_client_goes_on_from_its_own_integer_tensors_whatever_is_taken_back(ta
     assert sorted(path.name for path in folder.glob("local-*")) == ["local-1", "local-2", "local-3"]
 
 
-def test_what_a_client_keeps_is_removed_when_the_job_is_over(table):
+@pytest.mark.parametrize("settled", [True, False])
+def test_what_a_client_keeps_is_removed_when_the_job_is_over_for_good(table, settled):
     folder, trainer = table.folder / "kept", Remembering(5)
-    table.rounds = 1
+    table.rounds, table.settled = 1, settled
 
     def finish():
         table.next_attempt(advance=True)
 
     run_client(ClientSeat(table, "a", finish), trainer, 10, folder=folder)
-    assert list(folder.iterdir()) == []
+    assert (list(folder.iterdir()) == []) == settled
