@@ -255,7 +255,9 @@ def explanations(error: ValidationError) -> list[str]:
     found = []
     for detail in error.errors(include_url=False):
         where = ".".join(map(str, field_of(detail["loc"]))) or "the document"
-        value = "" if detail["type"] in ("extra_forbidden", "missing") else f" (found {_shown(detail['input'])})"
+        # A table's error names the values that it is about; all of the table would hide them.
+        told = detail["type"] in ("extra_forbidden", "missing") or isinstance(detail["input"], dict)
+        value = "" if told else f" (found {_shown(detail['input'])})"
         what = "there is no such key" if detail["type"] == "extra_forbidden" else detail["msg"]
         found.append(f"{where}: {what.removeprefix('Value error, ')}{value}")
     return found

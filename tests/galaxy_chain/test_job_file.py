@@ -155,7 +155,7 @@ def test_what_is_no_amount(amount):
         ("min_updates = 2", 'min_updates = 2\nbond = "1 euro"', 13, "terms.bond: expected an amount"),
         ("min_updates = 2", 'min_updates = 2\nbond = "0 ether"', 9, "a server without a bond"),
         ("min_updates = 2", 'min_updates = 2\nserver = "me"', 13, 'terms.server: expected an address.*or "anyone"'),
-        ("min_updates = 2", "min_updates = 2\nmax_updates = 1", 9, "min_updates 2 is more than max_updates 1"),
+        ("min_updates = 2", "min_updates = 2\nmax_updates = 1", 9, "min_updates 2 is more than max_updates 1$"),
         ("min_updates = 2", "min_updates = 2\nmax_updates = 3\nmax_excluded = 4", 9, "max_excluded 4 is more than"),
         ("open = false", "", 9, "terms.open: Field required"),
         ("open = false", "open = 1", 11, "terms.open: .*valid boolean"),
