@@ -98,6 +98,8 @@ class Verifier:
         self.store = store
         self.terms = terms
         self.document = document
+        self._had: set[bytes] = set()
+        """The words of records whose models were found not to be withheld."""
 
     def content_id(self, digest: bytes) -> ContentId:
         """The content id of a vector of the job by its digest, 32 bytes."""
@@ -166,6 +168,8 @@ class Verifier:
         None where it can be had or recomputed; and where the store does not even give the job's document, for then it
         may be the store's fault.
         """
+        if commit.word in self._had:
+            return None
         try:
             self.store.probe(self.terms.spec)
         except ContentError:
@@ -176,6 +180,7 @@ class Verifier:
             return error
         except ContentError:
             return None
+        self._had.add(commit.word)
         return None
 
     def _end_of(self, history: JobHistory, line: Sequence[Commit]) -> Path:

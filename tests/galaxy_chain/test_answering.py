@@ -12,7 +12,9 @@ import pytest
 from galaxy_chain import proofs
 from galaxy_chain.accounts import NodeSigner
 from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoordinator
+from galaxy_chain.exceptions import InsufficientFundsError
 from galaxy_chain.ledger import follower
+from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.ledger.transactions import Transactions
 from galaxy_fl.vectors import ChunkTree
 from tests.adversary.arena import events, fine_job, server, stranger
@@ -122,6 +124,25 @@ def test_what_is_lost_of_one_round_keeps_no_answer_for_another_up(fine, caplog):
     fine.store.put(lost)
     serving.round()
     assert sorted(answered(fine)) == [1, 2, 3]
+
+
+def test_a_server_that_can_not_pay_says_so_and_answers_as_soon_as_it_can(fine, monkeypatch, caplog):
+    demand(fine, 3)
+    serving, begin = server(fine), Ledger.begin
+
+    def poor(ledger, name, *arguments, **more):
+        if name == "answer":
+            raise InsufficientFundsError(f"{fine.server} can't pay for it: send it some ether first")
+        return begin(ledger, name, *arguments, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Ledger, "begin", poor)
+        serving.round()
+        serving.round()
+    assert [message for message in caplog.messages if "send it some ether first" in message and "chunk 3" in message]
+    assert answered(fine) == []
+    serving.round()
+    assert answered(fine) == [3]
 
 
 def test_the_thread_goes_on_after_any_error(fine, monkeypatch, tmp_path):

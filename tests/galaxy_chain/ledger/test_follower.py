@@ -278,9 +278,7 @@ def test_no_event_is_missed_or_doubled_over_random_reorganisations(federation, t
     follower = start()
     snapshot = None
     for number in range(12):
-        waiting = [
-            c for c in range(3) if federation.clients[c] not in {s.client for s in fresh(federation).entries}
-        ]
+        waiting = [c for c in range(3) if federation.clients[c] not in {s.client for s in fresh(federation).entries}]
         match chance.choice(["submit", "submit", "mine", "snapshot", "revert", "restart"]):
             case "submit" if waiting:
                 federation.submit(chance.choice(waiting), seed=number)
