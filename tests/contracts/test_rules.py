@@ -84,7 +84,7 @@ def test_a_trimmed_mean_refuses_to_trim_everything(
 
 
 @pytest.mark.parametrize("rule", RULES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(data=st.data())
 def test_both_twins_say_the_same(deployed: Chain, rule: str, data: st.DataObject) -> None:
     count = data.draw(st.integers(1, 12) | st.sampled_from([31, 32, 33, 63, 64]))

@@ -122,6 +122,7 @@ def test_an_upload_that_is_cut_off_and_a_reveal_that_is_not_noted_are_made_up_fo
     assert job.model() == undisturbed
 
 
+@pytest.mark.extended
 def test_kills_and_reorganisations_at_random(described: Described, undisturbed: str, folder: Path) -> None:
     with anvil() as url:
         done = soak.disturb(folder, url, described, ROUNDS, undisturbed, longest=12.0, until=time.monotonic() + 12.0)

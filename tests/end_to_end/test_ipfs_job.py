@@ -100,7 +100,7 @@ def audit(folder: Path, url: str, owner: Someone, *behind: object) -> tuple[list
     return [line for line in auditor.run("audit", 1) if "right" in line], auditor
 
 
-def test_a_job_over_ipfs_is_audited_on_an_empty_disk_and_is_the_job_of_a_shared_folder(anvil_url, tmp_path):
+def test_a_job_over_ipfs_is_audited_on_an_empty_disk(anvil_url, tmp_path):
     with daemon(tmp_path / "daemon") as ipfs:
         model, people = play(tmp_path / "ipfs", anvil_url, "--ipfs", ipfs.url)
         owner, *others = people.values()
@@ -120,6 +120,11 @@ def test_a_job_over_ipfs_is_audited_on_an_empty_disk_and_is_the_job_of_a_shared_
     assert people["server"].pins() == contents  # all of it can be challenged yet
     assert all(someone.store != owner.store for someone in others)
 
+
+@pytest.mark.extended
+def test_a_job_over_ipfs_is_the_job_of_a_shared_folder(anvil_url, tmp_path):
+    with daemon(tmp_path / "daemon") as ipfs:
+        model, people = play(tmp_path / "ipfs", anvil_url, "--ipfs", ipfs.url)
     beside, _ = play(tmp_path / "folder", anvil_url, shared=tmp_path / "shared")
     assert beside == model
-    assert {path.name for path in (tmp_path / "shared" / "objects").glob("*/*")} == contents
+    assert {path.name for path in (tmp_path / "shared" / "objects").glob("*/*")} == people["server"].contents()

@@ -1,4 +1,4 @@
-"""`galaxy-chain store serve` as a process: how it starts, how it ends, and what a disk can do to it."""
+"""`galaxy-chain store serve`, mostly as a process: how it starts, how it ends, and what a disk can do to it."""
 
 from __future__ import annotations
 
@@ -145,17 +145,13 @@ def test_a_folder_that_is_no_store_leaves_the_port_free(federation, tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        (("--owner", "me"), b"'me' is no address"),
-        (("--store", "http://127.0.0.1:1"), b"is served already: name a folder"),
+        (("--owner", "me"), "'me' is no address"),
+        (("--store", "http://127.0.0.1:1"), "is served already: name a folder"),
     ],
 )
-def test_settings_that_make_no_sense(tmp_path, wrong, said):
-    command = [sys.executable, "-m", "galaxy_chain", "store", "serve", "--owner", "0x" + "11" * 20, *wrong]
-    process = subprocess.run(
-        command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, capture_output=True
-    )
-    assert process.returncode == 2
-    assert said in process.stderr
+def test_settings_that_make_no_sense(terminal, wrong, said):
+    assert terminal.run("store", "serve", "--owner", "0x" + "11" * 20, *wrong) == 2
+    assert said in terminal.err
 
 
 # A disk that refuses
