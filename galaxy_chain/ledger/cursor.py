@@ -101,7 +101,9 @@ class Cursor:
         try:
             return self._connection.execute(statement, values).fetchall()
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+            if (
+                getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
+            ):  # what the module itself raises has none
                 raise ConfigurationError(
                     f"{self._name} is in use: another process takes part in this job in the same role with the same "
                     "account. Stop that one, or give this one a folder of its own (--home)"
