@@ -115,6 +115,11 @@ def build_loss(specification: TrainSpecification, ending: Ending = "logits") -> 
             target = _dense(output, target)
             if labels and options.get("log_target"):  # of KLDivLoss
                 target = target.clamp_min(torch.finfo(target.dtype).tiny).log()
+            if name in BINARY | PROBABILISTIC and not bool(((target >= 0) & (target <= 1)).all()):
+                raise ValueError(  # torch computes on, and the loss falls without end
+                    f"{name} takes targets from 0 (no) to 1 (yes), and the data have {target.min():g} to "
+                    f"{target.max():g}: give it such targets, or take CrossEntropyLoss for classes"
+                )
         elif not labels:
             target = target.to(output.dtype)
         for option, given in weights.items():

@@ -354,3 +354,13 @@ def test_whole_numbers_that_a_sequence_is_to_meet_are_no_class_labels(name, endi
     loss = build_loss(TrainSpecification(loss=name), ending)
     assert torch.equal(loss(output, numbers), getattr(nn, name)()(output, numbers.float().view(shape)))
     assert torch.equal(loss(output, numbers.float()), loss(output, numbers))
+
+
+@pytest.mark.parametrize("name", ["BCELoss", "BCEWithLogitsLoss", "MultiLabelSoftMarginLoss"])
+def test_a_loss_of_yes_and_no_takes_no_other_numbers(name):
+    loss = build_loss(TrainSpecification(loss=name, batch_size=2, local_epochs=1, learning_rate=0.1))
+    output = torch.zeros(2, 1)
+    assert loss(output, torch.tensor([0, 1])).isfinite()
+    for target in (torch.tensor([3, 9]), torch.tensor([[-0.5], [0.5]]), torch.tensor([torch.nan, 1.0])):
+        with pytest.raises(ValueError, match="takes targets from 0"):
+            loss(output, target)
