@@ -35,7 +35,11 @@ def rule_gas(rule: str, updates: int, chunk_parameters: int) -> int:
 
 
 def answer_gas(rule: str, updates: int, chunk_parameters: int, depth: int) -> int:
-    """What an answer costs, at most, whatever the values are."""
+    """What an answer costs, at most, whatever the values are.
+
+    Where little is computed, as by a relay, the least that a transaction pays for its calldata (EIP-7623: 21,000 and
+    40 a byte) may be more than that; it is 4,821,000 at most.
+    """
     size = answer_bytes(updates, chunk_parameters, depth)
     return 250_000 + 20 * size + (updates + 2) * (3_500 + 350 * depth) + rule_gas(rule, updates, chunk_parameters)
 
