@@ -98,7 +98,8 @@ class LedgerClientCoordinator(LedgerCoordinator):
         self._withheld_said = b""
         self._samples = 0
         self._sent = 0, 0
-        """The attempt that this client has submitted to last, and the block that this was in."""
+        """The attempt that this client has submitted to last, and the block that this was in; or, where it was refused
+        because the round has moved on, the newest block that was seen by then."""
 
     def round(self) -> Round:
         """Where the job stands now; reveals what has to be revealed now."""
@@ -253,6 +254,9 @@ class LedgerClientCoordinator(LedgerCoordinator):
         model = self.history.model.root
         try:
             receipt = self._act("submitUpdate", round.attempt, model, promised, on=model)
+        except RoundMovedOnError:
+            self._sent = round.attempt, self._follower.number  # the same block would be told the same
+            raise
         except AlreadySubmittedError as error:
             # The attempt's number may have come again, on another model: then look what the job is at.
             self._follower.poll()

@@ -562,6 +562,19 @@ def test_a_clients_clock_that_is_ahead_closes_no_round(federation, monkeypatch):
     client.submit(round, made_up(3), SAMPLES)
 
 
+def test_where_the_chain_stands_still_a_client_that_is_refused_does_not_try_again_and_again(federation):
+    federation.submit(0, 1)
+    client = federation.client(2)
+    federation.rpc.request("evm_increaseTime", 200)  # the next block closes the round; there is none yet
+    round = client.round()
+    assert client.wants_update(round)
+    with pytest.raises(RoundMovedOnError, match="takes no more updates"):
+        client.submit(round, made_up(3), SAMPLES)
+    assert not client.wants_update(client.round())
+    federation.rpc.request("evm_mine")
+    assert client.round().phase is Phase.CLOSED
+
+
 def test_a_servers_clock_that_is_ahead_costs_one_aggregation_and_no_gas(federation, monkeypatch):
     federation.submit(0, 1)
     server = federation.serve()
