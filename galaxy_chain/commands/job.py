@@ -209,7 +209,7 @@ def show(
     if json:
         print_json(shown)
         return
-    console.print(f"job {job}: {shown['name']}", style="bold", end="")
+    console.print(f"job {job}: {shown['name'] or '(its document is not in the store)'}", style="bold", end="")
     console.print(f"  {shown['status']}, owner {history.owner}")
     print_table(("term", "value"), (shown["terms"] | readable_terms(terms)).items())
     console.print()

@@ -479,6 +479,8 @@ def test_names_are_shown_as_they_are(at_ledger, federation):
 def test_a_job_whose_document_is_elsewhere_is_shown_without_its_name(at_ledger, federation):
     job = federation.register(spec=b"\7" * 32)
     assert at_ledger.json("job", "show", job)["name"] is None
+    assert at_ledger.run("job", "show", job) == 0
+    assert f"job {job}: (its document is not in the store)  running" in at_ledger.out
     assert at_ledger.json("job", "list")[-1]["name"] is None
 
 
