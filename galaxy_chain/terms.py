@@ -265,10 +265,12 @@ def _windows(terms: Terms, chain: Chain) -> Iterator[Concern]:
             f"its bond unless somebody else answers; {4 * least} leaves time to start it again",
         )
     if terms.challenge_seconds > MONTH:
+        bound = least_challenge_seconds(terms.parameters, terms.chunk_parameters, terms.answer_seconds)
+        first = "" if bound <= MONTH else f"lower answer_seconds, which asks for {bound} at least, and "
         yield Concern(
             "challenge_seconds",
             f"challenge_seconds is {terms.challenge_seconds}: bonds and rewards stay locked for "
-            f"{terms.challenge_seconds / 86_400:.0f} days after a commit; set it to {MONTH} or less",
+            f"{terms.challenge_seconds / 86_400:.0f} days after a commit; {first}set it to {MONTH} or less",
             frozenset({Role.OWNER, Role.SERVER}),
         )
     least = _at_least(LEAST_TURN, SHORTEST_TURN_BLOCKS, chain)

@@ -95,7 +95,7 @@ ADVICE = {
     "DemandsOpen": "{demands} demands are open: they have to be answered, or to expire, first",
     "BondLate": "the bond of {account} is locked because its commit of round {round} was superseded: until a later one "
     "of its commits is settled, or the job is final",
-    "NothingToPay": "there is nothing to pay out to {account}",
+    "NothingToPay": "there is nothing to pay out to {account}: `galaxy-chain claim` credits what settled rounds owe",
     "PaymentRefused": "{receiver} refuses ether: take part with an account that accepts it",
 }
 """What the errors of `IGalaxyLedger.sol` that users meet mean to them; the others speak for themselves."""

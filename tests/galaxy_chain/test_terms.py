@@ -104,6 +104,10 @@ def test_nothing_is_said_of_sound_terms():
         ({"answer_seconds": 300}, "weighted_mean", MAINNET, "answer_seconds", set(), "1200 leaves time"),
         ({"answer_seconds": 1_400}, "weighted_mean", Chain(1, 60.0, 1), "answer_seconds", PAYING, "1500 or more"),
         ({"challenge_seconds": 31 * 86_400}, "weighted_mean", MAINNET, "challenge_seconds", PAYING, "31 days"),
+        (
+            {"challenge_seconds": 10**8, "answer_seconds": 10**5, "idle_seconds": 10**6},
+            "weighted_mean", MAINNET, "challenge_seconds", PAYING, "lower answer_seconds, which asks for 6000000 at",
+        ),
         ({"aggregate_seconds": 95}, "weighted_mean", MAINNET, "aggregate_seconds", set(), "set it to 96 or more"),
         ({"idle_seconds": 2_460, "answer_seconds": 1_231}, "weighted_mean", MAINNET, "idle_seconds", set(), "2462, twice"),
         ({"idle_seconds": 31 * 86_400}, "weighted_mean", MAINNET, "idle_seconds", set(), "31 days"),
