@@ -1,7 +1,7 @@
 """Calls, events and errors of a contract to bytes and back, after its ABI.
 
 Plain eth_abi instead of web3's contract objects: a participant of a large job decodes tens of thousands of
-events, and this is about eight times faster (57 instead of 489 microseconds for an `UpdateSubmitted`).
+events, and this is about eight times faster (57 instead of 489 microseconds for an submitted update).
 """
 
 from __future__ import annotations

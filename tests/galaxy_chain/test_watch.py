@@ -229,7 +229,7 @@ def test_a_job_whose_server_is_gone_is_cancelled_and_the_watch_ends(federation):
     assert watching.look() == [Finding(1, "cancelled", None, "nobody brings it to its end")]
     assert watching.purse.spent > 0
     assert not watching.over
-    federation.travel(2 * 7_200)
+    federation.travel(2 * 7_200 + 100)
     assert watching.look() == []
     assert watching.over
 

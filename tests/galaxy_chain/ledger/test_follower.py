@@ -550,7 +550,7 @@ def test_a_log_that_is_missing_far_below_the_head_shows_in_the_events(federation
 
     def change(request: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
         if request["method"] == "eth_getLogs":
-            submitted = "0x" + ledger_abi().topics["UpdateSubmitted"].hex()
+            submitted = "0x" + ledger_abi().topics["UpdatesSubmitted"].hex()
             answer["result"] = [log for log in answer["result"] if log["topics"][0] != submitted]
         return answer
 
