@@ -746,7 +746,7 @@ def test_a_server_that_stays_lets_go_at_the_end(federation):
 
 
 def test_nothing_is_let_go_from_a_round_that_owes_an_answer_on(federation):
-    other = federation.clients[3]  # none of those that take part: a client answers for its own commits at once
+    other = federation.node.accounts[7]  # none of those that take part: a client answers for its own commits at once
     federation.job = federation.register(rounds=4, max_unsettled=4)
     rounds = [play_round(federation, 1, account=other)]
     record = federation.serve().history.commits[1].record
