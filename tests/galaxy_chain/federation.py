@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from galaxy_chain.accounts import NodeSigner
 from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoordinator, Patience
@@ -21,7 +22,7 @@ from galaxy_fl.job_document import BuiltinModel, JobDocument
 from galaxy_fl.rounds.coordinator import Submitted
 from galaxy_fl.vectors import Vector, tree_root
 
-__all__ = ["CHUNK", "DOCUMENT", "PARAMETERS", "PATIENCE", "Federation", "alter", "made_up"]
+__all__ = ["CHUNK", "DOCUMENT", "PARAMETERS", "PATIENCE", "Federation", "alter", "made_up", "said"]
 
 PARAMETERS = 150
 CHUNK = 64
@@ -45,6 +46,11 @@ def alter(path: Path, at: int = 0) -> None:
     content = bytearray(path.read_bytes())
     content[at] ^= 1
     path.write_bytes(content)
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What was logged, but for what is said of a job's terms: that depends on how fast the chain's blocks were."""
+    return [record.getMessage() for record in caplog.records if record.funcName != "_accept"]
 
 
 class Federation:

@@ -18,7 +18,7 @@ from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.ledger.transactions import Transactions
 from galaxy_fl.vectors import ChunkTree
 from tests.adversary.arena import events, fine_job, server, stranger
-from tests.galaxy_chain.federation import PATIENCE, Federation, made_up
+from tests.galaxy_chain.federation import PATIENCE, Federation, made_up, said
 
 DEPOSIT = 10**16
 LONG = 60.0
@@ -117,9 +117,9 @@ def test_what_is_lost_of_one_round_keeps_no_answer_for_another_up(fine, caplog):
         serving.round()
         serving.round()
     assert answered(fine) == [2]
-    assert len(caplog.messages) == 2, "each is said once"
+    assert len(said(caplog)) == 2, "each is said once"
     assert all(
-        "of round 1 can't be answered" in message and "is not in the store" in message for message in caplog.messages
+        "of round 1 can't be answered" in message and "is not in the store" in message for message in said(caplog)
     )
     fine.store.put(lost)
     serving.round()
@@ -247,7 +247,7 @@ def test_what_is_wrong_or_not_to_be_had_others_see_to(fine, caplog):
     with caplog.at_level(logging.WARNING):
         helper.answering.look(helper.history, helper._follower.time)
     assert answered(fine) == []
-    assert caplog.messages == []
+    assert said(caplog) == []
 
 
 def test_a_client_answers_in_a_thread_while_it_trains(fine, tmp_path):

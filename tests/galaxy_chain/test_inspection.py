@@ -15,7 +15,7 @@ from galaxy_fl.exceptions import ConfigurationError, RoundMovedOnError
 from galaxy_fl.rounds.client import run_client
 from galaxy_fl.rounds.coordinator import Phase
 from tests.adversary.arena import OffByOne, honest_root, punished, rival, serve_round, server
-from tests.galaxy_chain.federation import PATIENCE, SAMPLES
+from tests.galaxy_chain.federation import PATIENCE, SAMPLES, said
 from tests.galaxy_chain.ledger.test_abi import records
 
 HOURS = Patience(poll=0.02, content=3_600)
@@ -89,7 +89,7 @@ def test_what_was_verified_is_remembered_when_the_client_starts_again(second, tm
         second.content(commit.entries[0].update.content).unlink()
     again, _ = client_of(second, tmp_path / "own", patience=HOURS)  # and so would wait, were there anything to do
     again.model(again.round())
-    assert caplog.text == ""
+    assert said(caplog) == []
     again.close()
     other, _ = client_of(second, tmp_path / "other")
     other.model(other.round())
@@ -224,7 +224,7 @@ def test_a_client_that_challenges_the_last_commit_goes_on_with_the_job(federatio
 def test_a_client_that_verifies_nothing_asks_for_nothing(second, lie, caplog):
     client, challenged = client_of(second, how="off", patience=HOURS)
     assert client.model(client.round()).exists()
-    assert (challenged, caplog.text) == ([], "")
+    assert (challenged, said(caplog)) == ([], [])
 
 
 @settings(max_examples=15)
