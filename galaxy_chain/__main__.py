@@ -1,4 +1,4 @@
-from galaxy_chain.cli import main
+from galaxy_chain.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -12,17 +12,17 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoordinator, Patience
-from galaxy_chain.inspection import Withheld
-from galaxy_chain.job_creation import register_job
-from galaxy_chain.job_file import TermsSection, Wei
+from galaxy_chain.jobs.creation import register_job
+from galaxy_chain.jobs.file import TermsSection, Wei
+from galaxy_chain.jobs.terms import Limits
 from galaxy_chain.ledger.ledger import JobOnLedger, Ledger
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Status
 from galaxy_chain.place import DEFAULT_FEE_CAP, DEFAULT_HOME, DEFAULT_RPC, Place
 from galaxy_chain.settings_file import SETTINGS_FILE, read_settings
-from galaxy_chain.terms import Limits
-from galaxy_chain.verification import Verify
+from galaxy_chain.verify.inspection import Withheld
+from galaxy_chain.verify.verifier import Verify
 from galaxy_fl.exceptions import ConfigurationError
-from galaxy_fl.job_document import explain
+from galaxy_fl.jobs.document import explain
 from galaxy_fl.modes.mode import JobRequest
 from galaxy_fl.trust import Trust
 

@@ -17,15 +17,15 @@ from galaxy_chain.coordinators import (
 from galaxy_chain.exceptions import JobCancelledError
 from galaxy_chain.faults import fault_point
 from galaxy_fl.exceptions import ContentError, DivergedError, GalaxyError
-from galaxy_fl.job_document import SourceModel, source_text
+from galaxy_fl.jobs.document import SourceModel, source_text
 from galaxy_fl.rounds.client import ClientReport, run_client
 from galaxy_fl.rounds.coordinator import Phase, Round
 from galaxy_fl.rounds.kept import Kept
 from galaxy_fl.rounds.server import ServerReport, run_server
 from galaxy_fl.training.results import TrainResult
 from galaxy_fl.training.task import TrainTask
-from galaxy_fl.training.worker import Prepared, Worker, WorkerSettings
 from galaxy_fl.trust import Trust
+from galaxy_fl.worker.worker import Prepared, Worker, WorkerSettings
 
 __all__ = ["DataChoice", "Say", "run_client_of_job", "run_server_of_job"]
 

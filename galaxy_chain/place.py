@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from galaxy_fl.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
-    from galaxy_chain.deployment import Deployment
+    from galaxy_chain.ledger.deployment import Deployment
     from galaxy_chain.ledger.ledger import Ledger
-    from galaxy_chain.ledger.rpc import Rpc
-    from galaxy_chain.ledger.transactions import Signer, TransactionSettings
+    from galaxy_chain.rpc.rpc import Rpc
     from galaxy_chain.store import Store
+    from galaxy_chain.transactions.manager import Signer, TransactionSettings
 
 __all__ = ["DEFAULT_FEE_CAP", "DEFAULT_HOME", "DEFAULT_RPC", "Place", "ask_password"]
 
@@ -32,8 +32,8 @@ def ask_password(name: str) -> str:
     """
     import typer
 
-    from galaxy_chain.accounts import PASSWORD_VARIABLE
     from galaxy_chain.exceptions import AccountError
+    from galaxy_chain.transactions.accounts import PASSWORD_VARIABLE
 
     if not sys.stdin.isatty():
         raise AccountError(f"there is no terminal to ask for the password of {name}: set {PASSWORD_VARIABLE}")
@@ -97,7 +97,7 @@ class Place:
         Raises:
             NoLedgerError, ConfigurationError: there is none, or it is not valid.
         """
-        from galaxy_chain.deployment import Deployment
+        from galaxy_chain.ledger.deployment import Deployment
 
         return Deployment.read(self.ledger_file)
 
@@ -124,8 +124,8 @@ class Place:
             AccountError: there is no such account, or its key can't be opened.
             RpcError: the node fails.
         """
-        from galaxy_chain.accounts import Keystore, find_signer
-        from galaxy_chain.ledger.rpc import Rpc
+        from galaxy_chain.rpc.rpc import Rpc
+        from galaxy_chain.transactions.accounts import Keystore, find_signer
 
         return find_signer(account, Keystore(self.home / "keystore"), Rpc(self.rpc_url), ask_password)
 
@@ -141,8 +141,8 @@ class Place:
         """
         from galaxy_chain.ledger.genuine import check_creation
         from galaxy_chain.ledger.ledger import Ledger
-        from galaxy_chain.ledger.rpc import Rpc
-        from galaxy_chain.ledger.transactions import Transactions
+        from galaxy_chain.rpc.rpc import Rpc
+        from galaxy_chain.transactions.manager import Transactions
 
         where = self.deployment()
         rpc = Rpc(self.rpc_url) if rpc is None else rpc
@@ -187,7 +187,7 @@ class Place:
     @property
     def transaction_settings(self) -> TransactionSettings:
         """How transactions are got in."""
-        from galaxy_chain.ledger.transactions import TransactionSettings
+        from galaxy_chain.transactions.manager import TransactionSettings
 
         return TransactionSettings(fee_cap=int(self.fee_cap * 10**9))
 

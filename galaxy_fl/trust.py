@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from galaxy_fl.exceptions import ConfigurationError, UntrustedModelError
-from galaxy_fl.job_document import SourceModel, source_id
+from galaxy_fl.jobs.document import SourceModel, source_id
 from galaxy_fl.rounds.coordinator import Origin
 from galaxy_fl.settings_file import SETTINGS_FILE, read_settings_file
 

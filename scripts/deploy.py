@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from galaxy_chain.cli import main
+from galaxy_chain.cli.main import main
 
 if __name__ == "__main__":
     sys.argv[1:1] = ["deploy"]

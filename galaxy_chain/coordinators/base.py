@@ -9,21 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from galaxy_chain.acceptance import accept_terms
 from galaxy_chain.exceptions import LedgerRefusedError, TransactionFailedError
-from galaxy_chain.job_check import check_job
-from galaxy_chain.ledger import turns
-from galaxy_chain.ledger.follower import JobFollower
-from galaxy_chain.ledger.history import JobHistory
+from galaxy_chain.following import turns
+from galaxy_chain.following.follower import JobFollower
+from galaxy_chain.following.history import JobHistory
+from galaxy_chain.jobs.acceptance import accept_terms
+from galaxy_chain.jobs.check import check_job
+from galaxy_chain.jobs.terms import Limits, Role
 from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.ledger.structs import NEVER, Model, Status
 from galaxy_chain.ledger.submissions import Entry
-from galaxy_chain.ledger.transactions import Receipt
 from galaxy_chain.store import Store, parse
-from galaxy_chain.terms import Limits, Role
-from galaxy_chain.verification import Verifier
+from galaxy_chain.transactions.manager import Receipt
+from galaxy_chain.verify.verifier import Verifier
 from galaxy_fl.exceptions import ContentMissingError, RoundMovedOnError
-from galaxy_fl.job_document import SourceModel
+from galaxy_fl.jobs.document import SourceModel
 from galaxy_fl.rounds.coordinator import Origin, Phase, Round
 
 __all__ = ["LedgerCoordinator", "Patience"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 
 from galaxy_chain.exceptions import LedgerRefusedError, TransactionFailedError
-from galaxy_chain.ledger import turns
-from galaxy_chain.ledger.claims import claims, earnings
-from galaxy_chain.ledger.history import JobHistory
+from galaxy_chain.following import turns
+from galaxy_chain.following.claims import claims, earnings
+from galaxy_chain.following.history import JobHistory
 from galaxy_chain.ledger.ledger import Ledger
 from galaxy_fl.exceptions import RoundMovedOnError
 

@@ -7,25 +7,25 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from galaxy_chain.announcing import announce_commit
-from galaxy_chain.answering import Answering
+from galaxy_chain.coordinators.answering import Answering
 from galaxy_chain.coordinators.base import LedgerCoordinator, Patience
+from galaxy_chain.coordinators.gathering import gather
+from galaxy_chain.coordinators.keep import Keep
 from galaxy_chain.coordinators.payout import Payout
 from galaxy_chain.coordinators.tending import Tending
 from galaxy_chain.faults import fault_point
-from galaxy_chain.gathering import gather
-from galaxy_chain.ledger import turns
-from galaxy_chain.ledger.claims import earnings
+from galaxy_chain.following import turns
+from galaxy_chain.following.claims import earnings
+from galaxy_chain.following.history import Commit, JobHistory
+from galaxy_chain.jobs.terms import Limits, Role
+from galaxy_chain.ledger.announcing import announce_commit
 from galaxy_chain.ledger.excluded import pack_excluded
-from galaxy_chain.ledger.history import Commit, JobHistory
 from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.ledger.records import round_reward
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Model
-from galaxy_chain.ledger.transactions import Receipt
 from galaxy_chain.store import ContentId, Store
-from galaxy_chain.store.keep import Keep
-from galaxy_chain.terms import Limits, Role
-from galaxy_chain.verification import Verifier
+from galaxy_chain.transactions.manager import Receipt
+from galaxy_chain.verify.verifier import Verifier
 from galaxy_fl.exceptions import (
     ConfigurationError,
     ContentAlteredError,

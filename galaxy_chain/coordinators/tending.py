@@ -6,12 +6,12 @@ import logging
 import random
 from contextlib import suppress
 
-from galaxy_chain.abandoned import is_abandoned
+from galaxy_chain.coordinators.abandoned import is_abandoned
 from galaxy_chain.exceptions import InsufficientFundsError, LedgerRefusedError, TransactionFailedError
-from galaxy_chain.ledger import turns
-from galaxy_chain.ledger.history import Commit, JobHistory
+from galaxy_chain.following import turns
+from galaxy_chain.following.history import Commit, JobHistory
 from galaxy_chain.ledger.ledger import Ledger
-from galaxy_chain.verification import Verifier
+from galaxy_chain.verify.verifier import Verifier
 from galaxy_fl.exceptions import ContentError, RoundMovedOnError
 
 __all__ = ["Tending"]

@@ -12,7 +12,7 @@ from eth_utils.crypto import keccak
 
 from galaxy_chain.exceptions import ForeignLedgerError, NoLedgerError, RpcError
 from galaxy_chain.ledger.artifacts import artifact
-from galaxy_chain.ledger.rpc import Rpc
+from galaxy_chain.rpc.rpc import Rpc
 
 __all__ = ["check_code", "check_creation", "created_address"]
 

@@ -17,10 +17,10 @@ from galaxy_chain.exceptions import (
 from galaxy_chain.ledger.abi import Abi, Event
 from galaxy_chain.ledger.artifacts import artifact
 from galaxy_chain.ledger.genuine import check_code
-from galaxy_chain.ledger.rpc import Rpc, RpcAnswerError
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Account, Client, Demand, Mark, State, Terms
-from galaxy_chain.ledger.transactions import Receipt, Transactions
+from galaxy_chain.rpc.rpc import Rpc, RpcAnswerError
 from galaxy_chain.shown import date
+from galaxy_chain.transactions.manager import Receipt, Transactions
 from galaxy_fl.exceptions import GalaxyError, RoundMovedOnError
 
 __all__ = ["JobOnLedger", "Ledger", "ledger_abi"]

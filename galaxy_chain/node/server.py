@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from galaxy_fl.exceptions import ConfigurationError
-from galaxy_fl.listening import listen
+from galaxy_fl.http_server import listen
 
 __all__ = ["DEFAULT_CHAIN_ID", "DEVELOPMENT_MNEMONIC", "Node", "serve"]
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from galaxy_fl.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
-    from galaxy_chain.ledger.rpc import Rpc
-    from galaxy_chain.ledger.transactions import Signer
+    from galaxy_chain.rpc.rpc import Rpc
+    from galaxy_chain.transactions.manager import Signer
 
 __all__ = ["LONGEST_LIFE", "NO_JOB", "Authorization", "Writer", "signed_text"]
 

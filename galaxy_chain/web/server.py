@@ -19,7 +19,7 @@ from galaxy_chain.store.remote import check_url
 from galaxy_chain.web.app import Service, create_app
 from galaxy_chain.web.database import Database
 from galaxy_fl.exceptions import ConfigurationError
-from galaxy_fl.listening import listen
+from galaxy_fl.http_server import listen
 from galaxy_fl.modes.files import FileLock
 
 __all__ = ["StoreServer", "serve"]

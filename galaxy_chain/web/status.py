@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, generate_latest
 
 from galaxy_fl.exceptions import ConfigurationError
-from galaxy_fl.listening import listen
+from galaxy_fl.http_server import listen
 
 __all__ = ["PATIENCE", "Status", "serving"]
 

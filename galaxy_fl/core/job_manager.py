@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
-from galaxy_fl.core.main_guard import expect_program, loading_model
 from galaxy_fl.core.strategy import FederateStrategy, TrainStrategyFatorcy, WorkModeStrategy
 from galaxy_fl.entity.job import Job
 from galaxy_fl.exceptions import ConfigurationError, JobDocumentError, TrainingError, VectorError
 from galaxy_fl.exceptions.fl_expection import PFLException
-from galaxy_fl.job_document import JobDocument, RuleChoice, SourceModel, explain, source_id, source_text
+from galaxy_fl.jobs.document import JobDocument, RuleChoice, SourceModel, explain, source_id, source_text
+from galaxy_fl.jobs.main_guard import expect_program, loading_model
 from galaxy_fl.modes.job_folder import JobFolder, JobsFolder
 from galaxy_fl.modes.mode import JobRequest, Terms, find_mode
 from galaxy_fl.vectors import encode
@@ -25,7 +25,7 @@ from galaxy_fl.vectors.layout import BUFFER_BITS, PARAMETER_BITS
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from galaxy_fl.training.ending import Ending
+    from galaxy_fl.jobs.ending import Ending
 
 __all__ = ["JobManager"]
 
@@ -106,7 +106,7 @@ class JobManager:
             EncodingError: a weight is NaN, infinite or too large for its fraction bits.
             GalaxyError: the mode can't take it.
         """
-        from galaxy_fl.training.submission import floats_of
+        from galaxy_fl.jobs.submission import floats_of
 
         document, source = _document(job, model, sample)
         request = JobRequest(
@@ -176,13 +176,13 @@ def _source_file(model: type) -> str:
 
 def _document(job: Job, model: nn.Module, sample: Tensor | None) -> tuple[JobDocument, bytes]:
     """What the participants agree on, and the model's source."""
-    from galaxy_fl.training.likeness import check_output
+    from galaxy_fl.jobs.likeness import check_output
+    from galaxy_fl.jobs.structure import decide_ending
+    from galaxy_fl.jobs.submission import describe_model
     from galaxy_fl.training.losses import build_loss
     from galaxy_fl.training.models import build_model
     from galaxy_fl.training.optimizers import build_optimizer
     from galaxy_fl.training.schedulers import Schedule
-    from galaxy_fl.training.structure import decide_ending
-    from galaxy_fl.training.submission import describe_model
 
     name = job.train_model_class_name
     if type(model).__name__ != name:

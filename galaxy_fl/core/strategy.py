@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from galaxy_fl.exceptions.fl_expection import PFLException
-from galaxy_fl.job_document import explain
-from galaxy_fl.training.specification import TrainSpecification
+from galaxy_fl.jobs.document import explain
+from galaxy_fl.jobs.specification import TrainSpecification
 
 __all__ = ["FederateStrategy", "RunTimeStrategy", "TrainStrategyFactory", "TrainStrategyFatorcy", "WorkModeStrategy"]
 

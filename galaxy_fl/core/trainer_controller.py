@@ -10,21 +10,21 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from galaxy_fl.core.giving_up import giving_up
-from galaxy_fl.core.local import LocalData, LocalJob, quality
-from galaxy_fl.core.main_guard import expect_program
-from galaxy_fl.core.participation import Participation
 from galaxy_fl.core.strategy import WorkModeStrategy
-from galaxy_fl.core.work import Work
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.exceptions.fl_expection import PFLException
+from galaxy_fl.jobs.main_guard import expect_program
 from galaxy_fl.modes.mode import ClientPlace, find_mode
+from galaxy_fl.participants.giving_up import giving_up
+from galaxy_fl.participants.local import LocalData, LocalJob, quality
+from galaxy_fl.participants.participation import Participation
+from galaxy_fl.participants.work import Work
 from galaxy_fl.rounds.client import ClientReport, run_client
 from galaxy_fl.rounds.coordinator import Phase, Round
-from galaxy_fl.training import forkserver
 from galaxy_fl.training.results import TrainResult
 from galaxy_fl.training.task import TrainTask
 from galaxy_fl.trust import Trust
+from galaxy_fl.worker import forkserver
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,4 +1,4 @@
-"""A job as its author describes it; what its participants get is its document (`galaxy_fl.job_document`)."""
+"""A job as its author describes it; what its participants get is its document (`galaxy_fl.jobs.document`)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from galaxy_fl.core.strategy import TrainStrategyFatorcy
-    from galaxy_fl.training.ending import Ending
+    from galaxy_fl.jobs.ending import Ending
 
 __all__ = ["Job"]
 

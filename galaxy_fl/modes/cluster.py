@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from galaxy_fl.exceptions import ConfigurationError
-from galaxy_fl.job_document import explain
+from galaxy_fl.jobs.document import explain
 from galaxy_fl.modes.job_folder import JobsFolder
 from galaxy_fl.modes.mode import JobRequest
 from galaxy_fl.modes.standalone import StandaloneSettings

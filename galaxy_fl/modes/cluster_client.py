@@ -20,7 +20,7 @@ from galaxy_fl.exceptions import (
     JobDocumentError,
     RoundMovedOnError,
 )
-from galaxy_fl.job_document import JobDocument, SourceModel, source_id
+from galaxy_fl.jobs.document import JobDocument, SourceModel, source_id
 from galaxy_fl.modes.cluster_api import (
     PRESENT,
     Arrived,

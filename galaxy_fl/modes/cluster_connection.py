@@ -27,7 +27,7 @@ from galaxy_fl.exceptions import (
     RoundMovedOnError,
     UnreachableError,
 )
-from galaxy_fl.job_document import MAX_BYTES, explain
+from galaxy_fl.jobs.document import MAX_BYTES, explain
 from galaxy_fl.modes.cluster_api import LONGEST_WAIT, REGISTRATION_VARIABLE, SECRET_PATTERN, Api, Problem, Registration
 from galaxy_fl.modes.files import FileLock, published
 from galaxy_fl.rounds.kept import digest_of

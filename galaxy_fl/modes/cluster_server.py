@@ -13,7 +13,7 @@ from pathlib import Path
 import uvicorn
 
 from galaxy_fl.exceptions import ConfigurationError
-from galaxy_fl.listening import listen
+from galaxy_fl.http_server import listen
 from galaxy_fl.modes.cluster_api import PRESENT, REGISTRATION_VARIABLE
 from galaxy_fl.modes.cluster_app import Service, create_app
 from galaxy_fl.modes.folder_coordinators import FolderServerCoordinator

@@ -48,7 +48,7 @@ from galaxy_fl.exceptions import (
     GalaxyError,
     JobDocumentError,
 )
-from galaxy_fl.job_document import JobDocument, SourceModel, explain, source_id
+from galaxy_fl.jobs.document import JobDocument, SourceModel, explain, source_id
 from galaxy_fl.modes.files import check_name, published, sync
 from galaxy_fl.modes.mode import JobRequest, Terms
 from galaxy_fl.rounds.coordinator import Phase

@@ -11,7 +11,7 @@ from importlib.metadata import entry_points
 from typing import Any, Protocol
 
 from galaxy_fl.exceptions import ConfigurationError
-from galaxy_fl.job_document import JobDocument
+from galaxy_fl.jobs.document import JobDocument
 from galaxy_fl.rounds.coordinator import ClientCoordinator, ServerCoordinator
 from galaxy_fl.vectors import Vector
 

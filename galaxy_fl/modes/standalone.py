@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from galaxy_fl.exceptions import ConfigurationError
-from galaxy_fl.job_document import explain
+from galaxy_fl.jobs.document import explain
 from galaxy_fl.modes.files import FileLock, check_name
 from galaxy_fl.modes.folder_coordinators import FolderClientCoordinator, FolderServerCoordinator
 from galaxy_fl.modes.job_folder import JobsFolder

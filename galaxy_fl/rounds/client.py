@@ -22,7 +22,7 @@ __all__ = ["ClientReport", "Trainer", "round_seed", "run_client"]
 
 
 class Trainer(Protocol):
-    """Trains the client's own model on its own data: `galaxy_fl.training.worker.Worker`, in a process of its own."""
+    """Trains the client's own model on its own data: `galaxy_fl.worker.worker.Worker`, in a process of its own."""
 
     def train(self, task: TrainTask) -> TrainResult:
         """Trains from one vector file to another.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from galaxy_fl.job_document import JobDocument
+from galaxy_fl.jobs.document import JobDocument
 from galaxy_fl.vectors import Vector
 
 __all__ = [

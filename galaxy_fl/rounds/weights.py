@@ -5,7 +5,7 @@ On a ledger a job of uniform weights allows a weight of 1 alone, so there an upd
 
 from __future__ import annotations
 
-from galaxy_fl.job_document import JobDocument
+from galaxy_fl.jobs.document import JobDocument
 
 __all__ = ["UNIFORM", "overweight"]
 

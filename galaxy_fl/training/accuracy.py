@@ -6,9 +6,9 @@ import math
 
 from torch import Tensor
 
-from galaxy_fl.training.ending import Ending
+from galaxy_fl.jobs.ending import Ending
+from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.training.losses import BINARY, CATEGORICAL, PROBABILISTIC, REGRESSION, are_labels
-from galaxy_fl.training.specification import TrainSpecification
 
 __all__ = ["Accuracy"]
 

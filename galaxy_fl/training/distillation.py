@@ -27,7 +27,7 @@ from torch.utils.data import Dataset
 
 from galaxy_fl.data.batches import count
 from galaxy_fl.exceptions import DataError, DivergedError
-from galaxy_fl.training.ending import Ending
+from galaxy_fl.jobs.ending import Ending
 from galaxy_fl.training.losses import log_probabilities
 from galaxy_fl.training.minibatches import EVALUATION_BATCH, in_order, output_of
 

@@ -2,7 +2,7 @@
 
 A data set gives class labels, and a model ends in a softmax, in a log-softmax, or in neither; losses differ in which of
 these they take. Nobody has to wrap a model to change the loss: what the model ends in is written in the job document
-(`galaxy_fl.training.ending`), never guessed from a batch, and this table says what a loss then gets where the target is
+(`galaxy_fl.jobs.ending`), never guessed from a batch, and this table says what a loss then gets where the target is
 class labels or a distribution over classes:
 
 | loss | probabilities p | log-probabilities log p | logits z |
@@ -31,9 +31,9 @@ from torch import Tensor, nn
 from torch.nn.modules import loss as torch_losses
 
 from galaxy_fl.exceptions import TrainingError
-from galaxy_fl.training.ending import Ending
+from galaxy_fl.jobs.ending import Ending
+from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.training.names import unknown_name
-from galaxy_fl.training.specification import TrainSpecification
 
 __all__ = [
     "BINARY",

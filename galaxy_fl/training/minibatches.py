@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from galaxy_fl.data.batches import count, take
 from galaxy_fl.exceptions import DataError
-from galaxy_fl.training.fetched_data import FetchedData
+from galaxy_fl.worker.fetched_data import FetchedData
 
 __all__ = ["EVALUATION_BATCH", "MiniBatch", "in_order", "leaves_one", "output_of", "shuffled", "some"]
 

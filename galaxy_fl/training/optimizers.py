@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from galaxy_fl.exceptions import TrainingError
+from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.training.names import unknown_name
-from galaxy_fl.training.specification import TrainSpecification
 
 __all__ = ["OPTIMIZERS", "build_optimizer"]
 

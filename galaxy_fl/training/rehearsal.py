@@ -14,10 +14,10 @@ from torch.utils.data import Dataset, TensorDataset
 
 from galaxy_fl.data.batches import count
 from galaxy_fl.exceptions import DataError, DivergedError
+from galaxy_fl.jobs.ending import Ending
+from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.training.distillation import Lessons
-from galaxy_fl.training.ending import Ending
 from galaxy_fl.training.minibatches import leaves_one, some
-from galaxy_fl.training.specification import TrainSpecification
 from galaxy_fl.training.trainer import train
 
 __all__ = ["rehearse"]

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from galaxy_fl.exceptions import JobDocumentError, TrainingError
-from galaxy_fl.job_document import SourceModel, explain, source_id
+from galaxy_fl.jobs.document import SourceModel, explain, source_id
 from galaxy_fl.training.names import unknown_name
 
 __all__ = ["build_source_model"]

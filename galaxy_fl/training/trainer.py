@@ -13,15 +13,15 @@ from torch.utils.data import Dataset
 
 from galaxy_fl.data.batches import count
 from galaxy_fl.exceptions import DataError, DivergedError, TrainingError
+from galaxy_fl.jobs.ending import Ending
+from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.training.accuracy import Accuracy
 from galaxy_fl.training.distillation import Lessons
-from galaxy_fl.training.ending import Ending
 from galaxy_fl.training.losses import build_loss
 from galaxy_fl.training.minibatches import EVALUATION_BATCH, in_order, leaves_one, output_of, shuffled
 from galaxy_fl.training.optimizers import build_optimizer
 from galaxy_fl.training.results import Evaluation, TrainResult
 from galaxy_fl.training.schedulers import Schedule
-from galaxy_fl.training.specification import TrainSpecification
 
 __all__ = ["OnBatch", "Score", "evaluate", "train"]
 

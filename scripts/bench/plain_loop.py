@@ -13,9 +13,9 @@ import torch
 import galaxy_chain
 from galaxy_fl.data.datasets import load
 from galaxy_fl.data.shards import load_shard
+from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.rounds.client import round_seed
 from galaxy_fl.training.models import build_model
-from galaxy_fl.training.specification import TrainSpecification
 from galaxy_fl.training.trainer import evaluate, train
 
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from galaxy_chain.audit import Auditor
 from galaxy_chain.coordinators import LedgerClientCoordinator
 from galaxy_chain.exceptions import AlreadySubmittedError, ContentMismatchError, JobMismatchError, LedgerRefusedError
 from galaxy_chain.ledger.structs import Update
-from galaxy_chain.verification import address_bytes
+from galaxy_chain.verify.audit import Auditor
+from galaxy_chain.verify.verifier import address_bytes
 from galaxy_fl.exceptions import ContentMissingError, RoundMovedOnError
 from galaxy_fl.rounds.coordinator import Phase
 from galaxy_fl.vectors import commitment, tree_root

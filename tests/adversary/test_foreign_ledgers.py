@@ -7,15 +7,15 @@ import sys
 import pytest
 from eth_utils.crypto import keccak
 
-from galaxy_chain.accounts import NodeSigner
-from galaxy_chain.cli import main
-from galaxy_chain.deployment import Deployment
+from galaxy_chain.cli.main import main
 from galaxy_chain.exceptions import ForeignLedgerError, RpcError
 from galaxy_chain.ledger.artifacts import artifact
+from galaxy_chain.ledger.deployment import Deployment
 from galaxy_chain.ledger.genuine import check_creation, created_address
 from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.ledger.structs import Model
-from galaxy_chain.ledger.transactions import Transactions
+from galaxy_chain.transactions.accounts import NodeSigner
+from galaxy_chain.transactions.manager import Transactions
 from galaxy_fl.vectors import tree_root
 from tests.adversary.arena import BOND, rival, stranger
 

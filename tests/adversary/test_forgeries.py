@@ -7,16 +7,16 @@ from dataclasses import replace
 import pytest
 from eth_account import Account
 
-from galaxy_chain.accounts import LocalSigner, NodeSigner
-from galaxy_chain.announcing import announce_finding
-from galaxy_chain.audit import Auditor
-from galaxy_chain.challenge import challenge, demand
-from galaxy_chain.deployment import deploy
 from galaxy_chain.exceptions import JobMismatchError, LedgerRefusedError, RpcError
+from galaxy_chain.ledger.announcing import announce_finding
+from galaxy_chain.ledger.deployment import deploy
 from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.ledger.structs import Model
 from galaxy_chain.ledger.submissions import show
-from galaxy_chain.ledger.transactions import Transactions
+from galaxy_chain.transactions.accounts import LocalSigner, NodeSigner
+from galaxy_chain.transactions.manager import Transactions
+from galaxy_chain.verify.audit import Auditor
+from galaxy_chain.verify.challenge import challenge, demand
 from galaxy_fl.exceptions import RoundMovedOnError
 from scripts.compile import compile_contracts, compiler
 from tests.adversary.arena import (

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from galaxy_chain.audit import Auditor, WrongAggregateError
-from galaxy_chain.challenge import challenge
 from galaxy_chain.coordinators import LedgerClientCoordinator
 from galaxy_chain.exceptions import LedgerRefusedError
 from galaxy_chain.store import LocalStore
-from galaxy_chain.verification import Verify
+from galaxy_chain.verify.audit import Auditor, WrongAggregateError
+from galaxy_chain.verify.challenge import challenge
+from galaxy_chain.verify.verifier import Verify
 from galaxy_fl.exceptions import RoundMovedOnError
 from tests.adversary.arena import (
     BOND,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from galaxy_chain.audit import Auditor
 from galaxy_chain.exceptions import LedgerRefusedError
+from galaxy_chain.verify.audit import Auditor
 from galaxy_fl.exceptions import ContentMissingError
 from tests.adversary.arena import (
     ANSWER,

@@ -10,7 +10,7 @@ import pytest
 from eth_utils.address import to_canonical_address, to_checksum_address
 from eth_utils.crypto import keccak
 
-from galaxy_chain.answer_size import MOST_BYTES, MOST_GAS, answer_bytes, answer_gas, fits
+from galaxy_chain.jobs.answer_size import MOST_BYTES, MOST_GAS, answer_bytes, answer_gas, fits
 from tests.contracts.ledger import SEGMENT, ZERO, Chain, artifact, bit_map, head_of
 
 # What the ledger adds to what its verifier takes: reading and writing of slots, copying of the openings, the event.

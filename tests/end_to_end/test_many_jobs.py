@@ -11,9 +11,9 @@ import pytest
 from eth_account import Account
 from eth_utils.address import to_checksum_address
 
-from galaxy_chain.accounts import NodeSigner
-from galaxy_chain.ledger.rpc import Rpc
-from galaxy_chain.ledger.transactions import Transactions
+from galaxy_chain.rpc.rpc import Rpc
+from galaxy_chain.transactions.accounts import NodeSigner
+from galaxy_chain.transactions.manager import Transactions
 from tests.end_to_end.processes import Script, run, wait_until_alone
 
 pytestmark = pytest.mark.xdist_group("modes")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from galaxy_chain.ledger.rpc import Rpc
+from galaxy_chain.rpc.rpc import Rpc
 from tests.end_to_end.processes import Script, run
 
 pytestmark = pytest.mark.xdist_group("modes")

@@ -6,8 +6,8 @@ import json
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from galaxy_fl.training import forkserver
-from galaxy_fl.training.worker import Worker
+from galaxy_fl.worker import forkserver
+from galaxy_fl.worker.worker import Worker
 
 __all__ = ["HostileWorker"]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from galaxy_chain.accounts import Keystore, LocalSigner, find_signer
-from galaxy_chain.deployment import deploy
-from galaxy_chain.ledger.follower import JobFollower
-from galaxy_chain.ledger.job_logs import JobLogs
+from galaxy_chain.following.follower import JobFollower
+from galaxy_chain.following.job_logs import JobLogs
+from galaxy_chain.ledger.deployment import deploy
 from galaxy_chain.ledger.ledger import Ledger, ledger_abi
-from galaxy_chain.ledger.rpc import Block, Rpc
-from galaxy_chain.ledger.transactions import Transactions, TransactionSettings
+from galaxy_chain.rpc.rpc import Block, Rpc
+from galaxy_chain.transactions.accounts import Keystore, LocalSigner, find_signer
+from galaxy_chain.transactions.manager import Transactions, TransactionSettings
 from tests.fuzz.folder import folder
 
 __all__ = ["USES"]

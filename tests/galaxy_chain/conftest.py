@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from web3 import HTTPProvider, Web3
 
-from galaxy_chain.accounts import NodeSigner
-from galaxy_chain.deployment import Deployment, deploy
-from galaxy_chain.ledger.rpc import Rpc
-from galaxy_chain.ledger.transactions import Transactions
+from galaxy_chain.ledger.deployment import Deployment, deploy
 from galaxy_chain.node import Node
+from galaxy_chain.rpc.rpc import Rpc
+from galaxy_chain.transactions.accounts import NodeSigner
+from galaxy_chain.transactions.manager import Transactions
 from tests.galaxy_chain.federation import Federation
 from tests.galaxy_chain.terminal import Terminal
 

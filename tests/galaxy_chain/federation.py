@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from galaxy_chain.accounts import NodeSigner
 from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoordinator, Patience
-from galaxy_chain.deployment import Deployment
+from galaxy_chain.jobs.terms import Limits
+from galaxy_chain.ledger.deployment import Deployment
 from galaxy_chain.ledger.ledger import Ledger
-from galaxy_chain.ledger.rpc import Rpc
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Model, Terms
-from galaxy_chain.ledger.transactions import Transactions
 from galaxy_chain.node import Node
+from galaxy_chain.rpc.rpc import Rpc
 from galaxy_chain.store import ContentId, LocalStore
-from galaxy_chain.terms import Limits
-from galaxy_fl.job_document import BuiltinModel, JobDocument
+from galaxy_chain.transactions.accounts import NodeSigner
+from galaxy_chain.transactions.manager import Transactions
+from galaxy_fl.jobs.document import BuiltinModel, JobDocument
 from galaxy_fl.rounds.coordinator import Submitted
 from galaxy_fl.vectors import Vector, tree_root
 

@@ -15,15 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from galaxy_chain.accounts import NodeSigner
 from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoordinator, Patience
-from galaxy_chain.deployment import deploy
 from galaxy_chain.ledger.abi import Event
+from galaxy_chain.ledger.deployment import deploy
 from galaxy_chain.ledger.ledger import Ledger
-from galaxy_chain.ledger.rpc import Rpc
 from galaxy_chain.ledger.structs import Model, Terms
-from galaxy_chain.ledger.transactions import Transactions
+from galaxy_chain.rpc.rpc import Rpc
 from galaxy_chain.store import LocalStore
+from galaxy_chain.transactions.accounts import NodeSigner
+from galaxy_chain.transactions.manager import Transactions
 from galaxy_fl.rounds.client import run_client
 from galaxy_fl.rounds.coordinator import Round
 from galaxy_fl.rounds.server import run_server

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from galaxy_chain.cli import main
+from galaxy_chain.cli.main import main
 
 __all__ = ["Terminal"]
 

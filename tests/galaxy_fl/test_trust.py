@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from galaxy_fl.exceptions import ConfigurationError, UntrustedModelError
-from galaxy_fl.job_document import SourceModel, source_id
+from galaxy_fl.jobs.document import SourceModel, source_id
 from galaxy_fl.rounds.coordinator import Origin
 from galaxy_fl.trust import Trust, ask_on_terminal
 

@@ -9,14 +9,14 @@ from typing import Any
 from torch import nn
 
 from galaxy_fl.aggregation import RULES
-from galaxy_fl.job_document import JobDocument, SourceModel, source_id
+from galaxy_fl.jobs.document import JobDocument, SourceModel, source_id
+from galaxy_fl.jobs.specification import TrainSpecification
+from galaxy_fl.jobs.submission import describe_model, floats_of
 from galaxy_fl.rounds.client import round_seed
 from galaxy_fl.training.models import build_model
-from galaxy_fl.training.serving import Session
-from galaxy_fl.training.specification import TrainSpecification
-from galaxy_fl.training.submission import describe_model, floats_of
-from galaxy_fl.training.worker import WorkerSettings
 from galaxy_fl.vectors import Vector, difference, encode, read_vector, write_vector
+from galaxy_fl.worker.serving import Session
+from galaxy_fl.worker.worker import WorkerSettings
 from tests.numerics import zoo
 
 __all__ = ["Client", "Federation"]

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from galaxy_fl.data.shards import load_shard
+from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.rounds.client import round_seed
-from galaxy_fl.training.specification import TrainSpecification
 from galaxy_fl.vectors import decode
 from tests.numerics import zoo
 from tests.numerics.federation import Federation

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from galaxy_fl.training.specification import TrainSpecification
+from galaxy_fl.jobs.specification import TrainSpecification
 from tests.numerics import zoo
 from tests.numerics.federation import Federation
 

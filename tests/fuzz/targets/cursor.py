@@ -5,9 +5,9 @@ from __future__ import annotations
 import sqlite3
 from functools import cache
 
-from galaxy_chain.ledger.cursor import Cursor, Log
-from galaxy_chain.ledger.rpc import Block
-from galaxy_chain.ledger.window import Window
+from galaxy_chain.following.cursor import Cursor, Log
+from galaxy_chain.following.window import Window
+from galaxy_chain.rpc.rpc import Block
 from galaxy_fl.exceptions import ConfigurationError
 from tests.fuzz.clean import refused
 from tests.fuzz.folder import file_with, folder

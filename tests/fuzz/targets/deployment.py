@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from eth_utils.address import is_checksum_address
 
-from galaxy_chain.deployment import Deployment
+from galaxy_chain.ledger.deployment import Deployment
 from galaxy_fl.exceptions import ConfigurationError
 from tests.fuzz.clean import refused
 from tests.fuzz.folder import file_with, folder

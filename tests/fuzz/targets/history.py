@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from galaxy_chain.exceptions import AuditError
+from galaxy_chain.following.history import JobHistory
 from galaxy_chain.ledger.abi import Event
-from galaxy_chain.ledger.history import JobHistory
 from galaxy_chain.ledger.ledger import ledger_abi
 from galaxy_chain.ledger.records import client_amount, round_reward, server_amount
 from galaxy_chain.ledger.structs import NEVER, Model, Record, Status, Terms

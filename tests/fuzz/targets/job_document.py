@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from galaxy_fl.exceptions import JobDocumentError
-from galaxy_fl.job_document import JobDocument
+from galaxy_fl.jobs.document import JobDocument
 from tests.fuzz.clean import refused
 
 __all__ = ["fuzz"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from galaxy_chain.job_file import JobFile
+from galaxy_chain.jobs.file import JobFile
 from galaxy_fl.exceptions import JobDocumentError
 from tests.fuzz.clean import refused
 from tests.fuzz.folder import file_with

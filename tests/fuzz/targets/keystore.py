@@ -6,9 +6,9 @@ import os
 
 from eth_utils.address import is_checksum_address
 
-from galaxy_chain.accounts import KEY_VARIABLE, Keystore, find_signer
 from galaxy_chain.exceptions import AccountError
-from galaxy_chain.ledger.rpc import Rpc
+from galaxy_chain.rpc.rpc import Rpc
+from galaxy_chain.transactions.accounts import KEY_VARIABLE, Keystore, find_signer
 from tests.fuzz.clean import refused
 from tests.fuzz.folder import folder
 from tests.fuzz.reader import Reader

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from galaxy_chain.commands.job_views import digits, metrics_of
+from galaxy_chain.cli.job_views import digits, metrics_of
 from tests.fuzz.folder import file_with
 
 __all__ = ["fuzz"]

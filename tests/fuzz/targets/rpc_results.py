@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 
-from galaxy_chain.ledger.rpc import Rpc
+from galaxy_chain.rpc.rpc import Rpc
 from galaxy_fl.exceptions import GalaxyError
 from tests.fuzz.clean import refused
 from tests.fuzz.hostile_server import HostileServer, http

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from galaxy_fl.exceptions import GalaxyError, TrainingError
+from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.training.results import Evaluation
-from galaxy_fl.training.specification import TrainSpecification
 from galaxy_fl.vectors import Layout
 from tests.fuzz.clean import refused
 from tests.fuzz.folder import file_with

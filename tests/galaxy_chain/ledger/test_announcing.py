@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from galaxy_chain.accounts import NodeSigner
-from galaxy_chain.announcing import announce_commit, announce_finding, once_it_counts
 from galaxy_chain.exceptions import LedgerRefusedError
 from galaxy_chain.ledger.announcements import ANNOUNCEMENT_SECONDS, commit_digest, counts, finding_digest
+from galaxy_chain.ledger.announcing import announce_commit, announce_finding, once_it_counts
 from galaxy_chain.ledger.ledger import Ledger
-from galaxy_chain.ledger.rpc import Rpc
-from galaxy_chain.ledger.transactions import Transactions
+from galaxy_chain.rpc.rpc import Rpc
+from galaxy_chain.transactions.accounts import NodeSigner
+from galaxy_chain.transactions.manager import Transactions
 
 WORD, ROOT = b"\1" * 32, b"\2" * 32
 
@@ -55,7 +55,7 @@ def refusal(name):
 
 
 def test_what_comes_too_early_is_tried_again(monkeypatch):
-    monkeypatch.setattr("galaxy_chain.announcing._PAUSE", 0)
+    monkeypatch.setattr("galaxy_chain.ledger.announcing._PAUSE", 0)
     refusals = [refusal("NotAnnounced")] * 3
 
     def act():

@@ -9,12 +9,12 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from galaxy_chain.accounts import NodeSigner
-from galaxy_chain.ledger.rpc import Rpc
+from galaxy_chain.rpc.rpc import Rpc
 from galaxy_chain.store import BLOCK_SIZE, ContentId, LocalStore
 from galaxy_chain.store.http import HttpStore
 from galaxy_chain.store.remote import RemoteError, Timeouts
 from galaxy_chain.store.signed_request import Writer
+from galaxy_chain.transactions.accounts import NodeSigner
 from galaxy_chain.web.server import StoreServer
 from galaxy_fl.exceptions import ConfigurationError, ContentAlteredError, ContentError, ContentMissingError
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from galaxy_chain.accounts import NodeSigner
-from galaxy_chain.deployment import deploy
 from galaxy_chain.exceptions import RpcError
+from galaxy_chain.ledger.deployment import deploy
 from galaxy_chain.ledger.ledger import Ledger
-from galaxy_chain.ledger.rpc import Rpc
-from galaxy_chain.ledger.transactions import Transactions
 from galaxy_chain.node import Node
+from galaxy_chain.rpc.rpc import Rpc
 from galaxy_chain.store import ContentId
+from galaxy_chain.transactions.accounts import NodeSigner
+from galaxy_chain.transactions.manager import Transactions
 from galaxy_chain.web.grants import Grants
 from galaxy_chain.web.problems import Refused
 from galaxy_fl.exceptions import RoundMovedOnError

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from galaxy_chain.audit import Auditor
 from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoordinator
 from galaxy_chain.store import LocalStore
 from galaxy_chain.store.http import HttpStore
 from galaxy_chain.store.signed_request import NO_JOB
+from galaxy_chain.verify.audit import Auditor
 from tests.galaxy_chain.federation import PATIENCE, SAMPLES, made_up
 from tests.galaxy_chain.web.serving import writer
 

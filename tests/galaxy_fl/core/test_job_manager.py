@@ -15,9 +15,9 @@ from galaxy_fl.core.strategy import FederateStrategy, RunTimeStrategy, TrainStra
 from galaxy_fl.entity.job import Job
 from galaxy_fl.exceptions import ConfigurationError, EncodingError
 from galaxy_fl.exceptions.fl_expection import PFLException
-from galaxy_fl.job_document import JobDocument, source_id
-from galaxy_fl.training import forkserver
+from galaxy_fl.jobs.document import JobDocument, source_id
 from galaxy_fl.vectors import encode, read_vector
+from galaxy_fl.worker import forkserver
 from tests.galaxy_fl.core import models
 from tests.galaxy_fl.core.models import Net
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from galaxy_fl.core.job_manager import JobManager
 from galaxy_fl.core.strategy import RunTimeStrategy, TrainStrategyFatorcy
 from galaxy_fl.exceptions.fl_expection import PFLException
-from galaxy_fl.job_document import JobDocument
+from galaxy_fl.jobs.document import JobDocument
 from tests.galaxy_fl.core.models import Net
 
 

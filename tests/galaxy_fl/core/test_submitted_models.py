@@ -15,7 +15,7 @@ from galaxy_fl.core.strategy import FederateStrategy, TrainStrategyFatorcy
 from galaxy_fl.core.trainer_controller import TrainerController
 from galaxy_fl.exceptions import EncodingError
 from galaxy_fl.exceptions.fl_expection import PFLException
-from galaxy_fl.job_document import JobDocument
+from galaxy_fl.jobs.document import JobDocument
 from galaxy_fl.vectors import decode, read_vector
 from tests.galaxy_fl.core.submitted import Lazy, Masked, Options, Sized, Slope
 

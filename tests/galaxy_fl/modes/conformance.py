@@ -16,7 +16,7 @@ from galaxy_fl.exceptions import (
     JobDocumentError,
     RoundMovedOnError,
 )
-from galaxy_fl.job_document import BuiltinModel, SourceModel, source_id
+from galaxy_fl.jobs.document import BuiltinModel, SourceModel, source_id
 from galaxy_fl.modes import folder_coordinators
 from galaxy_fl.rounds.client import run_client
 from galaxy_fl.rounds.coordinator import Phase, Round, Submitted

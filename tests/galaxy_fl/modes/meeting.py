@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from galaxy_fl.job_document import BuiltinModel, JobDocument, RuleChoice
+from galaxy_fl.jobs.document import BuiltinModel, JobDocument, RuleChoice
 from galaxy_fl.modes.job_folder import JobFolder
 from galaxy_fl.modes.mode import JobRequest, Terms, find_mode
 from galaxy_fl.vectors import read_vector

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from galaxy_fl.exceptions import ContentError, RoundMovedOnError
-from galaxy_fl.job_document import BuiltinModel, JobDocument, RuleChoice
+from galaxy_fl.jobs.document import BuiltinModel, JobDocument, RuleChoice
 from galaxy_fl.rounds.coordinator import Committed, Origin, Phase, Previous, Round, Submitted
 from galaxy_fl.training.results import TrainResult
 from galaxy_fl.training.task import TrainTask

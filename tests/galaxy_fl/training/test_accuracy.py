@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.utils.data import TensorDataset
 
+from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.training.accuracy import Accuracy
-from galaxy_fl.training.specification import TrainSpecification
 from galaxy_fl.training.trainer import evaluate
 
 SCORES = torch.tensor([[2.0, -1.0, 0.5], [-1.0, -2.0, -3.0], [0.0, 1.0, 3.0], [1.0, 2.0, 0.0]])

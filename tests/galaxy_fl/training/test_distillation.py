@@ -11,8 +11,8 @@ from torch.nn.functional import cross_entropy, kl_div
 from torch.utils.data import TensorDataset
 
 from galaxy_fl.exceptions import DataError, DivergedError
+from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.training.distillation import Lessons
-from galaxy_fl.training.specification import TrainSpecification
 from galaxy_fl.training.trainer import train
 
 ALPHA = 0.7

@@ -7,9 +7,9 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from galaxy_fl.exceptions import TrainingError
+from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.training.losses import LOSSES, build_loss, log_probabilities
 from galaxy_fl.training.optimizers import build_optimizer
-from galaxy_fl.training.specification import TrainSpecification
 from galaxy_fl.training.trainer import evaluate, train
 
 LOGITS = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))

@@ -10,13 +10,13 @@ from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
 from galaxy_fl.exceptions import DataError, TrainingError
-from galaxy_fl.job_document import source_id
+from galaxy_fl.jobs.document import source_id
+from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.training.rehearsal import rehearse
-from galaxy_fl.training.specification import TrainSpecification
 from galaxy_fl.training.task import TrainTask
 from galaxy_fl.training.trainer import train
-from galaxy_fl.training.worker import Worker, WorkerSettings
 from galaxy_fl.vectors import decode, read_vector
+from galaxy_fl.worker.worker import Worker, WorkerSettings
 
 SIXTEEN = TrainSpecification(batch_size=16)
 

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from galaxy_fl.exceptions import TrainingError
+from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.training.optimizers import build_optimizer
 from galaxy_fl.training.schedulers import SCHEDULERS, Schedule
-from galaxy_fl.training.specification import TrainSpecification
 
 OPTIONS = {
     "ConstantLR": {},

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from galaxy_fl.exceptions import JobDocumentError, TrainingError
-from galaxy_fl.job_document import MAX_BYTES, source_id
+from galaxy_fl.jobs.document import MAX_BYTES, source_id
 from galaxy_fl.training.models import build_model
 
 GOOD = """
@@ -116,9 +116,9 @@ def test_a_source_longer_than_a_block_does_not_run():
 SCRIPT = """
 import sys
 from pathlib import Path
-from galaxy_fl.job_document import source_id
-from galaxy_fl.training.specification import TrainSpecification
-from galaxy_fl.training.worker import Worker
+from galaxy_fl.jobs.document import source_id
+from galaxy_fl.jobs.specification import TrainSpecification
+from galaxy_fl.worker.worker import Worker
 source = Path(sys.path[0], "net.py").read_bytes()
 with Worker() as worker:
     model = {"source": source_id(source), "class": "Net"}

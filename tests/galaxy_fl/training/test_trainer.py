@@ -8,8 +8,8 @@ from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 from galaxy_fl.data.datasets import load
 from galaxy_fl.data.shards import load_shard
 from galaxy_fl.exceptions import DataError, DivergedError
+from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.training.models import build_model
-from galaxy_fl.training.specification import TrainSpecification
 from galaxy_fl.training.trainer import evaluate, train
 
 DIGITS = {"builtin": "cnn"}

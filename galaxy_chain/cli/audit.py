@@ -1,0 +1,151 @@
+"""galaxy-chain audit: recompute a job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from galaxy_chain.cli.console import console, print_json, short
+from galaxy_chain.cli.job import JobArgument
+from galaxy_chain.cli.settings import (
+    AccountOption,
+    AnyLedgerOption,
+    FeeCapOption,
+    GatewayOption,
+    HomeOption,
+    IpfsOption,
+    JsonOption,
+    LedgerOption,
+    RpcOption,
+    StoreOption,
+)
+from galaxy_chain.place import DEFAULT_FEE_CAP, DEFAULT_HOME, DEFAULT_RPC, Place
+from galaxy_chain.shown import ether
+
+if TYPE_CHECKING:
+    from galaxy_chain.verify.audit import AuditedRound, Auditor
+
+__all__ = ["audit"]
+
+
+def audit(
+    job: JobArgument,
+    rpc: RpcOption = DEFAULT_RPC,
+    home: HomeOption = DEFAULT_HOME,
+    ledger: LedgerOption = None,
+    any_ledger: AnyLedgerOption = False,
+    store: StoreOption = None,
+    ipfs: IpfsOption = None,
+    gateway: GatewayOption = None,
+    challenge: Annotated[
+        bool, typer.Option("--challenge", help="Challenge a commit that is found wrong, by --account.")
+    ] = False,
+    account: AccountOption = None,
+    fee_cap: FeeCapOption = DEFAULT_FEE_CAP,
+    json: JsonOption = False,
+) -> None:
+    """Recompute every round of a job from the ledger's events and the content, to the bit. Needs no key."""
+    from galaxy_chain.jobs.acceptance import accept_terms
+    from galaxy_chain.jobs.terms import Limits, Role
+    from galaxy_chain.verify.audit import Auditor
+
+    place = Place.of(rpc, home, ledger, store, ipfs, gateway, any_ledger=any_ledger, fee_cap=fee_cap)
+    on = place.ledger_for(account) if challenge else place.ledger()
+    auditor = Auditor(on, place.store(), job)
+    terms, rule = auditor.history.terms, auditor.document.rule.name
+    for concern in accept_terms(on, f"job {job}", terms, rule, Role.AUDIT, Limits(), pool=auditor.history.pool):
+        typer.echo(f"warning: {concern.message}", err=True)
+    count = objections = 0
+    for audited in _rounds(auditor, challenge):
+        count += 1
+        objections += len(audited.objections)
+        if json:
+            print_json(
+                {
+                    "round": audited.round,
+                    "updates": audited.updates,
+                    "excluded": list(audited.excluded),
+                    "server": audited.server,
+                    "model": audited.root.hex(),
+                    "right": True,
+                    "settled": audited.settled,
+                    "reward": audited.reward,
+                    "server_amount": audited.server_amount,
+                    "client_amount": audited.client_amount,
+                    "objections": list(audited.objections),
+                }
+            )
+        else:
+            excluded = f", {len(audited.excluded)} excluded" if audited.excluded else ""
+            console.print(
+                f"round {audited.round}: right: {audited.updates} updates{excluded} by {short(audited.server)} make "
+                f"the model {short(audited.root)}, {'settled' if audited.settled else 'not settled yet'}"
+            )
+            _object(audited.objections)
+    for reopening in auditor.reopenings():
+        objections += len(reopening.objections)
+        if json:
+            print_json({"reopened": reopening.round, **vars(reopening)})
+        else:
+            console.print(
+                f"round {reopening.round}: reopened by {short(reopening.sender)} at attempt {reopening.attempt}, with "
+                f"{reopening.updates} updates"
+            )
+            _object(reopening.objections)
+    for superseding in auditor.supersedings():
+        objections += len(superseding.objections)
+        if json:
+            print_json({"superseded": superseding.round, **vars(superseding)})
+        else:
+            console.print(
+                f"round {superseding.round}: the commit of {short(superseding.server)} at attempt "
+                f"{superseding.attempt} was superseded by {short(superseding.sender)}"
+            )
+            _object(superseding.objections)
+    for each in auditor.servers():
+        if json:
+            print_json(vars(each))
+        else:
+            was = "proved wrong, and is barred" if each.barred else "superseded, and is late"
+            console.print(f"a commit of {short(each.server)} was {was}")
+    money = auditor.money()
+    if json:
+        print_json(vars(money))
+    elif money.pool:
+        console.print(
+            f"of {ether(money.pool)} in the pool {ether(money.allotted)} are allotted: {ether(money.credited)} "
+            f"credited, {ether(money.claimable)} to be claimed, {ether(money.unsettled)} not settled yet"
+        )
+    if not json:
+        but = f"; but {objections} objections, which the ledger does not punish" if objections else ""
+        console.print(
+            f"job {job}: {count} of {auditor.history.terms.rounds} rounds are committed, and all are right{but}"
+        )
+
+
+def _object(objections: Iterable[str]) -> None:
+    for objection in objections:
+        console.print(f"  objection: {objection}")
+
+
+def _rounds(auditor: Auditor, challenge: bool) -> Iterator[AuditedRound]:
+    """The audited rounds; a wrong one is challenged, if it is to be, before the audit ends on it."""
+    from galaxy_chain.verify.audit import WrongAggregateError
+    from galaxy_chain.verify.challenge import challenge as send
+    from galaxy_fl.exceptions import GalaxyError
+
+    try:
+        yield from auditor.rounds()
+    except WrongAggregateError as error:
+        if challenge:
+            number, chunk = error.commit.record.round, error.chunk
+            try:
+                sent = send(auditor.ledger, auditor.verifier, auditor.job, auditor.history, error.commit, chunk)
+            except GalaxyError as failure:
+                console.print(f"round {number}: it can't be challenged by chunk {chunk}: {failure}")
+            else:
+                done = f"challenged by chunk {chunk}, and reverted" if sent else "somebody else was faster"
+                console.print(f"round {number}: {done}")
+        raise

@@ -1,0 +1,89 @@
+"""galaxy-chain demo: all of it on one machine, in one go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from galaxy_chain.cli.console import console, print_json, short
+from galaxy_chain.cli.settings import JsonOption
+from galaxy_chain.shown import ether
+
+__all__ = ["demo"]
+
+
+def demo(
+    clients: Annotated[int, typer.Option(min=1, max=256, help="How many clients share the digits.")] = 4,
+    rounds: Annotated[int, typer.Option(min=1, help="How many rounds they train.")] = 5,
+    home: Annotated[Path, typer.Option(help="The folder for all that is kept.")] = Path(".galaxy/demo"),
+    cheat: Annotated[
+        bool, typer.Option("--cheat", help="Let the server lie in round 2, and see what becomes of it.")
+    ] = False,
+    verify: Annotated[
+        str, typer.Option(help="How much of each commit clients recompute: full, sample:K, off.")
+    ] = "full",
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the chain running at the end, to look around.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Run a real federated job on the embedded chain: a server, clients and an audit, each in a process of its own."""
+    from galaxy_chain.demo.run import demonstrate
+
+    if json:
+        demonstrate(clients, rounds, home, print_json, keep=keep, cheat=cheat, verify=verify)
+        return
+    audited: list[int] = []
+    earned: list[str] = []
+    rpc: list[str] = []
+    console.print(f"digits, {clients} clients, {rounds} rounds; everything is kept in {home}")
+    with console.status("loading torch and the chain"):
+
+        def say(said: dict[str, Any]) -> None:
+            match said["event"]:
+                case "chain":
+                    rpc.append(said["rpc"])
+                    console.print(f"chain      embedded, at {said['rpc']}")
+                case "deployed":
+                    console.print(f"ledger     {said['ledger']}, {said['gas']:,} gas")
+                case "created":
+                    console.print(f"job        {said['job']}, {said['parameters']:,} parameters, {said['gas']:,} gas\n")
+                    console.print("round    loss  accuracy  updates        gas  seconds  model", style="bold")
+                case "committed":
+                    console.print(
+                        f"{said['round']:>5}  {said['loss']:6.3f}  {100 * said['accuracy']:6.1f} %  "
+                        f"{said['updates']:>7}  {said['gas']:>9,}  {said['seconds']:7.2f}  {short(said['model'])}"
+                    )
+                case "challenged":
+                    console.print(
+                        f"       wrong: client {short(said['client'])} proves it to the ledger by chunk "
+                        f"{said['chunk']}; the round is open again"
+                    )
+                case "barred":
+                    console.print(
+                        f"       server {short(said['server'])} has lost its bond and is barred; another goes on"
+                    )
+                case "ahead":
+                    console.print(
+                        f"\nThe clock of the embedded chain is put ahead by {said['seconds'] / 3600:.1f} hours "
+                        "(evm_increaseTime), until no commit\ncan be challenged any longer: rounds are settled, and "
+                        "what was earned is paid out."
+                    )
+                case "earned":
+                    earned.append(f"{said['role']} {short(said['account'])} {ether(said['amount'])}")
+                case "audited":
+                    audited.append(said["round"])
+                case "finished":
+                    console.print(f"\n{rounds} rounds in {said['seconds']:.1f} s; final model {said['model']}")
+                    console.print(f"audit      {len(audited)} rounds recomputed from ledger and content, all right")
+                    for line, text in enumerate(earned):
+                        console.print(f"{'' if line else 'earned':<10} {text}")
+                    console.print(f"ledger     {home / 'ledger.json'}")
+                    console.print(f"content    {home / 'store'}")
+                    console.print(f"metrics    {home / 'metrics'}")
+                case "kept":
+                    where = f"--rpc {rpc[0]} --home {home}"
+                    console.print("\nThe chain goes on until Ctrl-C. In another terminal:")
+                    console.print(f"  galaxy-chain job show 1 {where}\n  galaxy-chain audit 1 {where}")
+
+        demonstrate(clients, rounds, home, say, keep=keep, cheat=cheat, verify=verify)

@@ -1,0 +1,160 @@
+"""What the job commands show of a job, as values for JSON and as text for people."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
+
+from galaxy_chain.shown import date, ether
+
+if TYPE_CHECKING:
+    from galaxy_chain.following.history import JobHistory
+    from galaxy_chain.jobs.costs import Lie
+    from galaxy_chain.ledger.structs import Terms
+
+__all__ = [
+    "digits",
+    "lost",
+    "metrics_of",
+    "name_of",
+    "readable_terms",
+    "rounds_of",
+    "state_of",
+    "status_of",
+    "terms_shown",
+    "when",
+]
+
+
+def rounds_of(history: JobHistory, measured: dict[tuple[int, str], dict[str, Any]]) -> list[dict[str, Any]]:
+    """The commits that stand, and what may still happen to each: times are seconds of the chain."""
+    from galaxy_chain.following.turns import settle_from
+    from galaxy_chain.ledger.records import client_amount, server_amount
+
+    return [
+        {
+            "round": number,
+            "updates": len(commit.included),
+            "excluded": [entry.client for entry in commit.excluded],
+            "model": commit.record.next.root.hex(),
+            "server": commit.record.server,
+            "block": commit.block,
+            "transaction": "0x" + commit.transaction.hex(),
+            "reward": commit.record.reward,
+            "server_amount": server_amount(commit.record),
+            "client_amount": client_amount(commit.record),
+            "settled": number <= history.settled,
+            "challengeable_until": commit.record.time + history.terms.challenge_seconds,
+            "settles_from": settle_from(history, number),
+            "demands": [
+                {"chunk": demand.index, "demander": demand.demander, "answer_by": demand.answer_by}
+                for demand in history.demands.get(commit.word, {}).values()
+            ],
+            **{
+                key: measured.get((commit.attempt, commit.record.next.root.hex()), {}).get(key)
+                for key in ("loss", "accuracy", "gas", "seconds")
+            },
+        }
+        for number, commit in sorted(history.commits.items())
+    ]
+
+
+def state_of(row: dict[str, Any]) -> str:
+    """What may still happen to a round of `rounds_of`, for people."""
+    if row["settled"]:
+        return "settled"
+    if row["demands"]:
+        until = max(demand["answer_by"] for demand in row["demands"])
+        return f"{len(row['demands'])} chunks demanded, until {date(until)}"
+    return f"open until {date(row['settles_from'])}"
+
+
+def when(seconds: int | None) -> str:
+    """A time from which something can be done; nothing where it can't."""
+    return "" if seconds is None else date(seconds) if seconds else "now"
+
+
+def lost(false: Lie) -> str:
+    """What a lie takes, for people."""
+    if false.rounds + false.takes == 0:
+        return "The job has no pool, so no pay depends on it."
+    return (
+        f"It loses its shares of the rounds that are not settled, up to {ether(false.rounds)}, and clients up to "
+        f"{ether(false.takes)}, which the rounds earn again when they are repeated."
+    )
+
+
+def terms_shown(terms: Terms) -> dict[str, Any]:
+    """The terms as JSON has them."""
+    return {key: value.hex() if isinstance(value, bytes) else value for key, value in vars(terms).items()}
+
+
+def readable_terms(terms: Terms, creator: str | None = None) -> dict[str, str]:
+    """The terms that the owner chooses, for people."""
+    from galaxy_chain.ledger.structs import ZERO_ADDRESS
+
+    server = {creator: f"{creator} (this account)", ZERO_ADDRESS: "anyone with a bond"}
+    others = {
+        name: str(value) for name, value in vars(terms).items() if name not in ("spec", "rule", "rule_parameters")
+    }
+    amounts = {name: ether(getattr(terms, name)) for name in ("bond", "demand_deposit")}
+    return (
+        others
+        | amounts
+        | {
+            "open": "anyone may join" if terms.open else "only whom its owner admits",
+            "server": server.get(terms.server, terms.server),
+            "server_share": f"{terms.server_share / 100:g} %",
+        }
+    )
+
+
+def name_of(store: Any, spec: bytes) -> str | None:
+    """A job's name, where its document is at hand."""
+    from galaxy_fl.exceptions import GalaxyError
+    from galaxy_fl.jobs.document import JobDocument
+
+    try:
+        return JobDocument.from_bytes(store.block(spec)).name
+    except GalaxyError:
+        return None  # a list is not the place to complain that somebody else's document is not here
+
+
+def status_of(round: int, last_round: int, status: int, cancelled: bool) -> str:
+    """`finished` once all rounds are committed, `final` once the books are closed, `cancelled` while it only ends."""
+    from galaxy_chain.ledger.structs import Status
+
+    if status != Status.RUNNING:
+        return Status(status).name.lower()
+    return "finished" if round > last_round else "cancelled" if cancelled else "running"
+
+
+class _Metrics(BaseModel):
+    """A line of a server's metrics, as far as it is shown."""
+
+    attempt: int
+    model: str
+    loss: float | None = None
+    accuracy: float | None = None
+    gas: int | None = None
+    seconds: float | None = None
+
+
+def metrics_of(path: Path) -> dict[tuple[int, str], dict[str, Any]]:
+    """A server's metrics by attempt and model; empty where there are none."""
+    if not path.exists():
+        return {}
+    found = {}
+    for text in path.read_bytes().splitlines():
+        with suppress(ValidationError):  # a server that was killed leaves half a line behind
+            line = _Metrics.model_validate_json(text)
+            found[line.attempt, line.model] = line.model_dump()
+    return found
+
+
+def digits(value: float | None) -> str:
+    """A measurement with three digits behind the point, or nothing."""
+    return "" if value is None else f"{value:.3f}"

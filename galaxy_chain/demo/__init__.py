@@ -1,0 +1,1 @@
+"""A whole federated job on one machine."""

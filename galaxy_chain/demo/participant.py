@@ -1,0 +1,86 @@
+"""One participant of a demonstration, in a process of the fork server: torch is loaded from its first moment."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoordinator, Patience
+from galaxy_chain.ledger.deployment import Deployment
+from galaxy_chain.ledger.ledger import Ledger
+from galaxy_chain.participants import DataChoice, run_client_of_job, run_server_of_job
+from galaxy_chain.rpc.rpc import Rpc
+from galaxy_chain.store import LocalStore
+from galaxy_chain.transactions.accounts import NodeSigner
+from galaxy_chain.transactions.manager import Transactions
+from galaxy_chain.verify.verifier import Verify
+from galaxy_fl.exceptions import GalaxyError
+from galaxy_fl.rounds.coordinator import Committed, Round, Submitted
+from galaxy_fl.vectors import read_vector, write_vector
+
+__all__ = ["LYING_ROUND", "Instructions", "run"]
+
+LYING_ROUND = 2
+PATIENCE = Patience(poll=0.25)
+
+
+class Instructions(BaseModel):
+    """What a participant is told when it starts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    role: Literal["server", "liar", "client"]
+    rpc: str
+    account: str
+    deployment: Deployment
+    store: str
+    metrics: str
+    job: int
+    shard: str = "1/1"
+    verify: str = "full"
+
+
+class LyingServerCoordinator(LedgerServerCoordinator):
+    """A server that commits a wrong model in one round: off by one in one parameter."""
+
+    def commit(self, round: Round, next_model: Path, excluded: Mapping[Submitted, str]) -> Committed:
+        """As any server, but for one lie."""
+        if round.number == LYING_ROUND:
+            vector = read_vector(next_model, self.terms.parameters).copy()
+            vector[len(vector) // 2] += 1
+            write_vector(next_model, vector)
+        return super().commit(round, next_model, excluded)
+
+
+def run(connection: Connection) -> None:
+    """Takes part in the job of the instructions that come first, and says what it does until it is finished."""
+
+    def say(said: dict[str, Any]) -> None:
+        connection.send_bytes(json.dumps(said).encode())
+
+    told = Instructions.model_validate_json(connection.recv_bytes())
+    try:
+        rpc = Rpc(told.rpc)
+        where = told.deployment
+        transactions = Transactions(rpc, NodeSigner(told.account))
+        ledger = Ledger(rpc, where.ledger, transactions, first_block=where.block, chain_id=where.chain_id)
+        store = LocalStore(Path(told.store))
+        data = DataChoice("digits", shard=told.shard)
+        if told.role == "client":
+            verify = Verify.parse(told.verify)
+            run_client_of_job(LedgerClientCoordinator(ledger, store, told.job, PATIENCE, verify=verify), data, say)
+        elif told.role == "server":
+            coordinator = LedgerServerCoordinator(ledger, store, told.job, PATIENCE, takeover=True)
+            run_server_of_job(coordinator, data, Path(told.metrics), say)
+        else:
+            liar = LyingServerCoordinator(ledger, store, told.job, PATIENCE, leave=True)
+            run_server_of_job(liar, data, Path(told.metrics), say)
+    except GalaxyError as error:
+        say({"event": "failed", "message": str(error)})
+    except (KeyboardInterrupt, BrokenPipeError):
+        pass  # the demonstration is over

@@ -1,0 +1,219 @@
+"""A whole federated job on one machine: embedded chain, server, clients, audit, each participant a real process.
+
+What clients and server earn is out only when the windows are over in which commits can be challenged. So once all are
+done and wait for that, the embedded chain's clock is put ahead, and each of them settles, claims and withdraws.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from importlib.resources import as_file, files
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+from galaxy_fl.worker import forkserver
+
+__all__ = ["demonstrate", "embedded_chain", "example_job"]
+
+POOL = 10**18 // 2
+"""What the job's owner pays, in wei: half of a server's bond, so that no round has to wait for another's window."""
+BEHIND = 60
+"""Seconds that blocks which come fast may be ahead of the embedded chain's clock."""
+SAMPLES = 1437
+"""Of the digits' training split: one client each at most."""
+
+
+def example_job() -> str:
+    """The example of a job file, a digits job."""
+    return files("galaxy_chain.demo").joinpath("digits.toml").read_text()
+
+
+@contextmanager
+def embedded_chain(accounts: int) -> Iterator[Callable[[], tuple[str, list[str]]]]:
+    """An embedded chain in a process of its own while the context lasts; gives what waits for its url and accounts."""
+    from galaxy_chain.exceptions import RpcError
+
+    # An interrupt at the terminal is for this process, and waits until it can be heeded; the chain's inherits the mask
+    # and never sees it, for one that only begins would end with a traceback.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "galaxy_chain", "node", "--port", "0", "--accounts", str(accounts), "--json"],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    def ready() -> tuple[str, list[str]]:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line:
+            raise RpcError(f"the embedded chain ended with exit code {process.wait()}: standard error says why")
+        said = json.loads(line)
+        return said["url"], said["accounts"]
+
+    try:
+        yield ready
+    finally:
+        process.kill()  # it keeps nothing that could be lost
+        process.wait()
+
+
+def demonstrate(
+    clients: int,
+    rounds: int,
+    home: Path,
+    say: Callable[[dict[str, Any]], None],
+    *,
+    keep: bool = False,
+    cheat: bool = False,
+    verify: str = "full",
+) -> None:
+    """Runs the digits job: chain, ledger, job, one server and so many clients, and an audit at the end.
+
+    Says `chain`, `deployed`, `created`, whatever the server says, `ahead` (the chain's clock), `audited` (a round),
+    `earned` (a participant) and `finished`.
+
+    Args:
+        clients: How many, each with its own part of the digits.
+        rounds: How many.
+        home: Where the ledger's file, the store and the metrics go.
+        say: Takes what is said.
+        cheat: Let the job's own server lie in round 2. A client proves it, and another server finishes the job.
+        verify: How much of each commit the clients recompute: `full`, `sample:K` or `off`.
+        keep: Wait for an interrupt at the end, the chain still running.
+
+    Raises:
+        GalaxyError: something went wrong; the message of the participant that it went wrong with.
+    """
+    # Before anything slow is imported here: the fork server imports torch meanwhile, and the chain py-evm.
+    forkserver.start("galaxy_chain.demo.participant")
+    with embedded_chain(clients + 3) as ready, ExitStack() as stack:
+        from galaxy_chain.demo.participant import Instructions
+        from galaxy_chain.jobs.creation import create_job
+        from galaxy_chain.jobs.file import JobFile
+        from galaxy_chain.ledger.deployment import deploy
+        from galaxy_chain.ledger.ledger import Ledger
+        from galaxy_chain.rpc.rpc import Rpc
+        from galaxy_chain.store import LocalStore
+        from galaxy_chain.transactions.accounts import NodeSigner
+        from galaxy_chain.transactions.manager import Transactions
+        from galaxy_chain.verify.audit import Auditor
+        from galaxy_fl.exceptions import GalaxyError
+
+        with as_file(files("galaxy_chain.demo").joinpath("digits.toml")) as path:
+            job_file = JobFile.read(path)
+
+        url, (owner, server, liar, *client_accounts) = ready()
+        terms = {
+            "rounds": rounds,
+            "min_updates": clients,
+            "max_updates": clients,
+            "server": liar if cheat else server,
+            "reward": POOL,
+        }
+        job_file = job_file.model_copy(update={"terms": job_file.terms.model_copy(update=terms)})
+
+        say({"event": "chain", "rpc": url})
+        rpc = Rpc(url)
+        transactions = Transactions(rpc, NodeSigner(owner))
+        deployment, gas = deploy(rpc, transactions)
+        deployment.write(home / "ledger.json")
+        say({"event": "deployed", "ledger": deployment.ledger, "gas": gas})
+        ledger = Ledger(rpc, deployment.ledger, transactions, first_block=deployment.block)
+        store = LocalStore(home / "store")
+        created = create_job(ledger, deployment.rules, store, job_file)
+        say({"event": "created", "job": created.job, "parameters": created.parameters, "gas": created.gas})
+
+        started = time.monotonic()
+        metrics = home / "metrics" / f"{deployment.ledger}-{created.job}.jsonl"
+        told = Instructions(
+            role="server",
+            rpc=url,
+            account=server,
+            deployment=deployment,
+            store=str(store.root.absolute()),
+            metrics=str(metrics.absolute()),
+            job=created.job,
+        )
+        everybody = [told]
+        if cheat:
+            everybody.append(told.model_copy(update={"role": "liar", "account": liar}))
+        for index, account in enumerate(client_accounts, 1):
+            shard = f"{index}/{clients}"
+            client = {"role": "client", "account": account, "shard": shard, "verify": verify}
+            everybody.append(told.model_copy(update=client))
+        connections = {}
+        for instructions in everybody:
+            child = stack.enter_context(forkserver.fork("galaxy_chain.demo.participant:run"))
+            child.connection.send_bytes(instructions.model_dump_json().encode())
+            connections[child.connection] = instructions
+        gas_of: dict[int, list[int]] = {}
+        earned: dict[str, int] = {}
+        over: set[str] = set()
+        waiting: set[str] = set()
+        trained = 0.0
+        committed: dict[int, dict[str, Any]] = {}
+        while connections:
+            for connection in wait(list(connections)):
+                instructions = connections[connection]  # type: ignore[index]
+                try:
+                    said = json.loads(connection.recv_bytes())  # type: ignore[union-attr]
+                except EOFError:
+                    if instructions.account not in over:
+                        raise GalaxyError(
+                            f"the {instructions.role} {instructions.account} ended before the job did"
+                        ) from None
+                    del connections[connection]  # type: ignore[arg-type]
+                    continue
+                match said["event"]:
+                    case "failed" if instructions.role == "liar":
+                        del connections[connection]  # type: ignore[arg-type]
+                        say({"event": "barred", "server": instructions.account, "message": said["message"]})
+                    case "challenged":
+                        say(said | {"client": instructions.account})
+                    case "failed":
+                        raise GalaxyError(f"the {instructions.role} {instructions.account} failed: {said['message']}")
+                    case "trained":
+                        gas_of.setdefault(said["round"], []).append(said["gas"])
+                    case "committed":
+                        committed[said["round"]] = said
+                    case "finished":
+                        over.add(instructions.account)
+                        if instructions.role == "server":
+                            finished = said
+                    case "staying":
+                        waiting.add(instructions.account)
+                    case "paid":
+                        earned[instructions.account] = earned.get(instructions.account, 0) + said["amount"]
+                number = said.get("round")
+                # The server may be heard before the last client whose update it has aggregated.
+                if number in committed and len(gas_of[number]) == clients:
+                    told_of = committed.pop(number)
+                    say(told_of | {"gas": told_of["gas"] + sum(gas_of[number])})
+            if not trained and connections and all(each.account in waiting for each in connections.values()):
+                trained = time.monotonic() - started
+                ahead = created.terms.challenge_seconds + BEHIND
+                rpc.request("evm_increaseTime", ahead)
+                rpc.request("evm_mine")
+                say({"event": "ahead", "seconds": ahead})
+        for audited in Auditor(ledger, store, created.job).rounds():
+            say({"event": "audited", "round": audited.round, "model": audited.root.hex()})
+        for instructions in everybody:
+            if instructions.role != "liar":
+                amount = earned.get(instructions.account, 0)
+                line = {"role": instructions.role, "account": instructions.account, "amount": amount}
+                say({"event": "earned", **line})
+        say(finished | {"seconds": trained})
+        if keep:
+            say({"event": "kept"})
+            while True:
+                time.sleep(3600)

@@ -1,0 +1,1 @@
+"""Following a job on the chain: its events, in order, through reorganisations, folded into its history."""

@@ -1,0 +1,1 @@
+"""Jobs as people write them, what their terms come to, and creating them on a ledger."""

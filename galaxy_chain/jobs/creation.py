@@ -1,0 +1,147 @@
+"""Creating a job: initial model and document into the store, terms on the ledger."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from galaxy_chain.exceptions import NoLedgerError
+from galaxy_chain.jobs.acceptance import accept_terms
+from galaxy_chain.jobs.file import JobFile, SourceFile, TermsSection
+from galaxy_chain.jobs.terms import Concern, Limits, Role
+from galaxy_chain.ledger.ledger import Ledger
+from galaxy_chain.ledger.structs import Model as LedgerModel
+from galaxy_chain.ledger.structs import Terms
+from galaxy_chain.store import ContentId, Store
+from galaxy_fl.jobs.document import JobDocument, Model, SourceModel, source_id
+from galaxy_fl.vectors import Vector, read_vector, tree_root
+from galaxy_fl.worker.worker import Worker
+
+__all__ = ["CreatedJob", "create_job", "register_job"]
+
+
+@dataclass(frozen=True)
+class CreatedJob:
+    """A job on the ledger."""
+
+    job: int
+    owner: str
+    parameters: int
+    gas: int
+    terms: Terms
+    """As they were chosen."""
+    concerns: tuple[Concern, ...]
+    """What is to be said of them."""
+
+
+def create_job(
+    ledger: Ledger,
+    rules: Mapping[str, str],
+    store: Store,
+    job_file: JobFile,
+    folder: Path = Path(),
+    limits: Limits = Limits(),
+) -> CreatedJob:
+    """Creates the job that a job file describes.
+
+    Args:
+        ledger: With the owner's transactions.
+        rules: The addresses of the rule contracts by name.
+        store: Takes the document, the initial model and the model's source, pinned.
+        job_file: The job.
+        folder: Where the job file is, which a model's source is named relative to.
+        limits: What participants are taken to be ready to pay.
+
+    Raises:
+        UnsoundTermsError: the terms would cost money, or leave commits that nobody can challenge.
+        JobDocumentError: the model, the optimizer or the loss does not exist, something about the model can't
+            travel, or what it ends in can't be told and the job file does not say it.
+        NoLedgerError: no contract of the rule is known.
+        LedgerRefusedError, TransactionError, ContentError, RpcError: it could not be registered or stored.
+    """
+    model: Model
+    if isinstance(job_file.model, SourceFile):
+        source = job_file.model.read(folder)
+        model = SourceModel(source=source_id(source), class_name=job_file.model.class_name)
+    else:
+        source, model = None, job_file.model
+    with tempfile.TemporaryDirectory(prefix="galaxy-job-") as scratch:
+        vector_file = Path(scratch) / "initial"
+        with Worker() as worker:
+            described = worker.describe(
+                model.model_dump(mode="json"), job_file.train, vector_file, source, job_file.fraction_bits
+            )
+            output = job_file.output or "logits"  # which is what all builtin models give
+            if job_file.output is None and source is not None:
+                distils = job_file.distillation_alpha is not None
+                output = worker.ending(model.model_dump(mode="json"), job_file.train, source, distils)
+        initial = read_vector(vector_file, described.layout.parameters).copy()
+    document = JobDocument(
+        name=job_file.name,
+        notes=job_file.notes,
+        model=model,
+        output=output,
+        layout=described.layout.to_json(),
+        local=list(described.local),
+        frozen=list(described.frozen),
+        train=job_file.train,
+        rule=job_file.rule,
+        weighting=job_file.weighting,
+        distillation_alpha=job_file.distillation_alpha,
+        distillation_reduction=job_file.distillation_reduction,
+        reveal=job_file.reveal,
+    )
+    return register_job(ledger, rules, store, document, initial, source, job_file.terms, limits)
+
+
+def register_job(
+    ledger: Ledger,
+    rules: Mapping[str, str],
+    store: Store,
+    document: JobDocument,
+    initial: Vector,
+    source: bytes | None,
+    terms: TermsSection,
+    limits: Limits = Limits(),
+) -> CreatedJob:
+    """Puts what a job consists of into the store, and registers it on the ledger.
+
+    Args:
+        ledger, rules, store: As for `create_job`.
+        document: What the participants agree on.
+        initial: int32 array of shape (d,), the model that round 1 starts from.
+        source: Of the model, where the document names one.
+        terms: How the job runs.
+        limits: As for `create_job`.
+
+    Raises:
+        UnsoundTermsError: as `create_job`.
+        JobDocumentError: the terms don't suit the model.
+        NoLedgerError, LedgerRefusedError, TransactionError, ContentError, RpcError: as `create_job`.
+    """
+    rule, parameters = document.rule, document.tensors.parameters
+    if rule.name not in rules:
+        raise NoLedgerError(f"no contract of the rule {rule.name} is known: it is none of {', '.join(rules)}")
+    assert ledger.transactions is not None, "a ledger that only reads was asked to write"
+    creator, text = ledger.transactions.signer.address, document.to_bytes()
+    digest, uniform = ContentId.of(text).digest, document.weighting == "uniform"
+    on_ledger = terms.on_ledger(digest, rule, rules[rule.name], parameters, creator, uniform=uniform)
+    concerns = accept_terms(ledger, f"“{document.name}”", on_ledger, rule.name, Role.OWNER, limits, pool=terms.reward)
+    spec, content = store.put(text), store.put(initial.data)
+    for kept in (spec, content, *(() if source is None else (store.put(source),))):
+        store.pin(kept)
+    receipt = ledger.transact(
+        "registerJob",
+        on_ledger,
+        LedgerModel(tree_root(initial, on_ledger.chunk_parameters), content.digest),
+        value=terms.reward,
+    )
+    registered = [
+        event
+        for event in ledger.events(receipt.block, receipt.block, names=["JobRegistered"])
+        if "0x" + event.transaction.hex() == receipt.transaction
+    ]
+    size = parameters - document.tensors.padding
+    return CreatedJob(registered[0].job, creator, size, receipt.gas_used, on_ledger, tuple(concerns))

@@ -1,0 +1,1 @@
+"""Transactions of one account: signed, paid for, followed until they are final."""

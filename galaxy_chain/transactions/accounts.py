@@ -1,0 +1,336 @@
+"""Accounts: encrypted keystore files, a key in the environment, or accounts that a development node has unlocked."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eth_utils.address import is_address, to_checksum_address
+
+from galaxy_chain.exceptions import AccountError, RpcError
+from galaxy_chain.rpc.rpc import Rpc
+from galaxy_chain.transactions.manager import Signer
+
+if TYPE_CHECKING:  # half a second, which only those who hold a key have to pay
+    from eth_account.signers.local import LocalAccount
+
+__all__ = ["KEY_VARIABLE", "PASSWORD_VARIABLE", "Keystore", "LocalSigner", "NodeSigner", "find_signer"]
+
+KEY_VARIABLE = "GALAXY_KEY"
+PASSWORD_VARIABLE = "GALAXY_PASSWORD"
+PR_SET_DUMPABLE = 4
+
+LARGEST_FILE = 2**16
+"""Bytes of a keystore file: a hundred times what one has."""
+LARGEST_SCRYPT_BYTES = 2**30
+"""What opening a key may take, and twice the time of that: geth's own take a quarter."""
+MOST_ITERATIONS = 10_000_000
+"""Of PBKDF2, some seconds: ten times eth_account's own."""
+
+
+@dataclass(frozen=True)
+class LocalSigner:
+    """An account whose key this process holds."""
+
+    account: LocalAccount
+
+    @property
+    def address(self) -> str:
+        return str(self.account.address)
+
+    def sign(self, rpc: Rpc, transaction: dict[str, Any]) -> bytes:
+        """Signs here; the node is not asked."""
+        return bytes(self.account.sign_transaction(transaction).raw_transaction)
+
+    def sign_message(self, rpc: Rpc, text: str) -> bytes:
+        """Signs here; the node is not asked."""
+        from eth_account.messages import encode_defunct
+
+        return bytes(self.account.sign_message(encode_defunct(text=text)).signature)
+
+
+@dataclass(frozen=True)
+class NodeSigner:
+    """An account that the node itself signs for: on development chains only."""
+
+    address: str
+
+    def sign(self, rpc: Rpc, transaction: dict[str, Any]) -> bytes:
+        """Has the node sign, and only that: what is signed is to be known before it is sent."""
+        fields = {
+            key: "0x" + value.hex() if isinstance(value, bytes) else hex(value) if isinstance(value, int) else value
+            for key, value in transaction.items()
+            if key not in ("chainId", "type")
+        }
+        signed = rpc.request("eth_signTransaction", {"from": self.address, **fields})
+        raw = signed.get("raw") if isinstance(signed, dict) else signed  # geth's answer, and anvil's
+        try:
+            return bytes.fromhex(str(raw).removeprefix("0x"))
+        except ValueError as error:
+            raise RpcError(f"{rpc.name} signs no transaction: it answers {signed!r:.200}") from error
+
+    def sign_message(self, rpc: Rpc, text: str) -> bytes:
+        """Has the node sign."""
+        return rpc.data("eth_sign", self.address, "0x" + text.encode().hex())
+
+
+class Keystore:
+    """A folder of encrypted keys, one file a name (the Web3 Secret Storage format, as geth's).
+
+    Args:
+        folder: Is made, for its owner alone, when the first key is written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def create(self, name: str, password: str) -> str:
+        """Makes a new key and gives its address.
+
+        Raises:
+            AccountError: the name is taken or no file name, or the password is empty.
+        """
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+            raise AccountError(f"{name!r} is no name for an account: up to 64 letters, digits, '.', '_' and '-'")
+        if not password:
+            raise AccountError(f"an account needs a password: type one, or set {PASSWORD_VARIABLE}")
+        from eth_account import Account
+
+        path = self.folder / f"{name}.json"
+        account = Account.create()
+        content = json.dumps(Account.encrypt(account.key, password))  # slow, so before there is a file
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with open(path, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+                file.write(content)
+        except OSError as error:
+            if path.exists():
+                raise AccountError(f"{path} is there already: choose another name") from error
+            raise AccountError(f"{path} can't be written: {error.strerror}") from error
+        return str(account.address)
+
+    def list(self) -> dict[str, str | None]:
+        """The address of each key by its name, or None for a key whose file does not say it.
+
+        A name is what a file here is called without `.json`; geth's own files have none and are called by all of it.
+        Files that are no keys, hidden ones and folders are passed over: the folder may have others.
+        """
+        found: dict[str, str | None] = {}
+        for path in sorted(self._files()):
+            try:
+                found[path.stem if path.suffix == ".json" else path.name] = _address_of(self._read(path))
+            except AccountError:
+                continue
+        return found
+
+    def _files(self) -> tuple[Path, ...]:
+        try:
+            paths = self.folder.iterdir()
+            return tuple(path for path in paths if not path.name.startswith(".") and path.is_file())
+        except (FileNotFoundError, NotADirectoryError):
+            return ()
+        except OSError as error:
+            raise AccountError(f"the keystore {self.folder} can't be read: {error.strerror}") from error
+
+    def _path(self, name: str) -> Path:
+        """The file of a key by its name."""
+        named = self.folder / f"{name}.json"
+        return named if named.is_file() or not (self.folder / name).is_file() else self.folder / name
+
+    def explain(self, name: str) -> None:
+        """Says why a file of this name is no key, where there is one.
+
+        Raises:
+            AccountError: it is none.
+        """
+        if (path := self._path(name)).is_file():
+            self._read(path)
+
+    def open(self, name: str, password: str) -> LocalSigner:
+        """The account of a key.
+
+        Raises:
+            AccountError: there is no such key, or the password is wrong.
+        """
+        from eth_account import Account
+
+        path = self._path(name)
+        hide_memory()
+        try:
+            key = self._read(path)
+            _check_cost(key)
+            return LocalSigner(Account.from_key(Account.decrypt(key, password)))
+        except (
+            ValueError,
+            TypeError,
+            KeyError,
+            AttributeError,
+            AssertionError,
+            ArithmeticError,
+            NotImplementedError,
+        ) as error:
+            raise AccountError(f"{path} can't be opened with this password ({error})") from error
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        try:
+            if path.stat().st_size > LARGEST_FILE:
+                raise ValueError(f"it has more than {LARGEST_FILE} bytes")
+            content = _lower(json.loads(path.read_bytes()))
+            if not isinstance(content, dict) or "crypto" not in content:
+                raise ValueError("it has no encrypted key")
+            _address_of(content)
+        except (OSError, ValueError, RecursionError) as error:
+            raise AccountError(f"{path} is no keystore file: {error}") from error
+        return content
+
+
+def _address_of(key: dict[str, Any]) -> str | None:
+    """The address that a keystore file says, which it need not.
+
+    Raises:
+        ValueError: what it says is none.
+    """
+    if (said := key.get("address")) is None or said == "":
+        return None
+    address = "0x" + str(said).removeprefix("0x")
+    if not is_address(address):
+        raise ValueError(f"its address is {said!r:.60}")
+    return to_checksum_address(address)
+
+
+def _lower(value: Any) -> Any:
+    """With the names of all fields in lower case, in which eth_keyfile reads them."""
+    if not isinstance(value, dict):
+        return value
+    lower = {name.lower(): _lower(inner) for name, inner in value.items()}
+    if len(lower) < len(value):
+        raise ValueError("a field is there twice")
+    return lower
+
+
+def _check_cost(key: dict[str, Any]) -> None:
+    """Makes sure that opening a key takes seconds and no more memory than there is: its file says how much.
+
+    Raises:
+        ValueError, TypeError, KeyError: it takes more, or it is no keystore file of version 3.
+    """
+    if key["version"] != 3:
+        raise ValueError(f"it has version {key['version']!r:.20}, expected 3")
+    how = key["crypto"]["kdfparams"]
+    if how["dklen"] != 32:
+        raise ValueError(f"dklen is {how['dklen']!r:.20}, expected 32")
+    if key["crypto"]["kdf"] == "scrypt":
+        n, r, p = how["n"], how["r"], how["p"]
+        if not 128 * n * r <= LARGEST_SCRYPT_BYTES or not n * r * p <= LARGEST_SCRYPT_BYTES // 64 or not r * p <= 1024:
+            raise ValueError(f"scrypt with n = {n!r:.20}, r = {r!r:.20}, p = {p!r:.20} takes too much memory or time")
+    elif not how["c"] <= MOST_ITERATIONS:
+        raise ValueError(f"{how['c']!r:.20} iterations take too much time")
+
+
+def hide_memory() -> None:
+    """Keeps other processes of this user, workers among them, from this one's memory and from the environment that it
+    was started with (Linux: `prctl(PR_SET_DUMPABLE, 0)`). Root can read both all the same."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def take_secret(variable: str) -> str | None:
+    """A secret from the environment, taken out of it, so that no process started later inherits it.
+
+    Without the line break that a file or a command leaves at its end.
+    """
+    secret = os.environ.pop(variable, None)
+    if secret is None:
+        return None
+    hide_memory()
+    return secret.removesuffix("\n").removesuffix("\r")
+
+
+def _unlocked(rpc: Rpc) -> list[str]:
+    """The accounts that a node signs for, with checksum."""
+    accounts = rpc.request("eth_accounts")
+    if not isinstance(accounts, list) or not all(map(is_address, accounts)):
+        raise RpcError(f"{rpc.name} answers eth_accounts with {accounts!r:.200}, which is no list of addresses")
+    return [to_checksum_address(account) for account in accounts]
+
+
+def find_signer(
+    name: str | None, keystore: Keystore, rpc: Rpc, ask_password: Callable[[str], str] | None = None
+) -> Signer:
+    """The account that is meant.
+
+    Args:
+        name: A keystore's name or address, `dev:N` for the node's N-th unlocked account or the address of one; None
+            for the key in GALAXY_KEY.
+        keystore: Where to look for names and addresses.
+        rpc: The node whose unlocked accounts count.
+        ask_password: Asks on a terminal for the password of the account named, where GALAXY_PASSWORD is not set.
+
+    Raises:
+        AccountError: there is no such account, or its key can't be opened.
+        RpcError: the node fails.
+    """
+    key = take_secret(KEY_VARIABLE)
+    if name is None:
+        if key is None:
+            raise AccountError(
+                f"no account is named: give --account NAME (see `galaxy-chain account list`), "
+                f"or a key in {KEY_VARIABLE}"
+            )
+        from eth_account import Account
+
+        try:
+            return LocalSigner(Account.from_key(key.strip()))
+        except (ValueError, TypeError) as error:
+            raise AccountError(f"{KEY_VARIABLE} holds no private key of 32 bytes in hexadecimal") from error
+    if match := re.fullmatch(r"dev:(\d{1,9})", name):
+        accounts = _unlocked(rpc)
+        if int(match[1]) >= len(accounts):
+            raise AccountError(f"{rpc.name} has {len(accounts)} unlocked accounts, no {name}: count from dev:0")
+        return NodeSigner(accounts[int(match[1])])
+    known = keystore.list()
+    wanted: str | None = None
+    if is_address(name):
+        wanted = to_checksum_address(name)
+        if (found := _named(wanted, known, keystore, rpc)) is None:
+            return NodeSigner(wanted)
+        name = found
+    if name not in known:
+        keystore.explain(name)
+        raise AccountError(
+            f"there is no account {name} in {keystore.folder}: make one with `galaxy-chain account new {name}`"
+        )
+    password = take_secret(PASSWORD_VARIABLE)
+    if password is None:
+        if ask_password is None:
+            raise AccountError(f"the password of {name} is not known: set {PASSWORD_VARIABLE}")
+        password = ask_password(name)
+    signer = keystore.open(name, password)
+    if wanted is not None and signer.address != wanted:
+        raise AccountError(f"the key {name} in {keystore.folder} is that of {signer.address}, not of {wanted}")
+    return signer
+
+
+def _named(address: str, known: dict[str, str | None], keystore: Keystore, rpc: Rpc) -> str | None:
+    """The name of the key of an address; None where the node signs for it.
+
+    Raises:
+        AccountError: it is nowhere.
+    """
+    silent = [name for name, said in known.items() if said is None]
+    # The names of geth's own files end in the address, whatever the file itself says.
+    named = (name for name in silent if name.lower().removesuffix(".json").endswith(address[2:].lower()))
+    found = next((name for name, said in known.items() if said == address), next(named, None))
+    if found is not None or address in _unlocked(rpc):
+        return found
+    if len(silent) == 1:  # which it is turns out when it is opened
+        return silent[0]
+    more = f"; {', '.join(silent)} do not say their address: name the one that it is" if silent else ""
+    raise AccountError(f"the key of {address} is neither in {keystore.folder} nor unlocked in {rpc.name}{more}")

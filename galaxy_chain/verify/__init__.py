@@ -1,0 +1,1 @@
+"""Recomputing what was committed: audit, challenge, watchtower."""

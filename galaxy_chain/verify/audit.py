@@ -1,0 +1,323 @@
+"""Recomputes a job from its events and its content alone. Needs neither a key nor a server.
+
+Whatever the ledger says about big things is checked to the bit: the hash chain of every attempt, the record of every
+commit, the content and the commitment of every update, every aggregate, and what everybody has earned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from galaxy_chain.exceptions import AuditError, ContentMismatchError
+from galaxy_chain.following.claims import claims
+from galaxy_chain.following.follower import JobFollower
+from galaxy_chain.following.history import Commit, JobHistory
+from galaxy_chain.jobs.check import check_job
+from galaxy_chain.ledger.ledger import Ledger
+from galaxy_chain.ledger.records import client_amount, server_amount
+from galaxy_chain.ledger.submissions import Entry
+from galaxy_chain.store import Store
+from galaxy_chain.verify.verifier import Verifier
+from galaxy_fl.exceptions import ContentAlteredError, ContentMissingError
+from galaxy_fl.jobs.document import JobDocument
+
+__all__ = [
+    "AuditedMoney",
+    "AuditedReopening",
+    "AuditedRound",
+    "AuditedServer",
+    "AuditedSuperseding",
+    "Auditor",
+    "WrongAggregateError",
+]
+
+
+@dataclass(frozen=True)
+class AuditedRound:
+    """A round that was found right; amounts in wei."""
+
+    round: int
+    updates: int
+    excluded: tuple[str, ...]
+    server: str
+    root: bytes
+    """Of the model that the round made."""
+    settled: bool
+    """Whether it can't be reverted any more, and what it earned is everybody's own."""
+    reward: int
+    server_amount: int
+    client_amount: int
+    """What each included client earns."""
+    objections: tuple[str, ...]
+    """What is to be said against the commit though its arithmetic is right. The ledger punishes none of it."""
+
+
+@dataclass(frozen=True)
+class AuditedReopening:
+    """An attempt that was given up: the ledger asks for no proof that it had to be."""
+
+    round: int
+    attempt: int
+    sender: str
+    updates: int
+    objections: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class AuditedSuperseding:
+    """A commit that was set aside because nobody had built upon it: the ledger asks for no proof of why."""
+
+    round: int
+    attempt: int
+    server: str
+    sender: str
+    objections: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class AuditedServer:
+    """An account whose commit was proved wrong (barred) or superseded without a later one that has settled (late)."""
+
+    server: str
+    barred: bool
+    late: bool
+
+
+@dataclass(frozen=True)
+class AuditedMoney:
+    """Where a job's pool is, in wei.
+
+    Attributes:
+        pool: What was paid in.
+        allotted: The rewards of all rounds that stand.
+        settled: What the settled rounds allot.
+        credited: What of that was credited to servers and clients.
+        claimable: What clients can claim.
+        dust: What was rounded off, and stays in the ledger.
+        unsettled: What is lost to those who earned it if its round is reverted.
+    """
+
+    pool: int
+    allotted: int
+    settled: int
+    credited: int
+    claimable: int
+    dust: int
+    unsettled: int
+
+
+class WrongAggregateError(AuditError):
+    """A commit that one transaction can prove wrong.
+
+    Attributes:
+        commit: The wrong one.
+        chunk: The index of a chunk that it has wrong.
+    """
+
+    def __init__(self, message: str, commit: Commit, chunk: int) -> None:
+        super().__init__(message)
+        self.commit = commit
+        self.chunk = chunk
+
+
+@contextmanager
+def _lies() -> Iterator[None]:
+    """Content that is not what the ledger says of it is a lie on the ledger, not a fault of the store."""
+    try:
+        yield
+    except ContentMismatchError as error:
+        raise AuditError(str(error)) from error
+
+
+class Auditor:
+    """Audits one job.
+
+    Args:
+        ledger: May be without transactions.
+        store: Where the content is.
+        job: The job's number.
+
+    Raises:
+        AuditError: the events contradict each other.
+        JobMismatchError, JobDocumentError, ContentError: the job itself is not what it says.
+    """
+
+    def __init__(self, ledger: Ledger, store: Store, job: int) -> None:
+        self.ledger = ledger
+        self.store = store
+        self.job = job
+        self._follower = JobFollower(ledger, job)
+        self.history: JobHistory = self._follower.history
+        self.document: JobDocument = check_job(ledger, store, job, self.history.terms)
+        self.verifier = Verifier(store, self.history.terms, self.document)
+
+    def rounds(self) -> Iterator[AuditedRound]:
+        """Audits what is committed, round by round.
+
+        Raises:
+            AuditError: the first lie: names the round and what is wrong in it.
+            ContentMissingError: content that an audit needs is nowhere to be had.
+            ContentAlteredError: content that a store holds is not what its id says.
+        """
+        history = self.history
+        with _lies():
+            self.verifier.model(history.initial, "the initial model")
+        for number, commit in sorted(history.commits.items()):
+            self._record(commit)
+            with _lies():
+                self._aggregate(commit)
+            record = commit.record
+            yield AuditedRound(
+                number,
+                len(commit.included),
+                tuple(entry.client for entry in commit.excluded),
+                record.server,
+                record.next.root,
+                number <= history.settled,
+                record.reward,
+                server_amount(record),
+                client_amount(record),
+                (*self._unannounced(commit), *self._excluded(commit.excluded)),
+            )
+        self._state()
+
+    def reopenings(self) -> Iterator[AuditedReopening]:
+        """The attempts that were given up, in order, by what is to be had of them now."""
+        least = self.history.terms.min_updates
+        for reopening in self.history.reopened:
+            usable = sum(self._usable(entry) for entry in reopening.entries)
+            objection = f"{usable} of {len(reopening.entries)} updates are there and right, and {least} make a round"
+            objections = (objection,) if usable >= least else ()
+            yield AuditedReopening(
+                reopening.round, reopening.attempt, reopening.sender, len(reopening.entries), objections
+            )
+
+    def supersedings(self) -> Iterator[AuditedSuperseding]:
+        """The commits that were superseded, in order; one whose model is there and right need not have been."""
+        history = self.history
+        for superseding in history.supersedings:
+            commit, objections = superseding.commit, list[str]()
+            try:
+                self.verifier.model(commit.record.next, f"the model after round {commit.record.round}")
+                if self.verifier.wrong_parameter(history, commit) is None:
+                    objections.append("its model is there and right")
+                else:
+                    objections.append("it was wrong" + ("" if commit.word in history.superseded else ", and punished"))
+            except (ContentMissingError, ContentAlteredError):
+                pass
+            yield AuditedSuperseding(
+                commit.record.round, commit.attempt, commit.record.server, superseding.sender, tuple(objections)
+            )
+
+    def servers(self) -> Iterator[AuditedServer]:
+        """The accounts that are barred or late."""
+        for address, account in sorted(self.history.accounts.items()):
+            if account.barred or account.late:
+                yield AuditedServer(address, account.barred, account.late)
+
+    def money(self) -> AuditedMoney:
+        """Where the pool is.
+
+        Raises:
+            AuditError: the standing records allot another sum than the ledger says.
+        """
+        history = self.history
+        rewards = sum(commit.record.reward for commit in history.commits.values())
+        if rewards != history.allotted or rewards > history.pool:
+            raise AuditError(
+                f"job {self.job}: the rewards of the rounds that stand are {rewards} wei, but {history.allotted} wei "
+                f"of {history.pool} wei are allotted"
+            )
+        settled = [commit.record for number, commit in history.commits.items() if number <= history.settled]
+        allotted = sum(record.reward for record in settled)
+        claimable = sum(claim.total for claim in claims(history))
+        credited = sum(
+            server_amount(record) + client_amount(record) * len(history.claimed.get(record.round, ()))
+            for record in settled
+        )
+        dust = allotted - credited - claimable
+        return AuditedMoney(
+            history.pool, history.allotted, allotted, credited, claimable, dust, history.allotted - allotted
+        )
+
+    def _unannounced(self, commit: Commit) -> Iterator[str]:
+        record = commit.record
+        if record.reward and record.share != self.history.terms.server_share:
+            yield f"{record.server} has not announced it, and so earns nothing with it: it may have copied it"
+
+    def _excluded(self, excluded: Iterable[Entry]) -> Iterator[str]:
+        """Who was excluded for no reason that can be seen now. Content may have come later than it was needed."""
+        for entry in excluded:
+            if self._usable(entry):
+                yield f"{entry.client} was excluded, though its update is there and right"
+
+    def _usable(self, entry: Entry) -> bool:
+        try:
+            self.verifier.update(entry, f"the update of {entry.client}")
+        except (ContentMissingError, ContentAlteredError):
+            return False
+        return True
+
+    def _state(self) -> None:
+        """The contract's own state has to be where the events lead; new events may come in between the two looks."""
+        for _ in range(10):
+            self._follower.poll()
+            self.history = history = self._follower.history
+            stored = self.ledger.job(self.job)
+            accounts = {address: self.ledger.account(self.job, address) for address in history.accounts}
+            found = (stored.state, stored.root, stored.head, stored.pool, stored.allotted, accounts)
+            rebuilt = (
+                history.state,
+                history.model.root,
+                history.head,
+                history.pool,
+                history.allotted,
+                history.accounts,
+            )
+            if found == rebuilt:
+                break
+        else:
+            names = ("state", "root", "head", "pool", "allotted", "accounts")
+            differ = [name for name, left, right in zip(names, found, rebuilt, strict=True) if left != right]
+            left, right = (dict(zip(names, each, strict=True)) for each in (found, rebuilt))
+            raise AuditError(
+                f"job {self.job}: the ledger's {differ[0]} is {left[differ[0]]}, its events lead to {right[differ[0]]}"
+            )
+        if stored.terms != history.terms:
+            raise AuditError(f"job {self.job}: the ledger's terms are not those of its registration")
+        for commit in history.void.values():
+            if self.ledger.mark(self.job, commit.word).superseded != (commit.word in history.superseded):
+                raise AuditError(
+                    f"round {commit.record.round}: the ledger and its events differ in whether the commit of attempt "
+                    f"{commit.attempt} was superseded"
+                )
+        for number in range(1, history.settled + 1):
+            claimed = self.ledger.claimed(self.job, number, history.commits[number].record.updates)
+            if claimed != history.claimed.get(number, set()):
+                raise AuditError(
+                    f"round {number}: the ledger has credited the entries {sorted(claimed)}, its events say "
+                    f"{sorted(history.claimed.get(number, set()))}"
+                )
+
+    def _record(self, commit: Commit) -> None:
+        kept = self.ledger.record(self.job, commit.record.round)
+        if kept != commit.word:
+            raise AuditError(
+                f"round {commit.record.round}: the ledger keeps the record {kept.hex()}, its events make "
+                f"{commit.word.hex()}"
+            )
+
+    def _aggregate(self, commit: Commit) -> None:
+        number = commit.record.round
+        self.verifier.model(commit.record.next, f"the model after round {number}")
+        wrong = self.verifier.wrong_parameter(self.history, commit)
+        if wrong is not None:
+            index, theirs, ours = wrong
+            raise WrongAggregateError(
+                f"round {number}: parameter {index} (chunk {index // self.history.terms.chunk_parameters}) of the "
+                f"committed model is {theirs}, but its updates make {ours}",
+                commit,
+                index // self.history.terms.chunk_parameters,
+            )

@@ -1,0 +1,100 @@
+"""Proving a commit wrong, and demanding what is withheld of one: announced first, so that nobody can copy it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from galaxy_chain.exceptions import LedgerRefusedError, TransactionFailedError
+from galaxy_chain.following.history import Commit, JobHistory
+from galaxy_chain.ledger.announcing import announce_finding, once_it_counts, wait_for_later
+from galaxy_chain.ledger.ledger import Ledger
+from galaxy_chain.ledger.openings import Openings
+from galaxy_chain.transactions.manager import Receipt
+from galaxy_chain.verify.verifier import Verifier
+
+__all__ = ["challenge", "demand", "demand_price"]
+
+_OVERTAKEN = frozenset({"UnknownRecord", "AlreadyDemanded"})
+"""Refusals that mean that somebody else was faster, or that the chain was reorganised meanwhile."""
+
+
+def challenge(
+    ledger: Ledger,
+    verifier: Verifier,
+    job: int,
+    history: JobHistory,
+    commit: Commit,
+    chunk: int,
+    before: Callable[[Openings], None] = lambda openings: None,
+    paid: Callable[[Receipt], None] = lambda receipt: None,
+) -> Receipt | None:
+    """Announces and then challenges a wrong chunk of a commit. The ledger's account gets a quarter of the bond.
+
+    Args:
+        ledger, verifier, job, history, commit, chunk: Which commit of which job, and how it is seen to be wrong.
+        before: Called with what is to be shown, before it is announced; what it raises keeps it from being sent.
+        paid: Takes the announcement's transaction.
+
+    Returns:
+        The transaction, or None where somebody else was faster, or the chain was reorganised meanwhile.
+
+    Raises:
+        LedgerRefusedError: the ledger finds the chunk right, or its window is over.
+        ContentError: an opening can't be made.
+    """
+    openings = verifier.openings(history, commit, chunk)
+    before(openings)
+    salt = announce_finding(ledger, commit.word, chunk, paid)
+    return _unless_overtaken(
+        lambda: once_it_counts(lambda: ledger.transact("challenge", job, commit.record, chunk, salt, openings.pack()))
+    )
+
+
+def demand_price(history: JobHistory, commit: Commit) -> int:
+    """What the next demand on the commit costs, in wei: each that waits for its committer makes it dearer."""
+    return (1 + history.account(commit.record.server).demands) * history.terms.demand_deposit
+
+
+def demand(
+    ledger: Ledger,
+    job: int,
+    history: JobHistory,
+    commit: Commit,
+    chunk: int,
+    paid: Callable[[Receipt], None] = lambda receipt: None,
+) -> Receipt | None:
+    """Announces and then demands a chunk of a commit, at the price that the history knows.
+
+    The demand is in a block of a later time than its announcement, which therefore counts: where nobody answers, a
+    quarter of the bond goes to the ledger's account.
+
+    Args:
+        ledger, job, history, commit, chunk: Which chunk of which commit of which job.
+        paid: Takes the announcement's transaction.
+
+    Returns:
+        The transaction, or None where the chunk is demanded already, or the record is void or settled.
+
+    Raises:
+        LedgerRefusedError: the window is over; or the price has risen, because others demand of the same committer.
+    """
+    price = demand_price(history, commit)
+    announced: list[Receipt] = []
+    salt = announce_finding(ledger, commit.word, chunk, announced.append)
+    paid(announced[-1])
+    wait_for_later(ledger, announced[-1])
+    # Its salt is new, so a program that died meanwhile can't go on with its demand. It waits for that one's end, and is
+    # then refused, instead of paying twice.
+    once = f"{job} {commit.word.hex()} {chunk}"
+    return _unless_overtaken(lambda: ledger.transact("demand", job, commit.record, chunk, salt, value=price, once=once))
+
+
+def _unless_overtaken(act: Callable[[], Receipt]) -> Receipt | None:
+    try:
+        return act()
+    except TransactionFailedError:
+        return None
+    except LedgerRefusedError as error:
+        if error.name in _OVERTAKEN:
+            return None
+        raise

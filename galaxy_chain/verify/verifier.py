@@ -1,0 +1,358 @@
+"""Recomputing commits from content: for audits, watchtowers, clients before they train, and servers under demand."""
+
+from __future__ import annotations
+
+import random
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from galaxy_chain.exceptions import ContentMismatchError
+from galaxy_chain.following.history import Commit, JobHistory
+from galaxy_chain.ledger.openings import Opening, Openings
+from galaxy_chain.ledger.structs import Model, Terms
+from galaxy_chain.ledger.submissions import Entry
+from galaxy_chain.ledger.words import address_bytes
+from galaxy_chain.store import ContentId, Store
+from galaxy_fl.aggregation import RULES, aggregate_files
+from galaxy_fl.exceptions import ConfigurationError, ContentAlteredError, ContentError, ContentMissingError
+from galaxy_fl.jobs.document import JobDocument
+from galaxy_fl.vectors import (
+    INT32_MAX,
+    INT32_MIN,
+    VECTOR_DTYPE,
+    ChunkTree,
+    Vector,
+    blocks,
+    chunk_count,
+    commitment,
+    read_vector,
+    tree_root,
+)
+
+__all__ = ["Unexplained", "Verifier", "Verify", "address_bytes"]
+
+
+def _nor(lacking: ContentMissingError | ContentAlteredError, why: object) -> ContentMissingError | ContentAlteredError:
+    return type(lacking)(f"{lacking}; nor can it be recomputed, for {why}")
+
+
+@dataclass(frozen=True)
+class Verify:
+    """How much of a commit to recompute: all of it (`chunks` None), so many random chunks, or nothing (0).
+
+    Random chunks spare the chunk trees of the updates, and so take their content at its id's word, not at its
+    commitment's. Take them where many clients verify one server: a lie in a share s of the chunks is found by n clients
+    of k chunks each with probability 1 - (1 - s)**(n * k).
+    """
+
+    chunks: int | None = None
+
+    def covers(self, other: Verify) -> bool:
+        """Whether it is at least as thorough."""
+        return self.chunks is None or (other.chunks is not None and self.chunks >= other.chunks)
+
+    @classmethod
+    def parse(cls, text: str) -> Verify:
+        """From `full`, `sample:K` or `off`.
+
+        Raises:
+            ConfigurationError: it is none of these.
+        """
+        if text in ("full", "off"):
+            return cls(None if text == "full" else 0)
+        match = re.fullmatch(r"sample:([1-9]\d{0,5})", text)
+        if match is None:
+            raise ConfigurationError(f"{text!r} is no way to verify: expected full, sample:K (K chunks) or off")
+        return cls(int(match[1]))
+
+
+@dataclass(frozen=True)
+class Unexplained:
+    """What is wrong in a commit of which updates are missing, whatever is in them.
+
+    Attributes:
+        missing: The clients of the updates that are missing.
+        chunks: The chunks that no content of theirs explains, ascending.
+    """
+
+    missing: tuple[str, ...]
+    chunks: tuple[int, ...]
+
+
+class Verifier:
+    """Checks what a job's ledger says about its content.
+
+    Args:
+        store: Where the content is.
+        terms: Of the job.
+        document: Of the job.
+    """
+
+    def __init__(self, store: Store, terms: Terms, document: JobDocument) -> None:
+        self.store = store
+        self.terms = terms
+        self.document = document
+        self._had: set[bytes] = set()
+        """The words of records whose models were found not to be withheld."""
+
+    def content_id(self, digest: bytes) -> ContentId:
+        """The content id of a vector of the job by its digest, 32 bytes."""
+        return ContentId(digest, 4 * self.terms.parameters)
+
+    def model(self, model: Model, what: str) -> Path:
+        """The vector file of a model, content and root verified.
+
+        Raises:
+            ContentMissingError: it is not to be had.
+            ContentAlteredError: it is not what the id says, or has another root than the ledger's.
+        """
+        path, root = self._vector(model.content, what)
+        if root != model.root:
+            raise ContentMismatchError(
+                f"{what}: the content is what its id says, but the root of its chunk tree, {root.hex()}, "
+                f"is not the one on the ledger, {model.root.hex()}"
+            )
+        return path
+
+    def update(self, entry: Entry, what: str) -> Path:
+        """The vector file of an update, content and commitment verified.
+
+        Raises:
+            ContentMissingError: it is not to be had.
+            ContentAlteredError: it is not what the id says, or not what its client committed to.
+        """
+        path, root = self._vector(entry.update.content, what)
+        if commitment(root, address_bytes(entry.client)) != entry.update.commitment:
+            raise ContentMismatchError(f"{what}: the content is what its id says, but not what its client committed to")
+        return path
+
+    def _vector(self, digest: bytes, what: str) -> tuple[Path, bytes]:
+        try:
+            path = self.store.path(self.content_id(digest))
+        except (ContentAlteredError, ContentMissingError) as error:
+            raise type(error)(f"{what}: {error}") from error
+        return path, tree_root(self.read(path), self.terms.chunk_parameters)
+
+    def read(self, path: Path) -> Vector:
+        """A vector file of the job, memory-mapped."""
+        return read_vector(path, self.terms.parameters)
+
+    def model_after(self, history: JobHistory, number: int) -> Path:
+        """The vector file of the model after round `number` (0: the initial one).
+
+        Content that is missing, or that has another root than the ledger's, is recomputed from the updates, and put
+        into the store for whoever comes next.
+
+        Raises:
+            ContentMissingError, ContentAlteredError: it is not to be had, and can't be recomputed.
+        """
+        return self._end_of(history, [history.commits[each] for each in range(1, number + 1)])
+
+    def model_before(self, history: JobHistory, commit: Commit) -> Path:
+        """The vector file of the model that a commit began with, standing or void; as `model_after`."""
+        return self._end_of(history, history.lineage(commit))
+
+    def model_made_by(self, history: JobHistory, commit: Commit) -> Path:
+        """The vector file of the model that was committed, by a commit that stands or is void; as `model_after`."""
+        return self._end_of(history, [*history.lineage(commit), commit])
+
+    def withheld(self, history: JobHistory, commit: Commit) -> ContentError | None:
+        """Why the model that was committed can't be had: somebody withholds it.
+
+        None where it can be had or recomputed; and where the store does not even give the job's document, for then it
+        may be the store's fault.
+        """
+        if commit.word in self._had:
+            return None
+        try:
+            self.store.probe(self.terms.spec)
+        except ContentError:
+            return None
+        try:
+            self.model_made_by(history, commit)
+        except (ContentMissingError, ContentAlteredError) as error:
+            return error
+        except ContentError:
+            return None
+        self._had.add(commit.word)
+        return None
+
+    def _end_of(self, history: JobHistory, line: Sequence[Commit]) -> Path:
+        """The vector file of the model to which commits of the rounds from the first on lead."""
+        number = len(line)
+        begin, lacking = number, None
+        while True:  # down to the newest model that is to be had, and from there up again, however far that is
+            try:
+                path = self._committed(history, line, begin)
+                break
+            except (ContentMissingError, ContentAlteredError) as error:
+                lacking = lacking or error
+                if begin == 0:
+                    raise (lacking if number == 0 else _nor(lacking, error)) from error
+                begin -= 1
+        for commit in line[begin:]:
+            assert lacking is not None
+            try:
+                with self._aggregated(path, commit) as ours:
+                    if tree_root(self.read(ours), self.terms.chunk_parameters) == commit.record.next.root:
+                        path = self.store.path(self.store.put(ours))
+                        continue
+            except (ContentMissingError, ContentAlteredError) as cause:
+                raise _nor(lacking, cause) from cause
+            if commit.record.round == number:
+                raise lacking
+            raise _nor(lacking, f"what was committed in round {commit.record.round} is not what its updates make")
+        return path
+
+    def _committed(self, history: JobHistory, line: Sequence[Commit], number: int) -> Path:
+        if number == 0:
+            return self.model(history.initial, "the initial model")
+        return self.model(line[number - 1].record.next, f"the model after round {number}")
+
+    @contextmanager
+    def recomputed(self, history: JobHistory, commit: Commit) -> Iterator[Path]:
+        """The model that the commit should have made, in a temporary file.
+
+        Raises:
+            ContentMissingError, ContentAlteredError: the model before or an update is not to be had.
+        """
+        with self._aggregated(self._end_of(history, history.lineage(commit)), commit) as path:
+            yield path
+
+    @contextmanager
+    def _aggregated(self, previous: Path, commit: Commit) -> Iterator[Path]:
+        number = commit.record.round
+        updates = [self.update(entry, f"round {number}: the update of {entry.client}") for entry in commit.included]
+        with tempfile.TemporaryDirectory(prefix="galaxy-recompute-") as folder:
+            destination = Path(folder) / "model"
+            self._aggregate(previous, updates, commit, destination)
+            yield destination
+
+    def _aggregate(self, previous: Path, updates: Sequence[Path], commit: Commit, destination: Path) -> None:
+        aggregate_files(
+            RULES[self.document.rule.name],
+            self.document.rule.word,
+            previous,
+            updates,
+            [entry.update.weight for entry in commit.included],
+            destination,
+            self.terms.parameters,
+        )
+
+    def first_difference(self, ours: Path, theirs: Path) -> int | None:
+        """The index of the first parameter in which two vectors differ, None where they are equal."""
+        left, right = self.read(ours), self.read(theirs)
+        for block in blocks(self.terms.parameters):
+            if not np.array_equal(left[block], right[block]):
+                return int(block.start) + int(np.flatnonzero(left[block] != right[block])[0])
+        return None
+
+    def wrong_parameter(self, history: JobHistory, commit: Commit) -> tuple[int, int, int] | None:
+        """The first parameter that a commit has wrong, what it is and what it should be; None if all are right.
+
+        Raises:
+            ContentMissingError, ContentAlteredError: something that is needed is not to be had.
+        """
+        with self.recomputed(history, commit) as ours:
+            if tree_root(self.read(ours), self.terms.chunk_parameters) == commit.record.next.root:
+                return None
+            theirs = self.model(commit.record.next, f"the model after round {commit.record.round}")
+            index = self.first_difference(ours, theirs)
+            assert index is not None, "two roots of one vector"
+            return index, int(self.read(theirs)[index]), int(self.read(ours)[index])
+
+    def wrong_chunk(self, history: JobHistory, commit: Commit, how: Verify) -> int | None:
+        """The index of a chunk that a commit has wrong, None where none was found.
+
+        Raises:
+            ContentMissingError, ContentAlteredError: something that is needed is not to be had.
+        """
+        if how.chunks == 0:
+            return None
+        if how.chunks is None:
+            wrong = self.wrong_parameter(history, commit)
+            return None if wrong is None else wrong[0] // self.terms.chunk_parameters
+        line = history.lineage(commit)
+        previous = self.read(self._end_of(history, line))
+        theirs = self.read(self._end_of(history, [*line, commit]))
+        size = self.terms.chunk_parameters
+        for index in random.SystemRandom().sample(range(self.chunks()), min(how.chunks, self.chunks())):
+            part = slice(index * size, min((index + 1) * size, self.terms.parameters))
+            ours = RULES[self.document.rule.name].aggregate(
+                self.document.rule.word,
+                previous[part],
+                [self._part(entry.update.content, part) for entry in commit.included],
+                [entry.update.weight for entry in commit.included],
+            )
+            if not np.array_equal(ours, theirs[part]):
+                return index
+        return None
+
+    def _part(self, digest: bytes, part: slice) -> Vector:
+        content = self.store.get(self.content_id(digest), 4 * part.start, 4 * part.stop)
+        return np.frombuffer(content, VECTOR_DTYPE)
+
+    def unexplained(self, history: JobHistory, commit: Commit) -> Unexplained:
+        """The chunks of a commit that are wrong whatever is in the updates that are missing.
+
+        In every rule the greater an update's parameter is, the greater is the next model's, and all that is in between
+        is reached. So what lies below the aggregate with INT32_MIN in the place of what is missing, or above that with
+        INT32_MAX, can't come of any content, and nobody can open it.
+
+        Raises:
+            ContentMissingError, ContentAlteredError: the model before, or the committed one, is not to be had.
+        """
+        number = commit.record.round
+        previous = self._end_of(history, history.lineage(commit))
+        theirs = self.read(self.model(commit.record.next, f"the model after round {number}"))
+        paths: list[Path | None] = []
+        for entry in commit.included:
+            try:
+                paths.append(self.update(entry, f"round {number}: the update of {entry.client}"))
+            except (ContentMissingError, ContentAlteredError):
+                paths.append(None)
+        with tempfile.TemporaryDirectory(prefix="galaxy-recompute-") as folder:
+            bounds = []
+            for value in (INT32_MIN, INT32_MAX):
+                filler, bound = Path(folder, f"all {value}"), Path(folder, f"bound {value}")
+                np.full(self.terms.parameters, value, VECTOR_DTYPE).tofile(filler)
+                self._aggregate(previous, [path or filler for path in paths], commit, bound)
+                bounds.append(self.read(bound))
+            lowest, highest = bounds
+            chunks: list[int] = []
+            for block in blocks(self.terms.parameters):
+                wrong = np.flatnonzero((theirs[block] < lowest[block]) | (theirs[block] > highest[block]))
+                chunks += ((wrong + block.start) // self.terms.chunk_parameters).tolist()
+        missing = tuple(entry.client for entry, path in zip(commit.included, paths, strict=True) if path is None)
+        return Unexplained(missing, tuple(sorted(set(chunks))))
+
+    def openings(self, history: JobHistory, commit: Commit, index: int) -> Openings:
+        """What a challenge or an answer for chunk `index` of a commit has to show.
+
+        Raises:
+            ContentMissingError, ContentAlteredError: something is not to be had.
+        """
+        number, line = commit.record.round, history.lineage(commit)
+        return Openings(
+            previous=self._opening(self._end_of(history, line), index),
+            next=self._opening(self._end_of(history, [*line, commit]), index),
+            included=tuple(
+                self._opening(self.update(entry, f"round {number}: the update of {entry.client}"), index)
+                for entry in commit.included
+            ),
+            blocks=commit.blocks,
+        )
+
+    def _opening(self, path: Path, index: int) -> Opening:
+        opening = ChunkTree(self.read(path), self.terms.chunk_parameters).opening(index)
+        return Opening(opening.chunk, opening.path)
+
+    def chunks(self) -> int:
+        """How many chunks a model of the job has."""
+        return chunk_count(self.terms.parameters, self.terms.chunk_parameters)

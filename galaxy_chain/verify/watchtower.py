@@ -1,0 +1,541 @@
+"""The watchtower: audits every commit of a job as it comes, and makes a server answer for a wrong or withheld one.
+
+Whatever can be challenged is looked at, oldest first: commits that stand and are not settled, and superseded ones.
+
+- A commit that is wrong is challenged, announced first.
+- A commit that is wrong as far as can be seen (recomputed, it has another root) but whose content is withheld: a chunk
+  is demanded. The answer shows a path; where a sibling on it is not that of the model recomputed here, the wrong chunk
+  lies beneath, and the next demand goes there. Each goes at least one level down, so that after as many as the tree has
+  levels the server has to open a wrong chunk, which the ledger refuses, or to be silent: either loses its bond.
+- A commit that can't be recomputed, because updates in it are withheld: a chunk that no content of theirs explains is
+  demanded, for it can't be opened. Where all are explained, a random one is demanded, once: whoever hides an update
+  has at least to have one, the one that was committed to.
+- A right commit of which others demand chunks: in the third quarter of the time for it the watchtower answers for a
+  committer that may be gone. What nobody has answered in time it has expire.
+- A round that can be settled and was not for a while: it is settled, so that everybody gets what is due.
+- A job that its servers have abandoned: it is cancelled, and so comes to its end.
+
+No error ends it, what it spends is bounded, and it goes by the chain's time alone: a clock that is ahead must neither
+pass over a commit that can be challenged still, nor take content for withheld that is only young.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from galaxy_chain.coordinators.abandoned import is_abandoned
+from galaxy_chain.coordinators.standing_in import StandingIn
+from galaxy_chain.exceptions import LedgerRefusedError, RpcError, TransactionFailedError
+from galaxy_chain.following.follower import JobFollower
+from galaxy_chain.following.history import Commit, JobHistory, OpenDemand
+from galaxy_chain.following.turns import idle_from, settle_from
+from galaxy_chain.jobs.acceptance import accept_terms
+from galaxy_chain.jobs.answer_size import answer_gas
+from galaxy_chain.jobs.check import check_job
+from galaxy_chain.jobs.terms import Limits, Role
+from galaxy_chain.ledger.ledger import Ledger
+from galaxy_chain.ledger.openings import Opening, Openings
+from galaxy_chain.ledger.structs import Status
+from galaxy_chain.shown import ether
+from galaxy_chain.store import Store
+from galaxy_chain.verify.challenge import challenge, demand, demand_price
+from galaxy_chain.verify.purse import Purse
+from galaxy_chain.verify.verifier import Unexplained, Verifier
+from galaxy_fl.exceptions import ContentAlteredError, ContentMissingError, RoundMovedOnError
+from galaxy_fl.vectors import ChunkTree
+from galaxy_fl.vectors.chunk_tree import depth
+
+__all__ = ["MAX_SETTLE", "MAX_SPEND", "Finding", "Watchtower"]
+
+MAX_SPEND = 10**18 // 4
+"""Wei: deposits and gas, in one job."""
+MAX_SETTLE = 10**15
+"""Wei: gas to settle one round, or to cancel the job."""
+LONGEST_PAUSE = 60.0
+"""Seconds between two looks while they fail."""
+LACKING = (ContentMissingError, ContentAlteredError)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the watchtower did or found.
+
+    `verdict` is right, challenged, demanded, answered, expired, refunded, settled, cancelled, unknown, unaffordable or
+    failed.
+    What has failed is tried again.
+    """
+
+    round: int
+    verdict: str
+    chunk: int | None = None
+    reason: str = ""
+
+
+class _UnaffordableError(Exception):
+    """A transaction would cost more than may be spent still."""
+
+
+class Watchtower:
+    """Watches one job.
+
+    Args:
+        ledger: With the transactions of an account that has some ether.
+        store: Where the content is.
+        job: The job's number.
+        grace: Seconds that a commit's content may take to arrive before it counts as withheld.
+        max_spend: Wei for deposits and gas. A deposit that comes back may be spent again, a reward not.
+        max_settle: Wei of gas to settle a round for everybody, or to cancel an abandoned job, which earns nothing; 0 to
+            leave that to others.
+        own: A folder for what it knows of the job and has done; None to forget it at the end.
+        limits: What terms it watches under.
+
+    Raises:
+        UnsoundTermsError: the job's terms would cost it money for nothing.
+        GalaxyError: the job can't be followed.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        store: Store,
+        job: int,
+        grace: float = 10.0,
+        *,
+        max_spend: int = MAX_SPEND,
+        max_settle: int = MAX_SETTLE,
+        own: Path | None = None,
+        limits: Limits = Limits(),
+    ) -> None:
+        assert ledger.transactions is not None
+        self.ledger = ledger
+        self.store = store
+        self.job = job
+        self.grace = grace
+        self.max_settle = max_settle
+        self._address = ledger.transactions.signer.address
+        name = f"{ledger.address}-{job}-{self._address}"
+        self.purse = Purse(max_spend, None if own is None else own / "watch" / f"{name}.json")
+        self._follower = JobFollower(ledger, job, None if own is None else own / "events" / f"{name}-watch.sqlite")
+        try:
+            terms = self.history.terms
+            document = check_job(ledger, store, job, terms)
+            rule, pool = document.rule.name, self.history.pool
+            for concern in accept_terms(ledger, f"job {job}", terms, rule, Role.WATCH, limits, pool=pool):
+                log.warning("job %d: %s", job, concern.message)
+        except BaseException:
+            self.close()
+            raise
+        self.verifier = Verifier(store, terms, document)
+        self._standing_in = StandingIn(terms.answer_seconds)
+        self._done: set[bytes] = set()
+        """The words of the void records of which no deposit is out any more."""
+        self._lacking: dict[bytes, float] = {}
+        """Since when content is missing here, by a stopwatch, by the word of the record."""
+        self._unexplained: dict[bytes, tuple[frozenset[bytes], Unexplained]] = {}
+        """What was found of a record of which updates are missing, and of which ones."""
+        self._said: dict[bytes, Finding] = {}
+        """What was said last of a commit that is not done with."""
+        self._unpaid: set[int] = set()
+        """The rounds that are too dear to settle."""
+        self._leaves_idle = False
+        """Whether it is too dear to cancel the job."""
+
+    def close(self) -> None:
+        """Lets go what is known of the job's events."""
+        self._follower.close()
+
+    @property
+    def history(self) -> JobHistory:
+        """What the job's events say so far."""
+        return self._follower.history
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing of the job can be challenged any more, nothing more is to come, and what could be settled is
+        settled, or too dear to."""
+        history, time = self.history, self._follower.chain_time
+        if history.status is Status.RUNNING and not (
+            history.finished or (history.cancelled and time >= idle_from(history))
+        ):
+            return False
+        if any(self._in_window(commit) or commit.word in history.demands for commit in history.challengeable()):
+            return False
+        return self._to_settle() is None
+
+    def watch(self, report: Callable[[Finding], None], trouble: Callable[[str], None], poll: float) -> None:
+        """Looks until it is over. No error ends it.
+
+        Args:
+            report: Takes each finding.
+            trouble: Takes why a look has failed, once where the next fails alike; looks become rarer meanwhile.
+            poll: Seconds between two looks.
+        """
+        pause, last = poll, ""
+        while not self.over:
+            try:
+                for finding in self.look():
+                    report(finding)
+            except Exception as error:  # whatever it is: bonds and a job's truth depend on the next look
+                said = f"{type(error).__name__}: {error}"
+                if said != last:
+                    trouble(said)
+                pause, last = min(LONGEST_PAUSE, 2 * pause), said
+            else:
+                pause, last = poll, ""
+            time.sleep(pause)
+
+    def look(self) -> list[Finding]:
+        """Looks at the chain once, and does what is to be done. What fails for one commit does not keep it from others.
+
+        Raises:
+            RpcError: the node fails.
+            AuditError: the events contradict each other.
+        """
+        self._follower.poll()
+        found: list[Finding] = []
+        try:
+            for commit in list(self.history.void.values()):
+                if commit.word not in self.history.superseded and commit.word not in self._done:
+                    found += self._tried(commit, self._refund)
+            for commit in sorted(self.history.challengeable(), key=lambda commit: commit.record.time):
+                news = self._tried(commit, self._consider)
+                found += news
+                if any(finding.verdict in ("expired", "challenged") for finding in news):
+                    break  # the round is reverted: look again
+            else:
+                due = self._to_settle()
+                if due is not None and self._follower.chain_time >= self._settles_at(due):
+                    found += self._tried(due, self._settle)
+                found += self._cancel()
+            if found:
+                self._follower.poll()
+        except RpcError:
+            if not found:  # what was done is reported first; the next look meets the error again
+                raise
+        return found
+
+    def _tried(self, commit: Commit, consider: Callable[[Commit], list[Finding]]) -> list[Finding]:
+        """What comes of it; of what was said of the commit just so at the look before, nothing."""
+        number = commit.record.round
+        try:
+            news = consider(commit)
+        except RpcError:
+            raise
+        except _UnaffordableError as error:
+            news = [Finding(number, "unaffordable", None, str(error))]
+        except Exception as error:  # the next commit may be the one that lies
+            news = [Finding(number, "failed", None, f"{type(error).__name__}: {error}")]
+        if len(news) == 1 and news[0].verdict in ("unaffordable", "unknown", "failed"):
+            # A price is another at each look.
+            said = replace(news[0], reason="") if news[0].verdict == "unaffordable" else news[0]
+            if self._said.get(commit.word) == said:
+                return []
+            self._said[commit.word] = said
+        return news
+
+    def _refund(self, commit: Commit) -> list[Finding]:
+        """Gets back the deposits of demands that have become void, and counts those that have come back."""
+        found, record = [], commit.record
+        ours = [demand.index for demand in self.history.open_demands(commit.word) if demand.demander == self._address]
+        for index in ours:
+            if self._transact("expire", commit, index):
+                self.purse.take_back(record, index)
+                found.append(Finding(record.round, "refunded", index, "the commit was reverted meanwhile"))
+        for index in self.history.expired.get(commit.word, ()):
+            self.purse.take_back(record, index)
+        if not ours:
+            self._done.add(commit.word)
+        return found
+
+    def _consider(self, commit: Commit) -> list[Finding]:
+        record, time = commit.record, self._follower.chain_time
+        waiting = self.history.open_demands(commit.word)
+        for due in waiting:
+            if time >= due.answer_by and self._transact("expire", commit, due.index):
+                return [Finding(record.round, "expired", due.index, "nobody answered")]
+        if not self.purse.is_right(record) and (self._in_window(commit) or waiting):
+            ours = any(each.demander == self._address or self.purse.wants(record, each.index) for each in waiting)
+            news = self._judge(commit, act=self._in_window(commit) and not ours)
+            if news or not self.purse.is_right(record):
+                return news
+        return [finding for each in waiting for finding in self._stand_in(commit, each)]
+
+    def _in_window(self, commit: Commit) -> bool:
+        # By the newest block's time: the ledger refuses what is late, and trying costs nothing.
+        return self._follower.time < commit.record.time + self.history.terms.challenge_seconds
+
+    def _judge(self, commit: Commit, act: bool) -> list[Finding]:
+        """What is found of a commit; without `act` only that it is right."""
+        try:
+            with self.verifier.recomputed(self.history, commit) as ours:
+                return self._compare(commit, ours, act)
+        except LACKING as error:
+            return self._lack(commit, error) if act and not self._is_young(commit) else []
+
+    def _lack(self, commit: Commit, error: Exception) -> list[Finding]:
+        """What is to be done with a commit that can't be recomputed."""
+        number, answers = commit.record.round, self.history.answers.get(commit.word, {})
+        try:
+            found = self._explain(commit)
+        except LACKING:  # the committed model is withheld, too
+            found = Unexplained((), ())
+        if found.chunks:
+            who = ", ".join(found.missing)
+            reason = f"whatever the missing update of {who} is, it does not explain this chunk: {error}"
+            # One is enough, for nobody can open it. Not always the same: somebody may demand it in front of this one.
+            return self._demand(commit, random.SystemRandom().choice(found.chunks), reason)
+        # Answers that others have asked for may be those that suit the server.
+        if any(self.purse.wants(commit.record, chunk) for chunk in answers):
+            return [Finding(number, "unknown", None, f"its server proved a chunk, but not the rest: {error}")]
+        return self._demand(commit, random.SystemRandom().randrange(self.verifier.chunks()), str(error))
+
+    def _explain(self, commit: Commit) -> Unexplained:
+        """As the verifier has it, computed once for the updates that are missing now."""
+        missing = frozenset(
+            entry.update.content for entry in commit.included if not self._is_here(entry.update.content)
+        )
+        known = self._unexplained.get(commit.word)
+        if known is None or known[0] != missing:
+            known = missing, self.verifier.unexplained(self.history, commit)
+            self._unexplained[commit.word] = known
+        return known[1]
+
+    def _is_here(self, digest: bytes) -> bool:
+        try:
+            self.store.path(self.verifier.content_id(digest))
+        except LACKING:
+            return False
+        return True
+
+    def _is_young(self, commit: Commit) -> bool:
+        """Whether missing content may be on its way still: by the chain's time, which stands still where no blocks are
+        made, and else by a stopwatch."""
+        since = self._lacking.setdefault(commit.word, time.monotonic())
+        return self._follower.time < commit.record.time + self.grace and time.monotonic() < since + self.grace
+
+    def _compare(self, commit: Commit, ours: Path, act: bool) -> list[Finding]:
+        number = commit.record.round
+        tree = ChunkTree(self.verifier.read(ours), self.history.terms.chunk_parameters)
+        if tree.root == commit.record.next.root:
+            if self.history.commits.get(number) == commit:
+                self.verifier.model_after(self.history, number)  # puts it where it is missing
+            self.purse.find_right(commit.record)
+            return [Finding(number, "right")]
+        if not act:
+            return []
+        try:
+            theirs = self.verifier.model(commit.record.next, f"the model after round {number}")
+        except LACKING as error:
+            if self._is_young(commit):
+                return []
+            return self._demand(commit, self._next_chunk(commit, tree), f"it is wrong and withheld: {error}")
+        index = self.verifier.first_difference(ours, theirs)
+        assert index is not None, "two roots of one vector"
+        chunk = index // self.history.terms.chunk_parameters
+        return self._challenge(commit, chunk, f"parameter {index} is wrong")
+
+    def _challenge(self, commit: Commit, chunk: int, reason: str) -> list[Finding]:
+        bound = 0
+
+        def afford(openings: Openings) -> None:
+            # It can't be tried out before it is announced.
+            nonlocal bound
+            bound = self._gas_of_openings(commit)
+            self._check("challenge", bound + self._gas_of_announcing())
+
+        done = challenge(
+            self.ledger, self.verifier, self.job, self.history, commit, chunk, afford, lambda r: self.purse.pay(r.fee)
+        )
+        self.purse.pay(bound if done is None else done.fee)
+        return [] if done is None else [Finding(commit.record.round, "challenged", chunk, reason)]
+
+    def _next_chunk(self, commit: Commit, tree: ChunkTree) -> int:
+        """Where to look next, after what has been opened of the withheld model."""
+        best, level_of_best = 0, tree.depth + 1
+        for chunk, opening in self.history.answers.get(commit.word, {}).items():
+            level = _lowest_difference(opening, tree, chunk)
+            if level is not None and level < level_of_best:
+                # The first chunk below the sibling: a node of that level has 2**level leaves.
+                best, level_of_best = ((chunk >> level) ^ 1) << level, level
+        return min(best, self.verifier.chunks() - 1)  # what is wrong in the padding shows in the last chunk
+
+    def _demand(self, commit: Commit, chunk: int, reason: str) -> list[Finding]:
+        record = commit.record
+        if chunk in self.history.demands.get(commit.word, {}):
+            self.purse.want(record, chunk)
+            return []
+        chunk = self._begun(commit, chunk)
+        value = demand_price(self.history, commit)
+        announcing = self._gas_of_announcing()
+        try:
+            # Without an announcement: that it is refused for another reason is seen before anything is paid.
+            bound = self.ledger.most("demand", self.job, record, chunk, bytes(32), value=value)
+        except LedgerRefusedError as error:
+            return self._passed(commit, chunk, error)
+        self._check("demand", announcing + bound, value)
+        self.purse.deposit(record, chunk, value)
+        try:
+            done = demand(self.ledger, self.job, self.history, commit, chunk, lambda r: self.purse.pay(r.fee))
+        except LedgerRefusedError as error:
+            # A demand and its answer in one block before this one change the price, and leave no other trace.
+            self.purse.take_back(record, chunk)
+            return self._passed(commit, chunk, error)
+        self.purse.pay(bound if done is None else done.fee)
+        if done is None:
+            self._follower.poll()
+            waiting = self.history.demands.get(commit.word, {}).get(chunk)
+            if waiting is None or waiting.demander != self._address:  # not what was sent before a crash
+                self.purse.take_back(record, chunk)
+            return []
+        return [Finding(record.round, "demanded", chunk, reason)]
+
+    def _begun(self, commit: Commit, chunk: int) -> int:
+        """The chunk, or rather the one that was noted before a crash: its demand may be under way, and two would cost
+        two deposits."""
+        ended = {*self.history.answers.get(commit.word, ()), *self.history.expired.get(commit.word, ())}
+        return next((each for each in self.purse.deposited(commit.record) if each not in ended), chunk)
+
+    def _passed(self, commit: Commit, chunk: int, error: LedgerRefusedError) -> list[Finding]:
+        if error.name not in PASSED:
+            raise error
+        if error.name == "AlreadyDemanded":
+            self.purse.want(commit.record, chunk)
+        return []
+
+    def _stand_in(self, commit: Commit, demand: OpenDemand) -> list[Finding]:
+        """Answers for the committer of a right commit, if nobody has until now."""
+        if not self._standing_in.is_due(commit.word, demand, self._follower.chain_time):
+            return []
+        packed = self.verifier.openings(self.history, commit, demand.index).pack()
+        if not self._transact("answer", commit, demand.index, packed):
+            return []
+        if demand.demander == self._address:
+            self.purse.take_back(commit.record, demand.index)
+        return [Finding(commit.record.round, "answered", demand.index, f"for {commit.record.server}")]
+
+    def _to_settle(self) -> Commit | None:
+        """The commit that is settled next, if it was found right and this watchtower would pay for it."""
+        number = self.history.settled + 1
+        if not self.max_settle or number in self._unpaid or settle_from(self.history) is None:
+            return None
+        commit = self.history.commits[number]
+        return commit if self.purse.is_right(commit.record) else None
+
+    def _settles_at(self, commit: Commit) -> int:
+        """A turn later than it could be, for a server settles its own rounds."""
+        begins = settle_from(self.history, commit.record.round)
+        assert begins is not None
+        return begins + self.history.terms.aggregate_seconds
+
+    def _settle(self, commit: Commit) -> list[Finding]:
+        number = commit.record.round
+        try:
+            done = self._serve_everybody("settle", commit.record)
+        except _UnaffordableError:
+            self._unpaid.add(number)
+            raise
+        return [Finding(number, "settled")] if done else []
+
+    def _cancel(self) -> list[Finding]:
+        """Has a job end with its current round, where its servers are gone."""
+        turn = self.history.terms.aggregate_seconds
+        if not self.max_settle or self._leaves_idle:
+            return []
+        if not is_abandoned(self.verifier, self.history, self._address, self._follower.chain_time - turn):
+            return []
+        number = self.history.round
+        try:
+            done = self._serve_everybody("cancelJob")
+        except _UnaffordableError as error:
+            self._leaves_idle = True
+            return [Finding(number, "unaffordable", None, str(error))]
+        return [Finding(number, "cancelled", None, "nobody brings it to its end")] if done else []
+
+    def _serve_everybody(self, name: str, *arguments: object) -> bool:
+        """Whether a transaction that earns nothing is done; somebody else may be faster."""
+        bound = 0
+        try:
+            bound = self.ledger.most(name, self.job, *arguments)
+            if bound > self.max_settle:
+                raise _UnaffordableError(
+                    f"{name} takes gas for up to {ether(bound)}, more than the {ether(self.max_settle)} that are set "
+                    "for it: raise --max-settle, or leave it to those who are paid then"
+                )
+            self._check(name, bound)
+            receipt = self.ledger.transact(name, self.job, *arguments)
+        except RoundMovedOnError:
+            return False  # or it is not due yet
+        except TransactionFailedError:
+            self.purse.pay(bound)
+            return False
+        except LedgerRefusedError as error:
+            if error.name not in ("AlreadyCancelled", "JobNotIdle", "JobNotRunning"):
+                raise
+            return False
+        self.purse.pay(receipt.fee)
+        return True
+
+    def _transact(self, name: str, commit: Commit, chunk: int, *arguments: object) -> bool:
+        """Whether it is done: somebody else may be faster, and the chain's clock behind this one's or ahead."""
+        try:
+            bound = self.ledger.most(name, self.job, commit.record, chunk, *arguments)
+            self._check(name, bound)
+            receipt = self.ledger.transact(name, self.job, commit.record, chunk, *arguments)
+        except TransactionFailedError:
+            self.purse.pay(bound)
+            return False
+        except LedgerRefusedError as error:
+            if error.name not in PASSED:
+                raise
+            return False
+        self.purse.pay(receipt.fee)
+        return True
+
+    def _gas_of_announcing(self) -> int:
+        return self.ledger.most("announce", bytes(32))
+
+    def _gas_of_openings(self, commit: Commit) -> int:
+        """What a challenge costs at most, in wei."""
+        assert self.ledger.transactions is not None
+        terms = self.history.terms
+        levels = depth(terms.parameters, terms.chunk_parameters)
+        gas = answer_gas(self.verifier.document.rule.name, commit.record.updates, terms.chunk_parameters, levels)
+        return gas * self.ledger.transactions.price()
+
+    def _check(self, name: str, gas: int, value: int = 0) -> None:
+        """Makes sure that the gas and the value of a call, in wei, may be spent.
+
+        Raises:
+            _UnaffordableError: they may not.
+        """
+        if gas + value > self.purse.left:
+            parts = f"{ether(value)} and gas for up to {ether(gas)}" if value else f"gas for up to {ether(gas)}"
+            raise _UnaffordableError(
+                f"to {name} here takes {parts}, but of {ether(self.purse.most)} only {ether(self.purse.left)} may be "
+                "spent still: raise --max-spend"
+            )
+
+
+PASSED = (
+    "UnknownRecord",
+    "AlreadyDemanded",
+    "NotDemanded",
+    "NotAnnounced",
+    "WrongValue",
+    "WindowOpen",
+    "WindowOver",
+)
+"""What the ledger refuses because somebody else was faster, or the time has not come, or is past."""
+
+
+def _lowest_difference(opening: Opening, tree: ChunkTree, chunk: int) -> int | None:
+    """The lowest level on which an opening's sibling is not that of the tree."""
+    ours = tree.opening(chunk).path
+    return next((level for level, node in enumerate(opening.path) if node != ours[level]), None)

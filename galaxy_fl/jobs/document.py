@@ -1,0 +1,275 @@
+"""Job documents (protocol section 8): what the participants of a job agree on, as canonical JSON."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import Annotated, Any, Literal
+
+import rfc8785
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from galaxy_fl.aggregation import RULES
+from galaxy_fl.exceptions import JobDocumentError, VectorError
+from galaxy_fl.jobs.ending import Ending
+from galaxy_fl.jobs.local_tensors import LocalTensor
+from galaxy_fl.jobs.specification import Option, TrainSpecification
+from galaxy_fl.vectors import SHORTEST_VECTOR, Layout
+
+__all__ = [
+    "MAX_BYTES",
+    "BuiltinModel",
+    "JobDocument",
+    "Model",
+    "ModelChoice",
+    "Name",
+    "RuleChoice",
+    "SourceModel",
+    "explain",
+    "explanations",
+    "field_of",
+    "source_id",
+    "source_text",
+]
+
+MAX_BYTES = 262_144
+"""A job document has to fit one raw block of the content store."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def _printable(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("it is shown on terminals: leave out line breaks and other control characters")
+    return value
+
+
+Name = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_printable)]
+"""What a job is called."""
+
+
+class BuiltinModel(_Strict):
+    """A model that comes with Galaxy, or any torchvision classifier, by name."""
+
+    builtin: Annotated[str, Field(min_length=1, max_length=100)]
+    options: dict[str, Option] = {}
+
+
+class SourceModel(_Strict):
+    """A class in a Python file that the job brings along. It is a program: see `galaxy_fl.trust`."""
+
+    model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
+
+    source: Annotated[str, Field(pattern=r"^bafkrei[a-z2-7]{52}$")]
+    """The content id of the file, as `source_id` gives it."""
+    class_name: Annotated[str, Field(alias="class", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
+    """A torch.nn.Module that is made without arguments."""
+
+
+Model = BuiltinModel | SourceModel
+
+
+def source_id(source: bytes) -> str:
+    """The content id of a model's source: CIDv1, raw, sha2-256 (protocol section 3).
+
+    Raises:
+        JobDocumentError: it is longer than a block of the store.
+    """
+    if len(source) > MAX_BYTES:
+        raise JobDocumentError(
+            f"the model's source has {len(source)} bytes, at most {MAX_BYTES} fit a block: leave data out of it"
+        )
+    digest = hashlib.sha256(source).digest()
+    return "b" + base64.b32encode(b"\x01\x55\x12\x20" + digest).decode().rstrip("=").lower()
+
+
+def source_text(source: bytes) -> str:
+    """The text of a model's source.
+
+    Raises:
+        JobDocumentError: it is not UTF-8, as Python files are.
+    """
+    try:
+        return source.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise JobDocumentError(f"the model's source is not UTF-8, as Python files are: {error}") from error
+
+
+def _kind_of_model(value: object) -> str:
+    keys = value if isinstance(value, dict) else {"source"} if isinstance(value, SourceModel) else ()
+    return "source" if "source" in keys else "builtin"
+
+
+class RuleChoice(_Strict):
+    """An aggregation rule and its word."""
+
+    name: str = "weighted_mean"
+    parameters: Annotated[int, Field(ge=0, lt=2**53)] = 0
+    """What the rule's 32-byte word says, as a number: how many updates `trimmed_mean` takes off at each end."""
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in RULES:
+            raise ValueError(f"there is no rule {name!r}: choose one of {', '.join(sorted(RULES))}")
+        return name
+
+    @property
+    def word(self) -> bytes:
+        """`parameters` as the 32 bytes of the job's terms."""
+        return self.parameters.to_bytes(32)
+
+
+ModelChoice = Annotated[
+    Annotated[BuiltinModel, Tag("builtin")] | Annotated[SourceModel, Tag("source")], Discriminator(_kind_of_model)
+]
+
+
+class JobDocument(_Strict):
+    """A job, apart from its terms on the ledger. Every field means the same to every participant."""
+
+    version: Literal[1] = 1
+    name: Name
+    model: ModelChoice
+    layout: list[dict[str, Any]]
+    output: Ending = "logits"
+    """What the model ends in, which losses and accuracies go by."""
+    local: list[LocalTensor] = []
+    """The tensors of the model's state that no vector has, and what they begin with."""
+    frozen: list[Annotated[str, Field(min_length=1)]] = []
+    """The parameters that are not trained."""
+    train: TrainSpecification = TrainSpecification()
+    rule: RuleChoice = RuleChoice()
+    weighting: Literal["samples", "uniform"] = "samples"
+    """What an update weighs: as many as the samples that it was trained on, or 1."""
+    distillation_alpha: Annotated[float, Field(ge=0)] | None = None
+    """Weight of the divergence to the other clients' models; with the rule `relay`, and only there."""
+    distillation_reduction: Literal["batchmean", "mean"] = "batchmean"
+    """The divergence divided by the samples, which is what it is, or by the classes too, as PFL did."""
+    reveal: Literal["immediate", "after-close"] = "immediate"
+    """When clients put their updates into the store: at once, or only once the round has closed."""
+    notes: Annotated[str, Field(max_length=10_000)] | None = None
+
+    @field_validator("layout", mode="before")
+    @classmethod
+    def _layout(cls, value: Any) -> Any:
+        try:
+            layout = Layout.from_json(value)
+        except VectorError as error:
+            raise ValueError(str(error)) from error
+        if layout != layout.padded():
+            raise ValueError(
+                f"it has {layout.parameters} parameters with a padding of {layout.padding}, expected a padding that "
+                f"makes at least {SHORTEST_VECTOR}, and none beyond that"
+            )
+        return layout.to_json()
+
+    @model_validator(mode="after")
+    def _each_tensor_once(self) -> JobDocument:
+        names = [tensor.name for tensor in self.tensors.tensors]
+        known, all_names = set(names), [*names, *(tensor.name for tensor in self.local)]
+        if len(set(all_names)) != len(all_names):
+            twice = next(name for name in all_names if all_names.count(name) > 1)
+            raise ValueError(f"the tensor {twice!r:.80} is there twice, in layout and local")
+        if len(set(self.frozen)) != len(self.frozen) or not known.issuperset(self.frozen):
+            raise ValueError("frozen names a tensor twice, or one that the layout does not have")
+        return self
+
+    @model_validator(mode="after")
+    def _distils(self) -> JobDocument:
+        if (self.rule.name == "relay") != (self.distillation_alpha is not None):
+            raise ValueError(
+                "distillation_alpha and the rule relay belong together: the server of a distillation only relays"
+            )
+        return self
+
+    @property
+    def distils(self) -> bool:
+        """Whether clients learn from each other's models, each going on from its own, and nothing is aggregated."""
+        return self.distillation_alpha is not None
+
+    @property
+    def tensors(self) -> Layout:
+        """The layout of the model's vectors."""
+        return Layout.from_json(self.layout)
+
+    def to_bytes(self) -> bytes:
+        """The document as canonical JSON (RFC 8785), UTF-8.
+
+        Raises:
+            JobDocumentError: it is longer than a block of the store, or a size in its layout is beyond JSON.
+        """
+        try:
+            content = rfc8785.dumps(self.model_dump(mode="json", exclude_none=True))
+        except rfc8785.CanonicalizationError as error:
+            raise JobDocumentError(f"the job document has no canonical form: {error}") from error
+        if len(content) > MAX_BYTES:
+            raise JobDocumentError(
+                f"the job document has {len(content)} bytes, at most {MAX_BYTES} fit a block: "
+                "shorten the notes, or the names of the model's tensors, or give it smaller integer buffers (those "
+                "that the constructor makes anyhow may be registered with persistent=False)"
+            )
+        return content
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> JobDocument:
+        """Parses a document of another participant.
+
+        Raises:
+            JobDocumentError: it is not canonical JSON of a valid document; every field that is wrong is named.
+        """
+        if len(content) > MAX_BYTES:
+            raise JobDocumentError(f"a job document has at most {MAX_BYTES} bytes, this one {len(content)}")
+        try:
+            # Through JSON, for the strict types of Python know no tuple in it.
+            document = cls.model_validate_json(content)
+        except ValidationError as error:
+            raise JobDocumentError(f"the job document is not valid: {explain(error)}") from error
+        if document.to_bytes() != content:
+            raise JobDocumentError(
+                "the job document is not the canonical JSON (RFC 8785) of all its fields, defaults included and each "
+                "key once, so its id would not be unique: write it with `galaxy-chain job create`"
+            )
+        return document
+
+
+def field_of(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Where a field is written, from where pydantic says that it is: without the kind of the model."""
+    return location[:1] + location[2:] if location[:1] == ("model",) else location
+
+
+def explanations(error: ValidationError) -> list[str]:
+    """What pydantic found, a clause a field: where, what, and which value."""
+    found = []
+    for detail in error.errors(include_url=False):
+        where = ".".join(map(str, field_of(detail["loc"]))) or "the document"
+        # A table's error names the values that it is about; all of the table would hide them.
+        told = detail["type"] in ("extra_forbidden", "missing") or isinstance(detail["input"], dict)
+        value = "" if told else f" (found {_shown(detail['input'])})"
+        what = "there is no such key" if detail["type"] == "extra_forbidden" else detail["msg"]
+        found.append(f"{where}: {what.removeprefix('Value error, ')}{value}")
+    return found
+
+
+def _shown(value: object) -> str:
+    try:
+        return f"{value!r:.80}"
+    except ValueError:  # an integer of more digits than Python writes
+        return "a number of thousands of digits"
+
+
+def explain(error: ValidationError) -> str:
+    """What pydantic found, in one line."""
+    return "; ".join(explanations(error))

@@ -1,0 +1,1 @@
+"""Whoever takes part in jobs: its data, its threads, its reports."""

@@ -1,0 +1,29 @@
+"""A participant that can't go on says so to the others before it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from galaxy_fl.exceptions import GalaxyError, GivenUpError
+from galaxy_fl.participants.work import StoppedError
+from galaxy_fl.rounds.coordinator import Coordinator
+
+__all__ = ["giving_up"]
+
+
+@contextmanager
+def giving_up(coordinator: Coordinator) -> Iterator[None]:
+    """Has the job's others know where what is inside fails for good.
+
+    Not where it will be begun again, where the program ends, and where the others have given up themselves.
+    """
+    try:
+        yield
+    except (GivenUpError, StoppedError):
+        raise
+    except Exception as error:
+        if not (isinstance(error, GalaxyError) and error.temporary):
+            with suppress(GalaxyError, OSError):  # the error itself is what counts
+                coordinator.give_up(str(error) or type(error).__name__)
+        raise

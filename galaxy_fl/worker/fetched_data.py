@@ -1,0 +1,125 @@
+"""The data of a worker's parent, as a data set in the worker: the other side of `served_data.py`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from galaxy_fl.data.batches import Batch
+from galaxy_fl.exceptions import DataError
+from galaxy_fl.worker.served_data import LARGEST_MESSAGE, MOST_SAMPLES, SCORE, Fetch
+
+__all__ = ["FetchedData", "Parent"]
+
+WINDOW = 4 * 2**20
+"""Bytes of samples that are fetched at a time, where batches are smaller."""
+
+
+class Parent:
+    """Whom the worker asks while it works on an answer; at most one question is open at a time.
+
+    With two open, both sides could be sending what the other does not read.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._open = False
+        self._reply: bytes | None = None
+
+    def ask(self, question: bytes) -> None:
+        """Send a question, once the one before is answered; an answer that nobody took is forgotten."""
+        self.settle()
+        self._connection.send_bytes(question)
+        self._open = True
+
+    def reply(self) -> bytes:
+        """The answer to the last question.
+
+        Raises DataError when there is none: the parent knows why.
+        """
+        self.receive()
+        reply, self._reply = self._reply, None
+        if not reply:
+            raise DataError("the samples or scores that were asked for can't be had")
+        return reply
+
+    def receive(self) -> None:
+        """Wait until no question is open, and keep the answer for `reply`."""
+        if self._open:
+            self._reply = self._connection.recv_bytes()
+            self._open = False
+
+    def settle(self) -> None:
+        """Forget the question that is open, if there is one, with its answer."""
+        self.receive()
+        self._reply = None
+
+    def score(self, output: Tensor, targets: Tensor) -> float:
+        """The user's own measure of accuracy: its mean over the samples of a batch, [N, …] each.
+
+        Raises DataError when the user's function does not give one, or a single sample's output is too large to send.
+        """
+        self.receive()
+        next_batch, total = self._reply, 0.0
+        each = max(1, (output.nbytes + targets.nbytes) // len(output))
+        if each > LARGEST_MESSAGE // 2:
+            raise DataError(f"the output for one sample has {each} bytes, too many to measure the accuracy of")
+        size = LARGEST_MESSAGE // 2 // each
+        for some, of in zip(torch.split(output, size), torch.split(targets, size), strict=True):
+            self.ask(SCORE + save({"output": some.contiguous(), "target": of.contiguous()}))
+            total += json.loads(self.reply()) * len(some)
+        self._reply = next_batch
+        return total / len(output)
+
+
+class FetchedData(Dataset[Batch]):
+    """The parent's train or test data. While some samples are worked on, the next are on their way."""
+
+    def __init__(self, parent: Parent, split: str, samples: int) -> None:
+        self._parent = parent
+        self._split = split
+        self._samples = samples
+
+    def __len__(self) -> int:
+        return self._samples
+
+    def __getitems__(self, indices: list[int]) -> list[Batch]:
+        [(samples, targets)] = self.fetch([torch.tensor(indices)])
+        return list(zip(samples, targets, strict=True))
+
+    def fetch(self, picks: Sequence[Tensor]) -> Iterator[Batch]:
+        """The batches of the indices in `picks`, int64 [n] each, one after the other."""
+        windows = self._windows(torch.cat(list(picks)), first=len(picks[0]))
+        samples, targets = next(windows)
+        for pick in picks:
+            missing, parts = len(pick), list[Batch]()
+            while missing:
+                if not len(samples):
+                    samples, targets = next(windows)
+                parts.append((samples[:missing], targets[:missing]))
+                samples, targets = samples[missing:], targets[missing:]
+                missing -= len(parts[-1][0])
+            # Copied, even if it is one part, so that it lies in memory as a batch of the worker's own data does.
+            yield torch.cat([part for part, _ in parts]), torch.cat([part for _, part in parts])
+
+    def _windows(self, indices: Tensor, first: int) -> Iterator[Batch]:
+        """All of `indices`, as many at a time as are worth an exchange with the parent."""
+        size = min(first, MOST_SAMPLES)
+        self._ask(indices[:size])
+        while len(indices):
+            tensors = load(self._parent.reply())
+            samples, targets = tensors["samples"], tensors["targets"]
+            indices = indices[size:]
+            size = min(max(1, WINDOW // (samples.nbytes // len(samples) or 1)), MOST_SAMPLES)
+            if len(indices):
+                self._ask(indices[:size])
+            yield samples, targets
+
+    def _ask(self, indices: Tensor) -> None:
+        self._parent.ask(Fetch.model_construct(split=self._split, indices=indices.tolist()).model_dump_json().encode())

@@ -1,0 +1,304 @@
+"""The process that trains, seen from within: answers the requests of `galaxy_fl.worker.worker`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.utils.data import Dataset, Subset
+
+from galaxy_fl import exceptions
+from galaxy_fl.data.datasets import load
+from galaxy_fl.data.shards import load_shard
+from galaxy_fl.exceptions import ConfigurationError, DataError, JobDocumentError, TrainingError
+from galaxy_fl.jobs.document import JobDocument
+from galaxy_fl.jobs.likeness import same_bits
+from galaxy_fl.jobs.specification import TrainSpecification
+from galaxy_fl.jobs.structure import decide_ending
+from galaxy_fl.jobs.submission import describe_model, floats_of
+from galaxy_fl.training.distillation import Lessons
+from galaxy_fl.training.losses import build_loss
+from galaxy_fl.training.models import build_model
+from galaxy_fl.training.optimizers import build_optimizer
+from galaxy_fl.training.rehearsal import rehearse
+from galaxy_fl.training.schedulers import Schedule
+from galaxy_fl.training.trainer import evaluate, train
+from galaxy_fl.vectors.fixed_point import decode, encode, read_vector, write_vector
+from galaxy_fl.vectors.layout import Layout
+from galaxy_fl.worker.fetched_data import FetchedData, Parent
+from galaxy_fl.worker.served_data import Offer
+from galaxy_fl.worker.worker import Prepared, WorkerSettings
+
+__all__ = ["serve"]
+
+Answer = dict[str, Any]
+
+
+def serve(connection: Connection) -> None:
+    """Answer until the parent closes its end. An interrupt at the terminal is the parent's to handle."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    requests: dict[str, Callable[..., Answer]] = {"describe": describe, "ending": ending, "export": export}
+    parent = Parent(connection)
+    while True:
+        try:
+            asked = json.loads(connection.recv_bytes())
+        except (EOFError, ConnectionError):
+            return
+        try:
+            if asked["request"] == "prepare":
+                session = Session(asked["arguments"], parent)
+                requests |= {"train": session.train, "evaluate": session.evaluate}
+                answer: Answer = Prepared(samples=session.samples, notes=session.notes).model_dump()
+            elif asked["request"] in requests:
+                answer = requests[asked["request"]](**asked["arguments"])
+            else:
+                raise TrainingError(f"request {asked['request']!r}: the worker has to be prepared first")
+        except Exception as error:
+            answer = failure(error)
+        with suppress(EOFError, ConnectionError):  # nobody waits for it any more
+            parent.settle()
+            connection.send_bytes(json.dumps(answer).encode())
+
+
+def describe(
+    model: dict[str, Any], train: dict[str, Any], vector: str, source: str | None, fraction_bits: dict[str, int]
+) -> Answer:
+    """What a document says of its model, which can be trained so; its initial vector goes to the file `vector`."""
+    specification = TrainSpecification.model_validate_json(json.dumps(train))
+    built, fresh = (build_model(model, specification.seed, source) for _ in range(2))
+    try:
+        build_loss(specification)
+        Schedule(build_optimizer(built.parameters(), specification), specification)
+    except TrainingError as error:
+        raise JobDocumentError(f"train: {error}") from error
+    described = describe_model(built, fresh, fraction_bits)
+    write_vector(vector, encode(floats_of(built, described.layout), described.layout))
+    return {
+        "layout": described.layout.to_json(),
+        "local": [tensor.model_dump() for tensor in described.local],
+        "frozen": list(described.frozen),
+    }
+
+
+def ending(model: dict[str, Any], train: dict[str, Any], source: str, distils: bool) -> Answer:
+    """What a document's model, which brings its source, ends in."""
+    specification = TrainSpecification.model_validate_json(json.dumps(train))
+    built = build_model(model, specification.seed, source)
+    try:
+        return {"ending": decide_ending(built, specification.loss, distils)}
+    except TrainingError as error:
+        raise JobDocumentError(str(error)) from error
+
+
+def export(document: str, vector: str, destination: str) -> Answer:
+    """Write a job's model as a state_dict, the same bytes whoever writes it: what no vector has is as the job began."""
+    job = JobDocument.from_bytes(document.encode())
+    state = decode(read_vector(vector, job.tensors.parameters), job.tensors)
+    state |= {tensor.name: tensor.tensor() for tensor in job.local}
+    torch.save(state, destination)
+    save_file(state, f"{destination}.safetensors")
+    return {}
+
+
+class Session:
+    """One client's data and model for one job, kept from round to round."""
+
+    def __init__(self, prepare: dict[str, Any], parent: Parent) -> None:
+        self._settings = settings = WorkerSettings.model_validate_json(json.dumps(prepare["settings"]))
+        offer = None if prepare["offer"] is None else Offer.model_validate(prepare["offer"])
+        torch.set_num_threads(settings.threads)
+        _check_device(settings.device)
+        self._root = None if settings.data_root is None else Path(settings.data_root)
+        self._layout = Layout.from_json(settings.layout)
+        self._local = {tensor.name: tensor.tensor() for tensor in settings.local}
+        self._constants = [tensor.name for tensor in settings.local if tensor.constant]
+        self._model = self._afresh()
+        self._data: Dataset[Any]
+        self._test: Dataset[Any] | None = None
+        if settings.data is not None:
+            self._data = load_shard(
+                settings.data, "train", settings.shard, settings.partition, settings.partition_seed, self._root
+            )
+        elif offer is not None:
+            self._data = FetchedData(parent, "train", offer.train)
+            self._test = None if offer.test is None else FetchedData(parent, "test", offer.test)
+        self._score = parent.score if offer is not None and offer.scores else None
+        # Whether the data fit the model is better known before anybody relies on this client.
+        first = Subset(self._data, [0])
+        evaluate(self._model, first, settings.train, settings.device, ending=settings.output)
+        self._ask_teachers([self._model.state_dict], first)
+        self.notes = self._rehearse() if settings.trains else []
+
+    def _rehearse(self) -> list[str]:
+        settings = self._settings
+        another = self._afresh()
+
+        def ask(data: Dataset[Any]) -> Lessons | None:
+            return self._ask_teachers([self._model.state_dict], data)
+
+        notes = rehearse(another, self._data, settings.train, settings.device, settings.output, ask)
+        self._check_constants(another)
+        return notes
+
+    @property
+    def samples(self) -> int:
+        return len(self._data)  # type: ignore[arg-type]  # torch's Dataset declares no __len__
+
+    def train(
+        self,
+        start: str,
+        trained: str,
+        round: int,
+        seed: int,
+        teachers: list[str],
+        local: str | None,
+        local_after: str | None,
+    ) -> Answer:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)  # data may augment samples at random, for teachers too
+            lessons = self._ask_teachers([partial(self._state, teacher) for teacher in teachers], self._data)
+        # A new one each round: what a model remembers outside its state_dict would not outlive a restart of the
+        # client, which must not change the job's result.
+        self._model = model = self._afresh()
+        model.load_state_dict(self._state(start) | self._kept(local))
+        result = train(
+            model,
+            self._data,
+            self._settings.train,
+            seed,
+            self._settings.device,
+            round=round,
+            lessons=lessons,
+            ending=self._settings.output,
+        )
+        self._check_constants(model)
+        if local_after is not None:
+            state = model.state_dict()
+            changed = {
+                name: state[name].cpu() for name, begun in self._local.items() if not same_bits(state[name], begun)
+            }
+            with _replaced(Path(local_after)) as new:
+                save_file({name: value.clone().contiguous() for name, value in changed.items()}, new)
+        with _replaced(Path(trained)) as new:  # it may be the file of the start
+            write_vector(new, encode(floats_of(model, self._layout), self._layout))
+        return result.model_dump()
+
+    def evaluate(self, vector: str) -> Answer:
+        if self._test is None:
+            if self._settings.data is None:
+                raise DataError("there are no test data to evaluate a model on: give some, as test_data")
+            self._test = load(self._settings.data, "test", self._root)
+        model, settings = self._model, self._settings
+        model.load_state_dict(self._state(vector))
+        return evaluate(model, self._test, settings.train, settings.device, self._score, settings.output).model_dump()
+
+    def _afresh(self) -> nn.Module:
+        """The job's model with what its document says of it, and weights of its class."""
+        model = build_model(self._settings.model, self._settings.train.seed, self._settings.source)
+        self._check_state(model)
+        model.load_state_dict(self._local, strict=False)
+        frozen = set(self._settings.frozen)
+        for name, parameter in model.named_parameters(remove_duplicate=False):
+            if name not in self._local:
+                parameter.requires_grad_(name not in frozen)
+        return model
+
+    def _state(self, path: str) -> dict[str, Tensor]:
+        """A vector's tensors, and the local ones as the job began with them."""
+        return decode(read_vector(path, self._layout.parameters), self._layout) | self._local
+
+    def _kept(self, path: str | None) -> dict[str, Tensor]:
+        """The client's own local tensors, as far as they are not those that the job began with."""
+        if path is None:
+            return {}
+        try:
+            kept: dict[str, Tensor] = load_file(path)
+        except SafetensorError as error:
+            raise TrainingError(f"{path} is damaged ({error}): remove it") from error
+        for name, value in kept.items():
+            begun = self._local.get(name)
+            if begun is None or name in self._constants or (value.dtype, value.shape) != (begun.dtype, begun.shape):
+                raise TrainingError(f"{path} has a tensor {name!r} that this job's model does not have: remove it")
+        return kept
+
+    def _check_constants(self, model: nn.Module) -> None:
+        state = model.state_dict()
+        for name in self._constants:
+            if not same_bits(state[name], self._local[name]):
+                raise TrainingError(
+                    f"training changed the buffer {name!r}, which is a constant of the job because it began with "
+                    "values that no fixed point carries: let it begin with finite ones"
+                )
+
+    def _ask_teachers(self, teachers: list[Callable[[], dict[str, Tensor]]], data: Dataset[Any]) -> Lessons | None:
+        settings, alpha = self._settings, self._settings.distillation_alpha
+        if alpha is None:
+            return None
+        return Lessons.ask(
+            self._model, teachers, data, alpha, settings.distillation_reduction, settings.device, settings.output
+        )
+
+    def _check_state(self, model: nn.Module) -> None:
+        """Make sure that the document's layout and local tensors are those of its model."""
+        given: dict[str, tuple[tuple[int, ...], str]] = {
+            tensor.name: (tensor.shape, "floats") for tensor in self._layout.tensors
+        }
+        given |= {tensor.name: (tuple(tensor.shape), tensor.type) for tensor in self._settings.local}
+        expected = {}
+        for name, value in model.state_dict().items():
+            averaged = value.is_floating_point() and name not in self._local
+            expected[name] = tuple(value.shape), "floats" if averaged else str(value.dtype).removeprefix("torch.")
+        if given != expected:
+            wrong = next((pair for pair in given.items() if pair not in expected.items()), f"{len(given)} tensors")
+            raise JobDocumentError(
+                f"the job's layout is not that of its model: it has {wrong}, the model has {len(expected)} "
+                f"tensors: {', '.join(f'{name} {shape}' for name, (shape, _) in list(expected.items())[:20])}"
+            )
+        parameters = dict(model.named_parameters(remove_duplicate=False))
+        if unknown := [name for name in self._settings.frozen if name not in parameters]:
+            raise JobDocumentError(f"the job freezes {unknown[0]!r}, which is not a parameter of its model")
+        if changed := [name for name in self._constants if name in parameters]:
+            raise JobDocumentError(f"the job takes the parameter {changed[0]!r} for a constant; only buffers can be")
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # AssertionError: torch without CUDA
+        raise ConfigurationError(
+            f"device {device!r} can't be used: {str(error).splitlines()[0]}; this machine has at least 'cpu'"
+        ) from error
+
+
+@contextmanager
+def _replaced(path: Path) -> Iterator[Path]:
+    """A file to write, which then takes the place of `path`: nobody ever sees half of one."""
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield new
+        os.replace(new, path)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def failure(error: Exception) -> Answer:
+    """What the parent is told of an error: the nearest class that it knows, and the message."""
+    for kind in type(error).__mro__:
+        if kind.__name__ in exceptions.__all__:
+            return {"error": kind.__name__, "message": str(error)}
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    last = traceback.format_exception_only(error)[-1].strip()
+    return {"error": "TrainingError", "message": f"{last} ({frame.filename}, line {frame.lineno})"}

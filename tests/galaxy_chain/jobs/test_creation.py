@@ -1,0 +1,72 @@
+"""What the document of a created job says of its model."""
+
+from __future__ import annotations
+
+import pytest
+
+from galaxy_chain.jobs.creation import create_job
+from galaxy_chain.jobs.file import JobFile
+from galaxy_fl.exceptions import JobDocumentError
+from galaxy_fl.jobs.document import JobDocument
+
+SOURCE = """\
+from torch import nn
+
+class Soft(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Flatten(), nn.Linear(64, 10), nn.Softmax(dim=1))
+
+class Shares(nn.Linear):
+    def __init__(self):
+        super().__init__(64, 10)
+
+    def forward(self, samples):
+        scores = super().forward(samples.flatten(1)).square()
+        return scores / scores.sum(dim=1, keepdim=True)
+"""
+JOB = """\
+name = "soft"
+{output}
+[model]
+{model}
+[train]
+loss = "NLLLoss"
+loss_options = {{ weight = [1, 1, 1, 1, 1, 2.5, 1, 1, 1, 1] }}
+[terms]
+rounds = 1
+open = true
+min_updates = 1
+max_updates = 1
+"""
+
+
+def created(federation, folder, model, output=""):
+    (folder / "model.py").write_text(SOURCE)
+    (folder / "job.toml").write_text(JOB.format(model=model, output=output))
+    job_file = JobFile.read(folder / "job.toml")
+    job = create_job(
+        federation.ledger(federation.node.accounts[0]), federation.deployment.rules, federation.store, job_file, folder
+    )
+    return JobDocument.from_bytes(federation.store.block(job.terms.spec))
+
+
+@pytest.mark.parametrize(
+    ("model", "output", "expected"),
+    [
+        ('builtin = "mlp"', "", "logits"),
+        ('source = "model.py"\nclass = "Soft"', "", "probabilities"),
+        ('source = "model.py"\nclass = "Soft"', 'output = "logits"', "logits"),
+        ('source = "model.py"\nclass = "Shares"', 'output = "probabilities"', "probabilities"),
+    ],
+)
+def test_it_says_what_the_model_ends_in(federation, tmp_path, model, output, expected):
+    document = created(federation, tmp_path, model, output)
+    assert document.output == expected
+    assert document.train.loss_options == {"weight": [1, 1, 1, 1, 1, 2.5, 1, 1, 1, 1]}
+
+
+def test_where_that_can_not_be_told_the_job_file_has_to_say_it(federation, tmp_path):
+    with pytest.raises(JobDocumentError, match="what the model Shares ends in can't be told .* or in the job file"):
+        created(federation, tmp_path, 'source = "model.py"\nclass = "Shares"')
+    with pytest.raises(JobDocumentError, match=r"job.toml:2: output: .*softmax"):
+        created(federation, tmp_path, 'builtin = "mlp"', 'output = "softmax"')

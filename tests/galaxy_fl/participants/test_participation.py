@@ -1,0 +1,149 @@
+"""Jobs are found as they appear and run side by side; what goes wrong with one or with a place is said, once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+
+import pytest
+
+from galaxy_fl.exceptions import ContentError, DataError, RoundMovedOnError, UnreachableError
+from galaxy_fl.participants.participation import Participation
+
+
+class Shelf:
+    """A place whose jobs are taken from a list of what each look finds; the last one is found again and again."""
+
+    name = "the shelf"
+
+    def __init__(self, *looks):
+        self.looks = list(looks)
+        self.closed = False
+
+    def jobs(self):
+        found = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def close(self):
+        self.closed = True
+
+
+def test_jobs_of_all_places_run_side_by_side():
+    both_run = threading.Barrier(3, timeout=60)
+    done = []
+
+    def take_part(place, job_id, work):
+        both_run.wait()
+        done.append((place, job_id))
+
+    places = [Shelf(["1", "2"]), Shelf(["1"])]
+    Participation(places, take_part).run(until_done=True)
+    assert len(done) == 3
+    assert set(done) == {(places[0], "1"), (places[0], "2"), (places[1], "1")}
+    assert all(place.closed for place in places)
+
+
+def test_a_job_that_appears_later_is_found_while_another_runs():
+    second = threading.Event()
+
+    def take_part(place, job_id, work):
+        if job_id == "2":
+            second.set()
+        assert second.wait(60)
+
+    Participation([Shelf([], ["1"], ["1", "2"])], take_part).run(until_done=True)
+
+
+def test_a_job_that_fails_is_said_and_leaves_the_others_alone(capfd):
+    done = []
+
+    def take_part(place, job_id, work):
+        if job_id == "1":
+            raise DataError("samples of shape (3,) do not fit the model")
+        done.append(job_id)
+
+    Participation([Shelf(["1", "2"], ["1", "2"])], take_part).run(until_done=True)
+    assert done == ["2"]
+    assert capfd.readouterr().err == "job 1: given up: samples of shape (3,) do not fit the model\n"
+
+
+def test_a_mistake_in_the_program_is_said_with_where_it_is(capfd):
+    def take_part(place, job_id, work):
+        raise AssertionError("impossible")
+
+    Participation([Shelf(["1"])], take_part).run(until_done=True)
+    assert "in take_part" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("passing", [RoundMovedOnError, UnreachableError])
+def test_what_passes_is_tried_again(capfd, passing):
+    tries = []
+
+    def take_part(place, job_id, work):
+        tries.append(job_id)
+        if len(tries) < 3:
+            raise passing("the round is over")
+
+    Participation([Shelf(["1"])], take_part).run(until_done=True)
+    assert tries == ["1"] * 3
+    assert capfd.readouterr().err == ""
+
+
+def test_a_place_that_is_away_is_said_once_and_asked_again(capfd):
+    away = ContentError("no route to the server")
+    done = []
+    Participation([Shelf(away, away, ["1"])], lambda place, job_id, work: done.append(job_id)).run(until_done=True)
+    said = capfd.readouterr().out.splitlines()
+    assert done == ["1"]
+    assert said.count("the shelf can't be reached now, and is tried again: no route to the server") == 1
+    assert said.count("waiting for jobs in the shelf") == 1
+
+
+def test_an_interrupt_ends_it_while_a_job_waits(capfd):
+    def take_part(place, job_id, work):
+        signal.raise_signal(signal.SIGINT)  # as from the terminal: it reaches the main thread
+        threading.Event().wait()
+
+    place = Shelf(["1"])
+    with pytest.raises(SystemExit) as caught:
+        Participation([place], take_part).run(until_done=False)
+    assert caught.value.code == 130
+    assert place.closed
+    assert capfd.readouterr().out.endswith("stopped; started again, it goes on where it was\n")
+
+
+def test_an_interrupt_waits_until_sections_are_left():
+    entered, left = threading.Event(), threading.Event()
+
+    def take_part(place, job_id, work):
+        with work.section():
+            entered.set()
+            signal.raise_signal(signal.SIGINT)
+            time.sleep(0.2)
+            left.set()
+        with work.section():
+            raise AssertionError("the program goes on")
+
+    with pytest.raises(SystemExit):
+        Participation([Shelf(["1"])], take_part).run(until_done=False)
+    assert entered.is_set()
+    assert left.is_set()
+
+
+def test_a_workers_training_is_ended_by_an_interrupt():
+    failed = threading.Event()
+
+    def take_part(place, job_id, work):
+        with work.worker() as worker, work.section():
+            signal.raise_signal(signal.SIGINT)
+            try:
+                worker._child.connection.recv_bytes()  # what a request does until it is answered
+            except (EOFError, OSError):
+                failed.set()
+
+    with pytest.raises(SystemExit):
+        Participation([Shelf(["1"])], take_part).run(until_done=False)
+    assert failed.is_set()

@@ -1,0 +1,136 @@
+"""One server forks everything, and nothing outlives who asked for it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from galaxy_fl.worker import forkserver
+
+FOREIGN = "tests.galaxy_fl.worker.foreign"
+
+
+def wait_until_gone(pid: int) -> None:
+    for _ in range(3000):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.01)
+    pytest.fail(f"process {pid} is still there")
+
+
+def test_a_child_of_a_child_is_forked_by_the_same_server():
+    with (
+        forkserver.fork(f"{FOREIGN}:report") as child,
+        forkserver.fork(f"{FOREIGN}:report_of_a_child") as asker,
+    ):
+        about = json.loads(child.connection.recv_bytes())
+        about_grandchild = json.loads(asker.connection.recv_bytes())
+    assert about["pid"] == child.pid
+    assert about_grandchild["pid"] not in (child.pid, asker.pid)
+    assert about["parent"] == about_grandchild["parent"] != os.getpid()
+
+
+def test_a_child_works_in_the_directory_of_who_asked_and_ends_with_its_function(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with forkserver.fork(f"{FOREIGN}:report") as child:
+        assert json.loads(child.connection.recv_bytes())["directory"] == str(tmp_path)
+        assert child.wait(0) is None
+        child.connection.send_bytes(b"bye")
+        assert child.connection.recv_bytes() == b"bye"
+        assert child.wait() == child.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("target", "code"),
+    [
+        (f"{FOREIGN}:exit_with_three", 3),
+        (f"{FOREIGN}:fail", 1),
+        (f"{FOREIGN}:absent", 1),
+        ("no_such_module:f", 1),
+    ],
+)
+def test_how_a_child_ended_is_told(target, code):
+    with forkserver.fork(target) as child:
+        assert child.wait() == code
+
+
+def test_a_signal_that_ended_a_child_is_told():
+    with forkserver.fork(f"{FOREIGN}:sleep") as child:
+        os.kill(child.pid, signal.SIGTERM)
+        assert child.wait() == -signal.SIGTERM
+
+
+def test_closing_kills_a_child_that_is_busy_and_what_it_asked_for():
+    child = forkserver.fork(f"{FOREIGN}:sleep_over_a_child")
+    grandchild = int(child.connection.recv_bytes())
+    child.close()
+    child.close()
+    wait_until_gone(child.pid)
+    wait_until_gone(grandchild)
+
+
+# Without a main guard on purpose: users' scripts have none.
+SCRIPT = """
+import os, sys
+from pathlib import Path
+from galaxy_fl.worker.worker import Worker, WorkerSettings
+from galaxy_fl.worker import forkserver
+from galaxy_fl.jobs.specification import TrainSpecification
+print("script runs")
+forkserver.start("preloaded")
+with Worker() as worker:
+    layout = worker.describe({"builtin": "cnn"}, TrainSpecification(), Path("vector")).layout.to_json()
+    worker.prepare(WorkerSettings(
+        model={"builtin": "cnn"}, layout=layout, train=TrainSpecification(),
+        data="tests.galaxy_fl.worker.foreign:environment",
+    ))
+print(Path(f"/proc/{forkserver._server.pid}/environ").read_bytes().count(b"sesame"))
+child = forkserver.fork("tests.galaxy_fl.worker.foreign:sleep_over_a_child")
+print(child.pid, child.connection.recv_bytes().decode())
+print(forkserver._server.pid, Path(forkserver._address).parent)
+if sys.argv[1] == "killed":
+    sys.stdout.flush()
+    os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.parametrize("end", ["by itself", "killed"])
+def test_a_script_keeps_its_secrets_runs_once_and_leaves_nothing_behind(end, tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    (tmp_path / "preloaded.py").write_text("import os; print(os.getpid(), file=open('preloaded-by', 'w'))")
+    environment = os.environ | {
+        "GALAXY_KEY": "open sesame",
+        "GALAXY_PASSWORD": "sesame street",
+        "GALAXY_TRUST": "visible",
+        "PYTHONPATH": str(Path(__file__).parents[3]),
+    }
+    done = subprocess.run(
+        [sys.executable, "script.py", end],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == (-signal.SIGKILL if end == "killed" else 0), done.stderr
+    ran, secrets_of_server, children, server = done.stdout.splitlines()
+    assert (ran, secrets_of_server) == ("script runs", "0")
+    assert done.stderr == ""
+
+    seen = json.loads((tmp_path / "environment.json").read_text())
+    assert seen["GALAXY_TRUST"] == "visible"
+    assert not seen.keys() & {"GALAXY_KEY", "GALAXY_PASSWORD"}
+    assert b"sesame" not in (tmp_path / "environ").read_bytes()
+
+    pid, folder = server.split(" ", 1)
+    assert (tmp_path / "preloaded-by").read_text().strip() == pid
+    for one in (*children.split(), pid):
+        wait_until_gone(int(one))
+    assert not Path(folder).exists()

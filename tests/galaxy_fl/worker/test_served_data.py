@@ -1,0 +1,283 @@
+"""Data that stay in the program, and travel to the worker batch by batch."""
+
+import json
+import math
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save
+from torch.utils.data import Dataset, TensorDataset
+
+from galaxy_fl.data.datasets import load
+from galaxy_fl.data.shards import load_shard
+from galaxy_fl.exceptions import DataError, TrainingError
+from galaxy_fl.jobs.document import source_id
+from galaxy_fl.jobs.specification import TrainSpecification
+from galaxy_fl.training.task import TrainTask
+from galaxy_fl.worker.served_data import MOST_SAMPLES, SCORE, ServedData
+from galaxy_fl.worker.worker import Worker, WorkerSettings
+from tests.galaxy_fl.worker.test_forkserver import wait_until_gone
+
+MODEL = {"builtin": "cnn"}
+TRAIN = TrainSpecification(learning_rate=0.1, batch_size=16, local_epochs=2)
+FOREIGN = "tests.galaxy_fl.worker.foreign"
+TASK = TrainTask(Path("initial"), Path("trained"), round=1, seed=3)
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def worker():
+    with Worker() as started:
+        yield started
+
+
+@pytest.fixture
+def settings(worker):
+    layout = worker.describe(MODEL, TRAIN, Path("initial")).layout.to_json()
+    return WorkerSettings(model=MODEL, layout=layout, train=TRAIN, data=None)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_shard("digits", "train", "1/4")
+
+
+class Images(Dataset):
+    """As torchvision's: a sample at a time, transformed; the label is a plain number."""
+
+    def __init__(self, tensors, transform=lambda image: image):
+        self._tensors = tensors
+        self._transform = transform
+        self.asked = []
+
+    def __len__(self):
+        return len(self._tensors)
+
+    def __getitem__(self, index):
+        self.asked.append(index)
+        image, label = self._tensors[index]
+        return self._transform(image), int(label)
+
+
+@pytest.mark.parametrize("batch_size", [16, 0])
+def test_served_data_train_to_the_same_bytes_as_the_workers_own(worker, settings, digits, batch_size):
+    train = TRAIN.model_copy(update={"batch_size": batch_size})
+    settings = settings.model_copy(update={"train": train})
+    worker.prepare(settings.model_copy(update={"data": "digits", "shard": "1/4"}))
+    expected, measured = worker.train(TASK), worker.evaluate(Path("trained"))
+    vector = Path("trained").read_bytes()
+    for data in (digits, Images(digits)):
+        assert worker.prepare(settings, ServedData(data, load("digits", "test"))).samples == 360
+        result = worker.train(TASK)
+        assert Path("trained").read_bytes() == vector
+        assert result.model_copy(update={"seconds": expected.seconds}) == expected
+        assert worker.evaluate(Path("trained")) == measured
+
+
+def test_every_sample_is_asked_for_once_an_epoch_and_transformed_anew(worker, settings, digits):
+    def noisy(image):
+        seen.append(torch.rand(1).item())
+        return image + 0.1 * seen[-1]
+
+    seen = []
+    data = Images(digits, noisy)
+    worker.prepare(settings, ServedData(data))
+    data.asked.clear()
+    seen.clear()
+    worker.train(TASK)
+    assert sorted(data.asked[:360]) == sorted(data.asked[360:]) == list(range(360))
+    assert data.asked[:360] != data.asked[360:]
+    assert len(set(seen)) == 720
+
+
+def test_targets_may_be_real_numbers(worker):
+    model, train = {"builtin": "mlp", "options": {"inputs": 2, "outputs": 1}}, TrainSpecification(loss="MSELoss")
+    layout = worker.describe(model, train, Path("initial")).layout.to_json()
+    settings = WorkerSettings(model=model, layout=layout, train=train, data=None)
+    points = torch.rand(700, 2)
+    data = [(point, float(point.sum())) for point in points]
+    worker.prepare(settings, ServedData(data, TensorDataset(points, points.sum(dim=1))))
+    before = worker.evaluate(Path("initial"))
+    assert worker.train(TASK).accuracy is None
+    assert worker.evaluate(Path("trained")).loss < before.loss
+
+
+def test_more_than_one_exchange_is_needed_for_large_samples(worker):
+    model = {"builtin": "cnn", "options": {"channels": 3, "size": 256, "width": 1, "hidden": 4}}
+    layout = worker.describe(model, TRAIN, Path("initial")).layout.to_json()
+    train = TRAIN.model_copy(update={"local_epochs": 1})
+    worker.prepare(
+        WorkerSettings(model=model, layout=layout, train=train, data=None),
+        ServedData(Images(TensorDataset(torch.rand(21, 3, 256, 256), torch.arange(21) % 10))),
+    )
+    assert worker.train(TASK).samples == 21
+
+
+def test_a_distillation_asks_its_teachers_about_served_data(worker, settings, digits):
+    settings = settings.model_copy(update={"distillation_alpha": 1.0})
+    vectors = []
+    for served in (None, ServedData(Images(digits))):
+        data = {"data": "digits", "shard": "1/4"} if served is None else {}
+        worker.prepare(settings.model_copy(update=data), served)
+        worker.train(TrainTask(Path("initial"), Path("first"), 1, 1))
+        worker.train(TrainTask(Path("initial"), Path("second"), 1, 2))
+        alone = worker.train(TrainTask(Path("initial"), Path("alone"), 2, 3))
+        taught = worker.train(TrainTask(Path("initial"), Path("taught"), 2, 3, [Path("first"), Path("second")]))
+        assert taught.loss > alone.loss
+        vectors.append(Path("taught").read_bytes())
+        assert vectors[-1] != Path("alone").read_bytes()
+    assert vectors[0] == vectors[1]
+
+
+def test_the_users_own_accuracy_is_averaged_over_the_samples(worker, settings, digits):
+    test = load_shard("digits", "train", "1/2")  # 719 samples: batches of 512 and 207
+    asked = []
+
+    def accuracy(output, target):
+        asked.append(len(target))
+        assert output.shape == (len(target), 10)
+        return torch.tensor(float(len(target)))
+
+    worker.prepare(settings, ServedData(digits, test, accuracy))
+    assert worker.evaluate(Path("initial")).accuracy == pytest.approx((512**2 + 207**2) / 719)
+    assert asked == [512, 207]
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "said"),
+    [
+        (lambda output, target: math.nan, "gave nan, expected a finite number"),
+        (lambda output, target: "good", "raised ValueError"),
+        (lambda output, target: None, "raised TypeError"),
+        (lambda output, target: output.nonsense, "raised AttributeError: .*nonsense"),
+    ],
+)
+def test_an_accuracy_that_is_none_is_told_and_training_goes_on(worker, settings, digits, accuracy, said):
+    worker.prepare(settings, ServedData(digits, digits, accuracy))
+    with pytest.raises(DataError, match=said):
+        worker.evaluate(Path("initial"))
+    assert worker.train(TASK).samples == 360
+
+
+def test_a_data_set_that_raises_is_told_with_its_exception_and_the_worker_goes_on(worker, settings, digits):
+    def breaks(image):
+        if broken:
+            raise OSError("the disk is gone")
+        return image
+
+    broken = False
+    worker.prepare(settings, ServedData(Images(digits, breaks)))
+    broken = True
+    with pytest.raises(DataError, match="the data set Images raised OSError: the disk is gone") as caught:
+        worker.train(TASK)
+    assert isinstance(caught.value.__cause__, OSError)
+    assert not Path("trained").exists()
+    broken = False
+    assert worker.train(TASK).samples == 360
+
+
+def test_a_round_that_fails_in_the_worker_leaves_no_question_open(worker, settings, digits):
+    worker.prepare(settings.model_copy(update={"train": TrainSpecification(learning_rate=1e30)}), ServedData(digits))
+    for _ in range(2):
+        with pytest.raises(TrainingError, match="learning rate"):
+            worker.train(TASK)
+
+
+def test_there_is_no_evaluation_without_test_data(worker, settings, digits):
+    worker.prepare(settings, ServedData(digits))
+    with pytest.raises(DataError, match="no test data"):
+        worker.evaluate(Path("initial"))
+
+
+def test_both_kinds_of_data_at_once_are_refused(worker, settings, digits):
+    with pytest.raises(DataError, match="one of the two"):
+        worker.prepare(settings.model_copy(update={"data": "digits"}), ServedData(digits))
+
+
+@pytest.mark.parametrize("data", [TensorDataset(torch.zeros(0, 1)), iter([])])
+def test_data_without_samples_are_refused_at_once(data):
+    with pytest.raises(DataError, match=r"empty|no length"):
+        ServedData(data)
+
+
+def test_jobs_read_a_users_data_one_at_a_time():
+    class Alone(Images):
+        def __getitem__(self, index):
+            assert not inside
+            inside.append(index)
+            time.sleep(0.001)
+            inside.remove(index)
+            return super().__getitem__(index)
+
+    inside = []
+    data = Alone(TensorDataset(torch.rand(4, 2), torch.zeros(4)))
+    question = json.dumps({"split": "train", "indices": [0, 1, 2, 3]}).encode()
+    failed = []
+
+    def reads():
+        try:
+            ServedData(data).answer(question)
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=reads) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+
+
+SCORED = {"output": torch.zeros(2, 3), "target": torch.zeros(2)}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b'{"split"',
+        b'{"split": "train"}',
+        b'{"split": "secret", "indices": [0]}',
+        b'{"split": "train", "indices": []}',
+        b'{"split": "train", "indices": [-1]}',
+        b'{"split": "train", "indices": [4]}',
+        b'{"split": "train", "indices": [1.0]}',
+        b'{"split": "train", "indices": [true]}',
+        b'{"split": "test", "indices": [0]}',
+        b'{"split": "train", "indices": [0], "more": 1}',
+        json.dumps({"split": "train", "indices": [0] * (MOST_SAMPLES + 1)}).encode(),
+        SCORE,
+        SCORE + b"\xff" * 100,
+        SCORE + save({"output": torch.zeros(2)}),
+        SCORE + save(SCORED | {"target": torch.zeros(3)}),
+        SCORE + save(SCORED | {"target": torch.tensor(1.0)}),
+    ],
+)
+def test_a_worker_that_asks_for_what_it_may_not_have_gets_nothing(message):
+    served = ServedData(TensorDataset(torch.rand(4, 2), torch.zeros(4)), accuracy=lambda output, target: 1.0)
+    assert served.asked_by(message)
+    with pytest.raises(TrainingError, match="the worker asked for"):
+        served.answer(message)
+
+
+def test_nobody_is_scored_without_an_accuracy_of_the_users():
+    with pytest.raises(TrainingError, match="no function that measures it"):
+        ServedData(TensorDataset(torch.rand(4, 2), torch.zeros(4))).answer(SCORE + save(SCORED))
+
+
+def test_a_worker_that_lies_about_what_it_wants_is_closed(worker, digits):
+    source = Path(__file__).with_name("forging_model.py").read_bytes()
+    model = {"source": source_id(source), "class": "Forger"}
+    layout = worker.describe(model, TRAIN, Path("initial"), source).layout.to_json()
+    settings = WorkerSettings(model=model, source=source.decode(), layout=layout, train=TRAIN, data=None)
+    with pytest.raises(TrainingError, match="asked for data in no way that it may"):
+        worker.prepare(settings, ServedData(digits))
+    with pytest.raises(TrainingError, match="evaluate: the worker was closed"):
+        worker.evaluate(Path("initial"))
+    wait_until_gone(worker.pid)

@@ -1,0 +1,243 @@
+"""The worker process, honest, dying and lying."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from galaxy_fl.exceptions import (
+    ConfigurationError,
+    DataError,
+    DivergedError,
+    JobDocumentError,
+    TrainingError,
+    VectorError,
+)
+from galaxy_fl.jobs.document import source_id
+from galaxy_fl.jobs.specification import TrainSpecification
+from galaxy_fl.training.task import TrainTask
+from galaxy_fl.worker.worker import Worker, WorkerSettings
+
+MODEL = {"builtin": "cnn"}
+TRAIN = TrainSpecification(learning_rate=0.1, batch_size=16)
+FOREIGN = "tests.galaxy_fl.worker.foreign"
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def worker():
+    with Worker() as started:
+        yield started
+
+
+@pytest.fixture
+def layout(worker):
+    return worker.describe(MODEL, TRAIN, Path("initial")).layout.to_json()
+
+
+@pytest.fixture
+def settings(layout):
+    return WorkerSettings(model=MODEL, layout=layout, train=TRAIN, data="digits", shard="1/8")
+
+
+def test_the_same_seed_gives_the_same_bytes_in_two_workers(worker, settings):
+    worker.prepare(settings)
+    with Worker() as second:
+        second.prepare(settings)
+        # The first has trained something else before: nothing of it may be left.
+        worker.train(TrainTask(Path("initial"), Path("other"), round=1, seed=2))
+        result = worker.train(TrainTask(Path("initial"), Path("first"), round=1, seed=1))
+        second.train(TrainTask(Path("initial"), Path("second"), round=1, seed=1))
+    assert Path("first").read_bytes() == Path("second").read_bytes() != Path("other").read_bytes()
+    assert (result.samples, result.batches) == (180, 12)
+
+
+def test_training_improves_the_vector_on_the_test_split(worker, settings):
+    assert worker.prepare(settings).samples == 180
+    before = worker.evaluate(Path("initial"))
+    vector = Path("initial")
+    for number in range(3):
+        # The second time its own file: the start is the result's file, too.
+        worker.train(TrainTask(vector, vector := Path("trained"), round=number + 1, seed=number))
+    after = worker.evaluate(vector)
+    assert before.samples == after.samples == 360
+    assert after.loss < before.loss
+    assert after.accuracy > before.accuracy + 0.3
+    assert {path.name for path in Path().iterdir()} == {"initial", "trained"}
+
+
+def test_describing_follows_from_the_seed(worker):
+    layout = worker.describe(MODEL, TrainSpecification(seed=3), Path("a")).layout
+    assert layout.parameters == 38_282
+    worker.describe(MODEL, TrainSpecification(seed=3), Path("b"))
+    worker.describe(MODEL, TrainSpecification(seed=4), Path("c"))
+    assert Path("a").read_bytes() == Path("b").read_bytes() != Path("c").read_bytes()
+    assert Path("a").stat().st_size == 4 * layout.parameters
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "said"),
+    [
+        ({"data": "digit"}, DataError, "unknown data set 'digit'"),
+        ({"device": "cuda:99"}, ConfigurationError, "device 'cuda:99' can't be used"),
+        ({"device": "gpu"}, ConfigurationError, "device 'gpu' can't be used"),
+        ({"shard": "1/2000"}, DataError, "1437 samples"),
+        ({"model": {"builtin": "vgg"}}, JobDocumentError, "unknown builtin"),
+        ({"model": {"builtin": "mlp"}}, JobDocumentError, "layout is not that of its model"),
+        ({"layout": [{"name": "a", "shape": [-1]}]}, VectorError, "shape"),
+    ],
+)
+def test_an_error_comes_back_as_the_class_it_was(worker, settings, change, error, said):
+    with pytest.raises(error, match=said) as caught:
+        worker.prepare(settings.model_copy(update=change))
+    assert type(caught.value) is error
+    worker.prepare(settings)
+
+
+def test_a_divergence_comes_back_as_one(worker, settings):
+    train = TrainSpecification(learning_rate=1e30)
+    worker.prepare(settings.model_copy(update={"train": train}))
+    with pytest.raises(DivergedError, match=r"learning rate 1e\+30"):
+        worker.train(TrainTask(Path("initial"), Path("trained"), 1, 0))
+    assert not Path("trained").exists()
+
+
+def test_any_other_exception_comes_back_as_its_last_line(worker, settings):
+    worker.prepare(settings)
+    with pytest.raises(TrainingError, match=r"FileNotFoundError: .*absent.* \(.*, line \d+\)"):
+        worker.train(TrainTask(Path("absent"), Path("trained"), 1, 0))
+
+
+def test_neither_or_both_kinds_of_data_are_refused(worker, settings):
+    with pytest.raises(DataError, match="one of the two"):
+        worker.prepare(settings.model_copy(update={"data": None}))
+
+
+def test_the_same_seed_gives_the_same_bytes_with_teachers_and_random_augmentation(worker, settings):
+    augmented = {"data": f"{FOREIGN}:augmented", "shard": "1/1", "distillation_alpha": 1.0}
+    worker.prepare(settings.model_copy(update=augmented))
+    worker.train(TrainTask(Path("initial"), Path("teacher"), round=1, seed=5))
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        worker.train(TrainTask(Path("initial"), Path(name), round=2, seed=seed, teachers=[Path("teacher")]))
+    assert Path("a").read_bytes() == Path("b").read_bytes() != Path("c").read_bytes()
+
+
+def test_a_model_without_classes_can_not_distil(worker):
+    model, train = {"builtin": "mlp", "options": {"outputs": 1}}, TrainSpecification(loss="MSELoss")
+    layout = worker.describe(model, train, Path("initial")).layout.to_json()
+    settings = WorkerSettings(model=model, layout=layout, train=train, data="digits", distillation_alpha=0.5)
+    with pytest.raises(DataError, match="at least two classes"):
+        worker.prepare(settings)
+
+
+def test_a_schedule_goes_on_from_round_to_round(worker, layout):
+    train = TrainSpecification(learning_rate=0.1, scheduler="StepLR", scheduler_options={"step_size": 1, "gamma": 1e-9})
+    worker.prepare(WorkerSettings(model=MODEL, layout=layout, train=train, data="digits", shard="1/8"))
+    for number in (1, 2):
+        worker.train(TrainTask(Path("initial"), Path(f"trained-{number}"), round=number, seed=0))
+    initial = Path("initial").read_bytes()
+    assert Path("trained-1").read_bytes() != initial
+    assert Path("trained-2").read_bytes() == initial  # nothing is left of the learning rate
+
+
+@pytest.mark.parametrize(
+    ("train", "said"),
+    [
+        ({"scheduler": "StepLr"}, "train: unknown scheduler 'StepLr': did you mean StepLR"),
+        ({"scheduler": "StepLR"}, "train: scheduler StepLR .*step_size"),
+        ({"scheduler": "ReduceLROnPlateau"}, "train: .*metric"),
+        ({"optimizer": "Sgd"}, "train: .*did you mean SGD"),
+        ({"loss": "NLLoss"}, "train: .*did you mean NLLLoss"),
+    ],
+)
+def test_describing_says_what_is_wrong_with_the_training(worker, train, said):
+    with pytest.raises(JobDocumentError, match=said):
+        worker.describe(MODEL, TrainSpecification(**train), Path("vector"))
+
+
+def test_a_vector_of_another_length_is_refused(worker, settings):
+    worker.prepare(settings)
+    Path("short").write_bytes(b"\0" * 40)
+    with pytest.raises(VectorError, match="40 bytes"):
+        worker.evaluate(Path("short"))
+
+
+def test_training_before_preparing_is_refused(worker):
+    with pytest.raises(TrainingError, match="prepared first"):
+        worker.train(TrainTask(Path("initial"), Path("trained"), 1, 0))
+
+
+def test_an_interrupt_at_the_terminal_leaves_the_worker_alone(worker, settings):
+    os.kill(worker.pid, signal.SIGINT)
+    assert worker.prepare(settings).samples == 180
+
+
+def test_a_worker_that_was_killed_says_by_which_signal(worker, settings):
+    os.kill(worker.pid, signal.SIGKILL)
+    with pytest.raises(TrainingError, match="killed by SIGKILL: out of memory, or killed by hand"):
+        worker.prepare(settings)
+
+
+def test_a_worker_that_is_killed_while_it_works_says_so(worker, settings):
+    def kill_once_it_hangs():
+        while not Path("hanging").exists():
+            time.sleep(0.01)
+        os.kill(worker.pid, signal.SIGSEGV)
+
+    killer = threading.Thread(target=kill_once_it_hangs)
+    killer.start()
+    with pytest.raises(TrainingError, match="prepare: the worker was killed by SIGSEGV"):
+        worker.prepare(settings.model_copy(update={"data": f"{FOREIGN}:hangs"}))
+    killer.join()
+
+
+def test_a_data_set_that_exits_is_told_by_the_exit_code(worker, settings):
+    with pytest.raises(TrainingError, match="ended by itself, with exit code 7"):
+        worker.prepare(settings.model_copy(update={"data": f"{FOREIGN}:exits"}))
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ("forges_an_answer", "no Prepared"),
+        ("forges_an_error", "made up"),
+        ("floods", "no message"),
+    ],
+)
+def test_what_foreign_code_says_in_the_workers_name_is_checked(worker, settings, data, said):
+    with pytest.raises(TrainingError, match=said):
+        worker.prepare(settings.model_copy(update={"data": f"{FOREIGN}:{data}", "shard": "1/1"}))
+
+
+def test_what_a_model_ends_in_is_told_and_held_to(worker):
+    source = b"""\
+from torch import nn
+
+class Soft(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Flatten(), nn.Linear(64, 10), nn.Softmax(dim=1))
+
+class Plain(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Flatten(), nn.Linear(64, 10))
+"""
+    soft, plain = ({"source": source_id(source), "class": name} for name in ("Soft", "Plain"))
+    train = TrainSpecification(loss="BCELoss", batch_size=16)
+    assert worker.ending(soft, train, source, distils=False) == "probabilities"
+    assert worker.ending(plain, train, source, distils=False) == "logits"
+    layout = worker.describe(plain, train, Path("initial"), source).layout.to_json()
+    settings = WorkerSettings(
+        model=plain, source=source.decode(), layout=layout, train=train, data="digits", output="probabilities"
+    )
+    with pytest.raises(TrainingError, match="says that its model ends in probabilities, but it gives"):
+        worker.prepare(settings)
+    worker.prepare(settings.model_copy(update={"output": "logits"}))
+    result = worker.train(TrainTask(Path("initial"), Path("trained"), round=1, seed=1))
+    assert worker.evaluate(Path("trained")).accuracy == pytest.approx(result.accuracy, abs=0.3)
