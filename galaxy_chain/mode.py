@@ -23,7 +23,7 @@ from galaxy_chain.verify.inspection import Withheld
 from galaxy_chain.verify.verifier import Verify
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.jobs.document import explain
-from galaxy_fl.modes.mode import JobRequest
+from galaxy_fl.jobs.request import JobRequest
 from galaxy_fl.trust import Trust
 
 LOG = logging.getLogger(__name__)

@@ -17,8 +17,10 @@ from galaxy_fl.exceptions import ConfigurationError, JobDocumentError, TrainingE
 from galaxy_fl.exceptions.fl_expection import PFLException
 from galaxy_fl.jobs.document import JobDocument, RuleChoice, SourceModel, explain, source_id, source_text
 from galaxy_fl.jobs.main_guard import expect_program, loading_model
+from galaxy_fl.jobs.request import JobRequest
+from galaxy_fl.jobs.terms import Terms
 from galaxy_fl.modes.job_folder import JobFolder, JobsFolder
-from galaxy_fl.modes.mode import JobRequest, Terms, find_mode
+from galaxy_fl.modes.mode import find_mode
 from galaxy_fl.vectors import encode
 from galaxy_fl.vectors.layout import BUFFER_BITS, PARAMETER_BITS
 

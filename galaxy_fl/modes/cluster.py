@@ -13,8 +13,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Validati
 
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.jobs.document import explain
+from galaxy_fl.jobs.request import JobRequest
 from galaxy_fl.modes.job_folder import JobsFolder
-from galaxy_fl.modes.mode import JobRequest
 from galaxy_fl.modes.standalone import StandaloneSettings
 
 if TYPE_CHECKING:

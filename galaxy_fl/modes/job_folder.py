@@ -49,8 +49,9 @@ from galaxy_fl.exceptions import (
     JobDocumentError,
 )
 from galaxy_fl.jobs.document import JobDocument, SourceModel, explain, source_id
+from galaxy_fl.jobs.request import JobRequest
+from galaxy_fl.jobs.terms import Terms
 from galaxy_fl.modes.files import check_name, published, sync
-from galaxy_fl.modes.mode import JobRequest, Terms
 from galaxy_fl.rounds.coordinator import Phase
 from galaxy_fl.rounds.kept import digest_of
 from galaxy_fl.vectors import as_vector, write_vector

@@ -1,72 +1,24 @@
 """What a mode is: a way to submit jobs, and places where clients and servers find them.
 
-`galaxy_fl` has two, standalone and cluster. Other packages add theirs by an entry point of the group `galaxy_fl.modes`.
+`galaxy_fl` has two, standalone and cluster. Other packages add theirs by an entry point of the group `galaxy_fl.modes`,
+or hand over an object with the methods of `Mode`, such as `galaxy_chain.Ledger`.
 """
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+from urllib.parse import urlsplit
 
 from galaxy_fl.exceptions import ConfigurationError
-from galaxy_fl.jobs.document import JobDocument
+from galaxy_fl.jobs.request import JobRequest
 from galaxy_fl.rounds.coordinator import ClientCoordinator, ServerCoordinator
-from galaxy_fl.vectors import Vector
 
-__all__ = ["ClientPlace", "JobRequest", "Mode", "ServerPlace", "Terms", "find_mode"]
-
-
-@dataclass(frozen=True)
-class Terms:
-    """How a job's rounds are collected.
-
-    Attributes:
-        rounds: How many rounds there are, at least 1.
-        min_clients: How many updates make a round. Raise it to wait for everybody.
-        max_clients: The update with this number closes the round; None for no such number.
-        deadline: Seconds that others have, once `min_clients` updates are in; None for the mode's own default. Raise it
-            for slow clients.
-
-    Raises:
-        ConfigurationError: at construction, for a value out of range.
-    """
-
-    rounds: int
-    min_clients: int = 1
-    max_clients: int | None = None
-    deadline: float | None = None
-
-    def __post_init__(self) -> None:
-        for name, value, least, most in (
-            ("rounds", self.rounds, 1, 2**31),
-            ("min_clients", self.min_clients, 1, 256),
-            ("max_clients", 256 if self.max_clients is None else self.max_clients, self.min_clients, 256),
-        ):
-            if type(value) is not int or not least <= value <= most:
-                raise ConfigurationError(f"{name} is {value!r}, expected a whole number from {least} to {most}")
-        if self.deadline is not None and (isinstance(self.deadline, bool) or not 0 <= self.deadline <= 2**31):
-            raise ConfigurationError(f"deadline is {self.deadline!r}, expected seconds from 0 to 2**31")
-
-
-@dataclass(frozen=True)
-class JobRequest:
-    """A job to be submitted.
-
-    Attributes:
-        job_id: What its author calls it; a mode may give it another id.
-        document: What its participants agree on.
-        terms: How its rounds are collected.
-        initial: int32 array of shape (d,), the model that round 1 starts from.
-        source: Of the model, where the document names one.
-    """
-
-    job_id: str
-    document: JobDocument
-    terms: Terms
-    initial: Vector
-    source: bytes | None
+__all__ = ["At", "ClientPlace", "Mode", "ServerPlace", "find_mode", "meeting"]
 
 
 class ClientPlace(Protocol):
@@ -74,24 +26,24 @@ class ClientPlace(Protocol):
 
     @property
     def name(self) -> str:
-        """To show: a folder, a URL, a ledger."""
+        """Name to show: a folder, a URL, a ledger."""
 
     def jobs(self) -> Sequence[str]:
-        """The ids of the jobs that are not over, oldest first.
+        """Return the ids of the jobs that are not over, oldest first.
 
         Raises:
             GalaxyError: the place can't be reached now; asked again later.
         """
 
     def open(self, job_id: str) -> ClientCoordinator:
-        """A job to take part in.
+        """Open a job to take part in.
 
         Raises:
-            GalaxyError: it can't be taken part in.
+            GalaxyError: taking part in it is impossible.
         """
 
     def close(self) -> None:
-        """Leaves the place."""
+        """Leave the place."""
 
 
 class ServerPlace(Protocol):
@@ -99,37 +51,42 @@ class ServerPlace(Protocol):
 
     @property
     def name(self) -> str:
-        """To show."""
+        """Name to show."""
 
     def jobs(self) -> Sequence[str]:
-        """The ids of all jobs that this server serves, also of those that are over, oldest first."""
+        """Return the ids of all jobs that this server serves, also of those that are over, oldest first."""
 
     def open(self, job_id: str) -> ServerCoordinator:
-        """A job to serve.
+        """Open a job to serve.
 
         Raises:
-            GalaxyError: it can't be served.
+            GalaxyError: serving it is impossible.
         """
 
     def close(self) -> None:
-        """Leaves the place."""
+        """Leave the place."""
 
 
+@runtime_checkable
 class Mode(Protocol):
     """A way to meet. `settings` are a mode's own; an unknown one is a ConfigurationError."""
 
     def submit(self, request: JobRequest, **settings: Any) -> str:
-        """Submits a job and gives its id there."""
+        """Submit a job and return its id there."""
 
     def client_places(self, client_id: str, **settings: Any) -> Sequence[ClientPlace]:
-        """The places that a client looks for jobs in."""
+        """Return the places that a client looks for jobs in."""
 
     def server_place(self, **settings: Any) -> ServerPlace:
-        """The place that a server serves."""
+        """Return the place that a server serves."""
+
+
+At: TypeAlias = str | os.PathLike[str] | Mode | None
+"""Where participants meet: a folder (None for the working directory), a cluster's server by its URL, or a mode."""
 
 
 def find_mode(name: str) -> Mode:
-    """The mode of that name: `standalone`, `cluster`, or one that another package adds, such as `blockchain`.
+    """Return the mode of that name: `standalone`, `cluster`, or one that another package adds, such as `blockchain`.
 
     Raises:
         ConfigurationError: there is none.
@@ -142,3 +99,78 @@ def find_mode(name: str) -> Mode:
         )
     mode: Mode = next(iter(found)).load()
     return mode
+
+
+def meeting(at: At = None) -> Mode:
+    """Return the mode that `at` means, with the settings that `at` says; others can be given to its methods.
+
+    Nothing is opened or asked.
+
+    Args:
+        at: None for the working directory; a folder; the URL of a cluster's server, where clients find it and where the
+            server itself listens; or an object with the methods of `Mode`, such as a ledger.
+
+    Raises:
+        ConfigurationError: it is none of these.
+    """
+    if isinstance(at, str) and "://" in at:
+        return _Server(at)
+    if at is None or (isinstance(at, str | os.PathLike) and os.fspath(at)):
+        return _Folder("." if at is None else os.fspath(at))
+    if isinstance(at, Mode) and not isinstance(at, type):
+        return at
+    raise ConfigurationError(
+        f"at is {at!r}, expected a folder, the URL of a cluster's server (https://host:port), or a ledger "
+        "(galaxy_chain.Ledger)"
+    )
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """Standalone mode in one folder."""
+
+    folder: str
+
+    def submit(self, request: JobRequest, **settings: Any) -> str:
+        return find_mode("standalone").submit(request, folder=self.folder, **settings)
+
+    def client_places(self, client_id: str, **settings: Any) -> Sequence[ClientPlace]:
+        return find_mode("standalone").client_places(client_id, folder=self.folder, **settings)
+
+    def server_place(self, **settings: Any) -> ServerPlace:
+        return find_mode("standalone").server_place(folder=self.folder, **settings)
+
+
+@dataclass(frozen=True)
+class _Server:
+    """Cluster mode at one server."""
+
+    url: str
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", self.url):
+            raise ConfigurationError(f"at is {self.url!r}, expected the URL of a cluster's server: https://host:port")
+
+    def submit(self, request: JobRequest, **settings: Any) -> str:
+        raise ConfigurationError(
+            f"a job can't be submitted to {self.url} from elsewhere: submit it on the server's machine, at the folder "
+            "that the server runs in"
+        )
+
+    def client_places(self, client_id: str, **settings: Any) -> Sequence[ClientPlace]:
+        return find_mode("cluster").client_places(client_id, server_url=self.url, **settings)
+
+    def server_place(self, **settings: Any) -> ServerPlace:
+        parts = urlsplit(self.url)
+        try:
+            host, port = parts.hostname, parts.port
+        except ValueError as error:
+            raise ConfigurationError(f"at is {self.url!r}: {error}") from error
+        if parts.path.strip("/") or not host:
+            raise ConfigurationError(f"at is {self.url!r}, expected where the server listens: http://address:port")
+        if (parts.scheme == "https") != ("certificate" in settings):
+            raise ConfigurationError(
+                f"at is {self.url!r}: https needs a certificate and its key (certificate=…, key=…), http takes none"
+            )
+        listens = {"ip": host} | ({} if port is None else {"port": port})
+        return find_mode("cluster").server_place(**listens, **settings)

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from galaxy_fl.jobs.document import BuiltinModel, JobDocument, RuleChoice
+from galaxy_fl.jobs.request import JobRequest
+from galaxy_fl.jobs.terms import Terms
 from galaxy_fl.modes.job_folder import JobFolder
-from galaxy_fl.modes.mode import JobRequest, Terms, find_mode
+from galaxy_fl.modes.mode import find_mode
 from galaxy_fl.vectors import read_vector
 
 __all__ = ["INITIAL", "PARAMETERS", "Meeting", "Running", "alter", "document", "eventually", "request", "vector"]

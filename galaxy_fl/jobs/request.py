@@ -1,0 +1,30 @@
+"""A job as it is handed in, complete."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from galaxy_fl.jobs.document import JobDocument
+from galaxy_fl.jobs.terms import Terms
+from galaxy_fl.vectors import Vector
+
+__all__ = ["JobRequest"]
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """A job to be submitted.
+
+    Attributes:
+        job_id: What its author calls it; a mode may give it another id.
+        document: What its participants agree on.
+        terms: How its rounds are collected.
+        initial: int32 array of shape (d,), the model that round 1 starts from.
+        source: Of the model, where the document names one.
+    """
+
+    job_id: str
+    document: JobDocument
+    terms: Terms
+    initial: Vector
+    source: bytes | None
