@@ -13,6 +13,7 @@ from pathlib import Path
 
 from galaxy_chain.faults import fault_point
 from galaxy_chain.store import ContentId, Store
+from galaxy_fl.files import make_folder, replacing, sync
 from galaxy_fl.vectors import Vector, write_vector
 
 __all__ = ["Pending"]
@@ -40,14 +41,11 @@ class Pending:
     def keep(self, round: int, model: bytes, attempt: int, update: Vector) -> ContentId:
         """Keeps an update to the model with that root, durably, and returns the id that it will have."""
         assert self._folder is not None
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(self._folder, 0o700)
         content = ContentId.of(update.data)
         path = self._folder / f"{self._name}-{round}-{model.hex()[:16]}-{attempt}-{content.digest.hex()}"
-        new = path.with_suffix(".new")
-        write_vector(new, update)
-        with new.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(new, path)
+        with replacing(path, mode=0o600) as new:
+            write_vector(new, update)
         return content
 
     def reveal(self, store: Store, attempt: int, digest: bytes) -> None:
@@ -59,6 +57,7 @@ class Pending:
             if not of["public"]:
                 public = path.with_name(path.name + PUBLIC)
                 os.replace(path, public)  # first: whatever happens, nobody takes for secret what may be known
+                sync(public.parent)
             if public.stat().st_size:
                 store.put(public)
                 fault_point("after-reveal")

@@ -14,6 +14,7 @@ from galaxy_chain.ledger.genuine import check_code
 from galaxy_chain.rpc.rpc import Rpc, RpcAnswerError
 from galaxy_chain.transactions.manager import Transactions
 from galaxy_fl.exceptions import ConfigurationError
+from galaxy_fl.files import write_durably
 from galaxy_fl.jobs.document import explain
 
 __all__ = ["Address", "Deployment", "address", "deploy"]
@@ -58,8 +59,7 @@ class Deployment(BaseModel):
             ConfigurationError: it can't be written.
         """
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(self.model_dump_json(indent=2) + "\n")
+            write_durably(path, self.model_dump_json(indent=2) + "\n")
         except OSError as error:
             raise ConfigurationError(f"{path} can't be written: {error.strerror}") from error
 

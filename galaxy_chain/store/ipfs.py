@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from galaxy_fl.exceptions import ContentAlteredError, ContentError, ContentMissingError
+from galaxy_fl.files import FileLock, explained, sync
 
 from .content_id import Codec, ContentId, parse
 from .dag import walk
-from .files import explained, locked, sync_folder
 from .ipfs_node import IpfsNode
 from .local import LocalStore
 from .remote import RemoteError, arriving
@@ -69,9 +69,9 @@ class IpfsStore:
         """Writes down that the node holds content for this store. Nothing is let go meanwhile."""
         with explained(f"write to the store {self.copies.root}"):
             self._held.mkdir(exist_ok=True)
-            with locked(self._lock):
+            with FileLock(self._lock, shared=True):
                 (self._held / content.cid).touch()
-                sync_folder(self._held)
+                sync(self._held)
                 yield
 
     # Reading
@@ -164,12 +164,12 @@ class IpfsStore:
         """
         report = self.copies.gc(grace_seconds)
         if held := self._held_cids():
-            with explained(f"collect in the store {self.copies.root}"), locked(self._lock, exclusive=True):
+            with explained(f"collect in the store {self.copies.root}"), FileLock(self._lock):
                 kept = self.copies.pins().union(cid for cid, _ in self.copies.contents())
                 for cid in held - kept:
                     self.node.unpin(cid)
                     (self._held / cid).unlink(missing_ok=True)
-                sync_folder(self._held)
+                sync(self._held)
             self.node.collect()
         return report
 

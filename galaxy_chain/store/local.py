@@ -23,9 +23,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from galaxy_fl.exceptions import ContentAlteredError, ContentError, ContentMissingError
+from galaxy_fl.files import NEW_PREFIX, FileLock, explained, lock_is_held, sync, write_all, write_durably
 
 from .content_id import BLOCK_SIZE, Codec, ContentId, Hasher, blocks, parse
-from .files import explained, lock_is_held, locked, sync_folder, write_all
 from .store import GcReport, Source
 
 __all__ = ["LocalStore"]
@@ -77,20 +77,18 @@ class LocalStore:
 
     def _create(self, marker: Path) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
-        ours = {marker.name, "VERSION.new", "objects", "pins", "temporary", "lock"}
-        strangers = sorted({entry.name for entry in self.root.iterdir()} - ours)
+        ours = {marker.name, "objects", "pins", "temporary", "lock"}
+        found = {entry.name for entry in self.root.iterdir() if not entry.name.startswith(NEW_PREFIX)}
+        strangers = sorted(found - ours)
         if strangers:
             raise ContentError(
                 f"{self.root} is not a store: it has no VERSION file but {strangers[0]!r} in it; name an"
                 " empty folder, or one that is not there yet"
             )
-        with locked(self._lock, exclusive=True):
+        with FileLock(self._lock):
             for folder in (self._objects, self._pins, self._temporary):
                 folder.mkdir(exist_ok=True)
-            new = self.root / "VERSION.new"
-            new.write_bytes(_LAYOUT)
-            os.replace(new, marker)  # last: whoever sees the marker sees a whole store
-            sync_folder(self.root)
+            write_durably(marker, _LAYOUT)  # last: whoever sees the marker sees a whole store
 
     # Writing
 
@@ -135,7 +133,7 @@ class LocalStore:
     @contextmanager
     def _temporary_file(self) -> Iterator[tuple[Path, int]]:
         path = self._temporary / secrets.token_hex(16)
-        with explained(f"write to the store {self.root}"), locked(self._lock):
+        with explained(f"write to the store {self.root}"), FileLock(self._lock, shared=True):
             # Under the shared lock: gc never sees the file without the lock that says its writer lives.
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -149,24 +147,24 @@ class LocalStore:
         target = self._object(content)
         with explained(f"write to the store {self.root}"):
             os.fsync(descriptor)
-            with locked(self._lock):
+            with FileLock(self._lock, shared=True):
                 if not target.parent.exists():
                     target.parent.mkdir(exist_ok=True)
-                    sync_folder(self._objects)
+                    sync(self._objects)
                 os.replace(path, target)
-            sync_folder(target.parent)
+            sync(target.parent)
 
     def renew(self, content: ContentId) -> bool:
         """Whether sound content is there already; if so its grace period begins anew."""
         path = self._object(content)
         with explained(f"write to the store {self.root}"):
-            with locked(self._lock):
+            with FileLock(self._lock, shared=True):
                 try:
                     with self._verified_file(content):
                         os.utime(path)
                 except (ContentMissingError, ContentAlteredError):
                     return False
-            sync_folder(path.parent)  # another process may have renamed it a moment ago
+            sync(path.parent)  # another process may have renamed it a moment ago
         return True
 
     # Reading
@@ -310,19 +308,19 @@ class LocalStore:
     # Keeping
 
     def pin(self, content: ContentId) -> None:
-        with explained(f"pin in the store {self.root}"), locked(self._lock):
+        with explained(f"pin in the store {self.root}"), FileLock(self._lock, shared=True):
             if not self.has(content):
                 raise ContentMissingError(
                     f"{content.cid} ({content.size} bytes) can't be pinned: it is not in the store"
                     f" {self.root}; put it first"
                 )
             (self._pins / content.cid).touch()
-            sync_folder(self._pins)
+            sync(self._pins)
 
     def unpin(self, content: ContentId) -> None:
         with explained(f"unpin in the store {self.root}"):
             (self._pins / content.cid).unlink(missing_ok=True)
-            sync_folder(self._pins)
+            sync(self._pins)
 
     def pins(self) -> frozenset[str]:
         with explained(f"read the store {self.root}"):
@@ -330,7 +328,7 @@ class LocalStore:
 
     def gc(self, grace_seconds: float = 3600.0) -> GcReport:
         removed = freed = 0
-        with explained(f"collect in the store {self.root}"), locked(self._lock, exclusive=True):
+        with explained(f"collect in the store {self.root}"), FileLock(self._lock):
             pinned = self.pins()
             latest = time.time() - grace_seconds
             unpinned = (path for path in self._files() if path.name not in pinned)

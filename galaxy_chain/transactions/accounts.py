@@ -17,6 +17,7 @@ from eth_utils.address import is_address, to_checksum_address
 from galaxy_chain.exceptions import AccountError, RpcError
 from galaxy_chain.rpc.rpc import Rpc
 from galaxy_chain.transactions.manager import Signer
+from galaxy_fl.files import is_name, make_folder, write_durably
 
 if TYPE_CHECKING:  # half a second, which only those who hold a key have to pay
     from eth_account.signers.local import LocalAccount
@@ -97,7 +98,7 @@ class Keystore:
         Raises:
             AccountError: the name is taken or no file name, or the password is empty.
         """
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+        if not is_name(name):
             raise AccountError(f"{name!r} is no name for an account: up to 64 letters, digits, '.', '_' and '-'")
         if not password:
             raise AccountError(f"an account needs a password: type one, or set {PASSWORD_VARIABLE}")
@@ -107,12 +108,11 @@ class Keystore:
         account = Account.create()
         content = json.dumps(Account.encrypt(account.key, password))  # slow, so before there is a file
         try:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with open(path, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-                file.write(content)
+            make_folder(self.folder, 0o700)
+            write_durably(path, content, mode=0o600, exclusive=True)
+        except FileExistsError as error:
+            raise AccountError(f"{path} is there already: choose another name") from error
         except OSError as error:
-            if path.exists():
-                raise AccountError(f"{path} is there already: choose another name") from error
             raise AccountError(f"{path} can't be written: {error.strerror}") from error
         return str(account.address)
 

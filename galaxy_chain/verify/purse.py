@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
@@ -10,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationErr
 from galaxy_chain.ledger.records import record_word
 from galaxy_chain.ledger.structs import Record
 from galaxy_fl.exceptions import ConfigurationError
+from galaxy_fl.files import write_durably
 from galaxy_fl.jobs.document import explain
 
 __all__ = ["Purse"]
@@ -115,11 +115,5 @@ class Purse:
         return record_word(record).hex() in self._state.right
 
     def _save(self) -> None:
-        if self._file is None:
-            return
-        new = self._file.with_suffix(".new")
-        with new.open("w", encoding="ascii") as file:
-            file.write(self._state.model_dump_json())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(new, self._file)
+        if self._file is not None:
+            write_durably(self._file, self._state.model_dump_json())

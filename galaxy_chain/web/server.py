@@ -19,8 +19,8 @@ from galaxy_chain.store.remote import check_url
 from galaxy_chain.web.app import Service, create_app
 from galaxy_chain.web.database import Database
 from galaxy_fl.exceptions import ConfigurationError
+from galaxy_fl.files import FileLock
 from galaxy_fl.http_server import listen
-from galaxy_fl.modes.files import FileLock
 
 __all__ = ["StoreServer", "serve"]
 
@@ -69,7 +69,7 @@ class StoreServer:
             self.urls = names or [f"http://{shown}:{self.port}"]
             self.url = self.urls[0]
             store = LocalStore(folder)
-            self._lock = FileLock(
+            self._lock = FileLock.claim(
                 store.root / "web.lock", f"another server has the store {store.root}: stop it, or use another folder"
             )
             self._database = Database(store.root / "web.sqlite")

@@ -16,10 +16,10 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from galaxy_chain.store import ContentId, LocalStore
-from galaxy_chain.store.files import explained, write_all
 from galaxy_chain.web.grants import Grant
 from galaxy_chain.web.problems import Refused
 from galaxy_fl.exceptions import ContentAlteredError, ContentError
+from galaxy_fl.files import explained, write_all
 
 __all__ = ["Uploads"]
 

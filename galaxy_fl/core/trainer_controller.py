@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from galaxy_fl.core.strategy import WorkModeStrategy
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.exceptions.fl_expection import PFLException
+from galaxy_fl.files import is_name
 from galaxy_fl.jobs.main_guard import expect_program
 from galaxy_fl.modes.mode import ClientPlace, find_mode
 from galaxy_fl.participants.giving_up import giving_up
@@ -115,7 +115,7 @@ class TrainerController:
             raise PFLException(
                 "there are no data to train on: give TrainerController(data=…) a torch Dataset or a name"
             )
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name := str(self.client_id)):
+        if not is_name(name := str(self.client_id)):
             raise PFLException(f"client_id is {name!r}, expected letters, digits, dots, hyphens and underscores")
         if type(self.concurrent_num) is not int or self.concurrent_num < 1:
             raise PFLException(f"concurrent_num is {self.concurrent_num!r}, expected a whole number from 1 on")

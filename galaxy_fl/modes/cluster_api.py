@@ -25,7 +25,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from galaxy_fl.aggregation import MAX_WEIGHT
-from galaxy_fl.modes.files import NAME_PATTERN
+from galaxy_fl.files import NAME_PATTERN
 from galaxy_fl.rounds.coordinator import Phase
 
 __all__ = [

@@ -20,6 +20,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from galaxy_fl.exceptions import ConfigurationError, ContentMissingError, GalaxyError
+from galaxy_fl.files import NAME_PATTERN
 from galaxy_fl.modes.cluster_api import (
     LONGEST_WAIT,
     Api,
@@ -35,7 +36,6 @@ from galaxy_fl.modes.cluster_api import (
     Registration,
     Standing,
 )
-from galaxy_fl.modes.files import NAME_PATTERN
 from galaxy_fl.modes.job_folder import JobFolder, JobsFolder, parsed
 from galaxy_fl.modes.registry import Presence, Registry
 from galaxy_fl.modes.uploads import Refused, Uploads

@@ -20,6 +20,7 @@ from galaxy_fl.exceptions import (
     JobDocumentError,
     RoundMovedOnError,
 )
+from galaxy_fl.files import check_name
 from galaxy_fl.jobs.document import JobDocument, SourceModel, source_id
 from galaxy_fl.modes.cluster_api import (
     PRESENT,
@@ -34,7 +35,6 @@ from galaxy_fl.modes.cluster_api import (
     Standing,
 )
 from galaxy_fl.modes.cluster_connection import PATIENCE, Connection
-from galaxy_fl.modes.files import check_name
 from galaxy_fl.rounds.coordinator import Origin, Phase, Previous, Round
 from galaxy_fl.vectors import Vector, as_vector
 

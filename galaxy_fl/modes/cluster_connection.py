@@ -27,9 +27,9 @@ from galaxy_fl.exceptions import (
     RoundMovedOnError,
     UnreachableError,
 )
+from galaxy_fl.files import FileLock, explained, write_durably
 from galaxy_fl.jobs.document import MAX_BYTES, explain
 from galaxy_fl.modes.cluster_api import LONGEST_WAIT, REGISTRATION_VARIABLE, SECRET_PATTERN, Api, Problem, Registration
-from galaxy_fl.modes.files import FileLock, published
 from galaxy_fl.rounds.kept import digest_of
 from galaxy_fl.vectors import Vector
 
@@ -231,7 +231,7 @@ class Connection:
     def _secret(self) -> str:
         """This client's secret for this server, kept before it is told: a registration that is cut can be repeated."""
         if self._claim is None:
-            self._claim = FileLock(
+            self._claim = FileLock.claim(
                 self._secret_file.with_name(f"{self._secret_file.name}.lock"),
                 f"another program of this folder is client {self.client_id!r} of {self.url}: stop it, or choose "
                 "another client_id",
@@ -241,8 +241,8 @@ class Connection:
         except FileNotFoundError:
             self._registered = False
             secret = secrets.token_urlsafe(32)
-            with published(self._secret_file, self._secret_file.parent, 0o600) as new:
-                new.write_text(secret, encoding="ascii")
+            with explained("keep this client's secret"):
+                write_durably(self._secret_file, secret, mode=0o600)
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"{self._secret_file} can't be read: {error}") from error
         if not re.fullmatch(SECRET_PATTERN, secret):

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from galaxy_fl.exceptions import ContentError, GivenUpError, RoundMovedOnError
-from galaxy_fl.modes.files import FileLock, check_name, lock_is_held, published
+from galaxy_fl.files import FileLock, check_name, explained, lock_is_held, replacing
 from galaxy_fl.modes.job_folder import JobFolder, State, UpdateFile, parsed
 from galaxy_fl.rounds.coordinator import Committed, Origin, Phase, Previous, Round, Submitted
 from galaxy_fl.vectors import Vector, as_vector, fitting_chunk, read_vector, tree_root, write_vector
@@ -272,7 +272,7 @@ class FolderClientCoordinator(_FolderCoordinator):
             ConfigurationError: another program takes part under this name.
         """
         if self._lock is None:
-            self._lock = FileLock(
+            self._lock = FileLock.claim(
                 self.folder.lock_file(self.client_id),
                 f"another program takes part in job {self.job_id} as client {self.client_id!r}: stop it, or choose "
                 "another client_id",
@@ -330,7 +330,8 @@ class FolderClientCoordinator(_FolderCoordinator):
             self.folder.check_weight(self.client_id, weight)
             vector = as_vector(update, self.folder.parameters)
             named = UpdateFile(self.client_id, weight, hashlib.sha256(vector.data).hexdigest())
-            with published(self.folder.update_file(round.number, round.attempt, named), self._aside) as new:
+            path = self.folder.update_file(round.number, round.attempt, named)
+            with explained(f"write {path}"), replacing(path, aside=self._aside) as new:
                 write_vector(new, vector)
         finally:
             self._done = round.attempt

@@ -48,10 +48,10 @@ from galaxy_fl.exceptions import (
     GalaxyError,
     JobDocumentError,
 )
+from galaxy_fl.files import check_name, explained, replacing, sync, write_durably
 from galaxy_fl.jobs.document import JobDocument, SourceModel, explain, source_id
 from galaxy_fl.jobs.request import JobRequest
 from galaxy_fl.jobs.terms import Terms
-from galaxy_fl.modes.files import check_name, published, sync
 from galaxy_fl.rounds.coordinator import Phase
 from galaxy_fl.rounds.kept import digest_of
 from galaxy_fl.vectors import as_vector, write_vector
@@ -180,8 +180,12 @@ class JobFolder:
 
     def write_state(self, state: State) -> None:
         """For the server alone."""
-        with published(self.path / "state.json", self.aside(".server")) as new:
-            new.write_text(state.model_dump_json(), encoding="utf-8")
+        self._write("state.json", ".server", state.model_dump_json())
+
+    def _write(self, name: str, writer: str, text: str) -> None:
+        path = self.path / name
+        with explained(f"write {path}"):
+            write_durably(path, text, aside=self.aside(writer))
 
     def cancel(self) -> None:
         """Ends the job, whoever is at work."""
@@ -193,8 +197,7 @@ class JobFolder:
     def give_up(self, reason: str) -> None:
         """Has the job given up, unless it is over; for the server alone, which may take that back."""
         if self.state.phase not in _OVER:
-            with published(self.path / "given-up", self.aside(".server")) as new:
-                new.write_text(_one_line(reason), encoding="utf-8")
+            self._write("given-up", ".server", _one_line(reason))
 
     def take_up(self) -> None:
         """Takes back that the job is given up; for the server alone."""
@@ -212,9 +215,7 @@ class JobFolder:
         Raises:
             ConfigurationError: the name won't do.
         """
-        name = check_name("client_id", client)
-        with published(self.path / "gave-up" / name, self.aside(client)) as new:
-            new.write_text(_one_line(reason), encoding="utf-8")
+        self._write(f"gave-up/{check_name('client_id', client)}", client, _one_line(reason))
 
     def gave_up(self) -> dict[str, str]:
         """The clients that can't take part, and why, in the order of their names."""
@@ -251,7 +252,8 @@ class JobFolder:
     def put_model(self, round: int, source: Path) -> str:
         """Keeps a vector file as the one that the next round, `round`, starts from, and gives its SHA-256."""
         sha256 = digest_of(source)
-        with published(self.path / "models" / str(round), self.aside(".server")) as new:
+        path = self.path / "models" / str(round)
+        with explained(f"write {path}"), replacing(path, aside=self.aside(".server")) as new:
             if sha256 == self.state.model:  # a distillation's stays the same: one file for all rounds
                 new.unlink()
                 os.link(self.model(round - 1, sha256), new)
@@ -284,8 +286,7 @@ class JobFolder:
         check_name("client_id", client)
         if not 1 <= samples <= MAX_WEIGHT:
             raise ConfigurationError(f"{client} has {samples} samples, expected 1 to {MAX_WEIGHT}")
-        with published(self.path / "clients" / f"{client}.json", self.aside(client)) as new:
-            new.write_text(_Client(samples=samples).model_dump_json(), encoding="utf-8")
+        self._write(f"clients/{client}.json", client, _Client(samples=samples).model_dump_json())
         (self.path / "gave-up" / client).unlink(missing_ok=True)
 
     def clients(self) -> dict[str, int]:

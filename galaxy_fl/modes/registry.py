@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from galaxy_fl.exceptions import ConfigurationError
+from galaxy_fl.files import explained, is_name, write_durably
 from galaxy_fl.modes.cluster_api import PRESENT, SECRET_PATTERN
-from galaxy_fl.modes.files import NAME_PATTERN, published
 
 __all__ = ["MAX_CLIENTS", "Presence", "Registry"]
 
@@ -42,8 +42,8 @@ class Registry:
             if not (self._folder / client_id).exists():
                 if self._folder.exists() and len(os.listdir(self._folder)) >= MAX_CLIENTS:
                     raise ConfigurationError(f"this server has {MAX_CLIENTS} clients, and takes no more")
-                with published(self._folder / client_id, self._folder / ".new", 0o600) as new:
-                    new.write_text(_hash(secret), encoding="ascii")
+                with explained(f"register {client_id}"):
+                    write_durably(self._folder / client_id, _hash(secret), aside=self._folder / ".new", mode=0o600)
         if not self.authenticate(f"{client_id}.{secret}"):
             raise ConfigurationError(
                 f"the name {client_id!r} is another client's: choose another client_id, or run this client in the "
@@ -54,7 +54,7 @@ class Registry:
     def authenticate(self, token: str) -> str | None:
         """Whose token `<client_id>.<secret>` is; None if nobody's."""
         client_id, _, secret = token.rpartition(".")
-        if not re.fullmatch(NAME_PATTERN, client_id) or not re.fullmatch(SECRET_PATTERN, secret):
+        if not is_name(client_id) or not re.fullmatch(SECRET_PATTERN, secret):
             return None
         try:
             kept = (self._folder / client_id).read_text(encoding="ascii")

@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from galaxy_fl.exceptions import ConfigurationError
+from galaxy_fl.files import FileLock, check_name
 from galaxy_fl.jobs.document import explain
 from galaxy_fl.jobs.request import JobRequest
-from galaxy_fl.modes.files import FileLock, check_name
 from galaxy_fl.modes.folder_coordinators import FolderClientCoordinator, FolderServerCoordinator
 from galaxy_fl.modes.job_folder import JobsFolder
 from galaxy_fl.rounds.coordinator import Origin
@@ -53,7 +53,7 @@ def lock_server(folder: Path) -> FileLock:
     Raises:
         ConfigurationError: there is another.
     """
-    return FileLock(
+    return FileLock.claim(
         folder / "res" / "server.lock",
         f"another server serves {folder}: stop it, or start this one in another folder",
     )

@@ -11,7 +11,7 @@ from fastapi import HTTPException
 from fastapi.concurrency import run_in_threadpool
 
 from galaxy_fl.exceptions import ConfigurationError
-from galaxy_fl.modes.files import sync
+from galaxy_fl.files import sync
 from galaxy_fl.modes.job_folder import JobFolder, State, UpdateFile
 from galaxy_fl.rounds.coordinator import Phase
 from galaxy_fl.rounds.kept import digest_of

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import re
-import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -14,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from galaxy_fl.data.loaders import refuse_loader
 from galaxy_fl.exceptions import ConfigurationError, GalaxyError
+from galaxy_fl.files import is_name
 from galaxy_fl.jobs.document import JobDocument, SourceModel, source_text
 from galaxy_fl.participants.participation import say
 from galaxy_fl.participants.report import ReportFile
@@ -122,7 +120,7 @@ class LocalJob:
 
     def __init__(self, coordinator: Coordinator, worker: Worker, work: Work, participant: str, own: str = "") -> None:
         self._id = coordinator.job_id
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", self._id):  # it may come from a stranger's server
+        if not is_name(self._id):  # it may come from a stranger's server
             raise ConfigurationError(f"the job's id {self._id!r} can't be part of a file's name, so it is not taken")
         self._coordinator = coordinator
         self._worker = worker
@@ -204,12 +202,8 @@ class LocalJob:
         Raises:
             OSError, TrainingError: it can't be written.
         """
-        with self.section(), tempfile.TemporaryDirectory(prefix=".galaxy-", dir=self._final.parent) as folder:
-            beside = Path(folder) / self._final.name
-            with Worker() as clean:  # another than the one that has run the model's code
-                clean.export(self._coordinator.job.to_bytes(), vector, beside)
-            for suffix in (".safetensors", ""):  # where the one without is there, both are
-                os.replace(f"{beside}{suffix}", f"{self._final}{suffix}")
+        with self.section(), Worker() as clean:  # another than the one that has run the model's code
+            clean.export(self._coordinator.job.to_bytes(), vector, self._final)
         with self.section(), vector.open("rb") as file:
             self.report.finished(hashlib.file_digest(file, "sha256").hexdigest())
 

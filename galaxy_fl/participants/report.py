@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import math
-import os
-import tempfile
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from galaxy_fl.files import replacing, write_durably
 from galaxy_fl.training.results import Evaluation, TrainResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Report", "ReportFile", "RoundLine", "write_atomically"]
+__all__ = ["Report", "ReportFile", "RoundLine"]
 
 DRAW_SECONDS = 5.0
 """Between two pictures, each of which takes a fraction of a second; the final one is always drawn."""
@@ -106,26 +104,15 @@ class ReportFile:
 
     def _write(self) -> None:
         text = self.report.model_dump_json(indent=2) + "\n"
-        write_atomically(self._file(".json"), lambda path: path.write_text(text, encoding="utf-8"))
+        write_durably(self._file(".json"), text)
         now = time.monotonic()
         if self.report.final_model is not None or now - self._drawn > DRAW_SECONDS:
-            write_atomically(self._file(".png"), lambda path: _draw(self.report, path))
+            with replacing(self._file(".png")) as new:
+                _draw(self.report, new)
             self._drawn = time.monotonic()
 
     def _file(self, suffix: str) -> Path:
         return self._path.with_name(self._path.name + suffix)
-
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Has `write` write a file beside `path`, which then takes its place: nobody ever sees half of it.
-
-    Raises:
-        OSError: it can't be written.
-    """
-    with tempfile.TemporaryDirectory(prefix=".galaxy-", dir=path.parent) as folder:
-        beside = Path(folder) / path.name
-        write(beside)
-        os.replace(beside, path)
 
 
 def _draw(report: Report, path: Path) -> None:
@@ -145,7 +132,7 @@ def _draw(report: Report, path: Path) -> None:
         if loss.get_ylim()[0] >= 0:  # it may be negative, as PoissonNLLLoss is
             loss.set_ylim(bottom=0)
         accuracy.set_ylim(top=101)
-        figure.savefig(path)
+        figure.savefig(path, format="png")
 
 
 def _curves(axes: Axes, rounds: list[RoundLine], measure: str, scale: float) -> None:

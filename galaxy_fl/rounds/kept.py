@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from galaxy_fl.files import make_folder, sync, write_durably
 from galaxy_fl.training.results import TrainResult
 
 __all__ = ["Kept", "KeptUpdate", "digest_of"]
@@ -44,7 +44,7 @@ class Kept:
     """
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(folder, 0o700)
         self._folder = folder
         self._note = folder / "kept.json"
         self.last: KeptUpdate | None = None
@@ -83,11 +83,7 @@ class Kept:
         """
         if self.last is not None and self.last.round == round:
             self._note.unlink(missing_ok=True)
-            folder = os.open(self._folder, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            sync(self._folder)
             self.last = None
 
     def clear(self) -> None:
@@ -104,16 +100,13 @@ class Kept:
         Raises:
             OSError: it can't be written.
         """
-        new = self._note.with_suffix(".new")
-        new.write_text(trained.model_dump_json(), encoding="utf-8")
         for later in self._rounds():
             if later > trained.round:  # of rounds that were taken back
                 self.local(later).unlink()
         local = self.local(trained.round)
-        for path in (self.vector(trained.round), *([local] if local.exists() else []), new):
-            with path.open("rb+") as file:
-                os.fsync(file.fileno())
-        os.replace(new, self._note)
+        for path in (self.vector(trained.round), *([local] if local.exists() else [])):
+            sync(path)
+        write_durably(self._note, trained.model_dump_json())
         if self.last is not None and self.last.round != trained.round:
             self.vector(self.last.round).unlink(missing_ok=True)
         self.last = trained

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -23,6 +22,7 @@ from galaxy_fl import exceptions
 from galaxy_fl.data.datasets import load
 from galaxy_fl.data.shards import load_shard
 from galaxy_fl.exceptions import ConfigurationError, DataError, JobDocumentError, TrainingError
+from galaxy_fl.files import replacing
 from galaxy_fl.jobs.document import JobDocument
 from galaxy_fl.jobs.likeness import same_bits
 from galaxy_fl.jobs.specification import TrainSpecification
@@ -108,8 +108,10 @@ def export(document: str, vector: str, destination: str) -> Answer:
     job = JobDocument.from_bytes(document.encode())
     state = decode(read_vector(vector, job.tensors.parameters), job.tensors)
     state |= {tensor.name: tensor.tensor() for tensor in job.local}
-    torch.save(state, destination)
-    save_file(state, f"{destination}.safetensors")
+    with replacing(Path(f"{destination}.safetensors")) as new:  # where the one without is there, both are
+        save_file(state, new)
+    with replacing(Path(destination)) as new, new.open("wb") as file:  # not by a name, which would go into it
+        torch.save(state, file)
     return {}
 
 
@@ -190,9 +192,9 @@ class Session:
             changed = {
                 name: state[name].cpu() for name, begun in self._local.items() if not same_bits(state[name], begun)
             }
-            with _replaced(Path(local_after)) as new:
+            with replacing(Path(local_after)) as new:
                 save_file({name: value.clone().contiguous() for name, value in changed.items()}, new)
-        with _replaced(Path(trained)) as new:  # it may be the file of the start
+        with replacing(Path(trained)) as new:  # it may be the file of the start
             write_vector(new, encode(floats_of(model, self._layout), self._layout))
         return result.model_dump()
 
@@ -281,17 +283,6 @@ def _check_device(device: str) -> None:
         raise ConfigurationError(
             f"device {device!r} can't be used: {str(error).splitlines()[0]}; this machine has at least 'cpu'"
         ) from error
-
-
-@contextmanager
-def _replaced(path: Path) -> Iterator[Path]:
-    """A file to write, which then takes the place of `path`: nobody ever sees half of one."""
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield new
-        os.replace(new, path)
-    finally:
-        new.unlink(missing_ok=True)
 
 
 def failure(error: Exception) -> Answer:

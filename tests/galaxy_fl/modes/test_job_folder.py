@@ -6,7 +6,6 @@ import json
 import logging
 import shutil
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from galaxy_fl.aggregation import MAX_WEIGHT
 from galaxy_fl.exceptions import ConfigurationError, ContentError, GalaxyError
-from galaxy_fl.modes.files import FileLock, check_name, lock_is_held, published
+from galaxy_fl.files import check_name
 from galaxy_fl.modes.folder_coordinators import FolderClientCoordinator, FolderServerCoordinator
 from galaxy_fl.modes.job_folder import JobFolder, JobsFolder, UpdateFile
 from galaxy_fl.rounds.coordinator import Origin, Phase
@@ -64,42 +63,6 @@ def test_a_job_is_on_disk_as_documented(job):
         "rounds": 3, "min_clients": 1, "max_clients": None, "deadline": None,
     }  # fmt: skip
     assert (job.path / "models" / "1").read_bytes() == np.arange(PARAMETERS, dtype="<i4").tobytes()
-
-
-def test_nothing_is_seen_of_a_file_that_is_being_written(tmp_path):
-    path = tmp_path / "deep" / "file"
-    with published(path, tmp_path / "aside") as new:
-        new.write_bytes(b"half")
-        assert not path.exists()
-        new.write_bytes(b"whole")
-    assert path.read_bytes() == b"whole"
-    with suppress(KeyError), published(path, tmp_path / "aside") as new:
-        new.write_bytes(b"half")
-        raise KeyError
-    assert path.read_bytes() == b"whole"
-    assert list((tmp_path / "aside").iterdir()) == []
-
-
-def test_a_file_that_can_not_be_written_is_explained(tmp_path):
-    (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(ContentError, match="can't be written"), published(tmp_path / "file" / "x", tmp_path / "aside"):
-        pass
-
-
-def test_a_lock_is_anothers_until_it_is_let_go(tmp_path):
-    path = tmp_path / "lock"
-    assert not lock_is_held(path)
-    lock = FileLock(path, "busy")
-    assert lock_is_held(path)
-    with pytest.raises(ConfigurationError, match="busy"):
-        FileLock(path, "busy")
-    lock.release()
-    assert not lock_is_held(path)
-    del lock
-    forgotten = FileLock(path, "busy")
-    assert lock_is_held(path)
-    del forgotten
-    assert not lock_is_held(path)
 
 
 @pytest.mark.parametrize("name", ["job.json", "terms.json", "state.json"])

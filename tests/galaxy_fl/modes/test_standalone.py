@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from galaxy_fl.exceptions import ConfigurationError
-from galaxy_fl.modes.files import lock_is_held
+from galaxy_fl.files import lock_is_held
 from galaxy_fl.rounds.client import run_client
 from galaxy_fl.rounds.coordinator import Origin, Phase, Round
 from galaxy_fl.rounds.server import run_server

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from galaxy_fl.participants.report import ReportFile, write_atomically
+from galaxy_fl.participants.report import ReportFile
 from galaxy_fl.training.results import Evaluation, TrainResult
 
 TRAINED = TrainResult(samples=10, loss=1.5, accuracy=0.5, seconds=0.25, batches=2)
@@ -61,18 +61,3 @@ def test_a_round_that_is_trained_again_replaces_its_line(tmp_path):
     file.trained(1, TRAINED)
     file.trained(1, TRAINED.model_copy(update={"loss": 0.5}))
     assert [line["train"]["loss"] for line in read(tmp_path)["rounds"]] == [0.5]
-
-
-def test_nobody_sees_half_a_file(tmp_path):
-    path = tmp_path / "file"
-    path.write_text("whole")
-
-    def fail(beside):
-        beside.write_text("ha")
-        assert path.read_text() == "whole"
-        raise OSError("the disk is full")
-
-    with pytest.raises(OSError, match="full"):
-        write_atomically(path, fail)
-    assert path.read_text() == "whole"
-    assert os.listdir(tmp_path) == ["file"]
