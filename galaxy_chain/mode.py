@@ -97,13 +97,13 @@ class ChainSettings(BaseModel):
     def place(self) -> Place:
         """Where that is."""
         return Place.of(
-            self.rpc,
-            self.home,
-            self.ledger,
-            self.store,
-            self.ipfs,
-            self.gateway,
-            self.fee_cap,
+            rpc=self.rpc,
+            home=self.home,
+            ledger=self.ledger,
+            store=self.store,
+            ipfs=self.ipfs,
+            gateway=self.gateway,
+            fee_cap=self.fee_cap,
             any_ledger=self.any_ledger,
         )
 

@@ -69,26 +69,27 @@ class Place:
     @classmethod
     def of(
         cls,
-        rpc: str,
-        home: Path,
+        *,
+        rpc: str = DEFAULT_RPC,
+        home: Path = DEFAULT_HOME,
         ledger: Path | None = None,
         store: str | Path | None = None,
         ipfs: str | None = None,
-        gateways: Sequence[str] | None = None,
+        gateway: Sequence[str] | None = None,
         fee_cap: float = DEFAULT_FEE_CAP,
         any_ledger: bool = False,
     ) -> Place:
-        """From the options of a command.
+        """The place that settings name, as the command line and the blockchain mode call them.
 
         Raises:
             ConfigurationError: two kinds of stores are named.
         """
         url = store if isinstance(store, str) and store.startswith(("http://", "https://")) else None
-        if url is not None and (ipfs or gateways):
+        if url is not None and (ipfs or gateway):
             raise ConfigurationError(f"the store is at {url}, so there is nothing to get by IPFS: name one of them")
         folder = home / "store" if store is None or url is not None else Path(store)
         return cls(
-            rpc, home, ledger or home / "ledger.json", folder, url, ipfs, tuple(gateways or ()), fee_cap, any_ledger
+            rpc, home, ledger or home / "ledger.json", folder, url, ipfs, tuple(gateway or ()), fee_cap, any_ledger
         )
 
     def deployment(self) -> Deployment:

@@ -1,1 +1,1 @@
-"""The commands of galaxy-chain, a file each."""
+"""The commands of galaxy-chain, one file each."""

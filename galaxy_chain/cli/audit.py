@@ -3,59 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from galaxy_chain.cli.console import console, print_json, short
-from galaxy_chain.cli.job import JobArgument
-from galaxy_chain.cli.settings import (
-    AccountOption,
-    AnyLedgerOption,
-    FeeCapOption,
-    GatewayOption,
-    HomeOption,
-    IpfsOption,
-    JsonOption,
-    LedgerOption,
-    RpcOption,
-    StoreOption,
-)
-from galaxy_chain.place import DEFAULT_FEE_CAP, DEFAULT_HOME, DEFAULT_RPC, Place
+from galaxy_chain.cli.options import Account, JobNumber, Json, Where
+from galaxy_chain.jobs.acceptance import accept_terms
+from galaxy_chain.jobs.terms import Limits, Role
 from galaxy_chain.shown import ether
-
-if TYPE_CHECKING:
-    from galaxy_chain.verify.audit import AuditedRound, Auditor
+from galaxy_chain.verify.audit import AuditedRound, Auditor, WrongAggregateError
+from galaxy_chain.verify.challenge import challenge as send
+from galaxy_fl.exceptions import GalaxyError
 
 __all__ = ["audit"]
 
 
 def audit(
-    job: JobArgument,
-    rpc: RpcOption = DEFAULT_RPC,
-    home: HomeOption = DEFAULT_HOME,
-    ledger: LedgerOption = None,
-    any_ledger: AnyLedgerOption = False,
-    store: StoreOption = None,
-    ipfs: IpfsOption = None,
-    gateway: GatewayOption = None,
+    job: JobNumber,
+    sender: Account,
+    where: Where,
     challenge: Annotated[
-        bool, typer.Option("--challenge", help="Challenge a commit that is found wrong, by --account.")
+        bool, typer.Option("--challenge", help="Challenge a commit that is found wrong, as --account.")
     ] = False,
-    account: AccountOption = None,
-    fee_cap: FeeCapOption = DEFAULT_FEE_CAP,
-    json: JsonOption = False,
+    json: Json = False,
 ) -> None:
     """Recompute every round of a job from the ledger's events and the content, to the bit. Needs no key."""
-    from galaxy_chain.jobs.acceptance import accept_terms
-    from galaxy_chain.jobs.terms import Limits, Role
-    from galaxy_chain.verify.audit import Auditor
-
-    place = Place.of(rpc, home, ledger, store, ipfs, gateway, any_ledger=any_ledger, fee_cap=fee_cap)
-    on = place.ledger_for(account) if challenge else place.ledger()
-    auditor = Auditor(on, place.store(), job)
+    ledger = where.connect(sender if challenge else None)
+    auditor = Auditor(ledger, where.contents(), job)
     terms, rule = auditor.history.terms, auditor.document.rule.name
-    for concern in accept_terms(on, f"job {job}", terms, rule, Role.AUDIT, Limits(), pool=auditor.history.pool):
+    for concern in accept_terms(ledger, f"job {job}", terms, rule, Role.AUDIT, Limits(), pool=auditor.history.pool):
         typer.echo(f"warning: {concern.message}", err=True)
     count = objections = 0
     for audited in _rounds(auditor, challenge):
@@ -132,10 +109,6 @@ def _object(objections: Iterable[str]) -> None:
 
 def _rounds(auditor: Auditor, challenge: bool) -> Iterator[AuditedRound]:
     """The audited rounds; a wrong one is challenged, if it is to be, before the audit ends on it."""
-    from galaxy_chain.verify.audit import WrongAggregateError
-    from galaxy_chain.verify.challenge import challenge as send
-    from galaxy_fl.exceptions import GalaxyError
-
     try:
         yield from auditor.rounds()
     except WrongAggregateError as error:

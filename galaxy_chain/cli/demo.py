@@ -8,28 +8,27 @@ from typing import Annotated, Any
 import typer
 
 from galaxy_chain.cli.console import console, print_json, short
-from galaxy_chain.cli.settings import JsonOption
+from galaxy_chain.cli.options import Json
+from galaxy_chain.demo.run import demonstrate
 from galaxy_chain.shown import ether
 
 __all__ = ["demo"]
 
 
 def demo(
-    clients: Annotated[int, typer.Option(min=1, max=256, help="How many clients share the digits.")] = 4,
-    rounds: Annotated[int, typer.Option(min=1, help="How many rounds they train.")] = 5,
-    home: Annotated[Path, typer.Option(help="The folder for all that is kept.")] = Path(".galaxy/demo"),
+    clients: Annotated[int, typer.Option(min=1, max=256, help="Number of clients that share the digits.")] = 4,
+    rounds: Annotated[int, typer.Option(min=1, help="Number of rounds.")] = 5,
+    home: Annotated[Path, typer.Option(help="Folder for everything that is kept.")] = Path(".galaxy/demo"),
     cheat: Annotated[
-        bool, typer.Option("--cheat", help="Let the server lie in round 2, and see what becomes of it.")
+        bool, typer.Option("--cheat", help="Let the server lie in round 2, and show what becomes of it.")
     ] = False,
     verify: Annotated[
-        str, typer.Option(help="How much of each commit clients recompute: full, sample:K, off.")
+        str, typer.Option(help="How much of each commit clients recompute: full, sample:K (K random chunks), or off.")
     ] = "full",
     keep: Annotated[bool, typer.Option("--keep", help="Leave the chain running at the end, to look around.")] = False,
-    json: JsonOption = False,
+    json: Json = False,
 ) -> None:
     """Run a real federated job on the embedded chain: a server, clients and an audit, each in a process of its own."""
-    from galaxy_chain.demo.run import demonstrate
-
     if json:
         demonstrate(clients, rounds, home, print_json, keep=keep, cheat=cheat, verify=verify)
         return

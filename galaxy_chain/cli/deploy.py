@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from galaxy_chain.cli.console import console, print_json
-from galaxy_chain.cli.settings import AccountOption, FeeCapOption, HomeOption, JsonOption, LedgerOption, RpcOption
-from galaxy_chain.place import DEFAULT_FEE_CAP, DEFAULT_HOME, DEFAULT_RPC, Place, ask_password
+from galaxy_chain.cli.options import Account, AtNode, Json
+from galaxy_chain.ledger.deployment import deploy as deploy_contracts
+from galaxy_chain.place import Place
+from galaxy_chain.rpc.rpc import Rpc
+from galaxy_chain.transactions.manager import Transactions
+from galaxy_fl.exceptions import ConfigurationError
 
 __all__ = ["deploy"]
 
-if TYPE_CHECKING:
-    from galaxy_chain.rpc.rpc import Rpc
 
-
-def deploy(
-    account: AccountOption = None,
-    fee_cap: FeeCapOption = DEFAULT_FEE_CAP,
-    rpc: RpcOption = DEFAULT_RPC,
-    home: HomeOption = DEFAULT_HOME,
-    ledger: LedgerOption = None,
-    json: JsonOption = False,
-) -> None:
+def deploy(at: AtNode, sender: Account, json: Json = False) -> None:
     """Deploy a ledger with its rules to a chain, and write the file that the other commands read."""
-    from galaxy_chain.ledger.deployment import deploy as deploy_contracts
-    from galaxy_chain.rpc.rpc import Rpc
-    from galaxy_chain.transactions.accounts import Keystore, find_signer
-    from galaxy_chain.transactions.manager import Transactions
-
-    place = Place.of(rpc, home, ledger, fee_cap=fee_cap)
-    node = Rpc(rpc)
+    place = at.place(sender)
+    node = Rpc(at.rpc)
     _keep(place, node)
-    signer = find_signer(account, Keystore(home / "keystore"), node, ask_password)
+    signer = place.signer(sender.account)
     deployment, gas = deploy_contracts(node, Transactions(node, signer, place.journal, place.transaction_settings))
     deployment.write(place.ledger_file)
     if json:
@@ -49,8 +36,6 @@ def _keep(place: Place, node: Rpc) -> None:
         ConfigurationError: the file is of a ledger on another chain, or of one that is there; that of a development
             chain that has forgotten its ledger may go.
     """
-    from galaxy_fl.exceptions import ConfigurationError
-
     if not place.ledger_file.exists():
         return
     known = place.deployment()

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from galaxy_chain.following.history import JobHistory
+from galaxy_chain.following.turns import settle_from
+from galaxy_chain.jobs.costs import Lie
+from galaxy_chain.ledger.records import client_amount, server_amount
+from galaxy_chain.ledger.structs import ZERO_ADDRESS, Status, Terms
 from galaxy_chain.shown import date, ether
-
-if TYPE_CHECKING:
-    from galaxy_chain.following.history import JobHistory
-    from galaxy_chain.jobs.costs import Lie
-    from galaxy_chain.ledger.structs import Terms
+from galaxy_fl.exceptions import GalaxyError
+from galaxy_fl.jobs.document import JobDocument
 
 __all__ = [
     "digits",
@@ -31,9 +33,6 @@ __all__ = [
 
 def rounds_of(history: JobHistory, measured: dict[tuple[int, str], dict[str, Any]]) -> list[dict[str, Any]]:
     """The commits that stand, and what may still happen to each: times are seconds of the chain."""
-    from galaxy_chain.following.turns import settle_from
-    from galaxy_chain.ledger.records import client_amount, server_amount
-
     return [
         {
             "round": number,
@@ -94,8 +93,6 @@ def terms_shown(terms: Terms) -> dict[str, Any]:
 
 def readable_terms(terms: Terms, creator: str | None = None) -> dict[str, str]:
     """The terms that the owner chooses, for people."""
-    from galaxy_chain.ledger.structs import ZERO_ADDRESS
-
     server = {creator: f"{creator} (this account)", ZERO_ADDRESS: "anyone with a bond"}
     others = {
         name: str(value) for name, value in vars(terms).items() if name not in ("spec", "rule", "rule_parameters")
@@ -114,9 +111,6 @@ def readable_terms(terms: Terms, creator: str | None = None) -> dict[str, str]:
 
 def name_of(store: Any, spec: bytes) -> str | None:
     """A job's name, where its document is at hand."""
-    from galaxy_fl.exceptions import GalaxyError
-    from galaxy_fl.jobs.document import JobDocument
-
     try:
         return JobDocument.from_bytes(store.block(spec)).name
     except GalaxyError:
@@ -125,8 +119,6 @@ def name_of(store: Any, spec: bytes) -> str | None:
 
 def status_of(round: int, last_round: int, status: int, cancelled: bool) -> str:
     """`finished` once all rounds are committed, `final` once the books are closed, `cancelled` while it only ends."""
-    from galaxy_chain.ledger.structs import Status
-
     if status != Status.RUNNING:
         return Status(status).name.lower()
     return "finished" if round > last_round else "cancelled" if cancelled else "running"

@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from galaxy_chain.settings_file import SETTINGS_FILE, read_settings
 from galaxy_fl.exceptions import GalaxyError
 
 if TYPE_CHECKING:
-    from typer import Typer
+    from typer.core import TyperGroup
 
 __all__ = ["application", "main"]
 
@@ -21,45 +20,74 @@ INTERRUPTED = 130
 TERMINATED = 143
 
 
-def application() -> Typer:
-    """The command line with all its commands."""
+def application() -> TyperGroup:
+    """The command line with all its commands, none of which is imported yet."""
     import typer
+    from typer.main import get_command
 
-    from galaxy_chain.cli import account, audit, demo, deploy, job, money, node, participate, store, watch
+    from galaxy_chain.cli.commands import Deferred, group
+    from galaxy_chain.cli.version import options
 
     app = typer.Typer(
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
-        help="Federated learning whose every round stands on a blockchain.",
         epilog="Settings come from flags, then GALAXY_… variables, then galaxy.toml. Exit codes: docs/operations.md.",
     )
-    app.command()(demo.demo)
-    app.command()(node.node)
-    app.add_typer(account.app, name="account")
-    app.command()(deploy.deploy)
-    app.add_typer(job.app, name="job")
-    app.command()(participate.server)
-    app.command()(participate.client)
-    app.command()(audit.audit)
-    app.command()(watch.watch)
-    app.add_typer(money.app, name="bond")
-    app.command()(money.claim)
-    app.command("withdraw")(money.withdraw_balance)
-    app.add_typer(store.app, name="store")
-    return app
-
-
-def _defaults(command: Any, settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings as click takes them: by command, then by parameter."""
-    if hasattr(command, "commands"):
-        return {name: _defaults(inner, settings) for name, inner in command.commands.items()}
-    return {parameter.name: settings[parameter.name] for parameter in command.params if parameter.name in settings}
+    app.callback(help="Federated learning whose every round stands on a blockchain.")(options)
+    root: Any = get_command(app)
+    for command in (
+        Deferred("demo", "demo:demo", "Run a whole job on this machine, with a chain of its own."),
+        Deferred("node", "node:node", "Run the embedded development chain."),
+        group(
+            "account",
+            "Keys in encrypted keystore files on this machine.",
+            new=("account.new:new", "Make a key."),
+            list=("account.list:list_accounts", "List the keys."),
+        ),
+        Deferred("deploy", "deploy:deploy", "Deploy a ledger."),
+        group(
+            "job",
+            "Jobs on the ledger.",
+            example=("job.example:example", "Print an example of a job file."),
+            create=("job.create:create", "Register a job."),
+            list=("job.list:list_jobs", "List the jobs."),
+            show=("job.show:show", "Show a job: terms, participants, money and rounds."),
+            admit=("job.admit:admit", "Admit clients to a job that is not open."),
+            expel=("job.expel:expel", "Accept no more updates from a client."),
+            settle=("job.settle:settle", "Settle the rounds whose windows are over."),
+            supersede=("job.supersede:supersede", "Take back a commit whose model is withheld."),
+            cancel=("job.cancel:cancel", "End a job with its current round."),
+            finalize=("job.finalize:finalize", "Close the books of a job."),
+        ),
+        Deferred("server", "participate:server", "Serve a job."),
+        Deferred("client", "participate:client", "Take part in a job with your own data."),
+        Deferred("audit", "audit:audit", "Recompute every round of a job."),
+        Deferred("watch", "watch:watch", "Run a watchtower: audit commits as they come."),
+        group(
+            "bond",
+            "The bond of a server in a job.",
+            deposit=("bond.deposit:deposit", "Add to the bond."),
+            withdraw=("bond.withdraw:withdraw", "Take the bond back."),
+            show=("bond.show:show", "Show what an address has at stake."),
+        ),
+        Deferred("claim", "claim:claim", "Credit clients with what their updates have earned."),
+        Deferred("withdraw", "withdraw:withdraw", "Pay out an account's balance in a job."),
+        group(
+            "store",
+            "The content store.",
+            list=("store.list:list_contents", "List the contents."),
+            verify=("store.verify:verify", "Hash all contents afresh."),
+            gc=("store.gc:gc", "Remove what is not pinned."),
+            serve=("store.serve:serve", "Serve the store over HTTP."),
+        ),
+    ):
+        root.add_command(command)
+    return root  # type: ignore[no-any-return]
 
 
 @contextmanager
 def _interrupts_are_heard() -> Iterator[None]:
-    """Has an interrupt come again that Python has swallowed, as it does in the callbacks of imports."""
+    """Raise an interrupt again that Python has swallowed, as it does in the callbacks of imports."""
     hook = sys.unraisablehook
 
     def heard(unraisable: sys.UnraisableHookArgs) -> None:
@@ -76,7 +104,7 @@ def _interrupts_are_heard() -> Iterator[None]:
 
 
 def main() -> None:
-    """Runs the command line; errors end it with the exit codes of docs/operations.md."""
+    """Run the command line; errors end it with the exit codes of docs/operations.md."""
     # An exception, so that folders are tidied and files closed; servers have handlers of their own.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     with _interrupts_are_heard():
@@ -86,10 +114,7 @@ def main() -> None:
 def _run() -> None:
     try:
         # Here, so that an interrupt meanwhile ends as quietly as a later one.
-        from typer.main import get_command
-
-        command = get_command(application())
-        command.main(prog_name="galaxy-chain", default_map=_defaults(command, read_settings(SETTINGS_FILE)))
+        application().main(prog_name="galaxy-chain")
     except GalaxyError as error:
         sys.stderr.write(f"galaxy-chain: {error}\n")
         sys.exit(error.exit_code)

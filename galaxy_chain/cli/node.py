@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from galaxy_chain.cli.console import console, print_json
-from galaxy_chain.cli.settings import JsonOption
-from galaxy_chain.node import DEFAULT_CHAIN_ID, DEVELOPMENT_MNEMONIC, serve
-
-if TYPE_CHECKING:
-    from galaxy_chain.node import Node
+from galaxy_chain.cli.options import Json
+from galaxy_chain.node import DEFAULT_CHAIN_ID, DEVELOPMENT_MNEMONIC, Node, serve
 
 __all__ = ["node"]
 
 
 def node(
-    host: Annotated[str, typer.Option(help="Where to listen. The accounts are unlocked: keep it local.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8545,
-    accounts: Annotated[int, typer.Option(min=1, max=1000, help="How many unlocked accounts.")] = 10,
-    chain_id: Annotated[int, typer.Option(min=1, help="Of the chain.")] = DEFAULT_CHAIN_ID,
-    mnemonic: Annotated[str, typer.Option(help="Of the accounts; anybody knows the default.")] = DEVELOPMENT_MNEMONIC,
-    json: JsonOption = False,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on. The accounts are unlocked: keep it local.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on, or 0 for any free one.")] = 8545,
+    accounts: Annotated[int, typer.Option(min=1, max=1000, help="Number of unlocked accounts.")] = 10,
+    chain_id: Annotated[int, typer.Option(min=1, help="Chain ID.")] = DEFAULT_CHAIN_ID,
+    mnemonic: Annotated[
+        str, typer.Option(help="Mnemonic of the accounts. Anybody knows the default.")
+    ] = DEVELOPMENT_MNEMONIC,
+    json: Json = False,
 ) -> None:
     """Run the embedded development chain. It forgets everything when it ends."""
 

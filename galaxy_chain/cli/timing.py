@@ -1,9 +1,12 @@
-"""What the time has not come for ends with a code of its own, so that a script can try again later."""
+"""What it is too early for ends with an exit code of its own, so that a script can try again later."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from galaxy_chain.exceptions import LedgerRefusedError
+from galaxy_fl.exceptions import RoundMovedOnError
 
 __all__ = ["too_early"]
 
@@ -14,10 +17,7 @@ _EARLY = frozenset(
 
 @contextmanager
 def too_early() -> Iterator[None]:
-    """Raises `RoundMovedOnError` where the ledger refuses a call only for now."""
-    from galaxy_chain.exceptions import LedgerRefusedError
-    from galaxy_fl.exceptions import RoundMovedOnError
-
+    """Raise `RoundMovedOnError` where the ledger refuses a call only for now."""
     try:
         yield
     except LedgerRefusedError as error:

@@ -102,7 +102,7 @@ def test_one_claims_for_many_and_settles_on_the_way(paid, federation):
     )
     paid.fails(2, "has no commit of round 3: 2 are", "claim", job, "--round", 3, "--everybody", "--account", "dev:9")
     paid.fails(2, f"{federation.owner} has not joined job", "claim", job, "--account", "dev:0")
-    paid.fails(2, "is no address", "claim", job, "--for", "bob", "--account", "dev:9")
+    paid.fails(2, "is not an address", "claim", job, "--for", "bob", "--account", "dev:9")
     two = [option for client in names(federation, 0, 1) for option in ("--for", client.lower())]
     claimed = paid.json("claim", job, "--round", 1, *two, "--account", "dev:9")
     assert [(step["round"], step["settled"], step["clients"]) for step in claimed["rounds"]] == [(1, True, 2)]
@@ -158,7 +158,7 @@ def test_the_owner_shortens_a_job_and_gets_the_rest(paid, federation):
 def test_a_client_is_expelled_and_keeps_what_it_has(paid, federation):
     job = federation.job
     paid.fails(27, "is not the job's owner", "job", "expel", job, federation.clients[2], "--account", "dev:9")
-    paid.fails(2, "is no address", "job", "expel", job, "bob", "--account", "dev:0")
+    paid.fails(2, "is not an address", "job", "expel", job, "bob", "--account", "dev:0")
     assert paid.run("job", "expel", job, federation.clients[2].lower(), "--account", "dev:0") == 0
     assert paid.json("job", "show", job)["expelled"] == [federation.clients[2]]
     federation.travel(WINDOW)

@@ -1,0 +1,1 @@
+"""The commands of galaxy-chain bond, one file each."""

@@ -1,0 +1,1 @@
+"""The commands of galaxy-chain job, one file each."""

@@ -1,0 +1,110 @@
+"""galaxy-chain job show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from galaxy_chain.cli.console import console, print_json, print_table, short
+from galaxy_chain.cli.job_views import (
+    digits,
+    metrics_of,
+    name_of,
+    readable_terms,
+    rounds_of,
+    state_of,
+    status_of,
+    terms_shown,
+    when,
+)
+from galaxy_chain.cli.options import JobNumber, Json, Where
+from galaxy_chain.following.books import books
+from galaxy_chain.following.claims import earnings
+from galaxy_chain.following.follower import JobFollower
+from galaxy_chain.following.turns import bond_free_from
+from galaxy_chain.shown import ETHER, ether
+
+__all__ = ["show"]
+
+
+def show(job: JobNumber, where: Where, json: Json = False) -> None:
+    """Show a job: terms, participants, money, and rounds with their hashes and what may still happen to them.
+
+    A server's metrics are shown on its own machine.
+    """
+    ledger = where.connect()
+    history = JobFollower(ledger, job).history
+    terms, money = history.terms, books(history)
+    rounds = rounds_of(history, metrics_of(where.place().metrics(ledger.address, job)))
+    servers = {commit.record.server for commit in (*history.commits.values(), *history.void.values())}
+    bonds: dict[str, dict[str, Any]] = {
+        server: {
+            "bond": own.bond,
+            "barred": own.barred,
+            "late": own.late,
+            "demands": own.demands,
+            "free_from": bond_free_from(history, server),
+        }
+        for server, own in sorted(history.accounts.items())
+        if own.bond or own.barred or server in servers
+    }
+    shown: dict[str, Any] = {
+        "job": job,
+        "name": name_of(where.contents(), terms.spec),
+        "owner": history.owner,
+        "status": status_of(history.round, history.last_round, history.status, history.cancelled),
+        "cancelled": history.cancelled,
+        "round": history.round,
+        "last_round": history.last_round,
+        "settled": history.settled,
+        "terms": terms_shown(terms),
+        "clients": history.clients,
+        "expelled": sorted(history.expelled),
+        "earned": {each: vars(earnings(history, each)) for each in sorted({*history.clients, *servers})},
+        "servers": bonds,
+        "money": vars(money),
+        "model": history.model.root.hex(),
+        "rounds": rounds,
+    }
+    if json:
+        print_json(shown)
+        return
+    console.print(f"job {job}: {shown['name'] or '(its document is not in the store)'}", style="bold", end="")
+    console.print(f"  {shown['status']}, owner {history.owner}")
+    print_table(("term", "value"), (shown["terms"] | readable_terms(terms)).items())
+    console.print()
+    print_table(
+        ("account", "samples", "balance", "to be claimed", "not settled"),
+        [
+            (each, history.clients.get(each), ether(of["balance"]), ether(of["claimable"]), ether(of["unsettled"]))
+            for each, of in shown["earned"].items()
+        ],
+    )
+    console.print()
+    print_table(
+        ("server", "bond", "demands", "free from", ""),
+        [
+            (
+                server, ether(of["bond"]), of["demands"], when(of["free_from"]),
+                ", ".join(word for word in ("barred", "late") if of[word]),
+            )
+            for server, of in bonds.items()
+        ],
+    )  # fmt: skip
+    console.print()
+    console.print(
+        f"pool {ether(money.pool)}: {ether(money.paid)} paid, {ether(money.claimable)} to be claimed, "
+        f"{ether(money.open)} open in rounds that are not settled, {ether(money.rest)} "
+        + ("back to the owner" if money.final else "not allotted yet")
+    )
+    console.print(f"{history.settled} of {history.last_round} rounds settled\n")
+    print_table(
+        ("round", "updates", "excluded", "model", "loss", "accuracy", "gas", "seconds", "block", "ether", "state"),
+        [
+            (
+                row["round"], row["updates"], len(row["excluded"]), short(row["model"]), digits(row["loss"]),
+                digits(row["accuracy"]), row["gas"], digits(row["seconds"]), row["block"], f"{row['reward'] / ETHER:g}",
+                state_of(row),
+            )
+            for row in rounds
+        ],
+    )  # fmt: skip

@@ -1,0 +1,182 @@
+"""The options that commands share, in groups: a command takes a group as one parameter (`commands.ungrouped`).
+
+Settings come from flags, then GALAXY_… variables, then galaxy.toml in the working directory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from galaxy_chain.place import DEFAULT_FEE_CAP, DEFAULT_HOME, DEFAULT_RPC, Place
+
+if TYPE_CHECKING:
+    from galaxy_chain.ledger.ledger import Ledger
+    from galaxy_chain.store import Store
+
+__all__ = [
+    "Account",
+    "AtLedger",
+    "AtNode",
+    "AtStore",
+    "Home",
+    "JobNumber",
+    "JobOption",
+    "Json",
+    "Polling",
+    "StoreOption",
+    "Where",
+]
+
+
+def _job_number(number: int | None) -> int | None:
+    if number is not None and not 1 <= number < 2**63:
+        raise typer.BadParameter(f"{number} is not the number of a job: the first is 1")
+    return number
+
+
+JobNumber = Annotated[int, typer.Argument(callback=_job_number, help="Job number.")]
+JobOption = Annotated[int, typer.Option("--job", callback=_job_number, help="Job number.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+StoreOption = Annotated[
+    str | None,
+    typer.Option(
+        envvar="GALAXY_STORE",
+        help="Content store: a folder, by default HOME/store, or the URL of one that is served.",
+        rich_help_panel="Where",
+    ),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """Who sends the transactions of a command."""
+
+    account: Annotated[
+        str | None,
+        typer.Option(
+            envvar="GALAXY_ACCOUNT",
+            help="Name or address of a keystore file, or dev:N for the node's N-th unlocked account. Without it the "
+            "key in GALAXY_KEY.",
+            rich_help_panel="Account",
+        ),
+    ] = None
+    fee_cap: Annotated[
+        float,
+        typer.Option(
+            envvar="GALAXY_FEE_CAP",
+            min=0,
+            help="The most to offer for a unit of gas, in gwei. Set it to 0 where gas is free.",
+            rich_help_panel="Account",
+        ),
+    ] = DEFAULT_FEE_CAP
+
+
+@dataclass(frozen=True, kw_only=True)
+class Polling:
+    """How a command that follows a job waits."""
+
+    poll: Annotated[
+        float,
+        typer.Option(
+            envvar="GALAXY_POLL",
+            min=0.01,
+            max=3600,
+            help="Longest pause between two looks at the chain, in seconds.",
+            rich_help_panel="Waiting",
+        ),
+    ] = 1.0
+    content_timeout: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="Seconds to wait for missing content before it counts as withheld.",
+            rich_help_panel="Waiting",
+        ),
+    ] = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Home:
+    """Where a command keeps what it keeps."""
+
+    home: Annotated[
+        Path, typer.Option(envvar="GALAXY_HOME", help="Folder for everything that is kept.", rich_help_panel="Where")
+    ] = DEFAULT_HOME
+
+    def place(self, account: Account | None = None) -> Place:
+        """The place that the options name."""
+        return Place.of(**vars(self), fee_cap=DEFAULT_FEE_CAP if account is None else account.fee_cap)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AtNode(Home):
+    """A node, and the file of a ledger."""
+
+    rpc: Annotated[
+        str,
+        typer.Option(
+            envvar="GALAXY_RPC",
+            help="URL of the Ethereum node. With several, separated by commas, the next is asked when one fails.",
+            rich_help_panel="Where",
+            show_envvar=True,
+        ),
+    ] = DEFAULT_RPC
+    ledger: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="GALAXY_LEDGER", help="File of the ledger, by default HOME/ledger.json.", rich_help_panel="Where"
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AtLedger(AtNode):
+    """A ledger."""
+
+    any_ledger: Annotated[
+        bool,
+        typer.Option(
+            "--any-ledger",
+            help="Accept any contract as the ledger, whatever its code: it may keep your bond.",
+            rich_help_panel="Where",
+        ),
+    ] = False
+
+    def connect(self, account: Account | None = None) -> Ledger:
+        """The ledger, to read, or to write to by an account."""
+        place = self.place(account)
+        return place.ledger() if account is None else place.ledger_for(account.account)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AtStore(Home):
+    """A content store."""
+
+    store: StoreOption = None
+    ipfs: Annotated[
+        str | None,
+        typer.Option(
+            envvar="GALAXY_IPFS", help="URL of the RPC of an IPFS node behind the folder.", rich_help_panel="Where"
+        ),
+    ] = None
+    gateway: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="GALAXY_GATEWAY",
+            help="URL of an IPFS gateway to read from where everything else fails. Repeatable.",
+            rich_help_panel="Where",
+        ),
+    ] = None
+
+    def contents(self, ledger: Ledger | None = None, job: int = 0) -> Store:
+        """The content store, to read, or to write to for a job by the ledger's account."""
+        return self.place().store(ledger, job)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Where(AtStore, AtLedger):
+    """A ledger and a content store."""

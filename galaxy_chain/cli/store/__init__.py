@@ -1,0 +1,1 @@
+"""The commands of galaxy-chain store, one file each."""

@@ -1,0 +1,137 @@
+"""The tree of commands: each explains itself, and none is imported before it is chosen."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Annotated
+
+import pytest
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from galaxy_chain.cli.commands import Deferred, ungrouped
+from galaxy_chain.cli.main import application
+
+SLOW = ("torch", "web3", "matplotlib", "eth_account", "eth", "uvicorn")
+
+
+def tree(group: TyperGroup, *path: str):
+    for name, command in group.commands.items():
+        if isinstance(command, TyperGroup):
+            yield from tree(command, *path, name)
+        else:
+            yield (*path, name), command
+
+
+COMMANDS = dict(tree(application()))
+GROUPS = {"galaxy-chain": application()} | {
+    name: command for name, command in application().commands.items() if isinstance(command, TyperGroup)
+}
+
+
+def explains(text: str | None) -> bool:
+    """Whether it is a sentence or a noun phrase on its own."""
+    return text is not None and text[:1].isupper() and text.endswith(".") and not text.startswith(("Of ", "Whose "))
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids="-".join)
+def test_every_command_and_every_option_explains_itself(path):
+    deferred = COMMANDS[path]
+    assert isinstance(deferred, Deferred)
+    assert explains(deferred.help)
+    assert len(deferred.help) <= 64  # a line of the list at 80 columns
+    command = deferred.load()
+    assert command.name == path[-1]
+    assert all(explains(paragraph) for paragraph in command.help.split("\n\n"))
+    for parameter in command.params:
+        assert explains(parameter.help), parameter.name
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_every_group_explains_itself(name):
+    assert explains(GROUPS[name].help)
+    for parameter in GROUPS[name].params:
+        assert explains(parameter.help), parameter.name
+
+
+def test_every_command_prints_its_help(terminal, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    for path in [(), *((name,) for name in GROUPS if name != "galaxy-chain"), *COMMANDS]:
+        assert terminal.run(*path, "--help") == 0
+        assert f"Usage: {' '.join(('galaxy-chain', *path))} " in terminal.out
+        assert max(map(len, terminal.out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["job", "--help"], ["job", "list"], ["server", "--help"], ["audit", "--help"], ["account", "list"]],
+)
+def test_what_is_slow_is_not_imported_for_help_or_a_list(tmp_path, arguments):
+    program = f"""
+import sys
+from galaxy_chain.cli.main import main
+sys.argv = ["galaxy-chain", *{arguments}]
+try:
+    main()
+finally:
+    print([name for name in {SLOW} if name in sys.modules], file=sys.stderr)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path)
+    assert ended.stderr.splitlines()[-1] == "[]", ended.stderr
+
+
+def test_a_list_of_commands_imports_none_of_them(tmp_path):
+    program = """
+import sys
+from galaxy_chain.cli.main import application
+application().main(["--help"], prog_name="galaxy-chain", standalone_mode=False)
+print([name for name in sys.modules if name.startswith(("galaxy_chain.ledger", "galaxy_chain.rpc", "pydantic"))])
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path)
+    assert ended.stdout.splitlines()[-1] == "[]"
+
+
+# ---- Groups of options
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    width: Annotated[int, typer.Option(min=1, help="Width.")]
+    height: Annotated[int, typer.Option(help="Height.")] = 7
+
+
+def typed(command):
+    app = typer.Typer(add_completion=False)
+    app.command()(ungrouped(command))
+    return get_command(app)
+
+
+def test_a_command_gets_its_options_in_groups(capsys):
+    def area(size: Size, times: int = 1) -> None:
+        """Print an area."""
+        print(size, times)
+
+    command = typed(area)
+    assert [parameter.name for parameter in command.params] == ["width", "height", "times"]
+    assert command.help == "Print an area."
+    command.main(["--width", "3"], standalone_mode=False)
+    assert capsys.readouterr().out == "Size(width=3, height=7) 1\n"
+    with pytest.raises(SystemExit):
+        command.main(["--width", "0"])
+    assert "Invalid value for '--width'" in capsys.readouterr().err
+
+
+def test_two_groups_can_not_have_an_option_of_one_name():
+    @dataclass(frozen=True)
+    class Door:
+        width: int = 1
+
+    def area(size: Size, door: Door) -> None:
+        """Print an area."""
+
+    area.__annotations__ = {"size": Size, "door": Door, "return": None}
+    with pytest.raises(ValueError, match="duplicate parameter name: 'width'"):
+        ungrouped(area)
