@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-pragma solidity ^0.8.28;
+pragma solidity 0.8.37;
 
 import {OpeningVerifier} from "./OpeningVerifier.sol";
 import {IGalaxyLedger} from "./interfaces/IGalaxyLedger.sol";
@@ -11,9 +11,9 @@ import {Rounds} from "./ledger/Rounds.sol";
 /// @title GalaxyLedger
 /// @notice Federated learning jobs whose rounds anyone can recompute, and whose servers answer for them with a bond.
 /// @dev Read `IGalaxyLedger.sol` first. Nobody owns this contract and nothing in it can be changed or paused. Ether
-/// leaves in `withdraw`, `withdrawBond` and `_burn` alone, always after every effect, and to nobody but the caller or
-/// nobody at all; so there is no reentrancy to guard against and no receiver that could block another. Rules and the
-/// verifier are only asked, by static calls.
+/// leaves only in `withdraw`, `withdrawBond` and `_burn`, always after every effect, and goes to the caller or to
+/// nobody; so there is no reentrancy to guard against and no receiver that could block another. Rules and the verifier
+/// are only asked, by static calls.
 contract GalaxyLedger is Rounds, Money, Disputes {
     /// @inheritdoc IGalaxyLedger
     uint256 public jobs;
@@ -28,29 +28,29 @@ contract GalaxyLedger is Rounds, Money, Disputes {
 
     /// @inheritdoc IGalaxyLedger
     function registerJob(Terms calldata terms, Model calldata initial) external payable returns (uint256 job) {
-        State memory s;
-        s.keepsModel = IOpeningVerifier(verifier()).checkTerms(terms);
+        State memory state;
+        state.keepsModel = IOpeningVerifier(verifier()).checkTerms(terms);
         job = ++jobs;
-        Job storage j = _jobs[job];
-        j.terms = terms;
-        j.owner = msg.sender;
-        j.pool = _value();
-        j.outer = bytes32(uint256(1));
-        j.inner = bytes32(uint256(1));
-        s.status = Status.Running;
-        s.lastRound = terms.rounds;
-        s.activeAt = _now();
-        _open(j, s, 1, initial.root);
-        emit JobRegistered(job, msg.sender, terms, initial, s.keepsModel, _now());
+        Job storage job_ = _jobs[job];
+        job_.terms = terms;
+        job_.owner = msg.sender;
+        job_.pool = _value();
+        job_.outer = bytes32(uint256(1));
+        job_.inner = bytes32(uint256(1));
+        state.status = Status.Running;
+        state.lastRound = terms.rounds;
+        state.activeAt = _now();
+        _open(job_, state, 1, initial.root);
+        emit JobRegistered(job, msg.sender, terms, initial, state.keepsModel, _now());
         if (msg.value != 0) emit JobFunded(job, msg.sender, msg.value);
     }
 
     /// @inheritdoc IGalaxyLedger
     function fund(uint256 job) external payable {
-        Job storage j = _jobs[job];
-        _running(job, j.state.status, j.state.round, j.state.lastRound);
-        if (j.state.cancelled) revert AlreadyCancelled(job);
-        j.pool += _value();
+        Job storage job_ = _jobs[job];
+        _running(job, job_.state.status, job_.state.round, job_.state.lastRound);
+        if (job_.state.cancelled) revert AlreadyCancelled(job);
+        job_.pool += _value();
         emit JobFunded(job, msg.sender, msg.value);
     }
 
@@ -72,41 +72,41 @@ contract GalaxyLedger is Rounds, Money, Disputes {
 
     /// @inheritdoc IGalaxyLedger
     function cancelJob(uint256 job) external {
-        Job storage j = _job(job);
-        State memory s = j.state;
-        if (s.status == Status.Final) revert JobNotRunning(job, s.status);
-        if (s.cancelled) revert AlreadyCancelled(job);
-        if (msg.sender != j.owner) {
-            _settledEnough(j, s);
-            _idle(job, j, s);
+        Job storage job_ = _job(job);
+        State memory state = job_.state;
+        if (state.status == Status.Final) revert JobNotRunning(job, state.status);
+        if (state.cancelled) revert AlreadyCancelled(job);
+        if (msg.sender != job_.owner) {
+            _settledEnough(job_, state);
+            _idle(job, job_, state);
         }
-        uint32 last = s.round > s.highest ? s.round : s.highest;
-        if (last < s.lastRound) s.lastRound = last;
-        s.cancelled = true;
-        s.activeAt = _now();
-        j.state = s;
-        emit JobCancelled(job, msg.sender, s.lastRound, _now());
+        uint32 last = state.round > state.highest ? state.round : state.highest;
+        if (last < state.lastRound) state.lastRound = last;
+        state.cancelled = true;
+        state.activeAt = _now();
+        job_.state = state;
+        emit JobCancelled(job, msg.sender, state.lastRound, _now());
     }
 
     /// @inheritdoc IGalaxyLedger
     function finalizeJob(uint256 job) external {
-        Job storage j = _job(job);
-        State memory s = j.state;
-        if (s.status == Status.Final) revert JobNotRunning(job, s.status);
-        if (s.settled != s.lastRound) {
-            uint32 required = s.cancelled ? s.round - 1 : s.lastRound;
-            if (s.settled != required) revert JobNotSettled(job, s.settled, required);
-            _idle(job, j, s);
+        Job storage job_ = _job(job);
+        State memory state = job_.state;
+        if (state.status == Status.Final) revert JobNotRunning(job, state.status);
+        if (state.settled != state.lastRound) {
+            uint32 required = state.cancelled ? state.round - 1 : state.lastRound;
+            if (state.settled != required) revert JobNotSettled(job, state.settled, required);
+            _idle(job, job_, state);
         }
-        uint256 rest = j.pool - j.allotted;
-        j.state.status = Status.Final;
-        _credit(job, j.owner, rest);
-        emit JobFinalized(job, j.owner, j.root, rest);
+        uint256 rest = job_.pool - job_.allotted;
+        job_.state.status = Status.Final;
+        _credit(job, job_.owner, rest);
+        emit JobFinalized(job, job_.owner, job_.root, rest);
     }
 
-    function _idle(uint256 job, Job storage j, State memory s) private view {
-        uint40 since = s.closesAt != NEVER && s.closesAt > s.activeAt ? s.closesAt : s.activeAt;
-        uint40 idleAt = since + 2 * uint40(j.terms.idleSeconds);
+    function _idle(uint256 job, Job storage job_, State memory state) private view {
+        uint40 since = state.closesAt != NEVER && state.closesAt > state.activeAt ? state.closesAt : state.activeAt;
+        uint40 idleAt = since + 2 * uint40(job_.terms.idleSeconds);
         if (block.timestamp < idleAt) revert JobNotIdle(job, idleAt);
     }
 
@@ -115,9 +115,7 @@ contract GalaxyLedger is Rounds, Money, Disputes {
     /* ------------------------------------------------------------------------------------------------------------ */
 
     /// @inheritdoc IGalaxyLedger
-    function jobOf(
-        uint256 job
-    )
+    function jobOf(uint256 job)
         external
         view
         returns (
@@ -130,8 +128,8 @@ contract GalaxyLedger is Rounds, Money, Disputes {
             uint256 allotted
         )
     {
-        Job storage j = _job(job);
-        return (j.terms, j.owner, j.state, j.root, _head(job, j, j.state), j.pool, j.allotted);
+        Job storage job_ = _job(job);
+        return (job_.terms, job_.owner, job_.state, job_.root, _head(job, job_, job_.state), job_.pool, job_.allotted);
     }
 
     /// @inheritdoc IGalaxyLedger

@@ -1,30 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
-pragma solidity ^0.8.28;
+pragma solidity 0.8.37;
 
 /// @title How the updates of a round become the next model, for one chunk of it.
-/// @notice A rule is stateless, works on each parameter by itself, and has a twin in `galaxy_fl/aggregation` that gives
-/// the same bytes. Participants know rules by the hash of their runtime code.
+/// @notice A rule is stateless, works on each parameter by itself, and has a twin in `galaxy_fl/aggregation` that
+/// returns the same bytes. Participants know rules by the hash of their runtime code.
 /// @dev Warning: a job whose rule reverts or runs out of gas can't be challenged. Take part in no job whose rule you
 /// don't know.
 interface IAggregationRule {
     /// @notice Thrown when the updates, the weights or the lengths of the chunks don't fit together.
     error MalformedChunks();
-    /// @notice Thrown when the rule can't aggregate every number of updates from `minUpdates` to `maxUpdates` with these
-    /// parameters.
+    /// @notice Thrown when the rule can't aggregate every number of updates from `minUpdates` to `maxUpdates` with
+    /// these parameters.
+    /// @param parameters The word of the job's terms.
+    /// @param minUpdates The fewest updates of a commit.
+    /// @param maxUpdates The most updates of a commit.
     error ParametersRefused(bytes32 parameters, uint256 minUpdates, uint256 maxUpdates);
 
     /// @notice Refuses parameters with which some number of updates from `minUpdates` to `maxUpdates` has no aggregate.
+    /// @param parameters The word of the job's terms.
+    /// @param minUpdates The fewest updates of a commit.
+    /// @param maxUpdates The most updates of a commit.
     function check(bytes32 parameters, uint256 minUpdates, uint256 maxUpdates) external view;
 
-    /// @notice At least the gas that `aggregate` needs for that many updates and a chunk of that many parameters, with
-    /// whatever values.
+    /// @notice An upper bound of the gas that `aggregate` needs, whatever the values are.
+    /// @param updates How many updates are aggregated.
+    /// @param chunkParameters Parameters per chunk.
+    /// @return Gas.
     function gasFor(uint256 updates, uint256 chunkParameters) external view returns (uint256);
 
     /// @notice Whether the next model is the round's model, always.
+    /// @return True if it is.
     function keepsModel() external view returns (bool);
 
-    /// @notice Aggregates one chunk. All chunks are consecutive little-endian int32, a multiple of eight of them. The last
-    /// chunk of a vector is padded with zeros, and it doesn't count what becomes of them.
+    /// @notice Aggregates one chunk. All chunks are consecutive little-endian int32, a multiple of eight of them. The
+    /// last chunk of a vector is padded with zeros; what becomes of the padding does not matter.
     /// @param parameters One word of the job's terms; its meaning is the rule's own.
     /// @param model The chunk of the round's model.
     /// @param updates The same chunk of every included update, in the order of submission.

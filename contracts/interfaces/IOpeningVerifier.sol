@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-pragma solidity ^0.8.28;
+pragma solidity 0.8.37;
 
-import {IGalaxyLedger} from "./IGalaxyLedger.sol";
+import {ILedgerTypes} from "./ILedgerTypes.sol";
 
 /// @title Judges one chunk of a commit from its openings. It has no state: everything comes with the call.
 /// @dev `openings` are packed, one after the other:
@@ -9,28 +9,35 @@ import {IGalaxyLedger} from "./IGalaxyLedger.sol";
 ///   of their entries. An opening is the chunk (`4 * C` bytes), then its path (`32 * depth` bytes), the sibling of the
 ///   leaf first;
 /// - all submissions of the attempt, every block shown, as `Submissions.sol` describes them.
-/// What is thrown is declared in `IGalaxyLedger`.
+/// Its errors are declared in `ILedgerErrors.sol`.
 interface IOpeningVerifier {
-    /// @notice What the ledger knows of the job and of the chunk in question.
+    /// @notice What the ledger knows about the job and the chunk in question.
     struct Question {
-        /// With what the attempt of the record began: `Submissions.start`.
+        /// What the attempt of the record began with: `Submissions.start`.
         bytes32 start;
         address rule;
         bytes32 ruleParameters;
-        /// Parameters of the model, and parameters a chunk.
+        /// Parameters of the model.
         uint256 parameters;
+        /// Parameters per chunk.
         uint256 chunkParameters;
         uint256 index;
     }
 
     /// @notice Whether the chunk is what the rule makes of the openings.
-    /// @dev Reverts unless these are what the record says.
+    /// @dev Reverts unless the openings are what the record states.
+    /// @param question What the ledger knows.
+    /// @param record The commit's record.
+    /// @param openings The openings and the submissions.
+    /// @return Whether the chunk is right.
     function isRight(
         Question calldata question,
-        IGalaxyLedger.Record calldata record,
+        ILedgerTypes.Record calldata record,
         bytes calldata openings
     ) external view returns (bool);
 
-    /// @notice Refuses terms that are never sane, and says whether their rule keeps the model.
-    function checkTerms(IGalaxyLedger.Terms calldata terms) external view returns (bool keepsModel);
+    /// @notice Refuses terms that are never sane.
+    /// @param terms The terms.
+    /// @return keepsModel Whether their rule keeps the model.
+    function checkTerms(ILedgerTypes.Terms calldata terms) external view returns (bool keepsModel);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-pragma solidity ^0.8.28;
+pragma solidity 0.8.37;
 
 import {IGalaxyLedger} from "../interfaces/IGalaxyLedger.sol";
 import {IOpeningVerifier} from "../interfaces/IOpeningVerifier.sol";
@@ -9,6 +9,10 @@ import {LedgerStorage} from "./LedgerStorage.sol";
 
 /// @title Announcements, challenges and demands.
 abstract contract Disputes is LedgerStorage {
+    /* ------------------------------------------------------------------------------------------------------------ */
+    /*                                                  CHALLENGES                                                  */
+    /* ------------------------------------------------------------------------------------------------------------ */
+
     /// @inheritdoc IGalaxyLedger
     function announce(bytes32 digest) external {
         _announced[msg.sender][digest] = _now();
@@ -22,88 +26,94 @@ abstract contract Disputes is LedgerStorage {
         bytes32 salt,
         bytes calldata openings
     ) external {
-        Job storage j = _job(job);
-        bytes32 word = _answerable(job, j, record);
-        _inWindow(j, record);
+        Job storage job_ = _job(job);
+        bytes32 word = _answerable(job, job_, record);
+        _inWindow(job_, record);
         bytes32 digest = keccak256(abi.encode(msg.sender, salt, word, index));
         uint40 announced = _announced[msg.sender][digest];
         if (!_counts(announced)) revert NotAnnounced(digest, announced);
-        if (_isRight(job, j, record, index, openings)) revert CommitIsRight(record.round, index);
-        _burn(_refute(job, j, record, word, msg.sender, true));
+        if (_isRight(job, job_, record, index, openings)) revert CommitIsRight(record.round, index);
+        _burn(_refute(job, job_, record, word, msg.sender, true));
     }
 
     /// @inheritdoc IGalaxyLedger
     function demand(uint256 job, Record calldata record, uint256 index, bytes32 salt) external payable {
-        Job storage j = _job(job);
-        bytes32 word = _answerable(job, j, record);
-        _inWindow(j, record);
-        _checkIndex(j, index);
-        Demand storage d = _demands[job][word][index];
-        if (d.demander != address(0)) revert AlreadyDemanded(record.round, index);
+        Job storage job_ = _job(job);
+        bytes32 word = _answerable(job, job_, record);
+        _inWindow(job_, record);
+        _checkIndex(job_, index);
+        Demand storage demand_ = _demands[job][word][index];
+        if (demand_.demander != address(0)) revert AlreadyDemanded(record.round, index);
         uint32 deposits = ++_accounts[job][record.server].demands;
         ++_marks[job][word].demands;
-        uint256 deposit = uint256(deposits) * j.terms.demandDeposit;
+        uint256 deposit = uint256(deposits) * job_.terms.demandDeposit;
         if (msg.value < deposit) revert WrongValue(msg.value, deposit);
         uint256 excess = _value() - deposit;
         if (excess != 0) _credit(job, msg.sender, excess);
-        d.demander = msg.sender;
-        d.answerBy = _now() + j.terms.answerSeconds;
-        d.deposits = deposits;
+        demand_.demander = msg.sender;
+        demand_.answerBy = _now() + job_.terms.answerSeconds;
+        demand_.deposits = deposits;
         bytes32 digest = keccak256(abi.encode(msg.sender, salt, word, index));
-        d.announced = salt != 0 && _counts(_announced[msg.sender][digest]);
-        emit ChunkDemanded(job, word, msg.sender, record.round, index, d.answerBy, d.announced, deposit, excess);
+        demand_.announced = salt != 0 && _counts(_announced[msg.sender][digest]);
+        emit ChunkDemanded(
+            job, word, msg.sender, record.round, index, demand_.answerBy, demand_.announced, deposit, excess
+        );
     }
 
     /// @inheritdoc IGalaxyLedger
     function answer(uint256 job, Record calldata record, uint256 index, bytes calldata openings) external {
-        Job storage j = _job(job);
-        bytes32 word = _answerable(job, j, record);
-        (Demand memory d, uint256 deposit) = _endDemand(job, j, record, word, index);
-        if (block.timestamp >= d.answerBy) revert WindowOver(d.answerBy);
-        if (!_isRight(job, j, record, index, openings)) revert CommitIsWrong(record.round, index);
+        Job storage job_ = _job(job);
+        bytes32 word = _answerable(job, job_, record);
+        (Demand memory demand_, uint256 deposit) = _endDemand(job, job_, record, word, index);
+        if (block.timestamp >= demand_.answerBy) revert WindowOver(demand_.answerBy);
+        if (!_isRight(job, job_, record, index, openings)) revert CommitIsWrong(record.round, index);
         // To the committer at first: otherwise a demander that copies the answer would have its deposit back.
-        bool soon = block.timestamp < d.answerBy - j.terms.answerSeconds / 2;
+        bool soon = block.timestamp < demand_.answerBy - job_.terms.answerSeconds / 2;
         address paid = soon ? record.server : msg.sender;
         _credit(job, paid, deposit);
-        // The second of the openings, all of one length but for the submissions behind them.
-        uint256 size = j.terms.chunkParameters * 4 + 32 * ChunkTree.depth(_chunks(j));
+        // The second opening; all have one length, and the submissions come after them.
+        uint256 size = job_.terms.chunkParameters * 4 + 32 * ChunkTree.depth(_chunks(job_));
         bytes calldata next = openings[size:2 * size];
         emit ChunkAnswered(job, word, msg.sender, record.round, index, paid, deposit, next);
     }
 
     /// @inheritdoc IGalaxyLedger
     function expire(uint256 job, Record calldata record, uint256 index) external {
-        Job storage j = _job(job);
+        Job storage job_ = _job(job);
         bytes32 word = _wordOf(record);
-        (Demand memory d, uint256 deposit) = _endDemand(job, j, record, word, index);
-        bool counts = _isAnswerable(job, j, record, word);
-        if (counts && block.timestamp < d.answerBy) revert WindowOpen(d.answerBy);
-        _credit(job, d.demander, deposit);
-        emit DemandExpired(job, word, d.demander, record.round, index, deposit);
-        if (counts) _burn(_refute(job, j, record, word, d.demander, d.announced));
+        (Demand memory demand_, uint256 deposit) = _endDemand(job, job_, record, word, index);
+        bool counts = _isAnswerable(job, job_, record, word);
+        if (counts && block.timestamp < demand_.answerBy) revert WindowOpen(demand_.answerBy);
+        _credit(job, demand_.demander, deposit);
+        emit DemandExpired(job, word, demand_.demander, record.round, index, deposit);
+        if (counts) _burn(_refute(job, job_, record, word, demand_.demander, demand_.announced));
     }
 
-    /// @dev Ends the demand for that chunk and gives it.
+    /* ------------------------------------------------------------------------------------------------------------ */
+    /*                                                   OUTCOMES                                                   */
+    /* ------------------------------------------------------------------------------------------------------------ */
+
+    /// @dev Ends the demand for that chunk and returns it.
     function _endDemand(
         uint256 job,
-        Job storage j,
+        Job storage job_,
         Record calldata record,
         bytes32 word,
         uint256 index
-    ) private returns (Demand memory d, uint256 deposit) {
-        d = _demands[job][word][index];
-        if (d.demander == address(0)) revert NotDemanded(record.round, index);
+    ) private returns (Demand memory demand_, uint256 deposit) {
+        demand_ = _demands[job][word][index];
+        if (demand_.demander == address(0)) revert NotDemanded(record.round, index);
         delete _demands[job][word][index];
         --_marks[job][word].demands;
         --_accounts[job][record.server].demands;
-        deposit = uint256(d.deposits) * j.terms.demandDeposit;
+        deposit = uint256(demand_.deposits) * job_.terms.demandDeposit;
     }
 
-    /// @dev Takes the committer's bond and bars it; goes back to the record's round unless that was superseded. Gives what
-    /// is to be burned.
+    /// @dev Takes the committer's bond and bars it; goes back to the record's round unless that was superseded. Returns
+    /// how much is to be burned.
     function _refute(
         uint256 job,
-        Job storage j,
+        Job storage job_,
         Record calldata record,
         bytes32 word,
         address finder,
@@ -118,56 +128,60 @@ abstract contract Disputes is LedgerStorage {
         burned = amount - reward;
         emit BondSlashed(job, word, record.server, amount, finder, reward);
         if (_marks[job][word].superseded) _marks[job][word].superseded = false;
-        else emit RoundReverted(job, _rollback(j, record), word, record.round, _now());
+        else emit RoundReverted(job, _rollback(job_, record), word, record.round, _now());
     }
 
-    /// @dev Whether a chunk of a commit is what the rule says. Reverts unless the openings are of what is recorded.
+    /* ------------------------------------------------------------------------------------------------------------ */
+    /*                                                    CHECKS                                                    */
+    /* ------------------------------------------------------------------------------------------------------------ */
+
+    /// @dev Whether a chunk of a commit is what the rule returns. Reverts unless the openings match the record.
     function _isRight(
         uint256 job,
-        Job storage j,
+        Job storage job_,
         Record calldata record,
         uint256 index,
         bytes calldata openings
     ) private view returns (bool) {
-        _checkIndex(j, index);
+        _checkIndex(job_, index);
         IOpeningVerifier.Question memory question = IOpeningVerifier.Question({
             start: Submissions.start(job, record.attempt, record.previousRoot),
-            rule: j.terms.rule,
-            ruleParameters: j.terms.ruleParameters,
-            parameters: j.terms.parameters,
-            chunkParameters: j.terms.chunkParameters,
+            rule: job_.terms.rule,
+            ruleParameters: job_.terms.ruleParameters,
+            parameters: job_.terms.parameters,
+            chunkParameters: job_.terms.chunkParameters,
             index: index
         });
         return IOpeningVerifier(verifier()).isRight(question, record, openings);
     }
 
-    function _chunks(Job storage j) private view returns (uint256) {
-        return (uint256(j.terms.parameters) + j.terms.chunkParameters - 1) / j.terms.chunkParameters;
+    function _chunks(Job storage job_) private view returns (uint256) {
+        return (uint256(job_.terms.parameters) + job_.terms.chunkParameters - 1) / job_.terms.chunkParameters;
     }
 
-    function _checkIndex(Job storage j, uint256 index) private view {
-        uint256 chunks = _chunks(j);
+    function _checkIndex(Job storage job_, uint256 index) private view {
+        uint256 chunks = _chunks(job_);
         if (index >= chunks) revert NoSuchChunk(index, chunks);
     }
 
     /// @dev Whether its committer answers for the record: it can still be reverted, or was superseded.
     function _isAnswerable(
         uint256 job,
-        Job storage j,
+        Job storage job_,
         Record calldata record,
         bytes32 word
     ) private view returns (bool) {
         if (_marks[job][word].superseded) return true;
-        return record.round > j.state.settled && _stands(job, j, record, word);
+        return record.round > job_.state.settled && _stands(job, job_, record, word);
     }
 
-    function _answerable(uint256 job, Job storage j, Record calldata record) private view returns (bytes32 word) {
+    function _answerable(uint256 job, Job storage job_, Record calldata record) private view returns (bytes32 word) {
         word = _wordOf(record);
-        if (!_isAnswerable(job, j, record, word)) revert UnknownRecord(job, record.round);
+        if (!_isAnswerable(job, job_, record, word)) revert UnknownRecord(job, record.round);
     }
 
-    function _inWindow(Job storage j, Record calldata record) private view {
-        uint40 end = record.time + j.terms.challengeSeconds;
+    function _inWindow(Job storage job_, Record calldata record) private view {
+        uint40 end = record.time + job_.terms.challengeSeconds;
         if (block.timestamp >= end) revert WindowOver(end);
     }
 

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-pragma solidity ^0.8.28;
+pragma solidity 0.8.37;
 
 import {IGalaxyLedger} from "../interfaces/IGalaxyLedger.sol";
 
-/// @title What the ledger keeps, and what all of its parts ask of it.
-/// @dev Ether leaves in `_pay` alone, which its callers call after every effect, and with the caller or nobody as the
+/// @title The ledger's storage, and what all of its parts use.
+/// @dev Ether leaves only in `_pay`, which its callers call after every effect, and with the caller or nobody as the
 /// receiver.
 abstract contract LedgerStorage is IGalaxyLedger {
     struct Job {
         Terms terms;
         State state;
-        /// The outer link, if the attempt has a full segment; after a rollback the head itself, for nothing is appended
-        /// to it. Neither this nor the next is ever zero, so that no submission pays for a fresh slot.
+        /// The outer link, if the attempt has a full segment; after a rollback the head itself, because nothing is
+        /// appended to it. Neither this nor the next is ever zero, so that no submission pays for a fresh slot.
         bytes32 outer;
         /// The inner link, if the last segment has a block.
         bytes32 inner;
@@ -24,7 +24,7 @@ abstract contract LedgerStorage is IGalaxyLedger {
 
     /// @dev How long an announcement counts.
     uint40 internal constant ANNOUNCED_SECONDS = 3600;
-    /// @dev When an attempt closes that has too few entries.
+    /// @dev When an attempt that has too few entries closes.
     uint40 internal constant NEVER = type(uint40).max;
 
     mapping(uint256 job => Job) internal _jobs;
@@ -47,57 +47,57 @@ abstract contract LedgerStorage is IGalaxyLedger {
         return keccak256(abi.encode(record));
     }
 
-    function _stands(uint256 job, Job storage j, Record calldata record, bytes32 word) internal view returns (bool) {
-        return record.round < j.state.round && _records[job][record.round] == word;
+    function _stands(uint256 job, Job storage job_, Record calldata record, bytes32 word) internal view returns (bool) {
+        return record.round < job_.state.round && _records[job][record.round] == word;
     }
 
-    /// @dev Goes back to the record's round with its entries, closed. The record before it is built upon: this round had
-    /// been committed.
-    function _rollback(Job storage j, Record calldata record) internal returns (uint32 attempt) {
-        State memory s = j.state;
-        attempt = s.attempt + 1;
-        s.round = record.round;
-        s.attempt = attempt;
-        s.origin = record.attempt;
-        s.updates = record.updates;
-        s.closesAt = _now();
-        s.activeAt = _now();
-        s.built = true;
-        s.reopenings = 0;
-        j.state = s;
-        j.root = record.previousRoot;
-        j.outer = record.head;
-        j.allotted = record.allottedBefore;
+    /// @dev Goes back to the record's round with its entries, closed. The record before it is built upon: this round
+    /// had been committed.
+    function _rollback(Job storage job_, Record calldata record) internal returns (uint32 attempt) {
+        State memory state = job_.state;
+        attempt = state.attempt + 1;
+        state.round = record.round;
+        state.attempt = attempt;
+        state.origin = record.attempt;
+        state.updates = record.updates;
+        state.closesAt = _now();
+        state.activeAt = _now();
+        state.built = true;
+        state.reopenings = 0;
+        job_.state = state;
+        job_.root = record.previousRoot;
+        job_.outer = record.head;
+        job_.allotted = record.allottedBefore;
     }
 
     /* ------------------------------------------------------------------------------------------------------------ */
     /*                                                    CHECKS                                                    */
     /* ------------------------------------------------------------------------------------------------------------ */
 
-    function _job(uint256 job) internal view returns (Job storage j) {
-        j = _jobs[job];
-        if (j.state.status == Status.None) revert UnknownJob(job);
+    function _job(uint256 job) internal view returns (Job storage job_) {
+        job_ = _jobs[job];
+        if (job_.state.status == Status.None) revert UnknownJob(job);
     }
 
-    function _onlyOwner(Job storage j) internal view {
-        if (msg.sender != j.owner) revert NotOwner(msg.sender, j.owner);
+    function _onlyOwner(Job storage job_) internal view {
+        if (msg.sender != job_.owner) revert NotOwner(msg.sender, job_.owner);
     }
 
-    /// @dev The job is there, runs and has a round left.
+    /// @dev Reverts unless the job exists, runs and has a round left.
     function _running(uint256 job, Status status, uint32 round, uint32 lastRound) internal pure {
         if (status == Status.None) revert UnknownJob(job);
         if (status != Status.Running || round > lastRound) revert JobNotRunning(job, status);
     }
 
-    function _settledEnough(Job storage j, State memory s) internal view {
-        uint32 unsettled = s.round - 1 - s.settled;
-        if (unsettled >= j.terms.maxUnsettled) revert TooManyUnsettled(unsettled, j.terms.maxUnsettled);
+    function _settledEnough(Job storage job_, State memory state) internal view {
+        uint32 unsettled = state.round - 1 - state.settled;
+        if (unsettled >= job_.terms.maxUnsettled) revert TooManyUnsettled(unsettled, job_.terms.maxUnsettled);
     }
 
-    function _bonded(uint256 job, Job storage j) internal view {
+    function _bonded(uint256 job, Job storage job_) internal view {
         Account storage account = _accounts[job][msg.sender];
         if (account.barred) revert Barred(msg.sender);
-        if (account.bond < j.terms.bond) revert BondTooSmall(account.bond, j.terms.bond);
+        if (account.bond < job_.terms.bond) revert BondTooSmall(account.bond, job_.terms.bond);
     }
 
     /// @dev Whether something announced at that time, 0 for never, counts now.
@@ -109,7 +109,7 @@ abstract contract LedgerStorage is IGalaxyLedger {
     /*                                                   PAYMENTS                                                   */
     /* ------------------------------------------------------------------------------------------------------------ */
 
-    /// @dev The value sent, within what a slot keeps: more than all ether there is.
+    /// @dev The value sent, within what a slot keeps, which is more than all ether that exists.
     function _value() internal view returns (uint96) {
         if (msg.value > type(uint96).max) revert WrongValue(msg.value, type(uint96).max);
         return uint96(msg.value);
@@ -120,18 +120,18 @@ abstract contract LedgerStorage is IGalaxyLedger {
     }
 
     /// @dev The caller's bond answers from now on for as long as a commit can be challenged.
-    function _lock(uint256 job, Job storage j) internal {
-        _accounts[job][msg.sender].lockedUntil = _now() + j.terms.challengeSeconds;
+    function _lock(uint256 job, Job storage job_) internal {
+        _accounts[job][msg.sender].lockedUntil = _now() + job_.terms.challengeSeconds;
     }
 
-    /// @dev To the zero address, whose key nobody has.
+    /// @dev Pays to the zero address, whose key nobody has.
     function _burn(uint256 amount) internal {
         _pay(address(0), amount);
     }
 
-    /// @dev The last thing that a call does.
+    /// @dev Always the last thing that a call does.
     function _pay(address receiver, uint256 amount) internal {
-        (bool taken, ) = receiver.call{value: amount}("");
+        (bool taken,) = receiver.call{value: amount}("");
         if (!taken) revert PaymentRefused(receiver);
     }
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-pragma solidity ^0.8.28;
+pragma solidity 0.8.37;
 
 import {IGalaxyLedger} from "../interfaces/IGalaxyLedger.sol";
 import {Bits} from "../libraries/Bits.sol";
 import {Submissions} from "../libraries/Submissions.sol";
 import {LedgerStorage} from "./LedgerStorage.sol";
 
-/// @title Settling rounds, claiming what they give, bonds and balances.
+/// @title Settling rounds, claiming rewards, bonds and balances.
 abstract contract Money is LedgerStorage {
     using Bits for bytes;
     using Submissions for uint256;
@@ -25,51 +25,52 @@ abstract contract Money is LedgerStorage {
 
     /// @inheritdoc IGalaxyLedger
     function claim(uint256 job, Record calldata record, bytes calldata submissions) external {
-        Job storage j = _job(job);
+        Job storage job_ = _job(job);
         bytes32 word = _wordOf(record);
-        if (record.round > j.state.settled) _settle(job, j, record, word);
+        if (record.round > job_.state.settled) _settle(job, job_, record, word);
         else if (_records[job][record.round] != word) revert UnknownRecord(job, record.round);
-        (bytes32 head, uint256[] memory shown) = Submissions.read(
-            submissions,
-            Submissions.start(job, record.attempt, record.previousRoot)
-        );
+        (bytes32 head, uint256[] memory shown) =
+            Submissions.read(submissions, Submissions.start(job, record.attempt, record.previousRoot));
         if (head != record.head) revert WrongSubmissions(head, record.head);
         (, uint256 amount) = _parts(record);
         if (amount == 0 || !_claim(job, record, shown, amount)) revert NothingToPay(msg.sender);
     }
 
-    function _settle(uint256 job, Job storage j, Record calldata record, bytes32 word) private {
-        State memory s = j.state;
-        if (record.round != s.settled + 1) revert WrongRound(record.round, s.settled + 1);
-        if (!_stands(job, j, record, word)) revert UnknownRecord(job, record.round);
-        uint40 end = record.time + j.terms.challengeSeconds;
+    function _settle(uint256 job, Job storage job_, Record calldata record, bytes32 word) private {
+        State memory state = job_.state;
+        if (record.round != state.settled + 1) revert WrongRound(record.round, state.settled + 1);
+        if (!_stands(job, job_, record, word)) revert UnknownRecord(job, record.round);
+        uint40 end = record.time + job_.terms.challengeSeconds;
         if (block.timestamp < end) revert WindowOpen(end);
         uint32 demands = _marks[job][word].demands;
         if (demands != 0) revert DemandsOpen(demands);
-        if (record.round == s.round - 1 && record.round != s.lastRound && !s.built) {
-            uint40 builtAt = record.time + 2 * uint40(j.terms.idleSeconds);
+        if (record.round == state.round - 1 && record.round != state.lastRound && !state.built) {
+            uint40 builtAt = record.time + 2 * uint40(job_.terms.idleSeconds);
             if (block.timestamp < builtAt) revert NotBuiltUpon(record.round, builtAt);
         }
         // Where commits have been refused until now, everybody's turn begins now.
-        if (s.round - 1 - s.settled == j.terms.maxUnsettled && s.closesAt < block.timestamp) s.closesAt = _now();
-        s.settled = record.round;
-        s.activeAt = _now();
-        j.state = s;
+        if (state.round - 1 - state.settled == job_.terms.maxUnsettled && state.closesAt < block.timestamp) {
+            state.closesAt = _now();
+        }
+        state.settled = record.round;
+        state.activeAt = _now();
+        job_.state = state;
         (uint256 serverAmount, uint256 clientAmount) = _parts(record);
         Account storage committer = _accounts[job][record.server];
-        // A later record than the superseded one is of its round or a higher one, for lower ones were committed before.
+        // A record after the superseded one is of its round or a higher one, because lower ones were committed before.
         if (committer.late && record.round >= committer.lateRound) committer.late = false;
         committer.balance += uint96(serverAmount);
-        emit RoundSettled(job, record.round, record.server, serverAmount, clientAmount, s.closesAt, _now());
+        emit RoundSettled(job, record.round, record.server, serverAmount, clientAmount, state.closesAt, _now());
     }
 
-    /// @dev What a record gives its committer, and each of its included entries.
+    /// @dev The parts of a record's reward: the committer's, and that of each included entry.
     function _parts(Record calldata record) private pure returns (uint256 serverAmount, uint256 clientAmount) {
         serverAmount = (uint256(record.reward) * record.share) / WHOLE;
         clientAmount = (record.reward - serverAmount) / (record.updates - record.excluded.count());
     }
 
-    /// @dev Credits those of the shown entries that are included and have not been credited; whether there was one.
+    /// @dev Credits those of the shown entries that are included and have not been credited. Returns whether there was
+    /// one.
     function _claim(
         uint256 job,
         Record calldata record,
@@ -117,8 +118,8 @@ abstract contract Money is LedgerStorage {
 
     /// @inheritdoc IGalaxyLedger
     function depositBond(uint256 job) external payable {
-        Job storage j = _job(job);
-        if (j.state.status == Status.Final) revert JobNotRunning(job, Status.Final);
+        Job storage job_ = _job(job);
+        if (job_.state.status == Status.Final) revert JobNotRunning(job, Status.Final);
         Account storage account = _accounts[job][msg.sender];
         if (account.barred) revert Barred(msg.sender);
         account.bond += _value();

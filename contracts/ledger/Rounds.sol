@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-pragma solidity ^0.8.28;
+pragma solidity 0.8.37;
 
 import {IGalaxyLedger} from "../interfaces/IGalaxyLedger.sol";
 import {Bits} from "../libraries/Bits.sol";
@@ -16,12 +16,12 @@ abstract contract Rounds is LedgerStorage {
 
     /// @inheritdoc IGalaxyLedger
     function join(uint256 job, uint32 samples, bytes32 key) external {
-        Job storage j = _jobs[job];
-        _running(job, j.state.status, j.state.round, j.state.lastRound);
+        Job storage job_ = _jobs[job];
+        _running(job, job_.state.status, job_.state.round, job_.state.lastRound);
         Client storage client = _clients[job][msg.sender];
         if (client.samples != 0) revert AlreadyJoined(msg.sender);
-        if (samples == 0 || samples > j.terms.maxWeight) revert SamplesOutOfRange(samples, j.terms.maxWeight);
-        if (!j.terms.open && !client.admitted) revert NotAdmitted(msg.sender);
+        if (samples == 0 || samples > job_.terms.maxWeight) revert SamplesOutOfRange(samples, job_.terms.maxWeight);
+        if (!job_.terms.open && !client.admitted) revert NotAdmitted(msg.sender);
         if (client.expelled) revert Expelled(msg.sender);
         client.samples = samples;
         emit ClientJoined(job, msg.sender, samples, key);
@@ -34,73 +34,74 @@ abstract contract Rounds is LedgerStorage {
         if (samples == 0) revert NotJoined(msg.sender);
         uint160 digest = uint160(uint256(keccak256(abi.encode(model, update))));
         if (client.attempt == attempt) {
-            // A retry after a crash or a reorganisation: before the checks, for the round may have moved on meanwhile.
+            // A retry after a crash or a reorganisation: before the checks, because the round may have moved on
+            // meanwhile.
             if (client.digest == digest) return;
             revert AlreadySubmitted(attempt);
         }
         if (client.expelled) revert Expelled(msg.sender);
-        Job storage j = _jobs[job];
-        _collecting(job, j, attempt, model);
+        Job storage job_ = _jobs[job];
+        _collecting(job, job_, attempt, model);
         if (update.weight == 0 || update.weight > samples) revert WeightOutOfRange(update.weight, samples);
-        _append(job, j, attempt, abi.encodePacked(msg.sender, update.weight, update.commitment, update.content));
+        _append(job, job_, attempt, abi.encodePacked(msg.sender, update.weight, update.commitment, update.content));
         client.attempt = attempt;
         client.digest = digest;
     }
 
-    /// @dev Entries are taken, for that attempt, on that model.
-    function _collecting(uint256 job, Job storage j, uint32 attempt, bytes32 model) private view {
-        State storage s = j.state;
-        _running(job, s.status, s.round, s.lastRound);
-        if (attempt != s.attempt) revert WrongAttempt(attempt, s.attempt);
-        if (model != j.root) revert WrongModel(model, j.root);
-        if (block.timestamp >= s.closesAt) revert RoundClosed(s.closesAt);
+    /// @dev Reverts unless entries are accepted, for that attempt, on that model.
+    function _collecting(uint256 job, Job storage job_, uint32 attempt, bytes32 model) private view {
+        State storage state = job_.state;
+        _running(job, state.status, state.round, state.lastRound);
+        if (attempt != state.attempt) revert WrongAttempt(attempt, state.attempt);
+        if (model != job_.root) revert WrongModel(model, job_.root);
+        if (block.timestamp >= state.closesAt) revert RoundClosed(state.closesAt);
     }
 
     /// @dev Appends a block of one entry to the attempt that collects.
-    function _append(uint256 job, Job storage j, uint32 attempt, bytes memory entry) private {
-        State storage s = j.state;
-        uint16 first = s.updates;
+    function _append(uint256 job, Job storage job_, uint32 attempt, bytes memory entry) private {
+        State storage state = job_.state;
+        uint16 first = state.updates;
         uint16 updates = first + 1;
-        uint40 closesAt = s.closesAt;
-        bool built = s.built;
-        if (updates == j.terms.minUpdates) {
-            closesAt = _now() + _collectSeconds(j, s.reopenings);
+        uint40 closesAt = state.closesAt;
+        bool built = state.built;
+        if (updates == job_.terms.minUpdates) {
+            closesAt = _now() + _collectSeconds(job_, state.reopenings);
             built = true;
         }
-        if (updates == j.terms.maxUpdates) closesAt = _now();
-        bytes32 inner = Submissions.link(_inner(j, first), keccak256(entry), 1);
+        if (updates == job_.terms.maxUpdates) closesAt = _now();
+        bytes32 inner = Submissions.link(_inner(job_, first), keccak256(entry), 1);
         if (updates % Submissions.SEGMENT == 0) {
-            j.outer = Submissions.close(_outer(job, j, attempt, first), inner, Submissions.SEGMENT);
+            job_.outer = Submissions.close(_outer(job, job_, attempt, first), inner, Submissions.SEGMENT);
         } else {
-            j.inner = inner;
+            job_.inner = inner;
         }
         // All reads are done: the compiler puts what goes into one slot into one write.
-        s.closesAt = closesAt;
-        s.updates = updates;
-        s.built = built;
+        state.closesAt = closesAt;
+        state.updates = updates;
+        state.built = built;
         emit UpdatesSubmitted(job, attempt, first, closesAt, entry);
     }
 
-    /// @dev How long an attempt collects once `minUpdates` are in. `further`, its number among the further attempts of its
-    /// round, is at most 10.
-    function _collectSeconds(Job storage j, uint8 further) private view returns (uint40) {
-        uint40 seconds_ = j.terms.collectSeconds;
+    /// @dev How long an attempt collects once `minUpdates` are in. `further`, its number among the further attempts of
+    /// its round, is at most 10.
+    function _collectSeconds(Job storage job_, uint8 further) private view returns (uint40) {
+        uint40 seconds_ = job_.terms.collectSeconds;
         if (further == 0) return seconds_;
-        if (seconds_ < j.terms.aggregateSeconds) seconds_ = j.terms.aggregateSeconds;
+        if (seconds_ < job_.terms.aggregateSeconds) seconds_ = job_.terms.aggregateSeconds;
         return seconds_ << further;
     }
 
-    function _inner(Job storage j, uint256 updates) private view returns (bytes32) {
-        return updates % Submissions.SEGMENT == 0 ? bytes32(0) : j.inner;
+    function _inner(Job storage job_, uint256 updates) private view returns (bytes32) {
+        return updates % Submissions.SEGMENT == 0 ? bytes32(0) : job_.inner;
     }
 
-    function _outer(uint256 job, Job storage j, uint32 attempt, uint256 updates) private view returns (bytes32) {
-        return updates < Submissions.SEGMENT ? Submissions.start(job, attempt, j.root) : j.outer;
+    function _outer(uint256 job, Job storage job_, uint32 attempt, uint256 updates) private view returns (bytes32) {
+        return updates < Submissions.SEGMENT ? Submissions.start(job, attempt, job_.root) : job_.outer;
     }
 
-    function _head(uint256 job, Job storage j, State memory s) internal view returns (bytes32) {
-        if (s.origin != s.attempt) return j.outer;
-        return Submissions.head(_outer(job, j, s.attempt, s.updates), _inner(j, s.updates));
+    function _head(uint256 job, Job storage job_, State memory state) internal view returns (bytes32) {
+        if (state.origin != state.attempt) return job_.outer;
+        return Submissions.head(_outer(job, job_, state.attempt, state.updates), _inner(job_, state.updates));
     }
 
     /* ------------------------------------------------------------------------------------------------------------ */
@@ -116,130 +117,132 @@ abstract contract Rounds is LedgerStorage {
         bytes calldata excluded,
         bytes32 salt
     ) external {
-        Job storage j = _jobs[job];
-        State memory s = j.state;
-        _closed(job, j, s, attempt, head);
-        uint40 openFrom = _openFrom(job, j, s);
+        Job storage job_ = _jobs[job];
+        State memory state = job_.state;
+        _closed(job, job_, state, attempt, head);
+        uint40 openFrom = _openFrom(job, job_, state);
         if (block.timestamp < openFrom) revert NotYet(msg.sender, openFrom);
-        _checkExcluded(j, s, excluded);
-        if (s.keepsModel && next.root != j.root) revert ModelNotKept(next.root, j.root);
+        _checkExcluded(job_, state, excluded);
+        if (state.keepsModel && next.root != job_.root) revert ModelNotKept(next.root, job_.root);
         Record memory record = Record({
-            attempt: s.origin,
-            round: s.round,
-            updates: s.updates,
+            attempt: state.origin,
+            round: state.round,
+            updates: state.updates,
             head: head,
-            previousRoot: j.root,
+            previousRoot: job_.root,
             next: next,
             excluded: excluded,
-            reward: (j.pool - j.allotted) / (j.terms.rounds - s.round + 1),
-            allottedBefore: j.allotted,
-            share: _earns(j, head, next.root, salt) ? j.terms.serverShare : 0,
+            reward: (job_.pool - job_.allotted) / (job_.terms.rounds - state.round + 1),
+            allottedBefore: job_.allotted,
+            share: _earns(job_, head, next.root, salt) ? job_.terms.serverShare : 0,
             server: msg.sender,
             time: _now()
         });
-        _records[job][s.round] = keccak256(abi.encode(record));
-        j.allotted = record.allottedBefore + record.reward;
-        _lock(job, j);
-        if (s.round > s.highest) s.highest = s.round;
-        s.activeAt = record.time;
-        s.built = false;
-        s.reopeningsBefore = s.reopenings;
-        s.reopenings = 0;
-        _open(j, s, s.round + 1, next.root);
+        _records[job][state.round] = keccak256(abi.encode(record));
+        job_.allotted = record.allottedBefore + record.reward;
+        _lock(job, job_);
+        if (state.round > state.highest) state.highest = state.round;
+        state.activeAt = record.time;
+        state.built = false;
+        state.reopeningsBefore = state.reopenings;
+        state.reopenings = 0;
+        _open(job_, state, state.round + 1, next.root);
         emit RoundCommitted(job, attempt, msg.sender, record);
     }
 
     /// @inheritdoc IGalaxyLedger
     function reopenRound(uint256 job, uint32 attempt, bytes32 head) external {
-        Job storage j = _jobs[job];
-        State memory s = j.state;
-        _closed(job, j, s, attempt, head);
-        uint40 openFrom = _allFrom(j, s) + 2 * uint40(j.terms.aggregateSeconds);
+        Job storage job_ = _jobs[job];
+        State memory state = job_.state;
+        _closed(job, job_, state, attempt, head);
+        uint40 openFrom = _allFrom(job_, state) + 2 * uint40(job_.terms.aggregateSeconds);
         if (block.timestamp < openFrom) revert NotYet(msg.sender, openFrom);
-        _lock(job, j);
-        // Beyond the tenth it doesn't count.
-        if (s.reopenings < 10) ++s.reopenings;
-        _open(j, s, s.round, j.root);
-        emit RoundReopened(job, attempt, msg.sender, s.round, _now());
+        _lock(job, job_);
+        // Beyond the tenth the time does not grow.
+        if (state.reopenings < 10) ++state.reopenings;
+        _open(job_, state, state.round, job_.root);
+        emit RoundReopened(job, attempt, msg.sender, state.round, _now());
     }
 
     /// @inheritdoc IGalaxyLedger
     function supersede(uint256 job, Record calldata record) external {
-        Job storage j = _job(job);
-        State memory s = j.state;
+        Job storage job_ = _job(job);
+        State memory state = job_.state;
         bytes32 word = _wordOf(record);
-        if (!_stands(job, j, record, word)) revert UnknownRecord(job, record.round);
-        uint40 idleSeconds = j.terms.idleSeconds;
-        bool newest = record.round == s.round - 1 && record.round < s.lastRound && record.round > s.settled;
-        bool built = s.built || block.timestamp >= record.time + 2 * idleSeconds;
+        if (!_stands(job, job_, record, word)) revert UnknownRecord(job, record.round);
+        uint40 idleSeconds = job_.terms.idleSeconds;
+        bool newest = record.round == state.round - 1 && record.round < state.lastRound && record.round > state.settled;
+        bool built = state.built || block.timestamp >= record.time + 2 * idleSeconds;
         if (!newest || built || msg.sender == record.server) revert NotSupersedable(record.round);
         if (block.timestamp < record.time + idleSeconds) revert WindowOpen(record.time + idleSeconds);
-        _bonded(job, j);
-        _lock(job, j);
+        _bonded(job, job_);
+        _lock(job, job_);
         _marks[job][word].superseded = true;
         Account storage committer = _accounts[job][record.server];
         committer.late = true;
         committer.lateRound = record.round;
-        uint32 attempt = _rollback(j, record);
-        // Otherwise withholding would have a round collect as briefly as at first, for ever.
-        j.state.reopenings = s.reopeningsBefore;
+        uint32 attempt = _rollback(job_, record);
+        // Otherwise someone who withholds models could make a round collect as briefly as at first, for ever.
+        job_.state.reopenings = state.reopeningsBefore;
         emit RoundSuperseded(job, attempt, word, record.round, record.server, msg.sender, _now());
     }
 
-    /// @dev What a commit and a reopening have in common: by whom, when, over which updates.
-    function _closed(uint256 job, Job storage j, State memory s, uint32 attempt, bytes32 head) private view {
-        _running(job, s.status, s.round, s.lastRound);
-        _settledEnough(j, s);
-        if (attempt != s.attempt) revert WrongAttempt(attempt, s.attempt);
-        if (block.timestamp < s.closesAt) revert RoundOpen(s.closesAt);
-        bytes32 current = _head(job, j, s);
+    /// @dev The checks that a commit and a reopening have in common: by whom, when, over which updates.
+    function _closed(uint256 job, Job storage job_, State memory state, uint32 attempt, bytes32 head) private view {
+        _running(job, state.status, state.round, state.lastRound);
+        _settledEnough(job_, state);
+        if (attempt != state.attempt) revert WrongAttempt(attempt, state.attempt);
+        if (block.timestamp < state.closesAt) revert RoundOpen(state.closesAt);
+        bytes32 current = _head(job, job_, state);
         if (head != current) revert HeadChanged(head, current);
-        _bonded(job, j);
+        _bonded(job, job_);
     }
 
     /// @dev From when on the caller may commit to an attempt that is closed.
-    function _openFrom(uint256 job, Job storage j, State memory s) private view returns (uint40) {
-        // After everybody else, and not to the entries of a rollback: else one that withholds its models would come before
-        // whoever has to leave many out or to reopen, again and again, for gas alone.
+    function _openFrom(uint256 job, Job storage job_, State memory state) private view returns (uint40) {
+        // After everybody else, and not to the entries of a rollback: otherwise someone who withholds models would come
+        // before those who have to exclude many or to reopen, again and again, at the price of gas alone.
         if (_accounts[job][msg.sender].late) {
-            return s.attempt == s.origin ? _allFrom(j, s) + j.terms.aggregateSeconds : NEVER;
+            return state.attempt == state.origin ? _allFrom(job_, state) + job_.terms.aggregateSeconds : NEVER;
         }
-        address server = j.terms.server;
-        // After a rollback nobody waits for the named server, nor for one that may not come in time.
-        if (server == address(0) || server == msg.sender || s.attempt != s.origin) return s.closesAt;
+        address server = job_.terms.server;
+        // After a rollback nobody waits for the named server, nor ever for a server that is barred or late.
+        if (server == address(0) || server == msg.sender || state.attempt != state.origin) return state.closesAt;
         Account storage named = _accounts[job][server];
-        return named.barred || named.late ? s.closesAt : s.closesAt + j.terms.aggregateSeconds;
+        return named.barred || named.late ? state.closesAt : state.closesAt + job_.terms.aggregateSeconds;
     }
 
     /// @dev From when on everybody may commit, with any number of entries left out.
-    function _allFrom(Job storage j, State memory s) private view returns (uint40) {
-        return s.closesAt + 2 * uint40(j.terms.aggregateSeconds);
+    function _allFrom(Job storage job_, State memory state) private view returns (uint40) {
+        return state.closesAt + 2 * uint40(job_.terms.aggregateSeconds);
     }
 
-    function _checkExcluded(Job storage j, State memory s, bytes calldata excluded) private view {
-        if (!excluded.fits(s.updates)) revert MalformedExcluded(excluded.length, s.updates);
+    function _checkExcluded(Job storage job_, State memory state, bytes calldata excluded) private view {
+        if (!excluded.fits(state.updates)) revert MalformedExcluded(excluded.length, state.updates);
         uint256 count = excluded.count();
-        uint40 allFrom = _allFrom(j, s);
-        if (count > j.terms.maxExcluded && block.timestamp < allFrom) {
-            revert TooManyExcluded(count, j.terms.maxExcluded, allFrom);
+        uint40 allFrom = _allFrom(job_, state);
+        if (count > job_.terms.maxExcluded && block.timestamp < allFrom) {
+            revert TooManyExcluded(count, job_.terms.maxExcluded, allFrom);
         }
-        if (s.updates - count < j.terms.minUpdates) revert TooFewUpdates(s.updates - count, j.terms.minUpdates);
+        if (state.updates - count < job_.terms.minUpdates) {
+            revert TooFewUpdates(state.updates - count, job_.terms.minUpdates);
+        }
     }
 
-    /// @dev Whether a commit by the caller earns it a share. Another than the named server could have copied it.
-    function _earns(Job storage j, bytes32 head, bytes32 root, bytes32 salt) private view returns (bool) {
-        if (msg.sender == j.terms.server) return true;
+    /// @dev Whether a commit by the caller earns it a share. Anybody but the named server could have copied it.
+    function _earns(Job storage job_, bytes32 head, bytes32 root, bytes32 salt) private view returns (bool) {
+        if (msg.sender == job_.terms.server) return true;
         return salt != 0 && _counts(_announced[msg.sender][keccak256(abi.encode(msg.sender, salt, head, root))]);
     }
 
     /// @dev Opens the next attempt on the model with `root`.
-    function _open(Job storage j, State memory s, uint32 round, bytes32 root) internal {
-        s.round = round;
-        ++s.attempt;
-        s.origin = s.attempt;
-        s.updates = 0;
-        s.closesAt = NEVER;
-        j.state = s;
-        j.root = root;
+    function _open(Job storage job_, State memory state, uint32 round, bytes32 root) internal {
+        state.round = round;
+        ++state.attempt;
+        state.origin = state.attempt;
+        state.updates = 0;
+        state.closesAt = NEVER;
+        job_.state = state;
+        job_.root = root;
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-pragma solidity ^0.8.28;
+pragma solidity 0.8.37;
 
 /// @title A bit for each of some numbered things: bit `i % 8`, the lowest being 0, of byte `i / 8`.
 library Bits {
@@ -35,8 +35,8 @@ library Bits {
         }
     }
 
-    /// @dev Sums of neighbouring fields of 1, 2, 4 bits; then the bytes, none above 8 and all together at most 256, which
-    /// needs 16 bits.
+    /// @dev Sums of neighbouring fields of 1, 2, 4 bits; then the bytes, none above 8 and all together at most 256,
+    /// which needs 16 bits.
     function _count(uint256 word) private pure returns (uint256) {
         unchecked {
             uint256 ones = type(uint256).max;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-pragma solidity ^0.8.28;
+pragma solidity 0.8.37;
 
 /// @title Binary sha256 trees over the chunks of a vector (protocol section 2).
 library ChunkTree {
@@ -48,7 +48,7 @@ library ChunkTree {
     }
 
     /// @dev sha256 of two words in scratch space: `sha256(abi.encodePacked(…))` would leave each pair behind in memory,
-    /// which grows dearer with every client of a challenge.
+    /// which becomes more expensive with every client of a challenge.
     function _node(bytes32 left, bytes32 right) private view returns (bytes32 digest) {
         assembly ("memory-safe") {
             mstore(0x00, left)

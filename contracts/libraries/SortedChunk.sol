@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-pragma solidity ^0.8.28;
+pragma solidity 0.8.37;
 
 import {Int32Lanes} from "./Int32Lanes.sol";
 import {SortingNetwork} from "./SortingNetwork.sol";
@@ -28,7 +28,8 @@ library SortedChunk {
         SortingNetwork.sort(odd);
     }
 
-    /// @notice At least the gas of a rule that loads a chunk's parameters eight by eight and then looks at each value once.
+    /// @notice An upper bound of the gas of a rule that loads a chunk's parameters eight by eight and then looks at
+    /// each value once.
     /// @dev The network passes (p * (p + 1)) / 2 times over the values, p being ceil(log2(updates)).
     function gasFor(uint256 updates, uint256 chunkParameters) internal pure returns (uint256) {
         uint256 p;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-pragma solidity ^0.8.28;
+pragma solidity 0.8.37;
 
-/// @title Batcher's merge exchange, for four values a word at once.
+/// @title Batcher's merge exchange, for the four values of a word at once.
 /// @notice D. Knuth, The Art of Computer Programming 3, section 5.2.2, algorithm M: the same comparisons whatever the
 /// values are, so what a sort costs depends on their number alone.
 library SortingNetwork {

@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-pragma solidity ^0.8.28;
+pragma solidity 0.8.37;
 
-import {IGalaxyLedger} from "../interfaces/IGalaxyLedger.sol";
+import {ILedgerErrors} from "../interfaces/ILedgerErrors.sol";
 
 /// @title The entries of an attempt: how the head binds them, and how some of them are shown.
 /// @notice A block is one or more packed entries. 64 blocks are a segment. Within a segment
 /// `inner = keccak256(abi.encode(inner, keccak256(block), entries of the block))`, from zero; with its 64th block, at
-/// once, `outer = keccak256(abi.encode(outer, inner, entries of the segment))`, from `start`, and inner is zero again. The
-/// head is `keccak256(abi.encode(outer, inner))`.
+/// once, `outer = keccak256(abi.encode(outer, inner, entries of the segment))`, from `start`, and inner is zero again.
+/// The head is `keccak256(abi.encode(outer, inner))`.
 /// @dev To show some entries, segments follow each other, each begun by one byte:
 /// - 0: a full segment, shut: its inner (32 bytes) and its number of entries (2 bytes, big-endian);
 /// - 1 to 64: an open segment of as many blocks. Each block is one byte, its number of entries (1 to 127), and these
 ///   entries; or that number plus 128 and the block's keccak256. Only the last segment has fewer blocks than 64;
 /// - 255: the last segment, not full, shut: its inner (32 bytes).
-/// Where the last segment is full, or there is no block at all, nothing stands for the empty one after it.
+/// Where the last segment is full, or no block exists at all, nothing stands for the empty one after it.
 library Submissions {
     /// @notice Bytes of an entry, and blocks of a segment.
     uint256 internal constant ENTRY = 88;
     uint256 internal constant SEGMENT = 64;
 
-    /// @notice With what an attempt on the model with that root begins. It binds chain, ledger, job and attempt.
+    /// @notice What an attempt on the model with that root begins with. It binds chain, ledger, job and attempt.
     function start(uint256 job, uint32 attempt, bytes32 root) internal view returns (bytes32) {
         return keccak256(abi.encode(block.chainid, address(this), job, attempt, root));
     }
@@ -45,8 +45,8 @@ library Submissions {
         return keccak256(abi.encode(outer, inner));
     }
 
-    /// @notice The head that shown submissions lead to, and where the shown entries are, in order: the number of an entry
-    /// times 2**128, plus its place in the calldata.
+    /// @notice The head that shown submissions lead to, and where the shown entries are, in order: the number of an
+    /// entry times 2**128, plus its place in the calldata.
     /// @dev Numbers are right whatever is shown: every count on the way is bound by a link.
     function read(
         bytes calldata packed,
@@ -73,11 +73,11 @@ library Submissions {
                     for (uint256 i = 0; i < tag; ++i) {
                         uint256 entries = _byte(packed, position);
                         bytes32 digest;
-                        if (entries & 127 == 0) revert IGalaxyLedger.MalformedSubmissions(position);
+                        if (entries & 127 == 0) revert ILedgerErrors.MalformedSubmissions(position);
                         ++position;
                         if (entries < 128) {
                             uint256 size = entries * ENTRY;
-                            if (position + size > packed.length) revert IGalaxyLedger.MalformedSubmissions(position);
+                            if (position + size > packed.length) revert ILedgerErrors.MalformedSubmissions(position);
                             digest = _hash(packed, position, size);
                             // There is room: `shown` has a place for each 88 bytes.
                             assembly ("memory-safe") {
@@ -112,10 +112,10 @@ library Submissions {
                     inner = _word(packed, position, 32);
                     position += 32;
                 } else {
-                    revert IGalaxyLedger.MalformedSubmissions(position - 1);
+                    revert ILedgerErrors.MalformedSubmissions(position - 1);
                 }
                 // Nothing follows a segment that is not full.
-                if (position != packed.length) revert IGalaxyLedger.MalformedSubmissions(position);
+                if (position != packed.length) revert ILedgerErrors.MalformedSubmissions(position);
             }
         }
         assembly ("memory-safe") {
@@ -124,7 +124,7 @@ library Submissions {
         return (head(outer, inner), shown);
     }
 
-    /// @notice The number of an entry that `read` has found, and its fields.
+    /// @notice The number of an entry that `read` has found; the functions below return its fields.
     function numberOf(uint256 found) internal pure returns (uint256) {
         return found >> 128;
     }
@@ -148,13 +148,13 @@ library Submissions {
     }
 
     function _byte(bytes calldata packed, uint256 position) private pure returns (uint256 value) {
-        if (position >= packed.length) revert IGalaxyLedger.MalformedSubmissions(position);
+        if (position >= packed.length) revert ILedgerErrors.MalformedSubmissions(position);
         assembly ("memory-safe") {
             value := byte(0, calldataload(add(packed.offset, position)))
         }
     }
 
-    /// @dev keccak256 of bytes that are there. Without keeping a copy of them, as a slice's hash does.
+    /// @dev keccak256 of bytes that are there, without keeping a copy of them as a slice's hash does.
     function _hash(bytes calldata packed, uint256 position, uint256 size) private pure returns (bytes32 digest) {
         assembly ("memory-safe") {
             let free := mload(0x40)
@@ -165,7 +165,7 @@ library Submissions {
 
     /// @dev The bytes from there on, at least as many as are wanted.
     function _word(bytes calldata packed, uint256 position, uint256 wanted) private pure returns (bytes32 word) {
-        if (position + wanted > packed.length) revert IGalaxyLedger.MalformedSubmissions(position);
+        if (position + wanted > packed.length) revert ILedgerErrors.MalformedSubmissions(position);
         assembly ("memory-safe") {
             word := calldataload(add(packed.offset, position))
         }

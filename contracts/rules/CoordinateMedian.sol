@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-pragma solidity ^0.8.28;
+pragma solidity 0.8.37;
 
 import {IAggregationRule} from "../interfaces/IAggregationRule.sol";
 import {Int32Lanes} from "../libraries/Int32Lanes.sol";
 import {SortedChunk} from "../libraries/SortedChunk.sol";
 
-/// @title Coordinate-wise median (Yin et al., 2018): fewer than half of the clients can't move a parameter beyond what
-/// the others say.
+/// @title Coordinate-wise median (Yin et al., 2018): fewer than half of the clients can't move a parameter beyond the
+/// values of the others.
 /// @notice next = model + median; of an even number of updates floor((a + b) / 2) of the two in the middle. Weights do
 /// not count, and the parameters of the rule are not used.
 contract CoordinateMedian is IAggregationRule {
@@ -16,7 +16,7 @@ contract CoordinateMedian is IAggregationRule {
     bool public constant keepsModel = false;
 
     /// @inheritdoc IAggregationRule
-    /// @dev It has no parameters, and takes any number of updates.
+    /// @dev The rule has no parameters, and accepts any number of updates.
     function check(bytes32, uint256, uint256) external pure {}
 
     /// @inheritdoc IAggregationRule
@@ -34,11 +34,13 @@ contract CoordinateMedian is IAggregationRule {
         uint256 length = model.length;
         uint256 count = updates.length;
         if (count == 0 || count != weights.length || length % 32 != 0) revert MalformedChunks();
-        for (uint256 u = 0; u < count; ++u) if (updates[u].length != length) revert MalformedChunks();
+        for (uint256 u = 0; u < count; ++u) {
+            if (updates[u].length != length) revert MalformedChunks();
+        }
         next = new bytes(length);
         for (uint256 first = 0; first < length / 4; first += 8) {
             (uint256[] memory even, uint256[] memory odd) = SortedChunk.load(updates, first);
-            // Two values below 2**32 a lane: their sum stays within it.
+            // Two values below 2**32 per lane: their sum stays within it.
             uint256 evenSum = even[(count - 1) / 2] + even[count / 2];
             uint256 oddSum = odd[(count - 1) / 2] + odd[count / 2];
             uint256 old = Int32Lanes.load(model, first);

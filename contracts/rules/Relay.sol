@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-pragma solidity ^0.8.28;
+pragma solidity 0.8.37;
 
 import {IAggregationRule} from "../interfaces/IAggregationRule.sol";
 
@@ -9,7 +9,7 @@ contract Relay is IAggregationRule {
     bool public constant keepsModel = true;
 
     /// @inheritdoc IAggregationRule
-    /// @dev It has no parameters, and takes any number of updates.
+    /// @dev The rule has no parameters, and accepts any number of updates.
     function check(bytes32, uint256, uint256) external pure {}
 
     /// @inheritdoc IAggregationRule

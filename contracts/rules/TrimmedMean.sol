@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-pragma solidity ^0.8.28;
+pragma solidity 0.8.37;
 
 import {IAggregationRule} from "../interfaces/IAggregationRule.sol";
 import {Int32Lanes} from "../libraries/Int32Lanes.sol";
@@ -38,14 +38,16 @@ contract TrimmedMean is IAggregationRule {
         uint256 trimmed = uint256(parameters);
         if (count == 0 || count != weights.length || length % 32 != 0) revert MalformedChunks();
         if (trimmed > (count - 1) / 2) revert MalformedChunks();
-        for (uint256 u = 0; u < count; ++u) if (updates[u].length != length) revert MalformedChunks();
+        for (uint256 u = 0; u < count; ++u) {
+            if (updates[u].length != length) revert MalformedChunks();
+        }
         next = new bytes(length);
         int256 kept = int256(count - 2 * trimmed);
         for (uint256 first = 0; first < length / 4; first += 8) {
             (uint256[] memory even, uint256[] memory odd) = SortedChunk.load(updates, first);
             uint256 evenSum;
             uint256 oddSum;
-            // 64 values below 2**32 a lane: their sum stays within its 64 bits.
+            // At most 4,096 values below 2**32 per lane: their sum stays within its 64 bits.
             for (uint256 u = trimmed; u < count - trimmed; ++u) {
                 evenSum += even[u];
                 oddSum += odd[u];

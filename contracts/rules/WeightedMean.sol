@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-pragma solidity ^0.8.28;
+pragma solidity 0.8.37;
 
 import {IAggregationRule} from "../interfaces/IAggregationRule.sol";
 import {Int32Lanes} from "../libraries/Int32Lanes.sol";
@@ -13,7 +13,7 @@ contract WeightedMean is IAggregationRule {
     bool public constant keepsModel = false;
 
     /// @inheritdoc IAggregationRule
-    /// @dev It has no parameters, and takes any number of updates.
+    /// @dev The rule has no parameters, and accepts any number of updates.
     function check(bytes32, uint256, uint256) external pure {}
 
     /// @inheritdoc IAggregationRule

@@ -22,32 +22,32 @@ class Mutation(NamedTuple):
 MUTATIONS = {
     "settles with a demand open": Mutation("if (demands != 0) revert DemandsOpen(demands);", ""),
     "settles before the window ends": Mutation("if (block.timestamp < end) revert WindowOpen(end);", ""),
-    "settles out of order": Mutation("record.round != s.settled + 1", "record.round <= s.settled"),
-    "settles what nothing is built upon": Mutation("record.round != s.lastRound && !s.built", "false"),
+    "settles out of order": Mutation("record.round != state.settled + 1", "record.round <= state.settled"),
+    "settles what nothing is built upon": Mutation("record.round != state.lastRound && !state.built", "false"),
     "settles without paying the committer": Mutation("committer.balance += uint96(serverAmount);", ""),
-    "supersedes the last record": Mutation("record.round < s.lastRound && record.round > s.settled", "record.round > s.settled"),
+    "supersedes the last record": Mutation("record.round < state.lastRound && record.round > state.settled", "record.round > state.settled"),
     "supersedes at once": Mutation(
         "if (block.timestamp < record.time + idleSeconds) revert WindowOpen(record.time + idleSeconds);", ""
     ),
     "does not answer for what is superseded": Mutation("if (_marks[job][word].superseded) return true;", ""),
     "takes answers from the committer alone": Mutation(
-        "if (block.timestamp >= d.answerBy) revert WindowOver(d.answerBy);",
-        "if (block.timestamp >= d.answerBy || msg.sender != record.server) revert WindowOver(d.answerBy);",
+        "if (block.timestamp >= demand_.answerBy) revert WindowOver(demand_.answerBy);",
+        "if (block.timestamp >= demand_.answerBy || msg.sender != record.server) revert WindowOver(demand_.answerBy);",
     ),
-    "reopens too early": Mutation("_allFrom(j, s) + 2 * uint40(j.terms.aggregateSeconds);", "_allFrom(j, s);"),
+    "reopens too early": Mutation("_allFrom(job_, state) + 2 * uint40(job_.terms.aggregateSeconds);", "_allFrom(job_, state);"),
     "lets a late bond come as early as any": Mutation(
-        "s.attempt == s.origin ? _allFrom(j, s) + j.terms.aggregateSeconds : NEVER", "_allFrom(j, s)"
+        "state.attempt == state.origin ? _allFrom(job_, state) + job_.terms.aggregateSeconds : NEVER", "_allFrom(job_, state)"
     ),
-    "forgets how often a superseded round was reopened": Mutation("j.state.reopenings = s.reopeningsBefore;", ""),
-    "keeps what a rolled back record was allotted": Mutation("j.allotted = record.allottedBefore;", ""),
+    "forgets how often a superseded round was reopened": Mutation("job_.state.reopenings = state.reopeningsBefore;", ""),
+    "keeps what a rolled back record was allotted": Mutation("job_.allotted = record.allottedBefore;", ""),
     "pays a claim twice": Mutation("bits & bit != 0 || ", ""),
     "rewards what was not announced": Mutation("rewarded ? amount / 4 : 0", "amount / 4"),
-    "takes a model for built upon that is not": Mutation("s.built = false;", ""),
-    "ends a cancelled job with records unsettled": Mutation("s.cancelled ? s.round - 1 : s.lastRound", "s.cancelled ? s.settled : s.lastRound"),
+    "takes a model for built upon that is not": Mutation("state.built = false;", ""),
+    "ends a cancelled job with records unsettled": Mutation("state.cancelled ? state.round - 1 : state.lastRound", "state.cancelled ? state.settled : state.lastRound"),
     "lets the bond of a late account go": Mutation(
         "if (account.late && _jobs[job].state.status != Status.Final) revert BondLate(msg.sender, account.lateRound);", ""
     ),
-    "takes a void record for one that stands": Mutation("return record.round < j.state.round && _records", "return _records"),
+    "takes a void record for one that stands": Mutation("return record.round < job_.state.round && _records", "return _records"),
 }  # fmt: skip
 
 

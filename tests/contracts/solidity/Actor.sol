@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-pragma solidity ^0.8.28;
+pragma solidity 0.8.37;
 
 /// @title A contract as a participant: it does what it is told, and what it was told to do when ether arrives.
 contract Actor {
@@ -33,7 +33,7 @@ contract Actor {
         require(!_refuses, "refused");
         ++received;
         if (_onReceive.length == 0) return;
-        (bool done, ) = msg.sender.call(_onReceive);
+        (bool done,) = msg.sender.call(_onReceive);
         if (done) ++entered;
     }
 }

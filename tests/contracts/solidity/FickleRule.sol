@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-pragma solidity ^0.8.28;
+pragma solidity 0.8.37;
 
 /// @title A rule that is hostile when a job is registered, or changes its mind afterwards.
 /// @dev Not an `IAggregationRule` by declaration: its functions write, where the interface's only look.
@@ -31,7 +31,7 @@ contract FickleRule {
         }
         if (way == Way.Reenters) {
             // A call that anybody may make at any time, were it not within a static one.
-            (bool done, ) = ledger.call(abi.encodeWithSignature("announce(bytes32)", bytes32(uint256(1))));
+            (bool done,) = ledger.call(abi.encodeWithSignature("announce(bytes32)", bytes32(uint256(1))));
             require(done, "refused");
         }
     }
