@@ -1,1 +1,76 @@
-"""Galaxy's federated-learning core: from a model and a data set to a better model, without a chain."""
+"""Galaxy's federated-learning core: from a model and a data set to a better model, without a chain.
+
+    import galaxy_fl as galaxy
+
+    job = galaxy.Job(model=Net, rounds=5, train=galaxy.Train(loss="nll", learning_rate=0.1, batch_size=32))
+    galaxy.submit(job, clients=2)
+
+What `__all__` lists here and in `galaxy_chain` is public, and so are the names of PFL in `galaxy_fl.core`,
+`galaxy_fl.entity` and `galaxy_fl.exceptions`. Everything else is internal, and may change with any version.
+"""
+
+import typing as _typing
+
+from galaxy_fl.exceptions import (
+    AggregationError,
+    ConfigurationError,
+    ContentAlteredError,
+    ContentError,
+    ContentMissingError,
+    DataError,
+    DivergedError,
+    EncodingError,
+    GalaxyError,
+    GivenUpError,
+    JobDocumentError,
+    RoundMovedOnError,
+    TrainingError,
+    UnreachableError,
+    UntrustedModelError,
+    VectorError,
+)
+from galaxy_fl.lazily import lazily as _lazily
+
+if _typing.TYPE_CHECKING:
+    from galaxy_fl.jobs.job import Job
+    from galaxy_fl.jobs.method import Averaging, Distillation
+    from galaxy_fl.jobs.train import Train
+    from galaxy_fl.modes.submit import submit
+
+    __version__: str
+
+__all__ = [
+    "AggregationError",
+    "Averaging",
+    "ConfigurationError",
+    "ContentAlteredError",
+    "ContentError",
+    "ContentMissingError",
+    "DataError",
+    "Distillation",
+    "DivergedError",
+    "EncodingError",
+    "GalaxyError",
+    "GivenUpError",
+    "Job",
+    "JobDocumentError",
+    "RoundMovedOnError",
+    "Train",
+    "TrainingError",
+    "UnreachableError",
+    "UntrustedModelError",
+    "VectorError",
+    "__version__",
+    "submit",
+]
+
+_HOMES = {
+    "Averaging": "galaxy_fl.jobs.method",
+    "Distillation": "galaxy_fl.jobs.method",
+    "Job": "galaxy_fl.jobs.job",
+    "Train": "galaxy_fl.jobs.train",
+    "submit": "galaxy_fl.modes.submit",
+}
+
+if not _typing.TYPE_CHECKING:
+    __getattr__, __dir__ = _lazily(__name__, _HOMES)

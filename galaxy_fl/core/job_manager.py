@@ -1,27 +1,24 @@
-"""Describing and submitting jobs."""
+"""PFL's way to describe and submit jobs: a face of `galaxy_fl.jobs.job.Job` and `galaxy_fl.jobs.preparing.prepare`."""
 
 from __future__ import annotations
 
 import inspect
-import itertools
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import ValidationError
-
 from galaxy_fl.core.strategy import FederateStrategy, TrainStrategyFatorcy, WorkModeStrategy
 from galaxy_fl.entity.job import Job
-from galaxy_fl.exceptions import ConfigurationError, JobDocumentError, TrainingError, VectorError
+from galaxy_fl.exceptions import ConfigurationError, JobDocumentError
 from galaxy_fl.exceptions.fl_expection import PFLException
-from galaxy_fl.jobs.document import JobDocument, RuleChoice, SourceModel, explain, source_id, source_text
-from galaxy_fl.jobs.main_guard import expect_program, loading_model
-from galaxy_fl.jobs.request import JobRequest
-from galaxy_fl.jobs.terms import Terms
+from galaxy_fl.jobs.document import SourceModel
+from galaxy_fl.jobs.job import Job as NativeJob
+from galaxy_fl.jobs.job import source_file
+from galaxy_fl.jobs.main_guard import expect_program
+from galaxy_fl.jobs.method import Averaging, Distillation
 from galaxy_fl.modes.job_folder import JobFolder, JobsFolder
 from galaxy_fl.modes.mode import find_mode
-from galaxy_fl.vectors import encode
 from galaxy_fl.vectors.layout import BUFFER_BITS, PARAMETER_BITS
 
 if TYPE_CHECKING:
@@ -30,8 +27,6 @@ if TYPE_CHECKING:
     from galaxy_fl.jobs.ending import Ending
 
 __all__ = ["JobManager"]
-
-_counter = itertools.count()
 
 
 class JobManager:
@@ -53,7 +48,7 @@ class JobManager:
         output: Ending | None = None,
         fraction_bits: Mapping[str, int] | None = None,
     ) -> Job:
-        """Describes a job.
+        """Describe a job.
 
         Args:
             work_mode: Where its participants meet.
@@ -68,17 +63,22 @@ class JobManager:
         Raises:
             PFLException: an argument is missing, the class is in no file, or the file has no main guard.
         """
-        expect_program()
+        from galaxy_fl.jobs.preparing import new_job_id
+
+        with _in_pfls_words(ConfigurationError):
+            expect_program()
         if fed_strategy == FederateStrategy.FED_DISTILLATION and distillation_alpha is None:
             raise PFLException("generate_job() missing 1 positoonal argument: 'distillation_alpha'")
         if fed_strategy not in list(FederateStrategy):
             raise PFLException("federate strategy not found")
         if not inspect.isclass(model):
             raise PFLException(f"model is {model!r}, expected the model's class: generate_job(model=Net)")
+        with _in_pfls_words(JobDocumentError):
+            path = source_file(model)
         return Job(
             server_host="localhost:8080" if work_mode == WorkModeStrategy.WORKMODE_STANDALONE else "",
-            job_id=f"{time.time_ns() // 1000}{next(_counter) % 1000:03}",
-            train_model=_source_file(model),
+            job_id=new_job_id(),
+            train_model=str(path),
             train_model_class_name=model.__name__,
             aggregate_strategy=FederateStrategy(fed_strategy),
             train_strategy=TrainStrategyFatorcy() if train_strategy is None else train_strategy,
@@ -94,40 +94,39 @@ class JobManager:
         )
 
     def submit_job(self, job: Job, model: nn.Module, *, sample: Tensor | None = None, **settings: Any) -> None:
-        """Submits a job, whose id is then what the mode calls it.
+        """Submit a job, whose id is then what the mode calls it.
 
         Args:
-            job: As `generate_job` gives it.
+            job: A job that `generate_job` returned.
             model: What round 1 starts from: an instance of the job's class, which is compared with one that is made
                 without arguments, as participants do.
             sample: A batch of samples, to compare the two instances' output on, too.
-            settings: Of the job's mode: where, and as whom. See docs/migration.md.
+            settings: Settings of the job's mode: where, and as whom. See docs/migration.md.
 
         Raises:
             PFLException: the job is not valid, or something about the model would not reach its participants.
             EncodingError: a weight is NaN, infinite or too large for its fraction bits.
             GalaxyError: the mode can't take it.
         """
-        from galaxy_fl.jobs.submission import floats_of
+        from galaxy_fl.jobs.preparing import prepare
 
-        document, source = _document(job, model, sample)
-        request = JobRequest(
-            job_id=job.job_id,
-            document=document,
-            terms=_terms(job),
-            initial=encode(floats_of(model, document.tensors), document.tensors),
-            source=source,
-        )
-        job.output = document.output
+        name = job.train_model_class_name
+        if type(model).__name__ != name:
+            raise PFLException(
+                f"the model is a {type(model).__name__}, expected an instance of the job's class, {name}"
+            )
+        with _in_pfls_words(JobDocumentError):
+            request = prepare(_native(job, model), job.job_id, sample)
+        job.output = request.document.output
         job.set_job_id(find_mode(job.work_mode).submit(request, **settings))
         print(f"job {job.job_id} added successfully", flush=True)
 
     @staticmethod
     def get_job_list(job_path: str | Path) -> list[Job]:
-        """The jobs in a folder of jobs, such as `res/jobs`, oldest first.
+        """Return the jobs in a folder of jobs, such as `res/jobs`, oldest first.
 
         Raises:
-            PFLException: it is no such folder, or a job there was made by other means.
+            PFLException: it is not such a folder, or a job there was made by other means.
             GalaxyError: a job there is damaged.
         """
         folder = Path(job_path).absolute()
@@ -135,6 +134,37 @@ class JobManager:
             raise PFLException(f"{folder} is no folder of jobs: they are in res/jobs of a working directory")
         jobs = JobsFolder(folder.parent.parent)
         return [_job(jobs.open(job_id)) for job_id in jobs.ids()]
+
+
+@contextmanager
+def _in_pfls_words(kind: type[Exception]) -> Iterator[None]:
+    """Raise PFLException in place of `kind`."""
+    try:
+        yield
+    except kind as error:
+        raise PFLException(str(error)) from error
+
+
+def _native(job: Job, model: nn.Module) -> NativeJob:
+    distils = job.aggregate_strategy == FederateStrategy.FED_DISTILLATION
+    method: Averaging | Distillation = Averaging()
+    if distils and job.distillation_alpha is not None:
+        method = Distillation(job.distillation_alpha, job.distillation_reduction)
+    elif distils:
+        raise PFLException("the job is not valid: set_distillation_alpha has to be called for FED_DISTILLATION")
+    return NativeJob(
+        model,
+        rounds=job.train_strategy.epoch,
+        train=job.train_strategy.train(),
+        method=method,
+        weighting=job.weighting,
+        min_clients=job.min_clients,
+        max_clients=job.max_clients,
+        deadline=job.deadline,
+        output=job.output,
+        fraction_bits=job.fraction_bits,
+        source=job.train_model,
+    )
 
 
 def _job(folder: JobFolder) -> Job:
@@ -159,83 +189,3 @@ def _job(folder: JobFolder) -> Job:
         output=document.output,
         fraction_bits=bits if set(bits.values()) - {PARAMETER_BITS, BUFFER_BITS} else None,
     )
-
-
-def _source_file(model: type) -> str:
-    try:
-        path = inspect.getsourcefile(model)
-    except (OSError, TypeError):  # of a notebook, of the interactive interpreter, of C
-        path = None
-    if path is None or not Path(path).is_file():
-        raise PFLException(
-            f"the class {model.__name__} is in no Python file, which is what participants get: write it into a file "
-            "of its own (in a notebook with %%writefile) and import it from there"
-        )
-    if model.__qualname__ != model.__name__:
-        raise PFLException(f"the class {model.__qualname__} is not on the top level of {path}: move it there")
-    return path
-
-
-def _document(job: Job, model: nn.Module, sample: Tensor | None) -> tuple[JobDocument, bytes]:
-    """What the participants agree on, and the model's source."""
-    from galaxy_fl.jobs.likeness import check_output
-    from galaxy_fl.jobs.structure import decide_ending
-    from galaxy_fl.jobs.submission import describe_model
-    from galaxy_fl.training.losses import build_loss
-    from galaxy_fl.training.models import build_model
-    from galaxy_fl.training.optimizers import build_optimizer
-    from galaxy_fl.training.schedulers import Schedule
-
-    name = job.train_model_class_name
-    if type(model).__name__ != name:
-        raise PFLException(f"the model is a {type(model).__name__}, expected an instance of the job's class, {name}")
-    try:
-        source = Path(job.train_model).read_bytes()
-    except OSError as error:
-        raise PFLException(f"the model's source {job.train_model} can't be read: {error.strerror}") from error
-    distils = job.aggregate_strategy == FederateStrategy.FED_DISTILLATION
-    specification = job.train_strategy.specification()
-    try:
-        build_loss(specification)
-        Schedule(build_optimizer(model.parameters(), specification), specification)
-    except TrainingError as error:
-        raise PFLException(f"the train strategy is not valid: {error}") from error
-    try:
-        output = job.output or decide_ending(model, specification.loss, distils)
-    except TrainingError as error:
-        raise PFLException(str(error)) from error
-    try:
-        chosen = SourceModel(source=source_id(source), class_name=name)
-        with loading_model():
-            fresh = build_model(chosen.model_dump(mode="json"), specification.seed, source_text(source))
-        described = describe_model(model, fresh, job.fraction_bits)
-        if sample is not None:
-            check_output(model, fresh, sample)
-    except (JobDocumentError, TrainingError, VectorError) as error:
-        raise PFLException(f"the model can't be submitted: {error}") from error
-    except ValidationError as error:
-        raise PFLException(f"the job is not valid: {explain(error)}") from error
-    try:
-        document = JobDocument(
-            name=name,
-            model=chosen,
-            layout=described.layout.to_json(),
-            local=list(described.local),
-            frozen=list(described.frozen),
-            output=output,
-            train=specification,
-            rule=RuleChoice(name="relay" if distils else "weighted_mean"),
-            weighting=job.weighting,
-            distillation_alpha=job.distillation_alpha if distils else None,
-            distillation_reduction=job.distillation_reduction,
-        )
-    except ValidationError as error:
-        raise PFLException(f"the job is not valid: {explain(error)}") from error
-    return document, source
-
-
-def _terms(job: Job) -> Terms:
-    try:
-        return Terms(job.train_strategy.epoch, job.min_clients, job.max_clients, job.deadline)
-    except ConfigurationError as error:
-        raise PFLException(f"the job is not valid: {error}") from error

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
-from pydantic import ValidationError
-
+from galaxy_fl.exceptions import JobDocumentError
 from galaxy_fl.exceptions.fl_expection import PFLException
-from galaxy_fl.jobs.document import explain
 from galaxy_fl.jobs.specification import TrainSpecification
+from galaxy_fl.jobs.train import Train
 
 __all__ = ["FederateStrategy", "RunTimeStrategy", "TrainStrategyFactory", "TrainStrategyFatorcy", "WorkModeStrategy"]
 
@@ -66,18 +65,19 @@ class TrainStrategyFatorcy:
 
     Args:
         optimizer: `OPTIM_SGD` (with momentum 0.5, unless `optimizer_options` say otherwise) or `OPTIM_ADAM`.
-        learning_rate: Of the optimizer, more than 0.
+        learning_rate: Learning rate of the optimizer, more than 0.
         loss_function: One of the losses of `RunTimeStrategy`. Models may end in probabilities, log-probabilities or
-            logits: each loss gets what it takes. Which of them it is, a job says: see `galaxy_fl.entity.job.Job`.
+            logits: each loss gets what it takes. Which of them it is, the job's `output` decides: see
+            `galaxy_fl.entity.job.Job`.
         batch_size: Samples a step; 0 is all of them.
         epoch: Rounds of the job, at least 1.
         local_epochs: Passes over a client's data in one round.
-        seed: Of shuffling and dropout.
+        seed: Seed of shuffling and dropout.
         optimizer_options: More keyword arguments of the optimizer in torch.optim.
         loss_options: Keyword arguments of the loss in torch.nn; class weights (`weight`, `pos_weight`) as a list, a
             tuple, an array or a tensor of a number for each class.
         scheduler: A learning rate schedule of torch.optim.lr_scheduler, by its class's name; a step a local epoch,
-            going on from round to round.
+            continuing from round to round.
         scheduler_options: Keyword arguments of the schedule.
 
     Raises:
@@ -112,15 +112,15 @@ class TrainStrategyFatorcy:
         self.scheduler_options = dict(scheduler_options or {})
 
     def get_loss_functions(self) -> list[RunTimeStrategy]:
-        """The losses that there are."""
+        """Return the losses that there are."""
         return list(_LOSSES)
 
     def get_fed_strategies(self) -> list[FederateStrategy]:
-        """The federation strategies that there are."""
+        """Return the federation strategies that there are."""
         return list(FederateStrategy)
 
     def get_optim_strategies(self) -> list[RunTimeStrategy]:
-        """The optimizers that there are."""
+        """Return the optimizers that there are."""
         return list(_OPTIMIZERS)
 
     def get_optimizer(self) -> RunTimeStrategy:
@@ -159,14 +159,14 @@ class TrainStrategyFatorcy:
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
-    def specification(self) -> TrainSpecification:
-        """The `train` section of a job document.
+    def train(self) -> Train:
+        """Return the strategy as Galaxy's own API has it, without the number of rounds.
 
         Raises:
             PFLException: a value is of the wrong type or out of range; every one that is wrong is named.
         """
         try:
-            return TrainSpecification(
+            return Train(
                 optimizer=self.optimizer.value,
                 optimizer_options=self.optimizer_options,
                 learning_rate=self.learning_rate,
@@ -178,12 +178,20 @@ class TrainStrategyFatorcy:
                 local_epochs=self.local_epochs,
                 seed=self.seed,
             )
-        except ValidationError as error:
-            raise PFLException(f"the train strategy is not valid: {explain(error)}") from error
+        except JobDocumentError as error:
+            raise PFLException(f"the train strategy is not valid: {error}") from error
+
+    def specification(self) -> TrainSpecification:
+        """Return the `train` section of a job document.
+
+        Raises:
+            PFLException: as `train`.
+        """
+        return self.train().specification()
 
     @classmethod
     def of_specification(cls, train: TrainSpecification, rounds: int) -> TrainStrategyFatorcy:
-        """The strategy of which `specification` gives `train`.
+        """Return the strategy whose `specification` is `train`.
 
         Raises:
             PFLException: its optimizer or loss has no name here.

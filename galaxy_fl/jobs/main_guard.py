@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from galaxy_fl.exceptions.fl_expection import PFLException
+from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.worker import forkserver
 
 __all__ = ["expect_program", "loading_model"]
@@ -16,22 +16,22 @@ _loading = ContextVar("loading", default=False)
 
 
 def expect_program() -> None:
-    """Makes sure that this is somebody's program, and not a worker that loads a model's source.
+    """Make sure that this is somebody's program, and not a worker that loads a model's source.
 
     Raises:
-        PFLException: it is a worker, or this program while it submits a job.
+        ConfigurationError: it is a worker, or this program while it submits a job.
     """
     # Only the fork server imports it, and workers are forked from that.
     if _loading.get() or forkserver.PRELOAD in sys.modules:
-        raise PFLException(
+        raise ConfigurationError(
             "the file of the model does more than define it, and it has just been loaded as participants load it: put "
-            'what submits or trains a job under `if __name__ == "__main__":`'
+            'what describes, submits or trains a job under `if __name__ == "__main__":`'
         )
 
 
 @contextmanager
 def loading_model() -> Iterator[None]:
-    """While this program itself loads a model's source, as a worker would."""
+    """Mark that this program itself loads a model's source, as a worker would."""
     token = _loading.set(True)
     try:
         yield

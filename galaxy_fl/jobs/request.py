@@ -17,10 +17,10 @@ class JobRequest:
 
     Attributes:
         job_id: What its author calls it; a mode may give it another id.
-        document: What its participants agree on.
-        terms: How its rounds are collected.
-        initial: int32 array of shape (d,), the model that round 1 starts from.
-        source: Of the model, where the document names one.
+        document: The document that its participants agree on.
+        terms: Terms by which its rounds are collected.
+        initial: Model that round 1 starts from, int32 of shape (d,).
+        source: Source of the model, where the document names one.
     """
 
     job_id: str

@@ -85,7 +85,7 @@ class TrainSpecification(BaseModel):
     local_epochs: int = Field(default=1, ge=1, le=2**31 - 1)
     """Passes over the client's data in one round."""
     seed: int = Field(default=0, ge=0, le=LARGEST_INTEGER)
-    """Of the initial weights."""
+    """Seed of the initial weights, of shuffling and of dropout."""
 
     @field_validator("optimizer_options")
     @classmethod

@@ -90,7 +90,7 @@ def decide_ending(model: nn.Module, loss: str, distils: bool = False) -> Ending:
         why = f"is {found[0]} in training and {found[1]} in evaluation"
     raise TrainingError(
         f"what the model {type(model).__name__} ends in {why}, and the loss {loss} depends on it: say 'logits', "
-        "'probabilities' or 'log-probabilities' by `output` (of generate_job, or in the job file)"
+        "'probabilities' or 'log-probabilities' by `output`, in Python or in the job file"
     )
 
 

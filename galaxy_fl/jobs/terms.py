@@ -14,7 +14,7 @@ class Terms:
     """How a job's rounds are collected.
 
     Attributes:
-        rounds: How many rounds there are, at least 1.
+        rounds: Number of rounds, at least 1.
         min_clients: How many updates make a round. Raise it to wait for everybody.
         max_clients: The update with this number closes the round; None for no such number.
         deadline: Seconds that others have, once `min_clients` updates are in; None for the mode's own default. Raise it
@@ -37,5 +37,6 @@ class Terms:
         ):
             if type(value) is not int or not least <= value <= most:
                 raise ConfigurationError(f"{name} is {value!r}, expected a whole number from {least} to {most}")
-        if self.deadline is not None and (isinstance(self.deadline, bool) or not 0 <= self.deadline <= 2**31):
+        deadline = 0 if self.deadline is None else self.deadline
+        if type(deadline) not in (int, float) or not 0 <= deadline <= 2**31:
             raise ConfigurationError(f"deadline is {self.deadline!r}, expected seconds from 0 to 2**31")

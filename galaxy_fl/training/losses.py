@@ -38,6 +38,7 @@ from galaxy_fl.training.names import unknown_name
 __all__ = [
     "BINARY",
     "CATEGORICAL",
+    "FUNCTIONS",
     "LOSSES",
     "PROBABILISTIC",
     "REGRESSION",
@@ -74,6 +75,11 @@ LOSSES: dict[str, Any] = {
     for name, found in inspect.getmembers(nn, _of_two)
     if not name.startswith("_") and name not in {"LinearCrossEntropyLoss", "NLLLoss2d"}
 } | {"MarginRankingLoss": nn.MarginRankingLoss}
+FUNCTIONS = {
+    "binary_cross_entropy": "BCELoss",
+    "binary_cross_entropy_with_logits": "BCEWithLogitsLoss",
+}
+"""Losses that torch.nn.functional calls otherwise than torch.nn."""
 
 
 def build_loss(specification: TrainSpecification, ending: Ending = "logits") -> Callable[[Tensor, Tensor], Tensor]:

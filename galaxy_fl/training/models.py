@@ -13,7 +13,7 @@ from galaxy_fl.exceptions import JobDocumentError
 from galaxy_fl.training.names import unknown_name
 from galaxy_fl.training.source_model import build_source_model
 
-__all__ = ["build_model"]
+__all__ = ["build_model", "find_builder"]
 
 # Documents come from strangers: a size beyond this is a mistake, or an attack on the client's memory.
 Size = Annotated[int, Field(strict=True, ge=1, le=65_536)]
@@ -83,7 +83,7 @@ def build_model(model: dict[str, Any], seed: int, source: str | None = None) -> 
     name, options = model.get("builtin"), model.get("options", {})
     if unknown or not isinstance(name, str) or not isinstance(options, dict):
         raise JobDocumentError(f'model {model!r}: expected {{"builtin": name, "options": {{…}}}}')
-    builder = _torchvision(name.removeprefix(TORCHVISION)) if name.startswith(TORCHVISION) else _builtin(name)
+    builder = find_builder(name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
@@ -93,6 +93,15 @@ def build_model(model: dict[str, Any], seed: int, source: str | None = None) -> 
             raise JobDocumentError(f"options of model {name!r}: {wrong}") from error
         except (TypeError, ValueError, RuntimeError) as error:
             raise JobDocumentError(f"model {name!r} with options {options!r}: {error}") from error
+
+
+def find_builder(name: str) -> Callable[..., nn.Module]:
+    """Return what makes the model of that name from its options.
+
+    Raises:
+        JobDocumentError: there is none.
+    """
+    return _torchvision(name.removeprefix(TORCHVISION)) if name.startswith(TORCHVISION) else _builtin(name)
 
 
 def _builtin(name: str) -> Callable[..., nn.Module]:

@@ -12,7 +12,7 @@ from galaxy_fl.exceptions import TrainingError
 from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.training.names import unknown_name
 
-__all__ = ["SCHEDULERS", "Schedule"]
+__all__ = ["REFUSED", "SCHEDULERS", "Schedule"]
 
 REFUSED = {
     "ChainedScheduler": "it is made of other schedulers, which no option can name",

@@ -28,12 +28,10 @@ from galaxy_fl.jobs.likeness import same_bits
 from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.jobs.structure import decide_ending
 from galaxy_fl.jobs.submission import describe_model, floats_of
+from galaxy_fl.training.checking import check_training
 from galaxy_fl.training.distillation import Lessons
-from galaxy_fl.training.losses import build_loss
 from galaxy_fl.training.models import build_model
-from galaxy_fl.training.optimizers import build_optimizer
 from galaxy_fl.training.rehearsal import rehearse
-from galaxy_fl.training.schedulers import Schedule
 from galaxy_fl.training.trainer import evaluate, train
 from galaxy_fl.vectors.fixed_point import decode, encode, read_vector, write_vector
 from galaxy_fl.vectors.layout import Layout
@@ -80,8 +78,7 @@ def describe(
     specification = TrainSpecification.model_validate_json(json.dumps(train))
     built, fresh = (build_model(model, specification.seed, source) for _ in range(2))
     try:
-        build_loss(specification)
-        Schedule(build_optimizer(built.parameters(), specification), specification)
+        check_training(specification, built.parameters())
     except TrainingError as error:
         raise JobDocumentError(f"train: {error}") from error
     described = describe_model(built, fresh, fraction_bits)

@@ -1,0 +1,115 @@
+"""From a job as its author describes it to the request that is handed in: the model is made, compared and encoded."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from galaxy_fl.aggregation import RULES
+from galaxy_fl.exceptions import JobDocumentError, TrainingError, VectorError
+from galaxy_fl.jobs.document import BuiltinModel, Model, SourceModel, source_id, source_text
+from galaxy_fl.jobs.ending import Ending
+from galaxy_fl.jobs.job import Job
+from galaxy_fl.jobs.likeness import check_output
+from galaxy_fl.jobs.main_guard import expect_program, loading_model
+from galaxy_fl.jobs.method import Averaging, Distillation
+from galaxy_fl.jobs.request import JobRequest
+from galaxy_fl.jobs.structure import decide_ending
+from galaxy_fl.jobs.submission import describe_model, floats_of
+from galaxy_fl.training.checking import check_training
+from galaxy_fl.training.models import build_model
+from galaxy_fl.vectors import encode
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["new_job_id", "prepare"]
+
+_counter = itertools.count()
+
+
+def new_job_id() -> str:
+    """Return an id that no other job has: digits, in the order of time."""
+    return f"{time.time_ns() // 1000}{next(_counter) % 1000:03}"
+
+
+def prepare(job: Job, job_id: str, sample: Tensor | None = None) -> JobRequest:
+    """Make the request for a job.
+
+    Args:
+        job: The job.
+        job_id: What its author calls it.
+        sample: A batch of samples, to compare the output of an instance with that of its class on.
+
+    Raises:
+        JobDocumentError: the job is not valid, or something about the model would not reach its participants.
+        EncodingError: a weight is NaN, infinite or too large for its fraction bits.
+        ConfigurationError: this is a worker that loads the model's file.
+    """
+    expect_program()
+    _check_quorum(job)
+    chosen, source = _chosen(job)
+    specification = job.train.specification()
+    try:
+        with loading_model():
+            model, fresh = (
+                build_model(
+                    chosen.model_dump(mode="json"), specification.seed, None if source is None else source_text(source)
+                )
+                for _ in range(2)
+            )
+        if isinstance(job.model, nn.Module):
+            model = job.model
+        check_training(specification, model.parameters())
+        output = _output(job, model)
+        described = describe_model(model, fresh, job.fraction_bits)
+        if sample is not None:
+            check_output(model, fresh, sample)
+    except (JobDocumentError, TrainingError, VectorError) as error:
+        raise JobDocumentError(f"the model can't be submitted: {error}") from error
+    document = job.document(
+        model=chosen,
+        layout=described.layout.to_json(),
+        local=list(described.local),
+        frozen=list(described.frozen),
+        output=output,
+    )
+    initial = encode(floats_of(model, document.tensors), document.tensors)
+    return JobRequest(job_id, document, job.terms(), initial, source)
+
+
+def _check_quorum(job: Job) -> None:
+    """Make sure that the rule can aggregate as few and as many updates as a round may have."""
+    if not isinstance(job.method, Averaging):
+        return
+    if job.min_clients <= 2 * job.method.trim:
+        raise JobDocumentError(
+            f"the trimmed mean leaves out {2 * job.method.trim} updates of a round, and min_clients is "
+            f"{job.min_clients}: set min_clients to {2 * job.method.trim + 1} or more, or trim fewer"
+        )
+    if job.max_clients is not None and job.max_clients > (most := RULES[job.method.rule].max_updates):
+        raise JobDocumentError(f"max_clients is {job.max_clients}, and the rule {job.method.rule} takes {most} updates")
+
+
+def _chosen(job: Job) -> tuple[Model, bytes | None]:
+    """Return what the document says of the model, and the model's source."""
+    path = job.source_path()
+    if path is None:
+        return BuiltinModel(builtin=job.model_name, options=dict(job.model_options)), None
+    try:
+        source = Path(path).read_bytes()
+    except OSError as error:
+        raise JobDocumentError(f"the model's source {path} can't be read: {error.strerror}") from error
+    return SourceModel(source=source_id(source), class_name=job.model_name), source
+
+
+def _output(job: Job, model: nn.Module) -> Ending:
+    if job.output is not None:
+        return job.output
+    if isinstance(job.model, str):  # all that come with Galaxy give logits
+        return "logits"
+    return decide_ending(model, job.train.loss, isinstance(job.method, Distillation))

@@ -1,0 +1,115 @@
+"""How the clients of a job train, as its author writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from galaxy_fl.exceptions import JobDocumentError, TrainingError
+from galaxy_fl.jobs.document import explain
+from galaxy_fl.jobs.shown import shown
+from galaxy_fl.jobs.specification import TrainSpecification
+
+__all__ = ["Train"]
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Train:
+    """How every client of a job trains in each round; the same for all of them.
+
+    Names are those of torch's classes, or a short form: `"CrossEntropyLoss"` or `"cross_entropy"`, `"AdamW"` or
+    `"adamw"`, `"CosineAnnealingLR"` or `"cosine_annealing"`. The attributes have the classes' own names.
+
+    Args:
+        loss: Loss of torch.nn that compares an output with a target: `"cross_entropy"`, `"nll"`, `"mse"`, `"bce"`, …
+            A model may end in logits, probabilities or log-probabilities: each loss gets what it takes.
+        learning_rate: Learning rate of the optimizer, more than 0.
+        batch_size: Samples a step; 0 for all of a client's samples.
+        local_epochs: Passes over a client's data in one round.
+        optimizer: Optimizer of torch.optim, except LBFGS.
+        momentum: Momentum of the optimizer; None for the optimizer's own default, which for SGD is 0.5 here.
+        scheduler: Learning rate schedule of torch.optim.lr_scheduler; it takes a step after each local epoch and
+            continues from round to round.
+        seed: Seed of shuffling and dropout, and of the initial weights where the job's model is a class or a name.
+        loss_options, optimizer_options, scheduler_options: More keyword arguments of the three classes. Class weights
+            (`weight`, `pos_weight`) are a list, an array or a tensor of a number for each class.
+
+    Raises:
+        JobDocumentError: a value has the wrong type or is out of range (all that are wrong are named), torch has no
+            class of that name, or the class does not take an option.
+
+    Example:
+        >>> import galaxy_fl as galaxy
+        >>> galaxy.Train(loss="nll", learning_rate=0.1, batch_size=32)
+        Train(loss='NLLLoss', learning_rate=0.1)
+        >>> galaxy.Train(optimizer="adamw", optimizer_options={"weight_decay": 0.01}, scheduler="exponential",
+        ...              scheduler_options={"gamma": 0.9}).optimizer
+        'AdamW'
+    """
+
+    loss: str = "CrossEntropyLoss"
+    learning_rate: float = 0.01
+    batch_size: int = 32
+    local_epochs: int = 1
+    optimizer: str = "SGD"
+    momentum: float | None = None
+    scheduler: str | None = None
+    seed: int = 0
+    loss_options: Mapping[str, Any] = field(default_factory=dict)
+    optimizer_options: Mapping[str, Any] = field(default_factory=dict)
+    scheduler_options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        from galaxy_fl.training.checking import check_training
+        from galaxy_fl.training.losses import FUNCTIONS, LOSSES
+        from galaxy_fl.training.names import torch_name
+        from galaxy_fl.training.optimizers import OPTIMIZERS
+        from galaxy_fl.training.schedulers import REFUSED, SCHEDULERS
+
+        try:
+            for name, known, ending, functions in (
+                ("loss", LOSSES, "loss", FUNCTIONS),
+                ("optimizer", OPTIMIZERS, "", {}),
+                ("scheduler", {*SCHEDULERS, *REFUSED}, "lr", {}),
+            ):
+                given = getattr(self, name)
+                if isinstance(given, str):
+                    object.__setattr__(self, name, torch_name(name, given, known, ending, functions))
+            if self.momentum is not None and "momentum" in self.optimizer_options:
+                raise TrainingError("momentum is given twice, once among the optimizer_options: leave one out")
+            check_training(self.specification())
+        except TrainingError as error:
+            raise JobDocumentError(f"Train: {error}") from error
+
+    def __repr__(self) -> str:
+        return shown(self)
+
+    def specification(self) -> TrainSpecification:
+        """Return the `train` section of a job document.
+
+        Raises:
+            JobDocumentError: a value has the wrong type or is out of range.
+
+        Example:
+            >>> galaxy.Train(momentum=0.9).specification().optimizer_options
+            {'momentum': 0.9}
+        """
+        momentum = {} if self.momentum is None else {"momentum": self.momentum}
+        try:
+            return TrainSpecification(
+                optimizer=self.optimizer,
+                optimizer_options={**self.optimizer_options, **momentum},
+                learning_rate=self.learning_rate,
+                scheduler=self.scheduler,
+                scheduler_options=dict(self.scheduler_options),
+                loss=self.loss,
+                loss_options=dict(self.loss_options),
+                batch_size=self.batch_size,
+                local_epochs=self.local_epochs,
+                seed=self.seed,
+            )
+        except ValidationError as error:
+            raise JobDocumentError(f"Train: {explain(error)}") from error

@@ -1,0 +1,37 @@
+"""Public names that are imported when they are first used, so that importing a package takes no time."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from typing import Any
+
+__all__ = ["lazily"]
+
+DISTRIBUTION = "galaxy-fl"
+
+
+def lazily(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return the `__getattr__` and `__dir__` of a package (PEP 562) that takes names from where they are defined.
+
+    Args:
+        package: The package, whose `__version__` is that of the distribution.
+        homes: The module that defines each name.
+    """
+
+    def get(name: str) -> Any:
+        if name == "__version__":
+            found: Any = version(DISTRIBUTION)
+        elif name in homes:
+            found = getattr(importlib.import_module(homes[name]), name)
+        else:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}", name=name, obj=sys.modules[package])
+        setattr(sys.modules[package], name, found)
+        return found
+
+    def names() -> list[str]:
+        return sorted({*vars(sys.modules[package]), *homes, "__version__"})
+
+    return get, names

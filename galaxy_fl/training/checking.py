@@ -1,0 +1,30 @@
+"""Whether a job can be trained as its author says, found without its data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from galaxy_fl.jobs.specification import TrainSpecification
+from galaxy_fl.training.losses import build_loss
+from galaxy_fl.training.optimizers import build_optimizer
+from galaxy_fl.training.schedulers import Schedule
+
+__all__ = ["check_training"]
+
+
+def check_training(specification: TrainSpecification, parameters: Iterable[nn.Parameter] | None = None) -> None:
+    """Make sure that torch has the loss, optimizer and schedule, and that they take their options.
+
+    Args:
+        specification: How the job trains.
+        parameters: The model's; without them, a matrix takes their place.
+
+    Raises:
+        TrainingError: one of them is unknown, or takes no such option.
+    """
+    build_loss(specification)
+    chosen = [nn.Parameter(torch.zeros(1, 1))] if parameters is None else parameters
+    Schedule(build_optimizer(chosen, specification), specification)

@@ -1,0 +1,159 @@
+"""Submitting a job: what is published, and what is refused before anything is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from galaxy_fl import (
+    Averaging,
+    ConfigurationError,
+    Distillation,
+    EncodingError,
+    Job,
+    JobDocumentError,
+    Train,
+    submit,
+)
+from galaxy_fl.jobs.document import JobDocument, source_id
+from galaxy_fl.vectors import encode, read_vector
+from tests.galaxy_fl.core import models
+from tests.galaxy_fl.core.models import Net
+from tests.galaxy_fl.core.submitted import Options, Sized
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def document(job_id, folder=Path()):
+    return JobDocument.from_bytes((folder / "res/jobs" / job_id / "job.json").read_bytes())
+
+
+def terms(job_id):
+    return json.loads(Path(f"res/jobs/{job_id}/terms.json").read_text())
+
+
+def vector(job_id):
+    return read_vector(f"res/jobs/{job_id}/models/1", document(job_id).tensors.parameters)
+
+
+def test_an_instance_with_its_weights(capfd):
+    model = Net()
+    job_id = submit(Job(model=model, rounds=3, train=Train(loss="nll", batch_size=16), weighting="uniform"))
+    assert capfd.readouterr() == ("", "")
+    published = document(job_id)
+    source = Path(models.__file__).read_bytes()
+    assert (published.model.source, published.model.class_name) == (source_id(source), "Net")
+    assert (published.name, published.output, published.weighting) == ("Net", "probabilities", "uniform")
+    assert (published.rule.name, published.distils, published.train.batch_size) == ("weighted_mean", False, 16)
+    assert terms(job_id) == {"rounds": 3, "min_clients": 1, "max_clients": None, "deadline": 600}
+    np.testing.assert_array_equal(vector(job_id), encode(model.state_dict(), published.tensors))
+
+
+def test_a_class_with_weights_by_the_seed():
+    jobs = [submit(Job(Net, rounds=1, train=Train(loss="nll", seed=seed))) for seed in (1, 1, 2)]
+    first, again, other = map(vector, jobs)
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_a_model_that_comes_with_galaxy():
+    job_id = submit(Job("mlp", rounds=1, model_options={"hidden": 8}, name="digits", notes="small"))
+    published = document(job_id)
+    assert (published.model.builtin, published.model.options) == ("mlp", {"hidden": 8})
+    assert (published.name, published.notes, published.output) == ("digits", "small", "logits")
+    with pytest.raises(JobDocumentError, match="hiden"):
+        submit(Job("mlp", rounds=1, model_options={"hiden": 8}))
+
+
+def test_a_job_that_is_submitted_twice_is_two_jobs():
+    job = Job("mlp", rounds=1)
+    one, other = submit(job), submit(job)
+    assert one != other
+    assert document(one) == document(other)
+
+
+def test_a_number_of_clients_is_how_many_a_round_waits_for_and_ends_with():
+    assert terms(submit(Job("mlp", rounds=1), clients=2)) == {
+        "rounds": 1,
+        "min_clients": 2,
+        "max_clients": 2,
+        "deadline": 600,
+    }
+    for wrong in (0, 257, 2.0, "2"):
+        with pytest.raises(JobDocumentError, match="min_clients is"):
+            submit(Job("mlp", rounds=1), clients=wrong)
+    with pytest.raises(JobDocumentError, match="give one or the other"):
+        submit(Job("mlp", rounds=1, min_clients=2), clients=3)
+
+
+def test_a_distillation():
+    published = document(submit(Job(Net, rounds=1, method=Distillation(alpha=1, reduction="mean"))))
+    assert (published.rule.name, published.distillation_alpha, published.distillation_reduction) == ("relay", 1, "mean")
+
+
+def test_robust_rules():
+    trimmed = Job("mlp", rounds=1, method=Averaging("trimmed_mean", trim=1))
+    published = document(submit(trimmed, clients=3))
+    assert (published.rule.name, published.rule.parameters) == ("trimmed_mean", 1)
+    assert document(submit(Job("mlp", rounds=1, method=Averaging("coordinate_median")))).rule.parameters == 0
+    with pytest.raises(JobDocumentError, match="leaves out 2 updates of a round, and min_clients is 2"):
+        submit(trimmed, clients=2)
+    with pytest.raises(JobDocumentError, match="max_clients is 65, and the rule trimmed_mean takes 64"):
+        submit(trimmed, clients=65)
+
+
+def test_at_a_folder(tmp_path):
+    job_id = submit(Job("mlp", rounds=1), at=tmp_path / "elsewhere")
+    assert document(job_id, tmp_path / "elsewhere").name == "mlp"
+    assert not Path("res").exists()
+
+
+@pytest.mark.parametrize(
+    ("job", "more", "kind", "said"),
+    [
+        (Options(p=0.1), {}, JobDocumentError, r"layers\.2\.p is 0\.1, the class makes 0\.5"),
+        (Sized(9), {}, JobDocumentError, r"'layers\.1\.weight' of the model has the shape \(9, 64\)"),
+        (Sized().requires_grad_(False), {}, JobDocumentError, "nothing to train"),
+        (Sized, {"at": "ftp://host"}, ConfigurationError, "at is 'ftp://host'"),
+        (Sized, {"at": 3}, ConfigurationError, "at is 3, expected a folder"),
+        (Sized, {"at": "https://host:9763"}, ConfigurationError, "can't be submitted to https://host:9763"),
+        (Sized, {"acount": "alice"}, ConfigurationError, "acount"),
+    ],
+)
+def test_what_is_refused_before_there_is_a_job(folder, job, more, kind, said):
+    with pytest.raises(kind, match=said):
+        submit(Job(job, rounds=1), **more)
+    assert not list(folder.glob("res/jobs/*"))
+
+
+def test_no_job_at_all():
+    with pytest.raises(JobDocumentError, match=r"job is <class .*Net'>, expected galaxy_fl\.Job"):
+        submit(Net)
+
+
+def test_a_source_that_is_not_there():
+    with pytest.raises(JobDocumentError, match=r"nowhere\.py can't be read"):
+        submit(Job(Net, rounds=1, source="nowhere.py"))
+
+
+def test_a_weight_that_is_not_a_number():
+    model = Net()
+    torch.nn.init.constant_(model.out.bias, float("nan"))
+    with pytest.raises(EncodingError, match=r"out\.bias"):
+        submit(Job(model, rounds=1))
+
+
+def test_the_output_on_a_sample_is_compared(monkeypatch):
+    job = Job(Sized(), rounds=1)
+    submit(job, sample=torch.rand(3, 1, 8, 8))
+    monkeypatch.setattr(Sized, "forward", lambda self, x: 2 * self.layers(x))
+    with pytest.raises(JobDocumentError, match="on the sample"):
+        submit(job, sample=torch.rand(3, 1, 8, 8))
