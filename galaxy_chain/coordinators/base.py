@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from galaxy_chain.coordinators.gathering import soon
 from galaxy_chain.exceptions import LedgerRefusedError, TransactionFailedError
 from galaxy_chain.following import turns
 from galaxy_chain.following.follower import JobFollower
@@ -24,6 +25,7 @@ from galaxy_chain.transactions.manager import Receipt
 from galaxy_chain.verify.verifier import Verifier
 from galaxy_fl.exceptions import ContentMissingError, RoundMovedOnError
 from galaxy_fl.jobs.document import SourceModel
+from galaxy_fl.patience import Backoff, Waiting, poll, retry
 from galaxy_fl.rounds.coordinator import Origin, Phase, Round
 
 __all__ = ["LedgerCoordinator", "Patience"]
@@ -158,11 +160,8 @@ class LedgerCoordinator:
 
     def wait(self, seen: Round) -> Round:
         """Where the job stands once that is no longer `seen`."""
-        pause = self.patience.poll / 50
-        while not self._is_news(round := self.round(), seen):
-            time.sleep(pause)
-            pause = min(self.patience.poll, pause * 1.3)
-        return round
+        looks = Backoff(self.patience.poll / 50, self.patience.poll, 1.3)
+        return poll(self.round, lambda round: self._is_news(round, seen), looks)
 
     def _is_news(self, round: Round, seen: Round) -> bool:
         return round != seen
@@ -222,14 +221,7 @@ class LedgerCoordinator:
 
     def _patiently(self, get: Callable[[], Content]) -> Content:
         """Content that may still be on its way."""
-        deadline = time.monotonic() + self.patience.content
-        while True:
-            try:
-                return get()
-            except ContentMissingError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(min(0.2, self.patience.content / 10))
+        return retry(get, ContentMissingError, Waiting(self.patience.content, soon(self.patience.content)))
 
     def _phase(self, history: JobHistory) -> Phase:
         return self._phase_on_chain(history)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 from galaxy_fl.exceptions import ContentAlteredError, ContentError
+from galaxy_fl.patience import REAL, Backoff, Clock, Waiting
 
-__all__ = ["gather"]
+__all__ = ["gather", "soon"]
 
 AT_ONCE = 16
 """Contents asked for at a time."""
@@ -18,8 +18,14 @@ AT_ONCE = 16
 Wanted = TypeVar("Wanted")
 
 
+def soon(seconds: float) -> Backoff:
+    """Pauses between two tries to get content that is expected within so many seconds."""
+    pause = min(0.2, seconds / 10)
+    return Backoff(pause, pause)
+
+
 def gather(
-    wanted: Sequence[Wanted], get: Callable[[Wanted], Path], seconds: float
+    wanted: Sequence[Wanted], get: Callable[[Wanted], Path], seconds: float, clock: Clock = REAL
 ) -> tuple[dict[Wanted, Path], dict[Wanted, ContentError]]:
     """Gets what is wanted, and tries again what is not there until so many seconds are over.
 
@@ -43,7 +49,7 @@ def gather(
         except ContentError as error:
             return error
 
-    deadline = time.monotonic() + seconds
+    waiting = Waiting(seconds, soon(seconds), clock)
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="gathering") as threads:
         while True:
             for one, result in zip(wanted, threads.map(attempt, wanted), strict=True):
@@ -53,6 +59,5 @@ def gather(
                 else:
                     failed[one] = result
             wanted = [one for one in wanted if one in failed and not isinstance(failed[one], ContentAlteredError)]
-            if not wanted or time.monotonic() >= deadline:
+            if not wanted or not waiting.pause():
                 return found, failed
-            time.sleep(min(0.2, seconds / 10))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import Protocol
 
@@ -21,8 +20,9 @@ from galaxy_chain.following.history import JobHistory
 from galaxy_chain.following.job_logs import JobLogs
 from galaxy_chain.ledger.abi import Event
 from galaxy_chain.ledger.ledger import Ledger, ledger_abi
-from galaxy_chain.rpc.rotation import full_jitter
+from galaxy_chain.rpc.rotation import BACKOFF
 from galaxy_chain.rpc.rpc import Block, UnreliableAnswerError
+from galaxy_fl.patience import Clock, Waiting
 
 __all__ = ["Applied", "Chain", "Change", "Final", "Follower", "JobFollower", "Reverted"]
 
@@ -356,16 +356,15 @@ class JobFollower:
             AuditError: the events contradict each other.
         """
         rpc = self.ledger.rpc
-        deadline = rpc.clock() + rpc.patience
+        waiting = Waiting(rpc.patience, BACKOFF, Clock(rpc.clock, rpc.sleep, rpc.random))
         behind = contradictions = 0
-        for attempt in count(1):
+        while True:
             try:
                 self._look()
             except UnreliableAnswerError:
-                if rpc.clock() >= deadline:
-                    raise
                 rpc.fail_over()
-                rpc.sleep(full_jitter(attempt, rpc.random))
+                if not waiting.pause():
+                    raise
             except AuditError:
                 # Another node may know better, and far below the head a reorganisation may have gone unseen.
                 contradictions += 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -11,6 +10,7 @@ from galaxy_chain.exceptions import LedgerRefusedError
 from galaxy_chain.ledger.announcements import commit_digest, finding_digest
 from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.transactions.manager import Receipt
+from galaxy_fl.patience import Backoff, Waiting, poll, retry
 
 __all__ = ["NEXT_BLOCK_SECONDS", "announce_commit", "announce_finding", "once_it_counts", "wait_for_later"]
 
@@ -54,9 +54,8 @@ def announce_commit(ledger: Ledger, head: bytes, root: bytes) -> bytes:
 def wait_for_later(ledger: Ledger, announced: Receipt) -> None:
     """Waits until the next block has another time than the announcement's: where blocks come faster than seconds, or
     when somebody asks for them, two may share one."""
-    before, deadline = ledger.rpc.block(announced.block).time, time.monotonic() + LATER_SECONDS
-    while time.monotonic() < deadline and ledger.rpc.block("latest").time <= before:
-        time.sleep(LATER_SECONDS / 20)
+    before, pause = ledger.rpc.block(announced.block).time, LATER_SECONDS / 20
+    poll(lambda: ledger.rpc.block("latest").time, lambda now: now > before, Backoff(pause, pause), LATER_SECONDS)
 
 
 def _announce(ledger: Ledger, digest: Callable[[str, bytes], bytes], paid: Callable[[Receipt], None]) -> bytes:
@@ -73,11 +72,5 @@ def once_it_counts(act: Callable[[], Answer], patience: float = NEXT_BLOCK_SECON
         act: Raises LedgerRefusedError with the name NotAnnounced while it is too early.
         patience: Seconds after which that is the end.
     """
-    deadline = time.monotonic() + patience
-    while True:
-        try:
-            return act()
-        except LedgerRefusedError as error:
-            if error.name != "NotAnnounced" or time.monotonic() >= deadline:
-                raise
-        time.sleep(_PAUSE)
+    waiting = Waiting(patience, Backoff(_PAUSE, _PAUSE))
+    return retry(act, LedgerRefusedError, waiting, lambda error: error.name == "NotAnnounced")

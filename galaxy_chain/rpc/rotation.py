@@ -4,22 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-__all__ = ["Rotation", "full_jitter"]
+from galaxy_fl.patience import Backoff
 
-BASE = 0.1
-LONGEST = 5.0
+__all__ = ["BACKOFF", "Rotation"]
 
-
-def full_jitter(failures: int, random: Callable[[], float]) -> float:
-    """Seconds to wait after so many failures in a row (at least 1): anything up to a bound that doubles each time.
-
-    Source: Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
-
-    Args:
-        failures: In a row.
-        random: Gives numbers of [0, 1).
-    """
-    return random() * min(LONGEST, BASE * 2.0 ** min(failures - 1, 16))
+BACKOFF = Backoff(0.1, 5.0, jitter=1.0)
+"""Pauses after failures in a row."""
 
 
 class Rotation:
@@ -45,7 +35,7 @@ class Rotation:
         """The current node is in trouble, and does not want to be asked for `retry_after` seconds."""
         count = len(self._ready)
         self._failures[self.current] += 1
-        pause = max(retry_after, full_jitter(self._failures[self.current], self._random))
+        pause = max(retry_after, BACKOFF.after(self._failures[self.current], self._random))
         self._ready[self.current] = now + pause
         others = ((self.current + step) % count for step in range(1, count + 1))
         self.current = min(others, key=lambda node: max(now, self._ready[node]))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from galaxy_fl.exceptions import ConfigurationError, ContentAlteredError, ContentError, ContentMissingError
+from galaxy_fl.patience import Backoff, Waiting, retry
 
 from .content_id import ContentId, Hasher, parse
 
@@ -34,7 +34,7 @@ __all__ = [
 BUSY = frozenset({429, 502, 503, 504})
 """HTTP statuses that say nothing of the content: try again."""
 
-_LONGEST_PAUSE = 2.0
+_BACKOFF = Backoff(0.1, 2.0, jitter=0.5)
 _REDIRECTS = 3
 
 Result = TypeVar("Result")
@@ -92,18 +92,12 @@ def persistently(action: Callable[[], Result], where: str, seconds: float) -> Re
     Raises:
         RemoteError: it can't be reached for `seconds`.
     """
-    deadline = time.monotonic() + seconds
-    pause = 0.1
-    while True:
-        try:
-            return action()
-        except Unreachable as error:
-            if time.monotonic() + pause > deadline:
-                raise RemoteError(
-                    f"{where} can't be reached ({error}), not for {seconds:g} s: start it, or check its address"
-                ) from error
-        time.sleep(pause)
-        pause = min(_LONGEST_PAUSE, 2 * pause)
+    try:
+        return retry(action, Unreachable, Waiting(seconds, _BACKOFF))
+    except Unreachable as error:
+        raise RemoteError(
+            f"{where} can't be reached ({error}), not for {seconds:g} s: start it, or check its address"
+        ) from error
 
 
 def checked_block(cid: str, block: bytes, where: str) -> bytes:

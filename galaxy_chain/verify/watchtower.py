@@ -47,6 +47,7 @@ from galaxy_chain.verify.challenge import challenge, demand, demand_price
 from galaxy_chain.verify.purse import Purse
 from galaxy_chain.verify.verifier import Unexplained, Verifier
 from galaxy_fl.exceptions import ContentAlteredError, ContentMissingError, RoundMovedOnError
+from galaxy_fl.patience import Backoff
 from galaxy_fl.vectors import ChunkTree
 from galaxy_fl.vectors.chunk_tree import depth
 
@@ -177,7 +178,7 @@ class Watchtower:
             trouble: Takes why a look has failed, once where the next fails alike; looks become rarer meanwhile.
             poll: Seconds between two looks.
         """
-        pause, last = poll, ""
+        backoff, failures, last = Backoff(poll, LONGEST_PAUSE), 0, ""
         while not self.over:
             try:
                 for finding in self.look():
@@ -186,10 +187,10 @@ class Watchtower:
                 said = f"{type(error).__name__}: {error}"
                 if said != last:
                     trouble(said)
-                pause, last = min(LONGEST_PAUSE, 2 * pause), said
+                failures, last = failures + 1, said
             else:
-                pause, last = poll, ""
-            time.sleep(pause)
+                failures, last = 0, ""
+            time.sleep(backoff.after(failures + 1))
 
     def look(self) -> list[Finding]:
         """Looks at the chain once, and does what is to be done. What fails for one commit does not keep it from others.

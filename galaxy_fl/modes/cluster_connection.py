@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import random
 import re
 import secrets
 import ssl
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -30,14 +28,15 @@ from galaxy_fl.exceptions import (
 from galaxy_fl.files import FileLock, explained, write_durably
 from galaxy_fl.jobs.document import MAX_BYTES, explain
 from galaxy_fl.modes.cluster_api import LONGEST_WAIT, REGISTRATION_VARIABLE, SECRET_PATTERN, Api, Problem, Registration
+from galaxy_fl.patience import Backoff, Waiting
 from galaxy_fl.rounds.kept import digest_of
 from galaxy_fl.vectors import Vector
 
-__all__ = ["PATIENCE", "Connection", "Patience"]
+__all__ = ["PATIENCE", "Connection"]
 
 PATIENCE = 60.0
 """How long a server may be away before a client gives up, in seconds."""
-_LONGEST_PAUSE = 5.0
+_BACKOFF = Backoff(0.1, 5.0, jitter=0.5)
 _PIECE = 1 << 18
 _MOST_JSON = 1 << 20
 
@@ -50,34 +49,6 @@ class _AwayError(Exception):
 
 class _ForgottenError(_AwayError):
     """The server does not know this client, or no longer."""
-
-
-class Patience:
-    """How long to go on trying: until nothing has gone well for `seconds`. Pauses double, and are drawn at random."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self.progress()
-
-    def progress(self) -> None:
-        """Something went well: time begins anew."""
-        self._until = time.monotonic() + self._seconds
-        self._pause = 0.1
-
-    def failed(self, what: str, error: Exception) -> None:
-        """Something did not go well; pauses before the next attempt.
-
-        Raises:
-            UnreachableError: it has been so for too long.
-        """
-        pause = self._pause * random.uniform(0.5, 1)
-        if time.monotonic() + pause > self._until:
-            raise UnreachableError(
-                f"{what} does not answer ({str(error) or type(error).__name__}): see whether it runs, and whether its "
-                "address is right; what was done is not lost"
-            ) from error
-        time.sleep(pause)
-        self._pause = min(_LONGEST_PAUSE, 2 * self._pause)
 
 
 class Connection:
@@ -183,15 +154,22 @@ class Connection:
             raise _away(error) from error
 
     def _patiently(self, act: Callable[[], bytes], patience: float | None = None) -> bytes:
-        waiting = Patience(self.patience if patience is None else patience)
+        waiting = Waiting(self.patience if patience is None else patience, _BACKOFF)
         forgotten = False
         while True:
             try:
                 return act()
             except _AwayError as error:
                 if forgotten or not isinstance(error, _ForgottenError):
-                    waiting.failed(self.url, error)
+                    self._pause(waiting, error)
                 forgotten = True  # the next attempt registers, and needs no pause
+
+    def _pause(self, waiting: Waiting, error: Exception) -> None:
+        if not waiting.pause():
+            raise UnreachableError(
+                f"{self.url} does not answer ({str(error) or type(error).__name__}): see whether it runs, and whether "
+                "its address is right; what was done is not lost"
+            ) from error
 
     # Who this client is
 
@@ -312,7 +290,7 @@ class Connection:
         raise ContentAlteredError(f"{self._url_of(path)} gives bytes of the SHA-256 {found}, expected {sha256}, twice")
 
     def _fetch(self, path: str, new: Path, length: int) -> None:
-        waiting = Patience(self.patience)
+        waiting = Waiting(self.patience, _BACKOFF)
         with new.open("wb") as file:
             while file.tell() < length:
                 begin = file.tell()
@@ -333,9 +311,9 @@ class Connection:
                     if file.tell() < length:
                         raise _AwayError("it ended early")
                 except httpx.TransportError as error:
-                    waiting.failed(self.url, _away(error))
+                    self._pause(waiting, _away(error))
                 except _AwayError as error:
-                    waiting.failed(self.url, error)
+                    self._pause(waiting, error)
 
     def upload(self, path: str, vector: Vector, arrived: Callable[[], int]) -> None:
         """Sends a vector, going on where a connection broke.
@@ -347,7 +325,7 @@ class Connection:
             UnreachableError: the server was away for too long.
             GalaxyError: the server refused.
         """
-        waiting = Patience(self.patience)
+        waiting = Waiting(self.patience, _BACKOFF)
         content = vector.data.cast("B")
         begin = arrived()
         while begin < len(content):
@@ -362,7 +340,7 @@ class Connection:
             if begin > before:
                 waiting.progress()
             else:
-                waiting.failed(self.url, trouble)
+                self._pause(waiting, trouble)
 
     def _put(self, path: str, content: memoryview, begin: int) -> None:
         self._connect()

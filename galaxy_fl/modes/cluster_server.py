@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import operator
 import os
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,11 +19,13 @@ from galaxy_fl.modes.cluster_app import Service, create_app
 from galaxy_fl.modes.folder_coordinators import FolderServerCoordinator
 from galaxy_fl.modes.job_folder import JobsFolder
 from galaxy_fl.modes.standalone import lock_server
+from galaxy_fl.patience import Backoff, poll
 from galaxy_fl.rounds.coordinator import Origin, Phase
 
 __all__ = ["ClusterServerPlace"]
 
 _log = logging.getLogger(__name__)
+_LOOKS = Backoff(0.05, 0.05)
 
 
 class ClusterServerPlace:
@@ -97,9 +99,7 @@ class ClusterServerPlace:
         those of jobs that were given up have heard of it."""
         if self.service.stopping:
             return
-        until = time.monotonic() + PRESENT
-        while time.monotonic() < until and any(map(self._is_awaited, self.jobs_folder.ids())):
-            time.sleep(0.05)
+        poll(lambda: any(map(self._is_awaited, self.jobs_folder.ids())), operator.not_, _LOOKS, PRESENT)
         self.service.stopping = True
         self._server.should_exit = True
         self._thread.join()

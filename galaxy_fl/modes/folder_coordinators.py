@@ -14,6 +14,7 @@ from pathlib import Path
 from galaxy_fl.exceptions import ContentError, GivenUpError, RoundMovedOnError
 from galaxy_fl.files import FileLock, check_name, explained, lock_is_held, replacing
 from galaxy_fl.modes.job_folder import JobFolder, State, UpdateFile, parsed
+from galaxy_fl.patience import Backoff, poll
 from galaxy_fl.rounds.coordinator import Committed, Origin, Phase, Previous, Round, Submitted
 from galaxy_fl.vectors import Vector, as_vector, fitting_chunk, read_vector, tree_root, write_vector
 
@@ -27,8 +28,7 @@ DEFAULT_DEADLINE = 600.0
 LEAST_PATIENCE = 60.0
 """Seconds that a server whose clients have all given up waits at least for others: their programs may be starting."""
 
-_SHORTEST_PAUSE = 0.02
-_LONGEST_PAUSE = 0.5
+_LOOKS = Backoff(0.02, 0.5, 1.3)
 _CHUNK_PARAMETERS = 64
 """The chain's default, so that a model has the same root in every mode; less where the model is no larger."""
 
@@ -54,11 +54,7 @@ class _FolderCoordinator:
 
     def wait(self, seen: Round) -> Round:
         """Where the job stands once that is no longer `seen`."""
-        pause = _SHORTEST_PAUSE
-        while (round := self.round()) == seen:
-            time.sleep(pause)
-            pause = min(_LONGEST_PAUSE, pause * 1.3)
-        return round
+        return poll(self.round, lambda round: round != seen, _LOOKS)
 
     def model(self, round: Round) -> Path:
         """The vector file of the round's model, verified."""

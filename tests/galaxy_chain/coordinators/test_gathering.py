@@ -4,25 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from galaxy_chain.coordinators import gathering
 from galaxy_chain.coordinators.gathering import gather
 from galaxy_fl.exceptions import ContentAlteredError, ContentError, ContentMissingError
+from tests.galaxy_fl.test_patience import StandingClock
 
 
-@pytest.fixture
-def clock(monkeypatch):
-    """A clock that stands still but for pauses."""
-    clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
-    clock.sleep = lambda seconds: setattr(clock, "now", clock.now + seconds)
-    monkeypatch.setattr(gathering, "time", clock)
-    return clock
-
-
-def test_any_number_of_silent_ones_take_one_deadline_together(clock):
+def test_any_number_of_silent_ones_take_one_deadline_together():
+    time = StandingClock()
     tries = Counter()
 
     def get(one: int) -> Path:
@@ -31,14 +22,15 @@ def test_any_number_of_silent_ones_take_one_deadline_together(clock):
             raise ContentMissingError("silent")
         return Path(str(one))
 
-    found, failed = gather(range(100), get, 1.25)
+    found, failed = gather(range(100), get, 1.25, time.clock)
     assert found == {one: Path(str(one)) for one in range(0, 100, 2)}
     assert set(failed) == set(range(1, 100, 2))
     assert set(tries.values()) == {1, 11}
-    assert clock.now == 1.25
+    assert time.now == 1.25
 
 
-def test_what_comes_late_is_found_and_what_is_altered_is_not_waited_for(clock):
+def test_what_comes_late_is_found_and_what_is_altered_is_not_waited_for():
+    time = StandingClock()
     tries = Counter()
 
     def get(one: str) -> Path:
@@ -49,9 +41,12 @@ def test_what_comes_late_is_found_and_what_is_altered_is_not_waited_for(clock):
             raise ContentError("not yet")
         return Path(one)
 
-    assert gather(["late", "altered", "early"], get, 9.0)[0] == {"late": Path("late"), "early": Path("early")}
+    assert gather(["late", "altered", "early"], get, 9.0, time.clock)[0] == {
+        "late": Path("late"),
+        "early": Path("early"),
+    }
     assert tries == {"late": 5, "altered": 1, "early": 1}
-    assert clock.now < 9
+    assert time.now < 9
 
 
 def test_each_is_tried_once_where_there_is_no_time():

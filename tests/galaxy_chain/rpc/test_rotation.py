@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galaxy_chain.rpc.rotation import LONGEST, Rotation, full_jitter
+from galaxy_chain.rpc.rotation import BACKOFF, Rotation
 
 
 def always(value: float):
@@ -33,7 +33,7 @@ def test_where_all_fail_the_pauses_double_up_to_a_bound():
     for _ in range(9):
         rotation.failed(0)
         waits.append(rotation.wait(0))
-    assert waits == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, LONGEST, LONGEST, LONGEST]
+    assert waits == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0]
     rotation.answered()
     rotation.failed(0)
     assert rotation.wait(0) == 0.1
@@ -51,7 +51,7 @@ def test_the_node_that_is_ready_first_is_next():
 
 @given(st.integers(1, 10_000), st.floats(0, 1, exclude_max=True))
 def test_a_pause_is_anything_up_to_the_bound(failures, chance):
-    assert full_jitter(failures, always(chance)) == chance * min(LONGEST, 0.1 * 2 ** min(failures - 1, 16))
+    assert BACKOFF.after(failures, always(chance)) == chance * min(5.0, 0.1 * 2 ** min(failures - 1, 16))
 
 
 @given(st.integers(1, 4), st.lists(st.tuples(st.booleans(), st.floats(0, 60), st.floats(0, 10))))
