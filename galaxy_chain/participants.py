@@ -17,7 +17,7 @@ from galaxy_chain.coordinators import (
 from galaxy_chain.exceptions import JobCancelledError
 from galaxy_chain.faults import fault_point
 from galaxy_fl.exceptions import ContentError, DivergedError, GalaxyError
-from galaxy_fl.jobs.document import SourceModel, source_text
+from galaxy_fl.jobs.document import SourceModel
 from galaxy_fl.rounds.client import ClientReport, run_client
 from galaxy_fl.rounds.coordinator import Phase, Round
 from galaxy_fl.rounds.kept import Kept
@@ -25,7 +25,8 @@ from galaxy_fl.rounds.server import ServerReport, run_server
 from galaxy_fl.training.results import TrainResult
 from galaxy_fl.training.task import TrainTask
 from galaxy_fl.trust import Trust
-from galaxy_fl.worker.worker import Prepared, Worker, WorkerSettings
+from galaxy_fl.worker.messages import Prepared, WorkerSettings
+from galaxy_fl.worker.worker import Worker
 
 __all__ = ["DataChoice", "Say", "run_client_of_job", "run_server_of_job"]
 
@@ -47,32 +48,21 @@ class DataChoice:
 
 
 def _prepare(worker: Worker, coordinator: LedgerCoordinator, data: DataChoice, trains: bool) -> Prepared:
-    document = coordinator.job
-    source: str | None = None
+    document, source = coordinator.job, None
     if isinstance(document.model, SourceModel):
-        content = coordinator.source()
-        Trust.load().check(document.model, content, coordinator.origin)
-        source = source_text(content)
+        source = coordinator.source()
+        Trust.load().check(document.model, source, coordinator.origin)
     settings = WorkerSettings(
-        model=document.model.model_dump(mode="json"),
-        source=source,
-        distillation_alpha=document.distillation_alpha,
-        distillation_reduction=document.distillation_reduction,
-        output=document.output,
-        layout=document.layout,
-        local=document.local,
-        frozen=document.frozen,
-        train=document.train,
-        trains=trains,
         data=data.name,
         shard=data.shard,
         partition=data.partition,
         partition_seed=data.partition_seed,
         data_root=data.root,
+        trains=trains,
         device=data.device,
         threads=data.threads,
     )
-    return worker.prepare(settings)
+    return worker.prepare(document, settings, source)
 
 
 def _end(coordinator: LedgerCoordinator, round: Round, say: Say) -> None:

@@ -70,13 +70,11 @@ def create_job(
     with tempfile.TemporaryDirectory(prefix="galaxy-job-") as scratch:
         vector_file = Path(scratch) / "initial"
         with Worker() as worker:
-            described = worker.describe(
-                model.model_dump(mode="json"), job_file.train, vector_file, source, job_file.fraction_bits
-            )
+            described = worker.describe(model, job_file.train, vector_file, source, job_file.fraction_bits)
             output = job_file.output or "logits"  # which is what all builtin models give
             if job_file.output is None and source is not None:
                 distils = job_file.distillation_alpha is not None
-                output = worker.ending(model.model_dump(mode="json"), job_file.train, source, distils)
+                output = worker.ending(model, job_file.train, source, distils)
         initial = read_vector(vector_file, described.layout.parameters).copy()
     document = JobDocument(
         name=job_file.name,

@@ -10,6 +10,7 @@ import rfc8785
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -30,6 +31,7 @@ __all__ = [
     "MAX_BYTES",
     "BuiltinModel",
     "JobDocument",
+    "LayoutEntries",
     "Model",
     "ModelChoice",
     "Name",
@@ -137,13 +139,30 @@ ModelChoice = Annotated[
 ]
 
 
+def _padded_layout(value: Any) -> Any:
+    try:
+        layout = Layout.from_json(value)
+    except VectorError as error:
+        raise ValueError(str(error)) from error
+    if layout != layout.padded():
+        raise ValueError(
+            f"it has {layout.parameters} parameters with a padding of {layout.padding}, expected a padding that "
+            f"makes at least {SHORTEST_VECTOR}, and none beyond that"
+        )
+    return layout.to_json()
+
+
+LayoutEntries = Annotated[list[dict[str, Any]], BeforeValidator(_padded_layout)]
+"""The layout of a model's vectors, with the padding that every ledger needs, as JSON: an entry for each tensor."""
+
+
 class JobDocument(_Strict):
     """A job, apart from its terms on the ledger. Every field means the same to every participant."""
 
     version: Literal[1] = 1
     name: Name
     model: ModelChoice
-    layout: list[dict[str, Any]]
+    layout: LayoutEntries
     output: Ending = "logits"
     """What the model ends in, which losses and accuracies go by."""
     local: list[LocalTensor] = []
@@ -161,20 +180,6 @@ class JobDocument(_Strict):
     reveal: Literal["immediate", "after-close"] = "immediate"
     """When clients put their updates into the store: at once, or only once the round has closed."""
     notes: Annotated[str, Field(max_length=10_000)] | None = None
-
-    @field_validator("layout", mode="before")
-    @classmethod
-    def _layout(cls, value: Any) -> Any:
-        try:
-            layout = Layout.from_json(value)
-        except VectorError as error:
-            raise ValueError(str(error)) from error
-        if layout != layout.padded():
-            raise ValueError(
-                f"it has {layout.parameters} parameters with a padding of {layout.padding}, expected a padding that "
-                f"makes at least {SHORTEST_VECTOR}, and none beyond that"
-            )
-        return layout.to_json()
 
     @model_validator(mode="after")
     def _each_tensor_once(self) -> JobDocument:

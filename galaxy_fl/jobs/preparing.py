@@ -57,9 +57,7 @@ def prepare(job: Job, job_id: str, sample: Tensor | None = None) -> JobRequest:
     try:
         with loading_model():
             model, fresh = (
-                build_model(
-                    chosen.model_dump(mode="json"), specification.seed, None if source is None else source_text(source)
-                )
+                build_model(chosen, specification.seed, None if source is None else source_text(source))
                 for _ in range(2)
             )
         if isinstance(job.model, nn.Module):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from galaxy_fl.data.loaders import refuse_loader
 from galaxy_fl.exceptions import ConfigurationError, GalaxyError
 from galaxy_fl.files import is_name
-from galaxy_fl.jobs.document import JobDocument, SourceModel, source_text
+from galaxy_fl.jobs.document import JobDocument, SourceModel
 from galaxy_fl.participants.participation import say
 from galaxy_fl.participants.report import ReportFile
 from galaxy_fl.participants.work import Work
@@ -20,7 +20,8 @@ from galaxy_fl.rounds.coordinator import Coordinator, Phase, Round
 from galaxy_fl.training.results import Evaluation, TrainResult
 from galaxy_fl.training.task import TrainTask
 from galaxy_fl.trust import Trust
-from galaxy_fl.worker.worker import Prepared, Worker, WorkerSettings
+from galaxy_fl.worker.messages import Prepared, WorkerSettings
+from galaxy_fl.worker.worker import Worker
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,24 +71,15 @@ class LocalData:
         if self.test_data is not None and self.test_data != self.data:
             name = None
         settings = WorkerSettings(
-            model=document.model.model_dump(mode="json"),
-            source=None if source is None else source_text(source),
-            output=document.output,
-            layout=document.layout,
-            local=document.local,
-            frozen=document.frozen,
-            train=document.train,
-            distillation_alpha=document.distillation_alpha,
-            distillation_reduction=document.distillation_reduction,
-            trains=self.trains,
             data=name,
             shard=self.shard,
             partition=self.partition,
             data_root=self.root,
+            trains=self.trains,
             device=self.device,
             threads=self.threads,
         )
-        return worker.prepare(settings, self._served() if name is None else None)
+        return worker.prepare(document, settings, source, self._served() if name is None else None)
 
     def _served(self) -> ServedData:
         from galaxy_fl.data.datasets import load
@@ -203,7 +195,7 @@ class LocalJob:
             OSError, TrainingError: it can't be written.
         """
         with self.section(), Worker() as clean:  # another than the one that has run the model's code
-            clean.export(self._coordinator.job.to_bytes(), vector, self._final)
+            clean.export(self._coordinator.job, vector, self._final)
         with self.section(), vector.open("rb") as file:
             self.report.finished(hashlib.file_digest(file, "sha256").hexdigest())
 

@@ -1,4 +1,4 @@
-"""A job's model: one that it names, `{"builtin": name, "options": {…}}`, or one that it brings along as source."""
+"""A job's model, built: one that Galaxy or torchvision has, or one that the job brings along as source."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, ValidationError, validate_call
 from torch import nn
 
 from galaxy_fl.exceptions import JobDocumentError
+from galaxy_fl.jobs.document import Model, SourceModel
 from galaxy_fl.training.names import unknown_name
 from galaxy_fl.training.source_model import build_source_model
 
@@ -67,22 +68,20 @@ def lenet(*, outputs: Size = 10) -> nn.Module:
 BUILTIN: dict[str, Callable[..., nn.Module]] = {"cnn": cnn, "lenet": lenet, "mlp": mlp}
 
 
-def build_model(model: dict[str, Any], seed: int, source: str | None = None) -> nn.Module:
-    """The model of a job document, with initial weights that follow from `seed` alone.
+def build_model(model: Model, seed: int, source: str | None = None) -> nn.Module:
+    """Build the model of a job document, with initial weights that follow from `seed` alone.
 
-    `model` is `{"builtin": name}` with `options`, the keyword arguments of `mlp`, `cnn` or `lenet`; or
-    `"torchvision:<name>"` for a classifier of torchvision, never with downloaded weights; or `{"source": id, "class":
-    name}`, with `source`, which runs: see `build_source_model`. The caller's random state on the CPU is left alone.
+    A builtin model is `mlp`, `cnn` or `lenet` with their keyword arguments as `options`, or `torchvision:<name>` for a
+    classifier of torchvision, never with downloaded weights. A model that brings its `source` runs it: see
+    `build_source_model`. The caller's random state on the CPU is left alone.
 
-    Raises JobDocumentError for an unknown name or key and for options that the model does not take, and what
-    `build_source_model` raises.
+    Raises:
+        JobDocumentError: the name is unknown, the model does not take the options, or what `build_source_model` raises.
+        TrainingError: running the source fails.
     """
-    if "source" in model:
+    if isinstance(model, SourceModel):
         return build_source_model(model, seed, source)
-    unknown = model.keys() - {"builtin", "options"}
-    name, options = model.get("builtin"), model.get("options", {})
-    if unknown or not isinstance(name, str) or not isinstance(options, dict):
-        raise JobDocumentError(f'model {model!r}: expected {{"builtin": name, "options": {{…}}}}')
+    name, options = model.builtin, model.options
     builder = find_builder(name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

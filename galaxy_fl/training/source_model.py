@@ -14,11 +14,10 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from torch import nn
 
 from galaxy_fl.exceptions import JobDocumentError, TrainingError
-from galaxy_fl.jobs.document import SourceModel, explain, source_id
+from galaxy_fl.jobs.document import SourceModel, source_id
 from galaxy_fl.training.names import unknown_name
 
 __all__ = ["build_source_model"]
@@ -27,31 +26,29 @@ MODULE = "galaxy_source_model"
 FILE = "<the model's source>"
 
 
-def build_source_model(model: dict[str, Any], seed: int, source: str | None) -> nn.Module:
-    """The model of a job document's `{"source": id, "class": name}`, with initial weights that follow from `seed`.
+def build_source_model(model: SourceModel, seed: int, source: str | None) -> nn.Module:
+    """Build a model that a job brings along, with initial weights that follow from `seed`.
 
     `source` is the file, at most 262,144 bytes of UTF-8, whose id is the document's. The class is made without
     arguments; the caller's random state on the CPU is left alone.
 
-    Raises JobDocumentError where document and source do not belong together, or the source has no such class of
-    torch.nn.Module that is made without arguments; TrainingError where running it fails, with the line.
+    Raises:
+        JobDocumentError: document and source do not belong together, or the source has no such class of
+            torch.nn.Module that is made without arguments.
+        TrainingError: running it fails; names the line.
     """
-    try:
-        chosen = SourceModel.model_validate(model)
-    except ValidationError as error:
-        raise JobDocumentError(f"model {model!r}: {explain(error)}") from error
     if source is None:
-        raise JobDocumentError(f"the source of the model's class {chosen.class_name} is missing, {chosen.source}")
+        raise JobDocumentError(f"the source of the model's class {model.class_name} is missing, {model.source}")
     content = source.encode()
-    if (found := source_id(content)) != chosen.source:
-        raise JobDocumentError(f"the model's source is {found}, the job document says {chosen.source}: it was altered")
+    if (found := source_id(content)) != model.source:
+        raise JobDocumentError(f"the model's source is {found}, the job document says {model.source}: it was altered")
     with torch.random.fork_rng(devices=[]):
-        made = _class(_run(content, source), chosen.class_name)
+        made = _class(_run(content, source), model.class_name)
         torch.manual_seed(seed)
         try:
             built: nn.Module = made()
         except (Exception, SystemExit) as error:
-            raise TrainingError(f"making the model {chosen.class_name} {_raised(error)}") from error
+            raise TrainingError(f"making the model {model.class_name} {_raised(error)}") from error
     return built
 
 

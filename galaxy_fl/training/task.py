@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 __all__ = ["TrainTask"]
@@ -30,3 +30,14 @@ class TrainTask:
     teachers: Sequence[Path] = ()
     local: Path | None = None
     local_after: Path | None = None
+
+    def absolute(self) -> TrainTask:
+        """Return the same task for a process that may be in another directory."""
+        return replace(
+            self,
+            start=self.start.absolute(),
+            trained=self.trained.absolute(),
+            teachers=[teacher.absolute() for teacher in self.teachers],
+            local=None if self.local is None else self.local.absolute(),
+            local_after=None if self.local_after is None else self.local_after.absolute(),
+        )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
+from typing import Literal, assert_never
 
 import torch
 from safetensors.torch import load, save
@@ -13,7 +13,18 @@ from torch.utils.data import Dataset
 
 from galaxy_fl.data.batches import Batch
 from galaxy_fl.exceptions import DataError
-from galaxy_fl.worker.served_data import LARGEST_MESSAGE, MOST_SAMPLES, SCORE, Fetch
+from galaxy_fl.worker.messages import (
+    LARGEST_MESSAGE,
+    MOST_SAMPLES,
+    Fetch,
+    Question,
+    Refused,
+    Samples,
+    Score,
+    Scored,
+    parse_reply,
+    to_bytes,
+)
 
 __all__ = ["FetchedData", "Parent"]
 
@@ -22,7 +33,7 @@ WINDOW = 4 * 2**20
 
 
 class Parent:
-    """Whom the worker asks while it works on an answer; at most one question is open at a time.
+    """The process that the worker asks while it works on an answer; at most one question is open at a time.
 
     With two open, both sides could be sending what the other does not read.
     """
@@ -30,40 +41,58 @@ class Parent:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._open = False
-        self._reply: bytes | None = None
+        self._reply: bytes | float | None = None
 
-    def ask(self, question: bytes) -> None:
-        """Send a question, once the one before is answered; an answer that nobody took is forgotten."""
+    def ask(self, question: Question, tensors: bytes | None = None) -> None:
+        """Send a question, once the one before is answered; a reply that nobody took is forgotten."""
         self.settle()
-        self._connection.send_bytes(question)
+        self._connection.send_bytes(to_bytes(question))
+        if tensors is not None:
+            self._connection.send_bytes(tensors)
         self._open = True
 
-    def reply(self) -> bytes:
-        """The answer to the last question.
+    def samples(self) -> dict[str, Tensor]:
+        """Return the tensors `samples` and `targets` of the last question.
 
-        Raises DataError when there is none: the parent knows why.
+        Raises:
+            DataError: there are none; the parent knows why.
         """
-        self.receive()
-        reply, self._reply = self._reply, None
-        if not reply:
-            raise DataError("the samples or scores that were asked for can't be had")
-        return reply
+        reply = self._take()
+        assert isinstance(reply, bytes)
+        return load(reply)
 
     def receive(self) -> None:
-        """Wait until no question is open, and keep the answer for `reply`."""
-        if self._open:
-            self._reply = self._connection.recv_bytes()
-            self._open = False
+        """Wait until no question is open, and keep the reply."""
+        if not self._open:
+            return
+        match reply := parse_reply(self._connection.recv_bytes()):
+            case Samples():
+                self._reply = self._connection.recv_bytes()
+            case Scored():
+                self._reply = reply.score
+            case Refused():
+                self._reply = None
+            case _:
+                assert_never(reply)
+        self._open = False
+
+    def _take(self) -> bytes | float:
+        self.receive()
+        reply, self._reply = self._reply, None
+        if reply is None:
+            raise DataError("the samples or scores that were asked for are unavailable")
+        return reply
 
     def settle(self) -> None:
-        """Forget the question that is open, if there is one, with its answer."""
+        """Forget the question that is open, if there is one, with its reply."""
         self.receive()
         self._reply = None
 
     def score(self, output: Tensor, targets: Tensor) -> float:
         """The user's own measure of accuracy: its mean over the samples of a batch, [N, …] each.
 
-        Raises DataError when the user's function does not give one, or a single sample's output is too large to send.
+        Raises:
+            DataError: the user's function does not return one, or a single sample's output is too large to send.
         """
         self.receive()
         next_batch, total = self._reply, 0.0
@@ -72,8 +101,10 @@ class Parent:
             raise DataError(f"the output for one sample has {each} bytes, too many to measure the accuracy of")
         size = LARGEST_MESSAGE // 2 // each
         for some, of in zip(torch.split(output, size), torch.split(targets, size), strict=True):
-            self.ask(SCORE + save({"output": some.contiguous(), "target": of.contiguous()}))
-            total += json.loads(self.reply()) * len(some)
+            self.ask(Score(), save({"output": some.contiguous(), "target": of.contiguous()}))
+            score = self._take()
+            assert isinstance(score, float)
+            total += score * len(some)
         self._reply = next_batch
         return total / len(output)
 
@@ -81,7 +112,7 @@ class Parent:
 class FetchedData(Dataset[Batch]):
     """The parent's train or test data. While some samples are worked on, the next are on their way."""
 
-    def __init__(self, parent: Parent, split: str, samples: int) -> None:
+    def __init__(self, parent: Parent, split: Literal["train", "test"], samples: int) -> None:
         self._parent = parent
         self._split = split
         self._samples = samples
@@ -113,7 +144,7 @@ class FetchedData(Dataset[Batch]):
         size = min(first, MOST_SAMPLES)
         self._ask(indices[:size])
         while len(indices):
-            tensors = load(self._parent.reply())
+            tensors = self._parent.samples()
             samples, targets = tensors["samples"], tensors["targets"]
             indices = indices[size:]
             size = min(max(1, WINDOW // (samples.nbytes // len(samples) or 1)), MOST_SAMPLES)
@@ -122,4 +153,4 @@ class FetchedData(Dataset[Batch]):
             yield samples, targets
 
     def _ask(self, indices: Tensor) -> None:
-        self._parent.ask(Fetch.model_construct(split=self._split, indices=indices.tolist()).model_dump_json().encode())
+        self._parent.ask(Fetch(split=self._split, indices=indices.tolist()))

@@ -1,8 +1,7 @@
-"""The process that trains, seen from within: answers the requests of `galaxy_fl.worker.worker`."""
+"""The process that trains, seen from within: answers the requests of its parent, `galaxy_fl.worker.worker`."""
 
 from __future__ import annotations
 
-import json
 import signal
 import traceback
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 import torch
 from safetensors import SafetensorError
@@ -23,107 +22,143 @@ from galaxy_fl.data.datasets import load
 from galaxy_fl.data.shards import load_shard
 from galaxy_fl.exceptions import ConfigurationError, DataError, JobDocumentError, TrainingError
 from galaxy_fl.files import replacing
-from galaxy_fl.jobs.document import JobDocument
 from galaxy_fl.jobs.likeness import same_bits
-from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.jobs.structure import decide_ending
 from galaxy_fl.jobs.submission import describe_model, floats_of
 from galaxy_fl.training.checking import check_training
 from galaxy_fl.training.distillation import Lessons
 from galaxy_fl.training.models import build_model
 from galaxy_fl.training.rehearsal import rehearse
+from galaxy_fl.training.results import Evaluation, TrainResult
+from galaxy_fl.training.task import TrainTask
 from galaxy_fl.training.trainer import evaluate, train
 from galaxy_fl.vectors.fixed_point import decode, encode, read_vector, write_vector
-from galaxy_fl.vectors.layout import Layout
 from galaxy_fl.worker.fetched_data import FetchedData, Parent
-from galaxy_fl.worker.served_data import Offer
-from galaxy_fl.worker.worker import Prepared, WorkerSettings
+from galaxy_fl.worker.messages import (
+    Answer,
+    DecideEnding,
+    Describe,
+    Described,
+    Done,
+    Ends,
+    Evaluate,
+    Evaluated,
+    Export,
+    Failed,
+    Prepare,
+    Prepared,
+    Request,
+    Train,
+    Trained,
+    parse_request,
+    to_bytes,
+)
 
-__all__ = ["serve"]
+__all__ = ["Session", "serve"]
 
-Answer = dict[str, Any]
+LONGEST_MESSAGE = 90_000
+"""Characters of an error's message that the parent is told; it takes a little more."""
 
 
 def serve(connection: Connection) -> None:
     """Answer until the parent closes its end. An interrupt at the terminal is the parent's to handle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    requests: dict[str, Callable[..., Answer]] = {"describe": describe, "ending": ending, "export": export}
-    parent = Parent(connection)
+    server = Server(Parent(connection))
     while True:
         try:
-            asked = json.loads(connection.recv_bytes())
+            content = connection.recv_bytes()
         except (EOFError, ConnectionError):
             return
         try:
-            if asked["request"] == "prepare":
-                session = Session(asked["arguments"], parent)
-                requests |= {"train": session.train, "evaluate": session.evaluate}
-                answer: Answer = Prepared(samples=session.samples, notes=session.notes).model_dump()
-            elif asked["request"] in requests:
-                answer = requests[asked["request"]](**asked["arguments"])
-            else:
-                raise TrainingError(f"request {asked['request']!r}: the worker has to be prepared first")
+            answer = server.answer(parse_request(content))
         except Exception as error:
             answer = failure(error)
         with suppress(EOFError, ConnectionError):  # nobody waits for it any more
-            parent.settle()
-            connection.send_bytes(json.dumps(answer).encode())
+            server.parent.settle()
+            connection.send_bytes(to_bytes(answer))
 
 
-def describe(
-    model: dict[str, Any], train: dict[str, Any], vector: str, source: str | None, fraction_bits: dict[str, int]
-) -> Answer:
-    """What a document says of its model, which can be trained so; its initial vector goes to the file `vector`."""
-    specification = TrainSpecification.model_validate_json(json.dumps(train))
-    built, fresh = (build_model(model, specification.seed, source) for _ in range(2))
+class Server:
+    """The requests of one parent, and the session that the last `Prepare` began."""
+
+    def __init__(self, parent: Parent) -> None:
+        self.parent = parent
+        self._session: Session | None = None
+
+    def answer(self, request: Request) -> Answer:
+        """Do what is asked, and return how it went."""
+        match request:
+            case Describe():
+                return describe(request)
+            case DecideEnding():
+                return ending(request)
+            case Prepare():
+                self._session = Session(request, self.parent)
+                return Prepared(samples=self._session.samples, notes=self._session.notes)
+            case Train():
+                return Trained(result=self._prepared.train(request.task))
+            case Evaluate():
+                return Evaluated(evaluation=self._prepared.evaluate(request.vector))
+            case Export():
+                return export(request)
+            case _:
+                assert_never(request)
+
+    @property
+    def _prepared(self) -> Session:
+        if self._session is None:
+            raise TrainingError("the worker has to be prepared first")
+        return self._session
+
+
+def describe(asked: Describe) -> Described:
+    """Return what a document says of its model, which can be trained so; write the model's initial vector."""
+    built, fresh = (build_model(asked.model, asked.train.seed, asked.source) for _ in range(2))
     try:
-        check_training(specification, built.parameters())
+        check_training(asked.train, built.parameters())
     except TrainingError as error:
         raise JobDocumentError(f"train: {error}") from error
-    described = describe_model(built, fresh, fraction_bits)
-    write_vector(vector, encode(floats_of(built, described.layout), described.layout))
-    return {
-        "layout": described.layout.to_json(),
-        "local": [tensor.model_dump() for tensor in described.local],
-        "frozen": list(described.frozen),
-    }
+    described = describe_model(built, fresh, asked.fraction_bits)
+    write_vector(asked.vector, encode(floats_of(built, described.layout), described.layout))
+    return Described(layout=described.layout.to_json(), local=list(described.local), frozen=list(described.frozen))
 
 
-def ending(model: dict[str, Any], train: dict[str, Any], source: str, distils: bool) -> Answer:
-    """What a document's model, which brings its source, ends in."""
-    specification = TrainSpecification.model_validate_json(json.dumps(train))
-    built = build_model(model, specification.seed, source)
+def ending(asked: DecideEnding) -> Ends:
+    """Return what a document's model, which brings its source, ends in."""
+    built = build_model(asked.model, asked.train.seed, asked.source)
     try:
-        return {"ending": decide_ending(built, specification.loss, distils)}
+        return Ends(ending=decide_ending(built, asked.train.loss, asked.distils))
     except TrainingError as error:
         raise JobDocumentError(str(error)) from error
 
 
-def export(document: str, vector: str, destination: str) -> Answer:
+def export(asked: Export) -> Done:
     """Write a job's model as a state_dict, the same bytes whoever writes it: what no vector has is as the job began."""
-    job = JobDocument.from_bytes(document.encode())
-    state = decode(read_vector(vector, job.tensors.parameters), job.tensors)
-    state |= {tensor.name: tensor.tensor() for tensor in job.local}
-    with replacing(Path(f"{destination}.safetensors")) as new:  # where the one without is there, both are
+    document = asked.document
+    state = decode(read_vector(asked.vector, document.tensors.parameters), document.tensors)
+    state |= {tensor.name: tensor.tensor() for tensor in document.local}
+    # The one with the suffix first: where the other is there, both are.
+    with replacing(asked.destination.with_name(f"{asked.destination.name}.safetensors")) as new:
         save_file(state, new)
-    with replacing(Path(destination)) as new, new.open("wb") as file:  # not by a name, which would go into it
+    with replacing(asked.destination) as new, new.open("wb") as file:  # not by a name, which would go into it
         torch.save(state, file)
-    return {}
+    return Done()
 
 
 class Session:
     """One client's data and model for one job, kept from round to round."""
 
-    def __init__(self, prepare: dict[str, Any], parent: Parent) -> None:
-        self._settings = settings = WorkerSettings.model_validate_json(json.dumps(prepare["settings"]))
-        offer = None if prepare["offer"] is None else Offer.model_validate(prepare["offer"])
+    def __init__(self, asked: Prepare, parent: Parent) -> None:
+        self._settings = settings = asked.settings
+        self._document = document = asked.document
+        self._source, offer = asked.source, asked.offer
         torch.set_num_threads(settings.threads)
         _check_device(settings.device)
         self._root = None if settings.data_root is None else Path(settings.data_root)
-        self._layout = Layout.from_json(settings.layout)
-        self._local = {tensor.name: tensor.tensor() for tensor in settings.local}
-        self._constants = [tensor.name for tensor in settings.local if tensor.constant]
+        self._layout = document.tensors
+        self._local = {tensor.name: tensor.tensor() for tensor in document.local}
+        self._constants = [tensor.name for tensor in document.local if tensor.constant]
         self._model = self._afresh()
         self._data: Dataset[Any]
         self._test: Dataset[Any] | None = None
@@ -137,18 +172,18 @@ class Session:
         self._score = parent.score if offer is not None and offer.scores else None
         # Whether the data fit the model is better known before anybody relies on this client.
         first = Subset(self._data, [0])
-        evaluate(self._model, first, settings.train, settings.device, ending=settings.output)
+        evaluate(self._model, first, document.train, settings.device, ending=document.output)
         self._ask_teachers([self._model.state_dict], first)
         self.notes = self._rehearse() if settings.trains else []
 
     def _rehearse(self) -> list[str]:
-        settings = self._settings
+        document = self._document
         another = self._afresh()
 
         def ask(data: Dataset[Any]) -> Lessons | None:
             return self._ask_teachers([self._model.state_dict], data)
 
-        notes = rehearse(another, self._data, settings.train, settings.device, settings.output, ask)
+        notes = rehearse(another, self._data, document.train, self._settings.device, document.output, ask)
         self._check_constants(another)
         return notes
 
@@ -156,70 +191,63 @@ class Session:
     def samples(self) -> int:
         return len(self._data)  # type: ignore[arg-type]  # torch's Dataset declares no __len__
 
-    def train(
-        self,
-        start: str,
-        trained: str,
-        round: int,
-        seed: int,
-        teachers: list[str],
-        local: str | None,
-        local_after: str | None,
-    ) -> Answer:
+    def train(self, task: TrainTask) -> TrainResult:
+        """Train a round, and write the trained vector and the client's local tensors."""
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)  # data may augment samples at random, for teachers too
-            lessons = self._ask_teachers([partial(self._state, teacher) for teacher in teachers], self._data)
+            torch.manual_seed(task.seed)  # data may augment samples at random, for teachers too
+            lessons = self._ask_teachers([partial(self._state, teacher) for teacher in task.teachers], self._data)
         # A new one each round: what a model remembers outside its state_dict would not outlive a restart of the
         # client, which must not change the job's result.
         self._model = model = self._afresh()
-        model.load_state_dict(self._state(start) | self._kept(local))
+        model.load_state_dict(self._state(task.start) | self._kept(task.local))
         result = train(
             model,
             self._data,
-            self._settings.train,
-            seed,
+            self._document.train,
+            task.seed,
             self._settings.device,
-            round=round,
+            round=task.round,
             lessons=lessons,
-            ending=self._settings.output,
+            ending=self._document.output,
         )
         self._check_constants(model)
-        if local_after is not None:
+        if task.local_after is not None:
             state = model.state_dict()
             changed = {
                 name: state[name].cpu() for name, begun in self._local.items() if not same_bits(state[name], begun)
             }
-            with replacing(Path(local_after)) as new:
+            with replacing(task.local_after) as new:
                 save_file({name: value.clone().contiguous() for name, value in changed.items()}, new)
-        with replacing(Path(trained)) as new:  # it may be the file of the start
+        with replacing(task.trained) as new:  # it may be the file of the start
             write_vector(new, encode(floats_of(model, self._layout), self._layout))
-        return result.model_dump()
+        return result
 
-    def evaluate(self, vector: str) -> Answer:
+    def evaluate(self, vector: Path) -> Evaluation:
+        """Measure a vector on the test data."""
         if self._test is None:
             if self._settings.data is None:
                 raise DataError("there are no test data to evaluate a model on: give some, as test_data")
             self._test = load(self._settings.data, "test", self._root)
-        model, settings = self._model, self._settings
-        model.load_state_dict(self._state(vector))
-        return evaluate(model, self._test, settings.train, settings.device, self._score, settings.output).model_dump()
+        self._model.load_state_dict(self._state(vector))
+        train, ending = self._document.train, self._document.output
+        return evaluate(self._model, self._test, train, self._settings.device, self._score, ending)
 
     def _afresh(self) -> nn.Module:
         """The job's model with what its document says of it, and weights of its class."""
-        model = build_model(self._settings.model, self._settings.train.seed, self._settings.source)
+        model = build_model(self._document.model, self._document.train.seed, self._source)
         self._check_state(model)
         model.load_state_dict(self._local, strict=False)
-        frozen = set(self._settings.frozen)
+        frozen = set(self._document.frozen)
         for name, parameter in model.named_parameters(remove_duplicate=False):
             if name not in self._local:
                 parameter.requires_grad_(name not in frozen)
         return model
 
-    def _state(self, path: str) -> dict[str, Tensor]:
+    def _state(self, path: Path) -> dict[str, Tensor]:
         """A vector's tensors, and the local ones as the job began with them."""
         return decode(read_vector(path, self._layout.parameters), self._layout) | self._local
 
-    def _kept(self, path: str | None) -> dict[str, Tensor]:
+    def _kept(self, path: Path | None) -> dict[str, Tensor]:
         """The client's own local tensors, as far as they are not those that the job began with."""
         if path is None:
             return {}
@@ -243,19 +271,18 @@ class Session:
                 )
 
     def _ask_teachers(self, teachers: list[Callable[[], dict[str, Tensor]]], data: Dataset[Any]) -> Lessons | None:
-        settings, alpha = self._settings, self._settings.distillation_alpha
+        document, alpha = self._document, self._document.distillation_alpha
         if alpha is None:
             return None
-        return Lessons.ask(
-            self._model, teachers, data, alpha, settings.distillation_reduction, settings.device, settings.output
-        )
+        device = self._settings.device
+        return Lessons.ask(self._model, teachers, data, alpha, document.distillation_reduction, device, document.output)
 
     def _check_state(self, model: nn.Module) -> None:
         """Make sure that the document's layout and local tensors are those of its model."""
         given: dict[str, tuple[tuple[int, ...], str]] = {
             tensor.name: (tensor.shape, "floats") for tensor in self._layout.tensors
         }
-        given |= {tensor.name: (tuple(tensor.shape), tensor.type) for tensor in self._settings.local}
+        given |= {tensor.name: (tuple(tensor.shape), tensor.type) for tensor in self._document.local}
         expected = {}
         for name, value in model.state_dict().items():
             averaged = value.is_floating_point() and name not in self._local
@@ -267,7 +294,7 @@ class Session:
                 f"tensors: {', '.join(f'{name} {shape}' for name, (shape, _) in list(expected.items())[:20])}"
             )
         parameters = dict(model.named_parameters(remove_duplicate=False))
-        if unknown := [name for name in self._settings.frozen if name not in parameters]:
+        if unknown := [name for name in self._document.frozen if name not in parameters]:
             raise JobDocumentError(f"the job freezes {unknown[0]!r}, which is not a parameter of its model")
         if changed := [name for name in self._constants if name in parameters]:
             raise JobDocumentError(f"the job takes the parameter {changed[0]!r} for a constant; only buffers can be")
@@ -282,11 +309,11 @@ def _check_device(device: str) -> None:
         ) from error
 
 
-def failure(error: Exception) -> Answer:
-    """What the parent is told of an error: the nearest class that it knows, and the message."""
+def failure(error: Exception) -> Failed:
+    """Return what the parent is told of an error: the nearest class that it knows, and the message."""
     for kind in type(error).__mro__:
         if kind.__name__ in exceptions.__all__:
-            return {"error": kind.__name__, "message": str(error)}
+            return Failed(error=kind.__name__, message=str(error)[:LONGEST_MESSAGE])
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    last = traceback.format_exception_only(error)[-1].strip()
-    return {"error": "TrainingError", "message": f"{last} ({frame.filename}, line {frame.lineno})"}
+    last = traceback.format_exception_only(error)[-1].strip()[:LONGEST_MESSAGE]
+    return Failed(error="TrainingError", message=f"{last} ({frame.filename}, line {frame.lineno})")

@@ -1,108 +1,66 @@
 """The process that trains, seen from the one that asks it to.
 
 A worker holds one client's data and model and nothing else: no key, no password, no connection but the one
-to its parent. It may run a stranger's code, so whatever it says is checked. Messages are JSON; models
-pass as vector files; data that the parent has in memory pass as safetensors, when the worker asks for them.
-Importing this module imports neither torch nor the trainer.
+to its parent. It may run a stranger's code, so whatever it sends is checked. The messages are those of
+`messages.py`; models pass as vector files; data that the parent has in memory pass as safetensors, when the worker asks
+for them. Importing this module imports neither torch nor the trainer.
 """
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TypeVar, assert_never
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from galaxy_fl import exceptions
 from galaxy_fl.exceptions import DataError, TrainingError
-from galaxy_fl.jobs.document import source_text
+from galaxy_fl.jobs.document import JobDocument, Model, source_text
 from galaxy_fl.jobs.ending import Ending
-from galaxy_fl.jobs.local_tensors import LocalTensor
 from galaxy_fl.jobs.model_description import ModelDescription
 from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.training.results import Evaluation, TrainResult
 from galaxy_fl.training.task import TrainTask
 from galaxy_fl.vectors.layout import Layout
 from galaxy_fl.worker import forkserver
-from galaxy_fl.worker.served_data import LARGEST_MESSAGE, ServedData
+from galaxy_fl.worker.messages import (
+    LARGEST_MESSAGE,
+    Answer,
+    DecideEnding,
+    Describe,
+    Described,
+    Done,
+    Ends,
+    Evaluate,
+    Evaluated,
+    Export,
+    Failed,
+    Fetch,
+    Prepare,
+    Prepared,
+    Question,
+    Refused,
+    Request,
+    Samples,
+    Score,
+    Scored,
+    Train,
+    Trained,
+    WorkerSettings,
+    parse_said,
+    to_bytes,
+)
+from galaxy_fl.worker.served_data import ServedData
 
-__all__ = ["Prepared", "Worker", "WorkerSettings"]
+__all__ = ["Worker"]
 
 LAST_BREATH = 2.0
 """Seconds in which a worker whose connection broke has to be dead."""
 
-Strict = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-Answered = TypeVar("Answered", bound=BaseModel)
-
-
-class WorkerSettings(BaseModel):
-    """What one client trains for one job. The first are the job document's, from `data` on they are local."""
-
-    model_config = Strict
-
-    model: dict[str, Any]
-    source: str | None = None
-    """Of a model that brings its source: the file's text, which is checked against the id in `model`, and runs."""
-    layout: list[dict[str, Any]]
-    output: Ending = "logits"
-    """What the model ends in."""
-    local: list[LocalTensor] = []
-    frozen: list[str] = []
-    train: TrainSpecification
-    distillation_alpha: Annotated[float, Field(ge=0)] | None = None
-    distillation_reduction: Literal["batchmean", "mean"] = "batchmean"
-    trains: bool = True
-    """Whether it trains, and not only evaluates: then a first step is tried on a copy."""
-    data: str | None
-    """A name for `galaxy_fl.data.datasets.load`; training takes its shard of "train", evaluation "test". None where
-    data are served. Shard and partition are of named data only."""
-    shard: str = "1/1"
-    partition: str = "iid"
-    partition_seed: int = 0
-    data_root: str | None = None
-    device: str = "cpu"
-    """Of torch: cpu, cuda, mps, …"""
-    threads: int = Field(default=1, ge=1)
-    """More than one makes large models faster and lets the last bits depend on their number."""
-
-
-class Prepared(BaseModel):
-    """What a worker found when it loaded its data."""
-
-    model_config = Strict
-
-    samples: int = Field(ge=1)
-    notes: list[Annotated[str, Field(max_length=1000)]] = []
-    """What the operator should know of how it trains."""
-
-
-class _Described(BaseModel):
-    model_config = Strict
-
-    layout: list[dict[str, Any]]
-    local: list[LocalTensor]
-    frozen: list[str]
-
-
-class _Ends(BaseModel):
-    model_config = Strict
-
-    ending: Ending
-
-
-class _Done(BaseModel):
-    model_config = Strict
-
-
-class _Failure(BaseModel):
-    model_config = Strict
-
-    error: Annotated[str, Field(max_length=100)]
-    message: Annotated[str, Field(max_length=100_000)]
+Answered = TypeVar("Answered", Described, Ends, Prepared, Trained, Evaluated, Done)
 
 
 class Worker:
@@ -123,84 +81,91 @@ class Worker:
 
     def describe(
         self,
-        model: dict[str, Any],
+        model: Model,
         train: TrainSpecification,
         vector: Path,
         source: bytes | None = None,
         fraction_bits: Mapping[str, int] | None = None,
     ) -> ModelDescription:
-        """Write the initial vector of a job document's `model` to `vector`; return what the document says of it.
+        """Write the initial vector of a job's `model` to `vector`; return what its document says of the model.
 
-        `source` is the file that a model brings along. It runs in the worker. `fraction_bits` are those that do not
-        follow from the initial values: see `Layout.with_bits`.
+        Args:
+            model: As the document will have it.
+            train: How it will be trained.
+            vector: The file to write.
+            source: The file that a model brings along. It runs in the worker.
+            fraction_bits: Those that do not follow from the initial values: see `Layout.with_bits`.
 
-        Raises JobDocumentError if there is no such model, optimizer, scheduler or loss, the source has none, or
-        something about the model can't travel, and TrainingError where running the source fails.
+        Raises:
+            JobDocumentError: there is no such model, optimizer, scheduler or loss, the source has none, or something
+                about the model can't travel.
+            TrainingError: running the source fails.
         """
         text = None if source is None else source_text(source)
-        answer = self._ask(
-            "describe",
-            _Described,
-            model=model,
-            train=train.model_dump(mode="json"),
-            vector=str(vector.absolute()),
-            source=text,
-            fraction_bits=dict(fraction_bits or {}),
-        )
+        bits = dict(fraction_bits or {})
+        request = Describe(model=model, train=train, vector=vector, source=text, fraction_bits=bits)
+        answer = self._ask(request, Described)
         return ModelDescription(Layout.from_json(answer.layout), tuple(answer.local), tuple(answer.frozen))
 
-    def ending(self, model: dict[str, Any], train: TrainSpecification, source: bytes, distils: bool) -> Ending:
+    def ending(self, model: Model, train: TrainSpecification, source: bytes, distils: bool) -> Ending:
         """Tell what a model that brings its source ends in, by its structure, for a job that trains so.
 
-        Raises JobDocumentError where that matters and can't be told, and what `describe` raises.
+        Raises:
+            JobDocumentError: that matters and can't be told, or the source has no such model.
+            TrainingError: running the source fails.
         """
-        arguments = {"model": model, "train": train.model_dump(mode="json"), "source": source_text(source)}
-        return self._ask("ending", _Ends, **arguments, distils=distils).ending
+        request = DecideEnding(model=model, train=train, source=source_text(source), distils=distils)
+        return self._ask(request, Ends).ending
 
-    def prepare(self, settings: WorkerSettings, served: ServedData | None = None) -> Prepared:
-        """Load data and model, which stay in the worker, and try a first training step.
+    def prepare(
+        self,
+        document: JobDocument,
+        settings: WorkerSettings,
+        source: bytes | None = None,
+        served: ServedData | None = None,
+    ) -> Prepared:
+        """Load a job's model and the data, which stay in the worker, and try a first training step.
 
         Comes before `train` and `evaluate`.
 
-        `served` are data of this process, in place of `settings.data`. They are read, and the user's accuracy function
-        is called, in the threads that call `prepare`, `train` and `evaluate`, one at a time for all workers.
+        Args:
+            document: The job's.
+            settings: The participant's own.
+            source: The file that the job's model brings along. It runs in the worker.
+            served: Data of this process, where `settings.data` names none. They are read, and the user's accuracy
+                function is called, in the threads that call `prepare`, `train` and `evaluate`, one at a time for all
+                workers.
+
+        Raises:
+            JobDocumentError: the document does not describe its model.
+            DataError, TrainingError: data and model do not fit each other.
         """
         if (settings.data is None) == (served is None):
             raise DataError("a worker takes either data by name or data that are served, one of the two")
         self._served = served
-        offer = None if served is None else served.offer.model_dump()
-        return self._ask("prepare", Prepared, settings=settings.model_dump(mode="json"), offer=offer)
+        text = None if source is None else source_text(source)
+        offer = None if served is None else served.offer
+        return self._ask(Prepare(document=document, source=text, settings=settings, offer=offer), Prepared)
 
     def train(self, task: TrainTask) -> TrainResult:
         """Train from the vector in one file and write the trained one to another, whole or not at all.
 
         The same task, settings and data give the same bytes, on one thread of one kind of processor.
         """
-        return self._ask(
-            "train",
-            TrainResult,
-            start=str(task.start.absolute()),
-            trained=str(task.trained.absolute()),
-            round=task.round,
-            seed=task.seed,
-            teachers=[str(teacher.absolute()) for teacher in task.teachers],
-            local=None if task.local is None else str(task.local.absolute()),
-            local_after=None if task.local_after is None else str(task.local_after.absolute()),
-        )
+        return self._ask(Train(task=task.absolute()), Trained).result
 
     def evaluate(self, vector: Path) -> Evaluation:
-        """Loss and accuracy of a vector on the data set's test split, or the test data that are served."""
-        return self._ask("evaluate", Evaluation, vector=str(vector.absolute()))
+        """Measure a vector's loss and accuracy on the data set's test split, or the test data that are served."""
+        return self._ask(Evaluate(vector=vector), Evaluated).evaluation
 
-    def export(self, document: bytes, vector: Path, destination: Path) -> None:
+    def export(self, document: JobDocument, vector: Path, destination: Path) -> None:
         """Write the whole state_dict of a job's model with a vector's values: the same bytes whoever writes it.
 
-        `document` is the job's. `destination` is for `torch.load(…, weights_only=True)`; beside it, with `.safetensors`
-        added to its name, are the same tensors in that format. Runs none of the model's code, so a worker that has not
-        been prepared writes what no such code can have spoilt.
+        `destination` is for `torch.load(…, weights_only=True)`; beside it, with `.safetensors` added to its name, are
+        the same tensors in that format. Runs none of the model's code, so a worker that has not been prepared writes
+        what no such code can have spoilt.
         """
-        files = {"vector": str(vector.absolute()), "destination": str(destination.absolute())}
-        self._ask("export", _Done, document=document.decode(), **files)
+        self._ask(Export(document=document, vector=vector, destination=destination), Done)
 
     def close(self) -> None:
         """End the worker, whatever it is doing. Closing twice does nothing."""
@@ -214,38 +179,61 @@ class Worker:
     ) -> None:
         self.close()
 
-    def _ask(self, request: str, expected: type[Answered], **arguments: Any) -> Answered:
-        answer = self._say(request, json.dumps({"request": request, "arguments": arguments}).encode())
+    def _ask(self, request: Request, expected: type[Answered]) -> Answered:
         failed: DataError | None = None
-        while self._served is not None and self._served.asked_by(answer):
-            try:
-                reply = self._served.answer(answer)
-            except DataError as error:  # the worker then gives up, and can be asked for something else
-                failed, reply = error, b""
-            except BaseException:  # what it said makes no sense, or an interrupt cut the conversation off
-                self.close()
-                raise
-            answer = self._say(request, reply)
+        try:
+            self._send(request.kind, to_bytes(request))
+            while isinstance(said := self._receive(request.kind), Fetch | Score):
+                try:
+                    self._reply(request.kind, said)
+                except DataError as error:  # the worker then gives up, and can be asked for something else
+                    failed = error
+                    self._send(request.kind, to_bytes(Refused()))
+            if not isinstance(said, expected | Failed):
+                raise TrainingError(
+                    f"{request.kind}: the worker answered {said.kind!r}, which is not an answer to that, and was closed"
+                )
+        except BaseException:  # nonsense, or an interrupt: what came next on the connection would answer nothing
+            self.close()
+            raise
         if failed is not None:
             raise failed
-        if answer.startswith(b'{"error"'):
-            raise _raised_there(self._read(request, _Failure, answer))
-        return self._read(request, expected, answer)
+        if isinstance(said, Failed):
+            raise _raised_there(said)
+        return said
 
-    def _say(self, request: str, message: bytes) -> bytes:
+    def _reply(self, request: str, question: Question) -> None:
+        if self._served is None:
+            raise TrainingError(f"{request}: the worker asked for data, and none are served")
+        match question:
+            case Fetch():
+                samples = self._served.fetch(question)
+                self._send(request, to_bytes(Samples()))
+                self._send(request, samples)
+            case Score():
+                score = self._served.score(self._receive_bytes(request))
+                self._send(request, to_bytes(Scored(score=score)))
+            case _:
+                assert_never(question)
+
+    def _send(self, request: str, content: bytes) -> None:
         try:
-            self._child.connection.send_bytes(message)
+            self._child.connection.send_bytes(content)
+        except OSError as error:
+            raise TrainingError(f"{request}: {self._how_it_ended()}") from error
+
+    def _receive_bytes(self, request: str) -> bytes:
+        try:
             return self._child.connection.recv_bytes(LARGEST_MESSAGE)
         except (EOFError, OSError) as error:
             raise TrainingError(f"{request}: {self._how_it_ended()}") from error
 
-    def _read(self, request: str, expected: type[Answered], answer: bytes) -> Answered:
+    def _receive(self, request: str) -> Answer | Question:
         try:
-            return expected.model_validate_json(answer)
+            return parse_said(self._receive_bytes(request))
         except ValidationError as error:
-            self.close()
             raise TrainingError(
-                f"{request}: the worker answered what is no {expected.__name__}, and was closed: {error}"
+                f"{request}: the worker sent a message that is none of its, and was closed: {error}"
             ) from error
 
     def _how_it_ended(self) -> str:
@@ -254,7 +242,7 @@ class Worker:
         code = self._child.wait(LAST_BREATH)
         if code is None:
             self.close()
-            return "the worker sent what is no message, and was closed"
+            return "the worker sent something that is not a message, and was closed"
         if code >= 0:
             return f"the worker ended by itself, with exit code {code}: does the model or data set call exit?"
         named = {each.value: each.name for each in signal.Signals}  # real-time signals have no name
@@ -263,7 +251,7 @@ class Worker:
         return f"the worker was killed by {name}{cause}"
 
 
-def _raised_there(failure: _Failure) -> exceptions.GalaxyError:
+def _raised_there(failure: Failed) -> exceptions.GalaxyError:
     known = failure.error if failure.error in exceptions.__all__ else "TrainingError"
     error: exceptions.GalaxyError = getattr(exceptions, known)(failure.message)
     return error

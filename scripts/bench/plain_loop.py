@@ -13,6 +13,7 @@ import torch
 import galaxy_chain
 from galaxy_fl.data.datasets import load
 from galaxy_fl.data.shards import load_shard
+from galaxy_fl.jobs.document import BuiltinModel
 from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.rounds.client import round_seed
 from galaxy_fl.training.models import build_model
@@ -28,7 +29,7 @@ def main() -> None:
     specification = TrainSpecification.model_validate(job["train"])
     shards = [load_shard("digits", "train", f"{i}/{arguments.clients}") for i in range(1, arguments.clients + 1)]
     test = load("digits", "test")
-    model = build_model(job["model"], specification.seed)
+    model = build_model(BuiltinModel.model_validate(job["model"]), specification.seed)
     for round in range(1, arguments.rounds + 1):
         states, weights = [], []
         for shard in shards:

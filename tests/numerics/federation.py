@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
@@ -14,9 +13,10 @@ from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.jobs.submission import describe_model, floats_of
 from galaxy_fl.rounds.client import round_seed
 from galaxy_fl.training.models import build_model
+from galaxy_fl.training.task import TrainTask
 from galaxy_fl.vectors import Vector, difference, encode, read_vector, write_vector
+from galaxy_fl.worker.messages import Prepare, WorkerSettings
 from galaxy_fl.worker.serving import Session
-from galaxy_fl.worker.worker import WorkerSettings
 from tests.numerics import zoo
 
 __all__ = ["Client", "Federation"]
@@ -26,33 +26,23 @@ class Client:
     """A client's side: a session, and the files that it keeps."""
 
     def __init__(self, job: JobDocument, source: str, data: str, shard: str, folder: Path) -> None:
-        self._settings = WorkerSettings(
-            model=job.model.model_dump(mode="json"),
-            source=source,
-            layout=job.layout,
-            local=job.local,
-            frozen=job.frozen,
-            train=job.train,
-            data=data,
-            shard=shard,
-        )
+        settings = WorkerSettings(data=data, shard=shard)
+        self.prepare = Prepare(document=job, source=source, settings=settings, offer=None)
         self._folder = folder
         self._local: Path | None = None
         self.restart()
 
     def restart(self) -> None:
         """Begin again with nothing but what is in files."""
-        prepare: dict[str, Any] = {"settings": self._settings.model_dump(mode="json"), "offer": None}
-        self.session = Session(prepare, None)  # type: ignore[arg-type]  # named data are not asked for
+        self.session = Session(self.prepare, None)  # type: ignore[arg-type]  # named data are not asked for
 
     def train(self, start: Path, round: int) -> tuple[Path, int]:
         """Train a round; give the trained vector and the number of samples."""
         trained, after = self._folder / f"trained-{round}", self._folder / f"local-{round}"
-        local = None if self._local is None else str(self._local)
-        seed = round_seed(self._settings.train.seed, round)
-        result = self.session.train(str(start), str(trained), round, seed, [], local, str(after))
+        seed = round_seed(self.prepare.document.train.seed, round)
+        result = self.session.train(TrainTask(start, trained, round, seed, (), self._local, after))
         self._local = after
-        return trained, result["samples"]
+        return trained, result.samples
 
 
 class Federation:
@@ -61,9 +51,7 @@ class Federation:
     def __init__(self, kind: type[nn.Module], train: TrainSpecification, folder: Path, clients: int = 2) -> None:
         content = Path(inspect.getfile(zoo)).read_bytes()
         chosen = SourceModel(source=source_id(content), class_name=kind.__name__)
-        self.model, fresh = (
-            build_model(chosen.model_dump(mode="json"), train.seed, content.decode()) for _ in range(2)
-        )
+        self.model, fresh = (build_model(chosen, train.seed, content.decode()) for _ in range(2))
         described = describe_model(self.model, fresh)
         self.layout = described.layout
         self.job = JobDocument(

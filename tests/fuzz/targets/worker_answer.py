@@ -1,39 +1,51 @@
-"""What a worker answers, whose process a stranger's code may have taken over."""
+"""What a worker answers and asks, whose process a stranger's code may have taken over."""
 
 from __future__ import annotations
 
 from galaxy_fl.exceptions import GalaxyError, TrainingError
+from galaxy_fl.jobs.document import BuiltinModel
 from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.training.results import Evaluation
 from galaxy_fl.vectors import Layout
+from galaxy_fl.worker.served_data import ServedData
 from tests.fuzz.clean import refused
 from tests.fuzz.folder import file_with
-from tests.fuzz.hostile_worker import HostileWorker
+from tests.fuzz.hostile_worker import SEPARATOR, HostileWorker
 from tests.fuzz.reader import Reader
 
 __all__ = ["fuzz"]
 
-TRAIN = TrainSpecification()
-WORKERS: list[HostileWorker] = []
-"""The one that is alive."""
+MODEL, TRAIN = BuiltinModel(builtin="cnn"), TrainSpecification()
+WORKERS: dict[bool, HostileWorker] = {}
+"""Those that are alive: one that is served data, and one that is not."""
+
+
+def _served() -> ServedData:
+    import torch
+    from torch.utils.data import TensorDataset
+
+    return ServedData(TensorDataset(torch.rand(4, 2), torch.zeros(4)), accuracy=lambda output, target: 0.5)
 
 
 def fuzz(data: bytes) -> bool:
     reader = Reader(data)
-    describe = reader.integer() % 2
-    answer = file_with("answer", reader.rest())
-    worker = WORKERS.pop() if WORKERS else HostileWorker()
+    request, content = reader.integer() % 3, reader.rest()
+    served, answer = request == 2, file_with("answer", content)
+    worker = WORKERS.pop(served, None) or HostileWorker(_served() if served else None)
     try:
-        if describe:
-            assert isinstance(worker.describe({}, TRAIN, answer).layout, Layout)
+        if request == 1:
+            assert isinstance(worker.describe(MODEL, TRAIN, answer).layout, Layout)
         else:
             assert isinstance(worker.evaluate(answer), Evaluation)
     except TrainingError as error:
-        worker.close()  # one that answered nonsense is closed already
+        worker.close()  # one that sent nonsense is closed already
         return refused(error)
     except GalaxyError:  # what it says to have been raised there; its message is its own
         answered = False
     else:
         answered = True
-    WORKERS.append(worker)
+    if SEPARATOR in content:  # what is left of them would answer the next request
+        worker.close()
+    else:
+        WORKERS[served] = worker
     return answered

@@ -10,13 +10,14 @@ from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
 from galaxy_fl.exceptions import DataError, TrainingError
-from galaxy_fl.jobs.document import source_id
+from galaxy_fl.jobs.document import JobDocument, SourceModel, source_id
 from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.training.rehearsal import rehearse
 from galaxy_fl.training.task import TrainTask
 from galaxy_fl.training.trainer import train
 from galaxy_fl.vectors import decode, read_vector
-from galaxy_fl.worker.worker import Worker, WorkerSettings
+from galaxy_fl.worker.messages import WorkerSettings
+from galaxy_fl.worker.worker import Worker
 
 SIXTEEN = TrainSpecification(batch_size=16)
 
@@ -138,29 +139,28 @@ def test_a_worker_rehearses_and_trains_as_if_it_had_not(tmp_path, monkeypatch):
     from galaxy_fl.training.models import build_model
 
     monkeypatch.chdir(tmp_path)
-    model = {"source": source_id(SOURCE), "class": "Net"}
+    model = SourceModel(source=source_id(SOURCE), class_name="Net")
     specification = TrainSpecification(batch_size=89, learning_rate=0.1)  # of 179 samples: one is left
     with Worker() as worker:
         described = worker.describe(model, specification, Path("initial"), SOURCE)
         layout = described.layout
-        settings = WorkerSettings(
+        job = JobDocument(
+            name="net",
             model=model,
-            source=SOURCE.decode(),
             layout=layout.to_json(),
             local=list(described.local),
             frozen=list(described.frozen),
             train=specification,
-            data="digits",
-            shard="8/8",
         )
+        settings = WorkerSettings(data="digits", shard="8/8")
         wrong = specification.model_copy(update={"loss_options": {"weight": [1.0]}})
         with pytest.raises(TrainingError, match="weight of CrossEntropyLoss has 1 numbers"):
-            worker.prepare(settings.model_copy(update={"train": wrong}))
-        prepared = worker.prepare(settings)
+            worker.prepare(job.model_copy(update={"train": wrong}), settings, SOURCE)
+        prepared = worker.prepare(job, settings, SOURCE)
         assert prepared.samples == 179
         assert ["joins the batch before" in note for note in prepared.notes] == [True]
-        assert worker.prepare(settings.model_copy(update={"trains": False})).notes == []
-        worker.prepare(settings)
+        assert worker.prepare(job, settings.model_copy(update={"trains": False}), SOURCE).notes == []
+        worker.prepare(job, settings, SOURCE)
         assert worker.train(TrainTask(Path("initial"), Path("trained"), round=1, seed=7)).batches == 2
     plain = build_model(model, 0, SOURCE.decode())
     plain.load_state_dict(decode(read_vector("initial", layout.parameters), layout), strict=False)

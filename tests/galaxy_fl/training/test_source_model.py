@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from galaxy_fl.exceptions import JobDocumentError, TrainingError
-from galaxy_fl.jobs.document import MAX_BYTES, source_id
+from galaxy_fl.jobs.document import MAX_BYTES, SourceModel, source_id
 from galaxy_fl.training.models import build_model
 
 GOOD = """
@@ -57,7 +57,7 @@ if __name__ == "__main__":
 
 
 def build(source, name="Net", seed=0):
-    return build_model({"source": source_id(source.encode()), "class": name}, seed, source)
+    return build_model(SourceModel(source=source_id(source.encode()), class_name=name), seed, source)
 
 
 def test_the_class_is_made_from_the_seed_and_leaves_the_random_state_alone():
@@ -101,27 +101,30 @@ def test_what_is_wrong_with_a_source_is_said_with_its_line(source, name, error, 
     assert type(caught.value) is error
 
 
+NET = SourceModel(source=source_id(b"x = 1"), class_name="Net")
+
+
 def test_another_source_than_the_documents_does_not_run():
     with pytest.raises(JobDocumentError, match="it was altered"):
-        build_model({"source": source_id(b"x = 1"), "class": "Net"}, 0, "raise AssertionError")
+        build_model(NET, 0, "raise AssertionError")
     with pytest.raises(JobDocumentError, match="is missing"):
-        build_model({"source": source_id(b"x = 1"), "class": "Net"}, 0)
+        build_model(NET, 0)
 
 
 def test_a_source_longer_than_a_block_does_not_run():
     with pytest.raises(JobDocumentError, match="has 262150 bytes, at most 262144"):
-        build_model({"source": source_id(b"x = 1"), "class": "Net"}, 0, "#" * (MAX_BYTES + 6))
+        build_model(NET, 0, "#" * (MAX_BYTES + 6))
 
 
 SCRIPT = """
 import sys
 from pathlib import Path
-from galaxy_fl.jobs.document import source_id
+from galaxy_fl.jobs.document import SourceModel, source_id
 from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.worker.worker import Worker
 source = Path(sys.path[0], "net.py").read_bytes()
 with Worker() as worker:
-    model = {"source": source_id(source), "class": "Net"}
+    model = SourceModel(source=source_id(source), class_name="Net")
     print(worker.describe(model, TrainSpecification(), Path("vector"), source).layout.parameters)
     try:
         worker.describe(model, TrainSpecification(), Path("vector"), b"\\xff")

@@ -8,11 +8,12 @@ from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 from galaxy_fl.data.datasets import load
 from galaxy_fl.data.shards import load_shard
 from galaxy_fl.exceptions import DataError, DivergedError
+from galaxy_fl.jobs.document import BuiltinModel
 from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.training.models import build_model
 from galaxy_fl.training.trainer import evaluate, train
 
-DIGITS = {"builtin": "cnn"}
+DIGITS = BuiltinModel(builtin="cnn")
 QUICK = TrainSpecification(learning_rate=0.1, batch_size=16, local_epochs=2)
 
 

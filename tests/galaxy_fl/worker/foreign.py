@@ -89,13 +89,25 @@ def _say(message: bytes) -> None:
 
 
 def forges_an_answer(split: str) -> TensorDataset:
-    answer = b'{"samples": -5}'
+    answer = b'{"kind": "prepared", "samples": -5}'
+    _say(struct.pack("!i", len(answer)) + answer)
+    return environment(split)
+
+
+def forges_another_answer(split: str) -> TensorDataset:
+    answer = b'{"kind": "done"}'
+    _say(struct.pack("!i", len(answer)) + answer)
+    return environment(split)
+
+
+def forges_a_question(split: str) -> TensorDataset:
+    answer = b'{"kind": "fetch", "split": "train", "indices": [0]}'
     _say(struct.pack("!i", len(answer)) + answer)
     return environment(split)
 
 
 def forges_an_error(split: str) -> TensorDataset:
-    answer = b'{"error": "SystemExit", "message": "made up"}'
+    answer = b'{"kind": "failed", "error": "SystemExit", "message": "made up"}'
     _say(struct.pack("!i", len(answer)) + answer)
     return environment(split)
 

@@ -80,17 +80,18 @@ def test_closing_kills_a_child_that_is_busy_and_what_it_asked_for():
 SCRIPT = """
 import os, sys
 from pathlib import Path
-from galaxy_fl.worker.worker import Worker, WorkerSettings
+from galaxy_fl.worker.messages import WorkerSettings
+from galaxy_fl.worker.worker import Worker
 from galaxy_fl.worker import forkserver
+from galaxy_fl.jobs.document import BuiltinModel, JobDocument
 from galaxy_fl.jobs.specification import TrainSpecification
 print("script runs")
 forkserver.start("preloaded")
 with Worker() as worker:
-    layout = worker.describe({"builtin": "cnn"}, TrainSpecification(), Path("vector")).layout.to_json()
-    worker.prepare(WorkerSettings(
-        model={"builtin": "cnn"}, layout=layout, train=TrainSpecification(),
-        data="tests.galaxy_fl.worker.foreign:environment",
-    ))
+    model = BuiltinModel(builtin="cnn")
+    layout = worker.describe(model, TrainSpecification(), Path("vector")).layout.to_json()
+    settings = WorkerSettings(data="tests.galaxy_fl.worker.foreign:environment")
+    worker.prepare(JobDocument(name="cnn", model=model, layout=layout), settings)
 print(Path(f"/proc/{forkserver._server.pid}/environ").read_bytes().count(b"sesame"))
 child = forkserver.fork("tests.galaxy_fl.worker.foreign:sleep_over_a_child")
 print(child.pid, child.connection.recv_bytes().decode())

@@ -14,16 +14,18 @@ from torch.utils.data import Dataset, TensorDataset
 from galaxy_fl.data.datasets import load
 from galaxy_fl.data.shards import load_shard
 from galaxy_fl.exceptions import DataError, TrainingError
-from galaxy_fl.jobs.document import source_id
+from galaxy_fl.jobs.document import BuiltinModel, JobDocument, RuleChoice, SourceModel, source_id
 from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.training.task import TrainTask
-from galaxy_fl.worker.served_data import MOST_SAMPLES, SCORE, ServedData
-from galaxy_fl.worker.worker import Worker, WorkerSettings
+from galaxy_fl.worker.messages import MOST_SAMPLES, Fetch, WorkerSettings
+from galaxy_fl.worker.served_data import ServedData
+from galaxy_fl.worker.worker import Worker
+from tests.fuzz.hostile_worker import SEPARATOR, HostileWorker
 from tests.galaxy_fl.worker.test_forkserver import wait_until_gone
 
-MODEL = {"builtin": "cnn"}
+MODEL = BuiltinModel(builtin="cnn")
 TRAIN = TrainSpecification(learning_rate=0.1, batch_size=16, local_epochs=2)
-FOREIGN = "tests.galaxy_fl.worker.foreign"
+SERVED = WorkerSettings(data=None)
 TASK = TrainTask(Path("initial"), Path("trained"), round=1, seed=3)
 
 
@@ -38,10 +40,15 @@ def worker():
         yield started
 
 
+def described(worker, model=MODEL, train=TRAIN, source=None):
+    """The document of a job, whose initial vector goes to the file `initial`."""
+    layout = worker.describe(model, train, Path("initial"), source).layout.to_json()
+    return JobDocument(name="job", model=model, layout=layout, train=train)
+
+
 @pytest.fixture
-def settings(worker):
-    layout = worker.describe(MODEL, TRAIN, Path("initial")).layout.to_json()
-    return WorkerSettings(model=MODEL, layout=layout, train=TRAIN, data=None)
+def job(worker):
+    return described(worker)
 
 
 @pytest.fixture(scope="module")
@@ -67,28 +74,27 @@ class Images(Dataset):
 
 
 @pytest.mark.parametrize("batch_size", [16, 0])
-def test_served_data_train_to_the_same_bytes_as_the_workers_own(worker, settings, digits, batch_size):
-    train = TRAIN.model_copy(update={"batch_size": batch_size})
-    settings = settings.model_copy(update={"train": train})
-    worker.prepare(settings.model_copy(update={"data": "digits", "shard": "1/4"}))
+def test_served_data_train_to_the_same_bytes_as_the_workers_own(worker, job, digits, batch_size):
+    job = job.model_copy(update={"train": TRAIN.model_copy(update={"batch_size": batch_size})})
+    worker.prepare(job, WorkerSettings(data="digits", shard="1/4"))
     expected, measured = worker.train(TASK), worker.evaluate(Path("trained"))
     vector = Path("trained").read_bytes()
     for data in (digits, Images(digits)):
-        assert worker.prepare(settings, ServedData(data, load("digits", "test"))).samples == 360
+        assert worker.prepare(job, SERVED, served=ServedData(data, load("digits", "test"))).samples == 360
         result = worker.train(TASK)
         assert Path("trained").read_bytes() == vector
         assert result.model_copy(update={"seconds": expected.seconds}) == expected
         assert worker.evaluate(Path("trained")) == measured
 
 
-def test_every_sample_is_asked_for_once_an_epoch_and_transformed_anew(worker, settings, digits):
+def test_every_sample_is_asked_for_once_an_epoch_and_transformed_anew(worker, job, digits):
     def noisy(image):
         seen.append(torch.rand(1).item())
         return image + 0.1 * seen[-1]
 
     seen = []
     data = Images(digits, noisy)
-    worker.prepare(settings, ServedData(data))
+    worker.prepare(job, SERVED, served=ServedData(data))
     data.asked.clear()
     seen.clear()
     worker.train(TASK)
@@ -98,34 +104,29 @@ def test_every_sample_is_asked_for_once_an_epoch_and_transformed_anew(worker, se
 
 
 def test_targets_may_be_real_numbers(worker):
-    model, train = {"builtin": "mlp", "options": {"inputs": 2, "outputs": 1}}, TrainSpecification(loss="MSELoss")
-    layout = worker.describe(model, train, Path("initial")).layout.to_json()
-    settings = WorkerSettings(model=model, layout=layout, train=train, data=None)
+    model, train = BuiltinModel(builtin="mlp", options={"inputs": 2, "outputs": 1}), TrainSpecification(loss="MSELoss")
+    job = described(worker, model, train)
     points = torch.rand(700, 2)
     data = [(point, float(point.sum())) for point in points]
-    worker.prepare(settings, ServedData(data, TensorDataset(points, points.sum(dim=1))))
+    worker.prepare(job, SERVED, served=ServedData(data, TensorDataset(points, points.sum(dim=1))))
     before = worker.evaluate(Path("initial"))
     assert worker.train(TASK).accuracy is None
     assert worker.evaluate(Path("trained")).loss < before.loss
 
 
 def test_more_than_one_exchange_is_needed_for_large_samples(worker):
-    model = {"builtin": "cnn", "options": {"channels": 3, "size": 256, "width": 1, "hidden": 4}}
-    layout = worker.describe(model, TRAIN, Path("initial")).layout.to_json()
-    train = TRAIN.model_copy(update={"local_epochs": 1})
-    worker.prepare(
-        WorkerSettings(model=model, layout=layout, train=train, data=None),
-        ServedData(Images(TensorDataset(torch.rand(21, 3, 256, 256), torch.arange(21) % 10))),
-    )
+    model = BuiltinModel(builtin="cnn", options={"channels": 3, "size": 256, "width": 1, "hidden": 4})
+    job = described(worker, model, TRAIN.model_copy(update={"local_epochs": 1}))
+    images = TensorDataset(torch.rand(21, 3, 256, 256), torch.arange(21) % 10)
+    worker.prepare(job, SERVED, served=ServedData(Images(images)))
     assert worker.train(TASK).samples == 21
 
 
-def test_a_distillation_asks_its_teachers_about_served_data(worker, settings, digits):
-    settings = settings.model_copy(update={"distillation_alpha": 1.0})
+def test_a_distillation_asks_its_teachers_about_served_data(worker, job, digits):
+    job = job.model_copy(update={"distillation_alpha": 1.0, "rule": RuleChoice(name="relay")})
     vectors = []
     for served in (None, ServedData(Images(digits))):
-        data = {"data": "digits", "shard": "1/4"} if served is None else {}
-        worker.prepare(settings.model_copy(update=data), served)
+        worker.prepare(job, WorkerSettings(data="digits", shard="1/4") if served is None else SERVED, served=served)
         worker.train(TrainTask(Path("initial"), Path("first"), 1, 1))
         worker.train(TrainTask(Path("initial"), Path("second"), 1, 2))
         alone = worker.train(TrainTask(Path("initial"), Path("alone"), 2, 3))
@@ -136,7 +137,7 @@ def test_a_distillation_asks_its_teachers_about_served_data(worker, settings, di
     assert vectors[0] == vectors[1]
 
 
-def test_the_users_own_accuracy_is_averaged_over_the_samples(worker, settings, digits):
+def test_the_users_own_accuracy_is_averaged_over_the_samples(worker, job, digits):
     test = load_shard("digits", "train", "1/2")  # 719 samples: batches of 512 and 207
     asked = []
 
@@ -145,7 +146,7 @@ def test_the_users_own_accuracy_is_averaged_over_the_samples(worker, settings, d
         assert output.shape == (len(target), 10)
         return torch.tensor(float(len(target)))
 
-    worker.prepare(settings, ServedData(digits, test, accuracy))
+    worker.prepare(job, SERVED, served=ServedData(digits, test, accuracy))
     assert worker.evaluate(Path("initial")).accuracy == pytest.approx((512**2 + 207**2) / 719)
     assert asked == [512, 207]
 
@@ -153,27 +154,27 @@ def test_the_users_own_accuracy_is_averaged_over_the_samples(worker, settings, d
 @pytest.mark.parametrize(
     ("accuracy", "said"),
     [
-        (lambda output, target: math.nan, "gave nan, expected a finite number"),
+        (lambda output, target: math.nan, "returned nan, expected a finite number"),
         (lambda output, target: "good", "raised ValueError"),
         (lambda output, target: None, "raised TypeError"),
         (lambda output, target: output.nonsense, "raised AttributeError: .*nonsense"),
     ],
 )
-def test_an_accuracy_that_is_none_is_told_and_training_goes_on(worker, settings, digits, accuracy, said):
-    worker.prepare(settings, ServedData(digits, digits, accuracy))
+def test_an_accuracy_that_is_none_is_told_and_training_goes_on(worker, job, digits, accuracy, said):
+    worker.prepare(job, SERVED, served=ServedData(digits, digits, accuracy))
     with pytest.raises(DataError, match=said):
         worker.evaluate(Path("initial"))
     assert worker.train(TASK).samples == 360
 
 
-def test_a_data_set_that_raises_is_told_with_its_exception_and_the_worker_goes_on(worker, settings, digits):
+def test_a_data_set_that_raises_is_told_with_its_exception_and_the_worker_goes_on(worker, job, digits):
     def breaks(image):
         if broken:
             raise OSError("the disk is gone")
         return image
 
     broken = False
-    worker.prepare(settings, ServedData(Images(digits, breaks)))
+    worker.prepare(job, SERVED, served=ServedData(Images(digits, breaks)))
     broken = True
     with pytest.raises(DataError, match="the data set Images raised OSError: the disk is gone") as caught:
         worker.train(TASK)
@@ -183,22 +184,23 @@ def test_a_data_set_that_raises_is_told_with_its_exception_and_the_worker_goes_o
     assert worker.train(TASK).samples == 360
 
 
-def test_a_round_that_fails_in_the_worker_leaves_no_question_open(worker, settings, digits):
-    worker.prepare(settings.model_copy(update={"train": TrainSpecification(learning_rate=1e30)}), ServedData(digits))
+def test_a_round_that_fails_in_the_worker_leaves_no_question_open(worker, job, digits):
+    job = job.model_copy(update={"train": TrainSpecification(learning_rate=1e30)})
+    worker.prepare(job, SERVED, served=ServedData(digits))
     for _ in range(2):
         with pytest.raises(TrainingError, match="learning rate"):
             worker.train(TASK)
 
 
-def test_there_is_no_evaluation_without_test_data(worker, settings, digits):
-    worker.prepare(settings, ServedData(digits))
+def test_there_is_no_evaluation_without_test_data(worker, job, digits):
+    worker.prepare(job, SERVED, served=ServedData(digits))
     with pytest.raises(DataError, match="no test data"):
         worker.evaluate(Path("initial"))
 
 
-def test_both_kinds_of_data_at_once_are_refused(worker, settings, digits):
+def test_both_kinds_of_data_at_once_are_refused(worker, job, digits):
     with pytest.raises(DataError, match="one of the two"):
-        worker.prepare(settings.model_copy(update={"data": "digits"}), ServedData(digits))
+        worker.prepare(job, WorkerSettings(data="digits"), served=ServedData(digits))
 
 
 @pytest.mark.parametrize("data", [TensorDataset(torch.zeros(0, 1)), iter([])])
@@ -218,12 +220,11 @@ def test_jobs_read_a_users_data_one_at_a_time():
 
     inside = []
     data = Alone(TensorDataset(torch.rand(4, 2), torch.zeros(4)))
-    question = json.dumps({"split": "train", "indices": [0, 1, 2, 3]}).encode()
     failed = []
 
     def reads():
         try:
-            ServedData(data).answer(question)
+            ServedData(data).fetch(Fetch(split="train", indices=[0, 1, 2, 3]))
         except BaseException as error:
             failed.append(error)
 
@@ -235,49 +236,52 @@ def test_jobs_read_a_users_data_one_at_a_time():
     assert not failed
 
 
+SCORE = b'{"kind": "score"}'
 SCORED = {"output": torch.zeros(2, 3), "target": torch.zeros(2)}
 
 
 @pytest.mark.parametrize(
     "message",
     [
-        b'{"split"',
-        b'{"split": "train"}',
-        b'{"split": "secret", "indices": [0]}',
-        b'{"split": "train", "indices": []}',
-        b'{"split": "train", "indices": [-1]}',
-        b'{"split": "train", "indices": [4]}',
-        b'{"split": "train", "indices": [1.0]}',
-        b'{"split": "train", "indices": [true]}',
-        b'{"split": "test", "indices": [0]}',
-        b'{"split": "train", "indices": [0], "more": 1}',
-        json.dumps({"split": "train", "indices": [0] * (MOST_SAMPLES + 1)}).encode(),
-        SCORE,
-        SCORE + b"\xff" * 100,
-        SCORE + save({"output": torch.zeros(2)}),
-        SCORE + save(SCORED | {"target": torch.zeros(3)}),
-        SCORE + save(SCORED | {"target": torch.tensor(1.0)}),
+        b'{"kind": "fetch"',
+        b'{"kind": "fetch", "split": "train"}',
+        b'{"kind": "fetch", "split": "secret", "indices": [0]}',
+        b'{"kind": "fetch", "split": "train", "indices": []}',
+        b'{"kind": "fetch", "split": "train", "indices": [-1]}',
+        b'{"kind": "fetch", "split": "train", "indices": [4]}',
+        b'{"kind": "fetch", "split": "train", "indices": [1.0]}',
+        b'{"kind": "fetch", "split": "train", "indices": [true]}',
+        b'{"kind": "fetch", "split": "test", "indices": [0]}',
+        b'{"kind": "fetch", "split": "train", "indices": [0], "more": 1}',
+        json.dumps({"kind": "fetch", "split": "train", "indices": [0] * (MOST_SAMPLES + 1)}).encode(),
+        SCORE + SEPARATOR,
+        SCORE + SEPARATOR + b"\xff" * 100,
+        SCORE + SEPARATOR + save({"output": torch.zeros(2)}),
+        SCORE + SEPARATOR + save(SCORED | {"target": torch.zeros(3)}),
+        SCORE + SEPARATOR + save(SCORED | {"target": torch.tensor(1.0)}),
     ],
 )
-def test_a_worker_that_asks_for_what_it_may_not_have_gets_nothing(message):
+def test_a_worker_that_asks_for_what_it_may_not_have_gets_nothing_and_is_closed(message):
     served = ServedData(TensorDataset(torch.rand(4, 2), torch.zeros(4)), accuracy=lambda output, target: 1.0)
-    assert served.asked_by(message)
-    with pytest.raises(TrainingError, match="the worker asked for"):
-        served.answer(message)
+    with HostileWorker(served) as worker:
+        Path("said").write_bytes(message)
+        with pytest.raises(TrainingError, match=r"the worker asked for|none of its, and was closed"):
+            worker.evaluate(Path("said"))
+        with pytest.raises(TrainingError, match="the worker was closed"):
+            worker.evaluate(Path("said"))
+        wait_until_gone(worker.pid)
 
 
 def test_nobody_is_scored_without_an_accuracy_of_the_users():
     with pytest.raises(TrainingError, match="no function that measures it"):
-        ServedData(TensorDataset(torch.rand(4, 2), torch.zeros(4))).answer(SCORE + save(SCORED))
+        ServedData(TensorDataset(torch.rand(4, 2), torch.zeros(4))).score(save(SCORED))
 
 
 def test_a_worker_that_lies_about_what_it_wants_is_closed(worker, digits):
     source = Path(__file__).with_name("forging_model.py").read_bytes()
-    model = {"source": source_id(source), "class": "Forger"}
-    layout = worker.describe(model, TRAIN, Path("initial"), source).layout.to_json()
-    settings = WorkerSettings(model=model, source=source.decode(), layout=layout, train=TRAIN, data=None)
-    with pytest.raises(TrainingError, match="asked for data in no way that it may"):
-        worker.prepare(settings, ServedData(digits))
+    job = described(worker, SourceModel(source=source_id(source), class_name="Forger"), source=source)
+    with pytest.raises(TrainingError, match=r"(?s)sent a message that is none of its, and was closed.*split"):
+        worker.prepare(job, SERVED, source, ServedData(digits))
     with pytest.raises(TrainingError, match="evaluate: the worker was closed"):
         worker.evaluate(Path("initial"))
     wait_until_gone(worker.pid)

@@ -22,9 +22,8 @@ def federation(kind, folder):
 def again(one, **change):
     """A client of the same job, whose document was changed."""
     client = one.clients[0]
-    document = one.job.model_copy(update=change)
-    source = client._settings.source
-    return Client(document, source, client._settings.data, "1/1", client._folder)
+    document, asked = one.job.model_copy(update=change), client.prepare
+    return Client(document, asked.source, asked.settings.data, "1/1", client._folder)
 
 
 @pytest.fixture
@@ -42,13 +41,17 @@ def local(**tensors):
         ({"local": local(steps=torch.tensor(0))}, "layout is not that of its model: .*"),
         ({"local": local(steps=torch.tensor(0), odd=torch.tensor(0))}, "'odd', .*'int64'"),
         ({"local": local(steps=torch.zeros(2, dtype=torch.int64), odd=torch.tensor(False))}, r"'steps', \(\(2,\)"),
-        ({"frozen": ["out.weigth"]}, "'out.weigth', which is not a parameter"),
     ],
 )
 def test_documents_that_are_not_of_their_model_are_refused(annealed, change, said):
     again(annealed)
     with pytest.raises(JobDocumentError, match=said):
         again(annealed, **change)
+
+
+def test_a_buffer_is_not_frozen(tmp_path):
+    with pytest.raises(JobDocumentError, match="freezes '1.running_mean', which is not a parameter"):
+        again(federation(zoo.BatchNorm, tmp_path), frozen=["1.running_mean"])
 
 
 def test_a_parameter_is_not_a_constant(annealed):
@@ -102,6 +105,6 @@ def test_frozen_parameters_do_not_move(tmp_path):
 def test_evaluation_and_teachers_have_the_integers_that_the_job_began_with(annealed):
     session = annealed.clients[0].session
     annealed.round(1)
-    state = session._state(str(annealed._folder / "model-1"))
+    state = session._state(annealed._folder / "model-1")
     assert state["steps"].item() == 0
     assert not state["odd"]

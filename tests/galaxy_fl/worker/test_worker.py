@@ -16,13 +16,15 @@ from galaxy_fl.exceptions import (
     TrainingError,
     VectorError,
 )
-from galaxy_fl.jobs.document import source_id
+from galaxy_fl.jobs.document import BuiltinModel, JobDocument, RuleChoice, SourceModel, source_id
 from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.training.task import TrainTask
-from galaxy_fl.worker.worker import Worker, WorkerSettings
+from galaxy_fl.worker.messages import WorkerSettings
+from galaxy_fl.worker.worker import Worker
 
-MODEL = {"builtin": "cnn"}
+MODEL = BuiltinModel(builtin="cnn")
 TRAIN = TrainSpecification(learning_rate=0.1, batch_size=16)
+SETTINGS = WorkerSettings(data="digits", shard="1/8")
 FOREIGN = "tests.galaxy_fl.worker.foreign"
 
 
@@ -37,20 +39,25 @@ def worker():
         yield started
 
 
-@pytest.fixture
-def layout(worker):
-    return worker.describe(MODEL, TRAIN, Path("initial")).layout.to_json()
+def described(worker, model=MODEL, train=TRAIN, source=None, **fields):
+    """The document of a job, whose initial vector goes to the file `initial`."""
+    layout = worker.describe(model, train, Path("initial"), source).layout.to_json()
+    return JobDocument(name="job", model=model, layout=layout, train=train, **fields)
 
 
 @pytest.fixture
-def settings(layout):
-    return WorkerSettings(model=MODEL, layout=layout, train=TRAIN, data="digits", shard="1/8")
+def job(worker):
+    return described(worker)
 
 
-def test_the_same_seed_gives_the_same_bytes_in_two_workers(worker, settings):
-    worker.prepare(settings)
+def foreign(data, **more):
+    return WorkerSettings(data=f"{FOREIGN}:{data}", **more)
+
+
+def test_the_same_seed_gives_the_same_bytes_in_two_workers(worker, job):
+    worker.prepare(job, SETTINGS)
     with Worker() as second:
-        second.prepare(settings)
+        second.prepare(job, SETTINGS)
         # The first has trained something else before: nothing of it may be left.
         worker.train(TrainTask(Path("initial"), Path("other"), round=1, seed=2))
         result = worker.train(TrainTask(Path("initial"), Path("first"), round=1, seed=1))
@@ -59,8 +66,8 @@ def test_the_same_seed_gives_the_same_bytes_in_two_workers(worker, settings):
     assert (result.samples, result.batches) == (180, 12)
 
 
-def test_training_improves_the_vector_on_the_test_split(worker, settings):
-    assert worker.prepare(settings).samples == 180
+def test_training_improves_the_vector_on_the_test_split(worker, job):
+    assert worker.prepare(job, SETTINGS).samples == 180
     before = worker.evaluate(Path("initial"))
     vector = Path("initial")
     for number in range(3):
@@ -89,40 +96,46 @@ def test_describing_follows_from_the_seed(worker):
         ({"device": "cuda:99"}, ConfigurationError, "device 'cuda:99' can't be used"),
         ({"device": "gpu"}, ConfigurationError, "device 'gpu' can't be used"),
         ({"shard": "1/2000"}, DataError, "1437 samples"),
-        ({"model": {"builtin": "vgg"}}, JobDocumentError, "unknown builtin"),
-        ({"model": {"builtin": "mlp"}}, JobDocumentError, "layout is not that of its model"),
-        ({"layout": [{"name": "a", "shape": [-1]}]}, VectorError, "shape"),
     ],
 )
-def test_an_error_comes_back_as_the_class_it_was(worker, settings, change, error, said):
+def test_an_error_comes_back_as_the_class_it_was(worker, job, change, error, said):
     with pytest.raises(error, match=said) as caught:
-        worker.prepare(settings.model_copy(update=change))
+        worker.prepare(job, SETTINGS.model_copy(update=change))
     assert type(caught.value) is error
-    worker.prepare(settings)
+    worker.prepare(job, SETTINGS)
 
 
-def test_a_divergence_comes_back_as_one(worker, settings):
+@pytest.mark.parametrize(
+    ("model", "said"), [("vgg", "unknown builtin model 'vgg'"), ("mlp", "layout is not that of its model")]
+)
+def test_a_document_that_does_not_describe_its_model_is_refused(worker, job, model, said):
+    with pytest.raises(JobDocumentError, match=said):
+        worker.prepare(job.model_copy(update={"model": BuiltinModel(builtin=model)}), SETTINGS)
+    worker.prepare(job, SETTINGS)
+
+
+def test_a_divergence_comes_back_as_one(worker, job):
     train = TrainSpecification(learning_rate=1e30)
-    worker.prepare(settings.model_copy(update={"train": train}))
+    worker.prepare(job.model_copy(update={"train": train}), SETTINGS)
     with pytest.raises(DivergedError, match=r"learning rate 1e\+30"):
         worker.train(TrainTask(Path("initial"), Path("trained"), 1, 0))
     assert not Path("trained").exists()
 
 
-def test_any_other_exception_comes_back_as_its_last_line(worker, settings):
-    worker.prepare(settings)
+def test_any_other_exception_comes_back_as_its_last_line(worker, job):
+    worker.prepare(job, SETTINGS)
     with pytest.raises(TrainingError, match=r"FileNotFoundError: .*absent.* \(.*, line \d+\)"):
         worker.train(TrainTask(Path("absent"), Path("trained"), 1, 0))
 
 
-def test_neither_or_both_kinds_of_data_are_refused(worker, settings):
+def test_neither_or_both_kinds_of_data_are_refused(worker, job):
     with pytest.raises(DataError, match="one of the two"):
-        worker.prepare(settings.model_copy(update={"data": None}))
+        worker.prepare(job, WorkerSettings(data=None))
 
 
-def test_the_same_seed_gives_the_same_bytes_with_teachers_and_random_augmentation(worker, settings):
-    augmented = {"data": f"{FOREIGN}:augmented", "shard": "1/1", "distillation_alpha": 1.0}
-    worker.prepare(settings.model_copy(update=augmented))
+def test_the_same_seed_gives_the_same_bytes_with_teachers_and_random_augmentation(worker, job):
+    distils = described(worker, rule=RuleChoice(name="relay"), distillation_alpha=1.0)
+    worker.prepare(distils, foreign("augmented"))
     worker.train(TrainTask(Path("initial"), Path("teacher"), round=1, seed=5))
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         worker.train(TrainTask(Path("initial"), Path(name), round=2, seed=seed, teachers=[Path("teacher")]))
@@ -130,16 +143,15 @@ def test_the_same_seed_gives_the_same_bytes_with_teachers_and_random_augmentatio
 
 
 def test_a_model_without_classes_can_not_distil(worker):
-    model, train = {"builtin": "mlp", "options": {"outputs": 1}}, TrainSpecification(loss="MSELoss")
-    layout = worker.describe(model, train, Path("initial")).layout.to_json()
-    settings = WorkerSettings(model=model, layout=layout, train=train, data="digits", distillation_alpha=0.5)
+    model, train = BuiltinModel(builtin="mlp", options={"outputs": 1}), TrainSpecification(loss="MSELoss")
+    distils = described(worker, model, train, rule=RuleChoice(name="relay"), distillation_alpha=0.5)
     with pytest.raises(DataError, match="at least two classes"):
-        worker.prepare(settings)
+        worker.prepare(distils, SETTINGS)
 
 
-def test_a_schedule_goes_on_from_round_to_round(worker, layout):
+def test_a_schedule_goes_on_from_round_to_round(worker, job):
     train = TrainSpecification(learning_rate=0.1, scheduler="StepLR", scheduler_options={"step_size": 1, "gamma": 1e-9})
-    worker.prepare(WorkerSettings(model=MODEL, layout=layout, train=train, data="digits", shard="1/8"))
+    worker.prepare(job.model_copy(update={"train": train}), SETTINGS)
     for number in (1, 2):
         worker.train(TrainTask(Path("initial"), Path(f"trained-{number}"), round=number, seed=0))
     initial = Path("initial").read_bytes()
@@ -162,8 +174,8 @@ def test_describing_says_what_is_wrong_with_the_training(worker, train, said):
         worker.describe(MODEL, TrainSpecification(**train), Path("vector"))
 
 
-def test_a_vector_of_another_length_is_refused(worker, settings):
-    worker.prepare(settings)
+def test_a_vector_of_another_length_is_refused(worker, job):
+    worker.prepare(job, SETTINGS)
     Path("short").write_bytes(b"\0" * 40)
     with pytest.raises(VectorError, match="40 bytes"):
         worker.evaluate(Path("short"))
@@ -174,18 +186,18 @@ def test_training_before_preparing_is_refused(worker):
         worker.train(TrainTask(Path("initial"), Path("trained"), 1, 0))
 
 
-def test_an_interrupt_at_the_terminal_leaves_the_worker_alone(worker, settings):
+def test_an_interrupt_at_the_terminal_leaves_the_worker_alone(worker, job):
     os.kill(worker.pid, signal.SIGINT)
-    assert worker.prepare(settings).samples == 180
+    assert worker.prepare(job, SETTINGS).samples == 180
 
 
-def test_a_worker_that_was_killed_says_by_which_signal(worker, settings):
+def test_a_worker_that_was_killed_says_by_which_signal(worker, job):
     os.kill(worker.pid, signal.SIGKILL)
     with pytest.raises(TrainingError, match="killed by SIGKILL: out of memory, or killed by hand"):
-        worker.prepare(settings)
+        worker.prepare(job, SETTINGS)
 
 
-def test_a_worker_that_is_killed_while_it_works_says_so(worker, settings):
+def test_a_worker_that_is_killed_while_it_works_says_so(worker, job):
     def kill_once_it_hangs():
         while not Path("hanging").exists():
             time.sleep(0.01)
@@ -194,26 +206,28 @@ def test_a_worker_that_is_killed_while_it_works_says_so(worker, settings):
     killer = threading.Thread(target=kill_once_it_hangs)
     killer.start()
     with pytest.raises(TrainingError, match="prepare: the worker was killed by SIGSEGV"):
-        worker.prepare(settings.model_copy(update={"data": f"{FOREIGN}:hangs"}))
+        worker.prepare(job, foreign("hangs"))
     killer.join()
 
 
-def test_a_data_set_that_exits_is_told_by_the_exit_code(worker, settings):
+def test_a_data_set_that_exits_is_told_by_the_exit_code(worker, job):
     with pytest.raises(TrainingError, match="ended by itself, with exit code 7"):
-        worker.prepare(settings.model_copy(update={"data": f"{FOREIGN}:exits"}))
+        worker.prepare(job, foreign("exits"))
 
 
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        ("forges_an_answer", "no Prepared"),
+        ("forges_an_answer", r"(?s)none of its, and was closed.*samples"),
+        ("forges_another_answer", "answered 'done', which is not an answer to that, and was closed"),
+        ("forges_a_question", "asked for data, and none are served"),
         ("forges_an_error", "made up"),
-        ("floods", "no message"),
+        ("floods", "not a message"),
     ],
 )
-def test_what_foreign_code_says_in_the_workers_name_is_checked(worker, settings, data, said):
+def test_what_foreign_code_says_in_the_workers_name_is_checked(worker, job, data, said):
     with pytest.raises(TrainingError, match=said):
-        worker.prepare(settings.model_copy(update={"data": f"{FOREIGN}:{data}", "shard": "1/1"}))
+        worker.prepare(job, foreign(data))
 
 
 def test_what_a_model_ends_in_is_told_and_held_to(worker):
@@ -228,16 +242,13 @@ class Plain(nn.Sequential):
     def __init__(self):
         super().__init__(nn.Flatten(), nn.Linear(64, 10))
 """
-    soft, plain = ({"source": source_id(source), "class": name} for name in ("Soft", "Plain"))
+    soft, plain = (SourceModel(source=source_id(source), class_name=name) for name in ("Soft", "Plain"))
     train = TrainSpecification(loss="BCELoss", batch_size=16)
     assert worker.ending(soft, train, source, distils=False) == "probabilities"
     assert worker.ending(plain, train, source, distils=False) == "logits"
-    layout = worker.describe(plain, train, Path("initial"), source).layout.to_json()
-    settings = WorkerSettings(
-        model=plain, source=source.decode(), layout=layout, train=train, data="digits", output="probabilities"
-    )
+    job = described(worker, plain, train, source, output="probabilities")
     with pytest.raises(TrainingError, match="says that its model ends in probabilities, but it gives"):
-        worker.prepare(settings)
-    worker.prepare(settings.model_copy(update={"output": "logits"}))
+        worker.prepare(job, SETTINGS, source)
+    worker.prepare(job.model_copy(update={"output": "logits"}), SETTINGS, source)
     result = worker.train(TrainTask(Path("initial"), Path("trained"), round=1, seed=1))
     assert worker.evaluate(Path("trained")).accuracy == pytest.approx(result.accuracy, abs=0.3)

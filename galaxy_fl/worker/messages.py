@@ -1,0 +1,284 @@
+"""Messages between a worker and its parent: JSON objects, each with its `kind`; tensors follow as safetensors.
+
+The parent sends a request, and the worker an answer. Before it answers, the worker may ask for samples, or for the
+score of an output, one question at a time: the parent replies to each. What a worker sends is checked like a
+stranger's, because model code runs in its process: an unknown kind or field, or too many samples, end the conversation.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
+
+from galaxy_fl.jobs.document import JobDocument, LayoutEntries, ModelChoice
+from galaxy_fl.jobs.ending import Ending
+from galaxy_fl.jobs.local_tensors import LocalTensor
+from galaxy_fl.jobs.specification import TrainSpecification
+from galaxy_fl.training.results import Evaluation, TrainResult
+from galaxy_fl.training.task import TrainTask
+
+__all__ = [
+    "LARGEST_MESSAGE",
+    "MOST_SAMPLES",
+    "Answer",
+    "DecideEnding",
+    "Describe",
+    "Described",
+    "Done",
+    "Ends",
+    "Evaluate",
+    "Evaluated",
+    "Export",
+    "Failed",
+    "Fetch",
+    "Offer",
+    "Prepare",
+    "Prepared",
+    "Question",
+    "Refused",
+    "Reply",
+    "Request",
+    "Samples",
+    "Score",
+    "Scored",
+    "Train",
+    "Trained",
+    "WorkerSettings",
+    "parse_reply",
+    "parse_request",
+    "parse_said",
+    "to_bytes",
+]
+
+LARGEST_MESSAGE = 16 * 2**20
+"""Bytes that a worker may send at a time."""
+MOST_SAMPLES = 512
+"""Samples that it may ask for at a time, of which it builds larger batches."""
+
+AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+# ---- Requests: from the parent ----------------------------------------------------------------------------
+
+
+class WorkerSettings(_Strict):
+    """A participant's own settings for a job: its data, and how they are trained on. No other participant sees them."""
+
+    data: str | None
+    """A name for `galaxy_fl.data.datasets.load`; training takes its shard of "train", evaluation "test". None where
+    data are served. Shard and partition are of named data only."""
+    shard: str = "1/1"
+    partition: str = "iid"
+    partition_seed: int = 0
+    data_root: str | None = None
+    trains: bool = True
+    """Whether the participant trains, and not only evaluates: then a first step is tried on a copy."""
+    device: str = "cpu"
+    """Torch device: cpu, cuda, mps, …"""
+    threads: int = Field(default=1, ge=1)
+    """More than one makes large models faster and lets the last bits depend on their number."""
+
+
+class Offer(_Strict):
+    """The parent's data that a worker can ask for."""
+
+    train: Annotated[int, Field(ge=1)]
+    """Samples."""
+    test: Annotated[int, Field(ge=1)] | None
+    scores: bool
+    """Whether the user has a measure of accuracy of their own."""
+
+
+class Describe(_Strict):
+    """Write the initial vector of a model, and say what a job document says of it."""
+
+    kind: Literal["describe"] = "describe"
+    model: ModelChoice
+    train: TrainSpecification
+    source: str | None
+    """The text of the file that a model brings along."""
+    vector: AbsolutePath
+    fraction_bits: dict[str, int]
+
+
+class DecideEnding(_Strict):
+    """Tell what a model that brings its source ends in."""
+
+    kind: Literal["decide ending"] = "decide ending"
+    model: ModelChoice
+    train: TrainSpecification
+    source: str
+    distils: bool
+
+
+class Prepare(_Strict):
+    """Load a job's model and the data, and try a first step."""
+
+    kind: Literal["prepare"] = "prepare"
+    document: JobDocument
+    source: str | None
+    settings: WorkerSettings
+    offer: Offer | None
+
+
+class Train(_Strict):
+    """Train a round."""
+
+    kind: Literal["train"] = "train"
+    task: TrainTask
+
+
+class Evaluate(_Strict):
+    """Measure a vector on the test data."""
+
+    kind: Literal["evaluate"] = "evaluate"
+    vector: AbsolutePath
+
+
+class Export(_Strict):
+    """Write a job's model with a vector's values, as torch and as safetensors."""
+
+    kind: Literal["export"] = "export"
+    document: JobDocument
+    vector: AbsolutePath
+    destination: AbsolutePath
+
+
+Request = Describe | DecideEnding | Prepare | Train | Evaluate | Export
+
+
+# ---- Answers and questions: from the worker ---------------------------------------------------------------
+
+
+class Described(_Strict):
+    """What a job document says of a model."""
+
+    kind: Literal["described"] = "described"
+    layout: LayoutEntries
+    local: list[LocalTensor]
+    frozen: list[str]
+
+
+class Ends(_Strict):
+    """What a model ends in."""
+
+    kind: Literal["ends"] = "ends"
+    ending: Ending
+
+
+class Prepared(_Strict):
+    """What a worker found when it loaded its data."""
+
+    kind: Literal["prepared"] = "prepared"
+    samples: int = Field(ge=1)
+    notes: Annotated[list[Annotated[str, Field(max_length=1_000)]], Field(max_length=100)] = []
+    """What the operator should know of how it trains."""
+
+
+class Trained(_Strict):
+    """How a round of training went."""
+
+    kind: Literal["trained"] = "trained"
+    result: TrainResult
+
+
+class Evaluated(_Strict):
+    """How good a vector is."""
+
+    kind: Literal["evaluated"] = "evaluated"
+    evaluation: Evaluation
+
+
+class Done(_Strict):
+    """The answer to a request that asks for nothing else."""
+
+    kind: Literal["done"] = "done"
+
+
+class Failed(_Strict):
+    """The error that a request ended in."""
+
+    kind: Literal["failed"] = "failed"
+    error: Annotated[str, Field(max_length=100)]
+    """The name of a class of `galaxy_fl.exceptions`."""
+    message: Annotated[str, Field(max_length=100_000)]
+
+
+Answer = Described | Ends | Prepared | Trained | Evaluated | Done | Failed
+
+
+class Fetch(_Strict):
+    """A question for samples; `Samples` is the reply."""
+
+    kind: Literal["fetch"] = "fetch"
+    split: Literal["train", "test"]
+    indices: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1, max_length=MOST_SAMPLES)]
+
+
+class Score(_Strict):
+    """A question for the user's own measure of accuracy; the tensors `output` and `target` follow. `Scored` replies."""
+
+    kind: Literal["score"] = "score"
+
+
+Question = Fetch | Score
+
+
+# ---- Replies: from the parent, to a question --------------------------------------------------------------
+
+
+class Samples(_Strict):
+    """The samples asked for: the tensors `samples` and `targets` follow."""
+
+    kind: Literal["samples"] = "samples"
+
+
+class Scored(_Strict):
+    """The score asked for."""
+
+    kind: Literal["scored"] = "scored"
+    score: float
+
+
+class Refused(_Strict):
+    """The user's data set or accuracy function failed; the parent knows why."""
+
+    kind: Literal["refused"] = "refused"
+
+
+Reply = Samples | Scored | Refused
+
+_KIND = Field(discriminator="kind")
+_requests: TypeAdapter[Request] = TypeAdapter(Annotated[Request, _KIND])
+_said: TypeAdapter[Answer | Question] = TypeAdapter(Annotated[Answer | Question, _KIND])
+_replies: TypeAdapter[Reply] = TypeAdapter(Annotated[Reply, _KIND])
+
+
+def to_bytes(message: Request | Answer | Question | Reply) -> bytes:
+    """Return a message as it is sent."""
+    return message.model_dump_json().encode()
+
+
+def parse_request(content: bytes) -> Request:
+    """Parse what a parent sends to begin with."""
+    return _requests.validate_json(content)
+
+
+def parse_said(content: bytes) -> Answer | Question:
+    """Parse what a worker sends.
+
+    Raises:
+        ValidationError: pydantic's; it is neither an answer nor a question.
+    """
+    return _said.validate_json(content)
+
+
+def parse_reply(content: bytes) -> Reply:
+    """Parse what a parent sends for a question."""
+    return _replies.validate_json(content)
