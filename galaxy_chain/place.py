@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from getpass import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,19 +26,17 @@ DEFAULT_FEE_CAP = 500.0
 
 
 def ask_password(name: str) -> str:
-    """Asks on the terminal.
+    """Ask for an account's password on the terminal.
 
     Raises:
-        AccountError: there is none.
+        AccountError: there is no terminal.
     """
-    import typer
-
     from galaxy_chain.exceptions import AccountError
     from galaxy_chain.transactions.accounts import PASSWORD_VARIABLE
 
     if not sys.stdin.isatty():
         raise AccountError(f"there is no terminal to ask for the password of {name}: set {PASSWORD_VARIABLE}")
-    return str(typer.prompt(f"Password of {name}", hide_input=True, err=True))
+    return getpass(f"Password of {name}: ")
 
 
 @dataclass(frozen=True)

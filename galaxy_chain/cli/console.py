@@ -12,7 +12,7 @@ from rich.table import Table
 
 from galaxy_chain.shown import date, ether
 
-__all__ = ["console", "line_for_people", "print_json", "print_table", "short"]
+__all__ = ["confirmed", "console", "line_for_people", "print_json", "print_table", "short"]
 
 WIDE = 400
 """Columns where no terminal limits them: what a file or a pipe is given has to be whole."""
@@ -24,14 +24,21 @@ console = Console(
 
 
 def print_json(value: Any, file: TextIO | None = None) -> None:
-    """Prints a JSON value in one line, at once; to standard output, unless told."""
+    """Print a JSON value in one line, at once; to standard output by default."""
     to = sys.stdout if file is None else file
     to.write(json.dumps(value) + "\n")
     to.flush()
 
 
+def confirmed(question: str) -> bool:
+    """Ask on the terminal; anything but yes is no."""
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Prints a table; numbers to the right."""
+    """Print a table, numbers to the right."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     rows = [list(row) for row in rows]
     for index, column in enumerate(columns):

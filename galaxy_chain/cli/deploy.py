@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from galaxy_chain.cli.console import console, print_json
+import sys
+from typing import Annotated
+
+import typer
+
+from galaxy_chain.cli.console import confirmed, console, print_json
 from galaxy_chain.cli.options import Account, AtNode, Json
 from galaxy_chain.ledger.deployment import deploy as deploy_contracts
 from galaxy_chain.place import Place
@@ -13,11 +18,20 @@ from galaxy_fl.exceptions import ConfigurationError
 __all__ = ["deploy"]
 
 
-def deploy(at: AtNode, sender: Account, json: Json = False) -> None:
-    """Deploy a ledger with its rules to a chain, and write the file that the other commands read."""
+def deploy(
+    at: AtNode,
+    sender: Account,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file of another ledger without asking.")] = False,
+    json: Json = False,
+) -> None:
+    """Deploy a ledger with its rules to a chain, and write the file that the other commands read.
+
+    Asks before it replaces the file of another ledger; without a terminal it refuses.
+    """
     place = at.place(sender)
     node = Rpc(at.rpc)
-    _keep(place, node)
+    if not force:
+        _keep(place, node)
     signer = place.signer(sender.account)
     deployment, gas = deploy_contracts(node, Transactions(node, signer, place.journal, place.transaction_settings))
     deployment.write(place.ledger_file)
@@ -30,18 +44,21 @@ def deploy(at: AtNode, sender: Account, json: Json = False) -> None:
 
 
 def _keep(place: Place, node: Rpc) -> None:
-    """Makes sure that no other ledger's file is lost: without it nobody here would find that ledger and its jobs again.
+    """Make sure that no other ledger's file is lost: without it nobody here finds that ledger and its jobs again.
 
     Raises:
-        ConfigurationError: the file is of a ledger on another chain, or of one that is there; that of a development
-            chain that has forgotten its ledger may go.
+        ConfigurationError: the file is not that of a development chain that has forgotten its ledger, and it is not to
+            be replaced.
     """
     if not place.ledger_file.exists():
         return
     known = place.deployment()
     if known.chain_id == node.number("eth_chainId") and not node.data("eth_getCode", known.ledger, "latest"):
         return
+    names = f"{place.ledger_file} names the ledger {known.ledger} on chain {known.chain_id}, first block {known.block}"
+    if sys.stdin.isatty() and confirmed(f"{names}. Replace it?"):
+        return
     raise ConfigurationError(
-        f"{place.ledger_file} names the ledger {known.ledger} on chain {known.chain_id}, and one ledger holds any "
-        "number of jobs: create yours there, or name a file of its own for another ledger with --ledger"
+        f"{names}, and one ledger holds any number of jobs: create yours there, name a file of its own for another "
+        "ledger with --ledger, or replace it with --force"
     )

@@ -43,6 +43,10 @@ def application() -> TyperGroup:
             "Keys in encrypted keystore files on this machine.",
             new=("account.new:new", "Make a key."),
             list=("account.list:list_accounts", "List the keys."),
+            **{
+                "import": ("account.import_key:import_key", "Import a keystore file or a private key."),
+                "export": ("account.export_key:export_key", "Export a key as an encrypted keystore file."),
+            },
         ),
         Deferred("deploy", "deploy:deploy", "Deploy a ledger."),
         group(
@@ -52,6 +56,7 @@ def application() -> TyperGroup:
             create=("job.create:create", "Register a job."),
             list=("job.list:list_jobs", "List the jobs."),
             show=("job.show:show", "Show a job: terms, participants, money and rounds."),
+            export=("job.export:export", "Write a job's model to a file for PyTorch."),
             admit=("job.admit:admit", "Admit clients to a job that is not open."),
             expel=("job.expel:expel", "Accept no more updates from a client."),
             settle=("job.settle:settle", "Settle the rounds whose windows are over."),

@@ -22,7 +22,15 @@ from galaxy_fl.files import is_name, make_folder, write_durably
 if TYPE_CHECKING:  # half a second, which only those who hold a key have to pay
     from eth_account.signers.local import LocalAccount
 
-__all__ = ["KEY_VARIABLE", "PASSWORD_VARIABLE", "Keystore", "LocalSigner", "NodeSigner", "find_signer"]
+__all__ = [
+    "KEY_VARIABLE",
+    "PASSWORD_VARIABLE",
+    "Keystore",
+    "LocalSigner",
+    "NodeSigner",
+    "find_signer",
+    "signer_of_key",
+]
 
 KEY_VARIABLE = "GALAXY_KEY"
 PASSWORD_VARIABLE = "GALAXY_PASSWORD"
@@ -93,28 +101,83 @@ class Keystore:
         self.folder = folder
 
     def create(self, name: str, password: str) -> str:
-        """Makes a new key and gives its address.
+        """Make a new key and return its address.
 
         Raises:
-            AccountError: the name is taken or no file name, or the password is empty.
+            AccountError: the name is taken or not a file name, or the password is empty.
         """
-        if not is_name(name):
-            raise AccountError(f"{name!r} is no name for an account: up to 64 letters, digits, '.', '_' and '-'")
+        from eth_account import Account
+
+        return self.add(name, LocalSigner(Account.create()), password)
+
+    def add(self, name: str, signer: LocalSigner, password: str) -> str:
+        """Keep a key, encrypted with a password, and return its address.
+
+        Raises:
+            AccountError: as `create`.
+        """
+        self.check_free(name)
         if not password:
             raise AccountError(f"an account needs a password: type one, or set {PASSWORD_VARIABLE}")
         from eth_account import Account
 
+        self._write(name, Account.encrypt(signer.account.key, password))
+        return signer.address
+
+    def take_in(self, name: str, path: Path, password: str) -> str:
+        """Keep a copy of a keystore file, which the password has to open, and return its address.
+
+        Raises:
+            AccountError: the name is taken or not a file name, the file is not a keystore file, or the password is not
+                its own.
+        """
+        self.check_free(name)
+        signer = self._open(path, password)
+        self._write(name, self._read(path) | {"address": signer.address.removeprefix("0x").lower()})
+        return signer.address
+
+    def check_file(self, path: Path) -> None:
+        """Make sure that a file, here or elsewhere, is a keystore file.
+
+        Raises:
+            AccountError: it is not.
+        """
+        self._read(path)
+
+    def file(self, name: str) -> Path:
+        """The keystore file of a key.
+
+        Raises:
+            AccountError: there is no such key.
+        """
+        path = self._path(name)
+        if not path.is_file():
+            raise AccountError(
+                f"there is no account {name} in {self.folder}: `galaxy-chain account list` shows those that are there"
+            )
+        self.check_file(path)
+        return path
+
+    def check_free(self, name: str) -> None:
+        """Make sure that a key can be called so.
+
+        Raises:
+            AccountError: it cannot, or one is.
+        """
+        if not is_name(name):
+            raise AccountError(f"{name!r} is not a name for an account: up to 64 letters, digits, '.', '_' and '-'")
+        if (path := self.folder / f"{name}.json").exists():
+            raise AccountError(f"{path} is there already: choose another name")
+
+    def _write(self, name: str, key: dict[str, Any]) -> None:
         path = self.folder / f"{name}.json"
-        account = Account.create()
-        content = json.dumps(Account.encrypt(account.key, password))  # slow, so before there is a file
         try:
             make_folder(self.folder, 0o700)
-            write_durably(path, content, mode=0o600, exclusive=True)
+            write_durably(path, json.dumps(key), mode=0o600, exclusive=True)
         except FileExistsError as error:
             raise AccountError(f"{path} is there already: choose another name") from error
         except OSError as error:
             raise AccountError(f"{path} can't be written: {error.strerror}") from error
-        return str(account.address)
 
     def list(self) -> dict[str, str | None]:
         """The address of each key by its name, or None for a key whose file does not say it.
@@ -159,9 +222,11 @@ class Keystore:
         Raises:
             AccountError: there is no such key, or the password is wrong.
         """
+        return self._open(self._path(name), password)
+
+    def _open(self, path: Path, password: str) -> LocalSigner:
         from eth_account import Account
 
-        path = self._path(name)
         hide_memory()
         try:
             key = self._read(path)
@@ -187,7 +252,7 @@ class Keystore:
                 raise ValueError("it has no encrypted key")
             _address_of(content)
         except (OSError, ValueError, RecursionError) as error:
-            raise AccountError(f"{path} is no keystore file: {error}") from error
+            raise AccountError(f"{path} is not a keystore file: {error}") from error
         return content
 
 
@@ -261,6 +326,20 @@ def _unlocked(rpc: Rpc) -> list[str]:
     return [to_checksum_address(account) for account in accounts]
 
 
+def signer_of_key(key: str) -> LocalSigner:
+    """The account of a private key in hexadecimal, as GALAXY_KEY holds it.
+
+    Raises:
+        AccountError: it is not a private key.
+    """
+    from eth_account import Account
+
+    try:
+        return LocalSigner(Account.from_key(key.strip()))
+    except (ValueError, TypeError) as error:
+        raise AccountError(f"{KEY_VARIABLE} holds no private key of 32 bytes in hexadecimal") from error
+
+
 def find_signer(
     name: str | None, keystore: Keystore, rpc: Rpc, ask_password: Callable[[str], str] | None = None
 ) -> Signer:
@@ -284,12 +363,7 @@ def find_signer(
                 f"no account is named: give --account NAME (see `galaxy-chain account list`), "
                 f"or a key in {KEY_VARIABLE}"
             )
-        from eth_account import Account
-
-        try:
-            return LocalSigner(Account.from_key(key.strip()))
-        except (ValueError, TypeError) as error:
-            raise AccountError(f"{KEY_VARIABLE} holds no private key of 32 bytes in hexadecimal") from error
+        return signer_of_key(key)
     if match := re.fullmatch(r"dev:(\d{1,9})", name):
         accounts = _unlocked(rpc)
         if int(match[1]) >= len(accounts):

@@ -511,9 +511,14 @@ def test_deploying_keeps_the_file_of_a_ledger_that_may_be_there(terminal, node, 
     path = terminal.folder / ".galaxy" / "ledger.json"
     for known in (deployment, deployment.model_copy(update={"chain_id": 5, "ledger": "0x" + "11" * 20})):
         known.write(path)
-        refused = f"names the ledger {known.ledger} on chain {known.chain_id}.*--ledger"
+        refused = f"names the ledger {known.ledger} on chain {known.chain_id}.*--ledger, or replace it with --force"
         terminal.fails(2, refused, "deploy", "--account", "dev:0")
         assert Deployment.read(path) == known
+    path.write_text("{")
+    terminal.fails(2, "is no ledger file|is not a ledger file", "deploy", "--account", "dev:0")
+    for content in ("{", path.read_text()):
+        path.write_text(content)
+        assert terminal.json("deploy", "--account", "dev:0", "--force")["ledger"] == Deployment.read(path).ledger
     deployment.model_copy(update={"ledger": "0x" + "11" * 20}).write(path)  # of a development chain that began again
     assert terminal.json("deploy", "--account", "dev:0")["ledger"] == Deployment.read(path).ledger
 
@@ -528,7 +533,7 @@ def test_keys_are_made_and_listed(terminal, monkeypatch):
     monkeypatch.setenv("GALAXY_PASSWORD", "sesame")
     terminal.fails(24, "is there already", "account", "new", "alice")
     monkeypatch.setenv("GALAXY_PASSWORD", "sesame")
-    terminal.fails(24, "is no name for an account", "account", "new", "../alice")
+    terminal.fails(24, "is not a name for an account", "account", "new", "../alice")
 
 
 def test_an_example_of_a_job_file_is_valid(at_ledger):

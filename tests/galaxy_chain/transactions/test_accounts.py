@@ -64,7 +64,7 @@ def test_a_new_key_can_be_opened_again_and_by_nobody_else(tmp_path):
 
 @pytest.mark.parametrize("name", ["", ".", "../x", "a/b", "-x", "a b", "x" * 65, "a\n"])
 def test_what_is_no_name(tmp_path, name):
-    with pytest.raises(AccountError, match="is no name for an account"):
+    with pytest.raises(AccountError, match="is not a name for an account"):
         Keystore(tmp_path).create(name, PASSWORD)
 
 
@@ -96,7 +96,7 @@ def test_a_foreign_file_disturbs_nobody_but_who_names_it(keystore, rpc, monkeypa
     assert keystore.list() == {"alice": ADDRESS}
     monkeypatch.setenv("GALAXY_PASSWORD", PASSWORD)
     assert find_signer(ADDRESS, keystore, rpc).address == ADDRESS
-    with pytest.raises(AccountError, match="bob.json is no keystore file"):
+    with pytest.raises(AccountError, match="bob.json is not a keystore file"):
         find_signer("bob", keystore, rpc)
 
 

@@ -145,7 +145,7 @@ def test_a_folder_that_is_no_store_leaves_the_port_free(federation, tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        (("--owner", "me"), "'me' is no address"),
+        (("--owner", "me"), "'me' is not an address"),
         (("--store", "http://127.0.0.1:1"), "is served already: name a folder"),
     ],
 )
