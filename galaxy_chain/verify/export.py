@@ -60,5 +60,5 @@ def export_model(ledger: Ledger, store: Store, history: JobHistory, number: int,
     with tempfile.TemporaryDirectory(prefix=".galaxy-", dir=path.parent) as folder:
         written = Path(folder) / "model"
         with Worker() as worker:
-            worker.export(document.to_bytes(), vector, written)
+            worker.export(document, vector, written)
         os.replace(f"{written}{SAFETENSORS}" if path.suffix == SAFETENSORS else written, path)
