@@ -1,6 +1,6 @@
 """What can go wrong on and around a ledger, and the exit code with which a command ends on it.
 
-The tree of `galaxy_fl.exceptions` goes on:
+The tree of `galaxy_fl.exceptions` continues:
 
     GalaxyError
     ├── RpcError                   20   a node can't be reached or does not answer properly
@@ -10,7 +10,7 @@ The tree of `galaxy_fl.exceptions` goes on:
     ├── UnknownJobError            23   the ledger has no such job
     ├── AccountError               24   a key can't be found or opened
     ├── TransactionError           25   a transaction did not get in, or failed
-    │   └── TransactionFailedError 25   it failed in a block, after it had been tried out
+    │   ├── TransactionFailedError 25   it failed in a block, after it had been tried out
     │   └── InsufficientFundsError 26   the account can't pay for it
     ├── LedgerRefusedError         27   the contract refused, with one of its own errors
     │   ├── NotAdmittedError       28   the client is not admitted

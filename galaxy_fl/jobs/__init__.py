@@ -1,1 +1,1 @@
-"""What a job is: its document, its model, how its clients train."""
+"""What a job is: its author's description (`job.py`), its document, its model, how its clients train."""
