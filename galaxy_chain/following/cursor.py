@@ -7,10 +7,8 @@ has: a file that is lost or damaged is made again.
 from __future__ import annotations
 
 import json
-import sqlite3
-import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,14 +16,17 @@ from typing import Any
 from galaxy_chain.following.window import Window
 from galaxy_chain.rpc.rpc import Block
 from galaxy_fl.exceptions import ConfigurationError
+from galaxy_fl.sqlite_file import Format, SqliteFile
 
 __all__ = ["Cursor", "Log"]
 
-VERSION = 1
 LOCK_SECONDS = 5.0
 """How long another process may take to let the file go."""
 
-SCHEMA = """
+FORMAT = Format(
+    name="the memory for events",
+    version=1,
+    schema="""
 CREATE TABLE cursor (subject TEXT NOT NULL, final INTEGER NOT NULL);
 CREATE TABLE block (number INTEGER PRIMARY KEY, identity TEXT NOT NULL, parent TEXT NOT NULL, time INTEGER NOT NULL);
 CREATE TABLE log (
@@ -33,7 +34,11 @@ CREATE TABLE log (
     PRIMARY KEY (identity, place)
 ) WITHOUT ROWID;
 CREATE INDEX log_block ON log (block, place);
-"""
+""",
+    remedy="delete it, it is made again from the chain",
+    busy="another process takes part in this job in the same role with the same account. Stop that one, or give this "
+    "one a folder of its own (--home)",
+)
 
 
 @dataclass(frozen=True)
@@ -58,81 +63,34 @@ class Cursor:
     """
 
     def __init__(self, database: Path | None, subject: str) -> None:
-        self._name = "the memory for events" if database is None else str(database)
+        self._file = SqliteFile.open(database, FORMAT, lock_seconds=LOCK_SECONDS, exclusive=True)
+        self._query = self._file.query
         try:
-            if database is not None:
-                database.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(
-                ":memory:" if database is None else database,
-                timeout=LOCK_SECONDS,
-                isolation_level=None,
-                check_same_thread=False,  # a job may be opened in one thread and followed in another
-            )
-        except (OSError, sqlite3.Error) as error:
-            raise ConfigurationError(f"{self._name} can't be made or opened: {error}") from error
-        weakref.finalize(self, self._connection.close)
-        self._query("PRAGMA locking_mode = EXCLUSIVE")
-        self._query("PRAGMA journal_mode = WAL")
-        # The last steps may be lost with the machine, never a part of one: they are taken again from the chain.
-        self._query("PRAGMA synchronous = NORMAL")
-        with self.step():
-            self._prepare(subject)
+            with self.step():
+                self._check(subject)
+        except BaseException:
+            self.close()
+            raise
 
-    def _prepare(self, subject: str) -> None:
-        ((version,),) = self._query("PRAGMA user_version")
-        if version == 0 and not self._query("SELECT 1 FROM sqlite_master"):
-            for statement in filter(str.strip, SCHEMA.split(";")):
-                self._query(statement)
-            self._query(f"PRAGMA user_version = {VERSION}")
-            self._query("INSERT INTO cursor VALUES (?, -1)", (subject,))
-        elif version != VERSION:
-            raise ConfigurationError(
-                f"{self._name} has format {version}, expected {VERSION}: delete it, it is made again from the chain"
-            )
+    def _check(self, subject: str) -> None:
         rows = self._query("SELECT subject, final FROM cursor")
+        if not rows and not self._query("SELECT 1 FROM block UNION ALL SELECT 1 FROM log LIMIT 1"):
+            self._query("INSERT INTO cursor VALUES (?, -1)", (subject,))
+            return
         if len(rows) != 1 or not isinstance(rows[0][1], int):
-            raise self._damaged(ValueError("it does not say whose it is"))
+            raise self._file.damaged(ValueError("it does not say whose it is"))
         found = rows[0][0]
         if found != subject:
-            raise ConfigurationError(f"{self._name} is of {found}, not of {subject}: name another file")
+            raise ConfigurationError(f"{self._file.name} is of {found}, not of {subject}: name another file")
 
-    def _query(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
-        """The rows that a statement gives."""
-        try:
-            return self._connection.execute(statement, values).fetchall()
-        except sqlite3.OperationalError as error:
-            if (
-                getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
-            ):  # what the module itself raises has none
-                raise ConfigurationError(
-                    f"{self._name} is in use: another process takes part in this job in the same role with the same "
-                    "account. Stop that one, or give this one a folder of its own (--home)"
-                ) from error
-            raise ConfigurationError(
-                f"{self._name} can't be used ({error}): the folder has to be one that this process may write to and "
-                "that has room"
-            ) from error
-        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter of what is damaged, or in its message
-            raise self._damaged(error) from error
-
-    def _damaged(self, error: Exception) -> ConfigurationError:
-        return ConfigurationError(f"{self._name} is damaged ({error}): delete it, it is made again from the chain")
-
-    @contextmanager
-    def step(self) -> Iterator[None]:
+    def step(self) -> AbstractContextManager[None]:
         """All that is done within is done, or none of it."""
-        self._query("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._query("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:
-                self._query("ROLLBACK")
-            raise
+        # The last steps may be lost with the machine, never a part of one: they are taken again from the chain.
+        return self._file.transaction(durable=False)
 
     def close(self) -> None:
         """Lets the file go."""
-        self._connection.close()
+        self._file.close()
 
     @property
     def window(self) -> Window:
@@ -163,7 +121,7 @@ class Cursor:
         try:
             return [Log(block, identity, place, json.loads(entry)) for block, identity, place, entry in rows]
         except (TypeError, ValueError, RecursionError) as error:
-            raise self._damaged(error) from error
+            raise self._file.damaged(error) from error
 
     def blocks_with_logs(self) -> list[tuple[int, str]]:
         """The number and the hash of every block with logs, ascending."""

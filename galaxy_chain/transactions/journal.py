@@ -6,29 +6,27 @@ lock chooses nonces and signs. Nothing here is secret: what is signed is meant f
 
 from __future__ import annotations
 
-import sqlite3
-import threading
 import time
-import weakref
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from galaxy_chain.transactions.fees import Fees
-from galaxy_fl.exceptions import ConfigurationError
+from galaxy_fl.sqlite_file import Format, SqliteFile
 
 __all__ = ["Call", "Intent", "Journal", "Signed", "State"]
 
-VERSION = 1
 LOCK_SECONDS = 150.0
 """How long another process may hold the lock: longer than it waits for a node in trouble."""
 KEPT = 1000
 """So many of the newest intents are kept after their end."""
 
-SCHEMA = """
+FORMAT = Format(
+    name="the memory for transactions",
+    version=1,
+    schema="""
 CREATE TABLE intent (
     number INTEGER PRIMARY KEY AUTOINCREMENT, chain TEXT NOT NULL, account TEXT NOT NULL, key TEXT,
     recipient TEXT, data BLOB NOT NULL, value TEXT NOT NULL,
@@ -41,7 +39,10 @@ CREATE TABLE signed (
     hash TEXT NOT NULL, gas INTEGER NOT NULL, price TEXT NOT NULL, tip TEXT, raw BLOB NOT NULL,
     PRIMARY KEY (intent, place)
 ) WITHOUT ROWID;
-"""
+""",
+    remedy="wait until the account has no transaction under way, then move the file away",
+    busy="another process of the account holds it for too long, and may hang: end that one",
+)
 
 
 class State(StrEnum):
@@ -101,52 +102,17 @@ class Journal:
     """
 
     def __init__(self, file: Path | None, chain: str, account: str) -> None:
-        self._name = "the memory for transactions" if file is None else str(file)
         self._whose = chain, account
-        self._threads = threading.RLock()
-        try:
-            if file is not None:
-                file.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(
-                ":memory:" if file is None else file,
-                timeout=LOCK_SECONDS,
-                isolation_level=None,
-                check_same_thread=False,  # the lock below keeps threads apart
-            )
-        except (OSError, sqlite3.Error) as error:
-            raise ConfigurationError(f"{self._name} can't be made or opened: {error}") from error
-        weakref.finalize(self, self._connection.close)
-        self._query("PRAGMA journal_mode = WAL")
-        self._query("PRAGMA foreign_keys = ON")
-        with self.lock():
-            ((version,),) = self._query("PRAGMA user_version")
-            if version == 0 and not self._query("SELECT 1 FROM sqlite_master"):
-                for statement in filter(str.strip, SCHEMA.split(";")):
-                    self._query(statement)
-                self._query(f"PRAGMA user_version = {VERSION}")
-            elif version != VERSION:
-                raise ConfigurationError(
-                    f"{self._name} has format {version}, expected {VERSION}: wait until the account has no transaction "
-                    "under way, then move the file away"
-                )
+        self._file = SqliteFile.open(file, FORMAT, lock_seconds=LOCK_SECONDS)
+        self._query = self._file.query
 
-    @contextmanager
-    def lock(self, *, durable: bool = True) -> Iterator[None]:
+    def lock(self, *, durable: bool = True) -> AbstractContextManager[None]:
         """For one thread of one process at a time; all that is written within is written, or none of it.
 
         Args:
             durable: It is on the disk at the end. Otherwise the machine may lose it, though this process can't.
         """
-        with self._threads:
-            self._query(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-            self._query("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._query("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._query("ROLLBACK")
-                raise
+        return self._file.transaction(durable=durable)
 
     def find(self, key: str) -> Intent | None:
         """The newest intent with that key that has not failed."""
@@ -198,7 +164,7 @@ class Journal:
 
     def close(self) -> None:
         """Lets the file go."""
-        self._connection.close()
+        self._file.close()
 
     def _insert(self, number: int, place: int, signed: Signed) -> None:
         fees = signed.fees
@@ -209,7 +175,7 @@ class Journal:
         )
 
     def _one(self, condition: str, argument: Any) -> Intent | None:
-        with self._threads:
+        with self._file.threads:
             rows = self._query(
                 "SELECT number, key, recipient, data, value, state FROM intent "
                 f"WHERE chain = ? AND account = ? AND {condition} LIMIT 1",
@@ -237,22 +203,4 @@ class Journal:
                 ),
             )
         except (TypeError, ValueError) as error:
-            raise self._damaged(error) from error
-
-    def _query(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
-        """The rows that a statement gives."""
-        try:
-            return self._connection.execute(statement, values).fetchall()
-        except sqlite3.OperationalError as error:
-            raise ConfigurationError(
-                f"{self._name} can't be used ({error}): see that no other process of the account hangs, that this one "
-                "may write to the folder, and that there is room"
-            ) from error
-        except sqlite3.DatabaseError as error:
-            raise self._damaged(error) from error
-
-    def _damaged(self, error: Exception) -> ConfigurationError:
-        return ConfigurationError(
-            f"{self._name} is damaged ({error}): wait until the account has no transaction under way, then move the "
-            "file away"
-        )
+            raise self._file.damaged(error) from error

@@ -27,12 +27,12 @@ from pydantic import BaseModel, ConfigDict
 from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.store import ContentId, LocalStore
 from galaxy_chain.web.authorization import Doorkeeper
-from galaxy_chain.web.database import Database
 from galaxy_chain.web.grants import Grant, Grants
 from galaxy_chain.web.problems import Refused, answer_problems, problems
 from galaxy_chain.web.quota import Quota
 from galaxy_chain.web.uploads import Uploads
 from galaxy_fl.exceptions import ContentError
+from galaxy_fl.sqlite_file import SqliteFile
 
 __all__ = ["Arrived", "Health", "Service", "create_app"]
 
@@ -81,7 +81,7 @@ class Service:
         cls,
         store: LocalStore,
         ledger: Ledger,
-        database: Database,
+        database: SqliteFile,
         urls: Sequence[str],
         owners: Sequence[str],
         quota: int,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from sqlite3 import IntegrityError
 
 from eth_account import Account
 from eth_account.messages import encode_defunct
@@ -13,9 +12,9 @@ from eth_utils.address import to_checksum_address
 from eth_utils.exceptions import ValidationError
 
 from galaxy_chain.store.signed_request import LONGEST_LIFE, Authorization, signed_text
-from galaxy_chain.web.database import Database
 from galaxy_chain.web.problems import Refused
 from galaxy_fl.exceptions import ConfigurationError
+from galaxy_fl.sqlite_file import SqliteFile
 
 __all__ = ["Doorkeeper"]
 
@@ -29,7 +28,7 @@ class Doorkeeper:
         clock: As `time.time`.
     """
 
-    def __init__(self, database: Database, urls: Sequence[str], clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, database: SqliteFile, urls: Sequence[str], clock: Callable[[], float] = time.time) -> None:
         self._database = database
         self._urls = urls
         self._clock = clock
@@ -67,12 +66,11 @@ class Doorkeeper:
         Raises:
             Refused: it was used before.
         """
-        with self._database.transaction() as database:
-            database.execute("DELETE FROM used WHERE until < ?", (int(self._clock()),))
-            try:
-                database.execute("INSERT INTO used VALUES (?, ?)", (f"{said.address} {said.once}", said.until))
-            except IntegrityError:
-                raise _refused("the signature was used before: sign each request anew") from None
+        row = f"{said.address} {said.once}", said.until
+        with self._database.transaction():
+            self._database.query("DELETE FROM used WHERE until < ?", (int(self._clock()),))
+            if not self._database.query("INSERT OR IGNORE INTO used VALUES (?, ?) RETURNING once", row):
+                raise _refused("the signature was used before: sign each request anew")
 
 
 def _signer(said: Authorization, method: str, url: str, target: str) -> str | None:

@@ -2,54 +2,35 @@
 
 from __future__ import annotations
 
-import sqlite3
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from galaxy_fl.exceptions import ContentError
+from galaxy_fl.sqlite_file import Format, SqliteFile
 
-__all__ = ["Database"]
+__all__ = ["open_database"]
 
-_TABLES = """
-CREATE TABLE IF NOT EXISTS charges (
+FORMAT = Format(
+    name="the memory of the store",
+    version=1,
+    schema="""
+CREATE TABLE charges (
     space TEXT, cid TEXT, size INTEGER NOT NULL, address TEXT NOT NULL, PRIMARY KEY (space, cid)
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS pins (
+CREATE TABLE pins (
     cid TEXT, space TEXT, address TEXT, PRIMARY KEY (cid, space, address)
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS used (once TEXT PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID;
-"""
+CREATE TABLE used (once TEXT PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID;
+""",
+    remedy="move it away: content stays, but who pinned it, and what counts against quotas, is forgotten",
+    busy="another process holds it: stop that one",
+    error=ContentError,
+)
 
 
-class Database:
-    """A SQLite file, for the threads of one process.
+def open_database(path: Path) -> SqliteFile:
+    """Opens the server's file, or makes it.
 
     Raises:
-        ContentError: it can't be used.
+        ContentError: it can't be used, is damaged, or has another format.
     """
-
-    def __init__(self, path: Path) -> None:
-        self._lock = threading.RLock()
-        try:
-            self._connection = sqlite3.connect(path, check_same_thread=False)
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.executescript(_TABLES)
-        except sqlite3.Error as error:
-            raise ContentError(f"{path} can't be used ({error}): look at the disk and at its permissions") from error
-
-    @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """One thread's, and done as a whole or not at all. Those within it belong to it."""
-        with self._lock:
-            if self._connection.in_transaction:
-                yield self._connection
-                return
-            with self._connection:
-                self._connection.execute("BEGIN IMMEDIATE")
-                yield self._connection
-
-    def close(self) -> None:
-        with self._lock:
-            self._connection.close()
+    return SqliteFile.open(path, FORMAT, lock_seconds=5.0)

@@ -88,7 +88,7 @@ async def _galaxy(request: Request, error: Exception) -> Response:
             return _problem(404, "not_found", "that is not here")
         case ContentAlteredError():
             return _problem(500, "altered", "what the server has under that id is something else: put it again")
-        case ContentError() if isinstance(error.__cause__, OSError) and error.__cause__.errno in _NO_SPACE:
+        case ContentError() if _is_full(error.__cause__):
             return _full()
     return _damaged()
 
@@ -101,11 +101,10 @@ def _damaged() -> Response:
     return _problem(500, "damaged", "the store can't be read or written; the server's log says why")
 
 
-async def _database(request: Request, error: Exception) -> Response:
-    _log.error("%s %s: %s", request.method, request.url.path, error)
-    if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_FULL:
-        return _full()
-    return _damaged()
+def _is_full(error: BaseException | None) -> bool:
+    if isinstance(error, sqlite3.OperationalError):
+        return error.sqlite_errorcode == sqlite3.SQLITE_FULL
+    return isinstance(error, OSError) and error.errno in _NO_SPACE
 
 
 async def _disconnected(request: Request, error: Exception) -> Response:
@@ -117,5 +116,4 @@ _ANSWERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[Respons
     RequestValidationError: _invalid,
     GalaxyError: _galaxy,
     ClientDisconnect: _disconnected,
-    sqlite3.Error: _database,
 }

@@ -6,13 +6,12 @@ Content counts once in every job that has put or pinned it, from the announcemen
 from __future__ import annotations
 
 from collections.abc import Callable
-from sqlite3 import Connection
 
 from galaxy_chain.store import ContentId, LocalStore
-from galaxy_chain.web.database import Database
 from galaxy_chain.web.grants import Grant
 from galaxy_chain.web.problems import Refused
 from galaxy_fl.exceptions import ContentMissingError
+from galaxy_fl.sqlite_file import SqliteFile
 
 __all__ = ["Quota"]
 
@@ -30,8 +29,11 @@ class Quota:
         arriving: Whether an upload of this content for this space has begun.
     """
 
-    def __init__(self, database: Database, store: LocalStore, limit: int, arriving: Callable[[str, str], bool]) -> None:
+    def __init__(
+        self, database: SqliteFile, store: LocalStore, limit: int, arriving: Callable[[str, str], bool]
+    ) -> None:
         self._database = database
+        self._query = database.query
         self._store = store
         self._limit = limit
         self._arriving = arriving
@@ -42,29 +44,25 @@ class Quota:
         Raises:
             Refused: it is too much.
         """
-        with self._database.transaction() as database:
-            known = database.execute(
-                "SELECT 1 FROM charges WHERE space = ? AND cid = ?", (grant.space, content.cid)
-            ).fetchone()
-            if not known and self._excess(database, grant, content):
-                self._forget(database, grant.space)
-                if excess := self._excess(database, grant, content):
+        with self._database.transaction():
+            known = self._query("SELECT 1 FROM charges WHERE space = ? AND cid = ?", (grant.space, content.cid))
+            if not known and self._excess(grant, content):
+                self._forget(grant.space)
+                if excess := self._excess(grant, content):
                     raise Refused(507, "quota", excess)
             if not known or grant.sharers == 1:
-                database.execute(
-                    "INSERT OR REPLACE INTO charges VALUES (?, ?, ?, ?)",
-                    (grant.space, content.cid, content.size, grant.address),
-                )
+                row = grant.space, content.cid, content.size, grant.address
+                self._query("INSERT OR REPLACE INTO charges VALUES (?, ?, ?, ?)", row)
 
-    def _excess(self, database: Connection, grant: Grant, content: ContentId) -> str | None:
+    def _excess(self, grant: Grant, content: ContentId) -> str | None:
         whole = "SELECT COALESCE(SUM(size), 0) FROM charges WHERE space = ?"
-        [used] = database.execute(whole, (grant.space,)).fetchone()
+        ((used,),) = self._query(whole, (grant.space,))
         if used + content.size > self._limit:
             return (
                 f"{content.size} bytes more are too many: {used} of the {self._limit} bytes of {grant.space} are used;"
                 " unpin what is not needed and have the operator run `galaxy-chain store gc`, or raise `--quota`"
             )
-        [used] = database.execute(whole + " AND address = ?", (grant.space, grant.address)).fetchone()
+        ((used,),) = self._query(whole + " AND address = ?", (grant.space, grant.address))
         share = max(self._limit // grant.sharers, 2 * content.size)
         if grant.sharers > 1 and used + content.size > share:
             return (
@@ -73,15 +71,11 @@ class Quota:
             )
         return None
 
-    def _forget(self, database: Connection, space: str) -> None:
+    def _forget(self, space: str) -> None:
         """Counts what is gone no longer."""
-        rows = database.execute("SELECT cid, size FROM charges WHERE space = ?", (space,)).fetchall()
-        gone = [
-            (space, cid)
-            for cid, size in rows
-            if not self._arriving(space, cid) and not self._store.has(ContentId.from_cid(cid, size))
-        ]
-        database.executemany("DELETE FROM charges WHERE space = ? AND cid = ?", gone)
+        for cid, size in self._query("SELECT cid, size FROM charges WHERE space = ?", (space,)):
+            if not self._arriving(space, cid) and not self._store.has(ContentId.from_cid(cid, size)):
+                self._query("DELETE FROM charges WHERE space = ? AND cid = ?", (space, cid))
 
     def pin(self, grant: Grant, content: ContentId) -> None:
         """Keeps content from being collected until everybody who pinned it has unpinned it.
@@ -90,25 +84,25 @@ class Quota:
             ContentMissingError: it is not there.
             Refused: it is too much.
         """
-        with self._database.transaction() as database:
+        with self._database.transaction():
             if not self._store.has(content):
                 raise ContentMissingError(f"{content.cid} ({content.size} bytes) can't be pinned: it is not here")
             self.charge(grant, content)
-            if not self._pinned(database, content) and content.cid in self._store.pins():
-                database.execute("INSERT INTO pins VALUES (?, ?, ?)", (content.cid, _OPERATOR, _OPERATOR))
+            if not self._pinned(content) and content.cid in self._store.pins():
+                self._query("INSERT INTO pins VALUES (?, ?, ?)", (content.cid, _OPERATOR, _OPERATOR))
             row = (content.cid, grant.space, grant.address)
-            database.execute("INSERT OR IGNORE INTO pins VALUES (?, ?, ?)", row)
+            self._query("INSERT OR IGNORE INTO pins VALUES (?, ?, ?)", row)
             self._store.pin(content)
 
     def unpin(self, grant: Grant, content: ContentId) -> None:
         """Takes this account's pin back. Nothing happens if there is none."""
-        with self._database.transaction() as database:
-            deleted = database.execute(
-                "DELETE FROM pins WHERE cid = ? AND space = ? AND address = ?",
+        with self._database.transaction():
+            deleted = self._query(
+                "DELETE FROM pins WHERE cid = ? AND space = ? AND address = ? RETURNING 1",
                 (content.cid, grant.space, grant.address),
-            ).rowcount
-            if deleted and not self._pinned(database, content):
+            )
+            if deleted and not self._pinned(content):
                 self._store.unpin(content)
 
-    def _pinned(self, database: Connection, content: ContentId) -> bool:
-        return database.execute("SELECT 1 FROM pins WHERE cid = ?", (content.cid,)).fetchone() is not None
+    def _pinned(self, content: ContentId) -> bool:
+        return bool(self._query("SELECT 1 FROM pins WHERE cid = ?", (content.cid,)))

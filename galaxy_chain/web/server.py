@@ -17,7 +17,7 @@ from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.store import LocalStore
 from galaxy_chain.store.remote import check_url
 from galaxy_chain.web.app import Service, create_app
-from galaxy_chain.web.database import Database
+from galaxy_chain.web.database import open_database
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.files import FileLock
 from galaxy_fl.http_server import listen
@@ -72,7 +72,7 @@ class StoreServer:
             self._lock = FileLock.claim(
                 store.root / "web.lock", f"another server has the store {store.root}: stop it, or use another folder"
             )
-            self._database = Database(store.root / "web.sqlite")
+            self._database = open_database(store.root / "web.sqlite")
             app = create_app(Service.of(store, ledger, self._database, self.urls, owners, quota))
         except BaseException:
             self._socket.close()

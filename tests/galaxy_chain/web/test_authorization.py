@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from galaxy_chain.store import ContentId
 from galaxy_chain.store.signed_request import LONGEST_LIFE, Authorization, signed_text
 from galaxy_chain.web.authorization import Doorkeeper
-from galaxy_chain.web.database import Database
+from galaxy_chain.web.database import open_database
 from galaxy_chain.web.problems import Refused
 from galaxy_fl.exceptions import ConfigurationError
 from tests.galaxy_chain.web.serving import writer
@@ -29,7 +29,7 @@ def somebody(node):
 
 @pytest.fixture
 def doorkeeper(tmp_path):
-    database = Database(tmp_path / "web.sqlite")
+    database = open_database(tmp_path / "web.sqlite")
     yield Doorkeeper(database, ["http://127.0.0.1:8550", URL])
     database.close()
 
@@ -100,7 +100,7 @@ def test_a_signature_lives_for_some_minutes(doorkeeper, somebody, seconds):
 def test_a_signature_is_used_once_even_if_the_server_was_started_anew(tmp_path, somebody):
     header = somebody.authorization("POST", URL, TARGET)
     for number in range(2):
-        database = Database(tmp_path / "again.sqlite")
+        database = open_database(tmp_path / "again.sqlite")
         doorkeeper = Doorkeeper(database, [URL])
         if number == 0:
             doorkeeper.use(doorkeeper.check(header, "POST", TARGET))
@@ -109,7 +109,7 @@ def test_a_signature_is_used_once_even_if_the_server_was_started_anew(tmp_path, 
 
 
 def test_used_signatures_are_forgotten_when_they_are_dead(tmp_path, somebody):
-    database = Database(tmp_path / "web.sqlite")
+    database = open_database(tmp_path / "web.sqlite")
     now = [time.time()]
     doorkeeper = Doorkeeper(database, [URL], lambda: now[0])
     for _ in range(3):
@@ -118,8 +118,7 @@ def test_used_signatures_are_forgotten_when_they_are_dead(tmp_path, somebody):
     said = doorkeeper.check(late, "POST", TARGET)
     now[0] += LONGEST_LIFE + 1
     doorkeeper.use(said)
-    with database.transaction() as connection:
-        assert connection.execute("SELECT COUNT(*) FROM used").fetchone() == (1,)
+    assert database.query("SELECT COUNT(*) FROM used") == [(1,)]
     database.close()
 
 
