@@ -22,9 +22,9 @@ from galaxy_chain.settings_file import SETTINGS_FILE, read_settings
 from galaxy_chain.verify.inspection import Withheld
 from galaxy_chain.verify.verifier import Verify
 from galaxy_fl.exceptions import ConfigurationError
-from galaxy_fl.jobs.document import explain
 from galaxy_fl.jobs.request import JobRequest
 from galaxy_fl.trust import Trust
+from galaxy_fl.validation import explain
 
 LOG = logging.getLogger(__name__)
 

@@ -43,7 +43,7 @@ def check_job(ledger: Ledger, store: Store, job: int, terms: Terms) -> JobDocume
     rule = rule_of(ledger, job, terms)
     if rule != document.rule.name:
         raise JobMismatchError(f"job {job}: its document says {document.rule.name}, but its contract is {rule}")
-    if terms.rule_parameters != document.rule.word:
+    if terms.rule_parameters != document.rule.rule_word:
         raise JobMismatchError(
             f"job {job}: its document gives the rule {document.rule.parameters}, its terms say "
             f"{terms.rule_parameters.hex()}"

@@ -33,9 +33,10 @@ from galaxy_chain.ledger.deployment import address
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Terms
 from galaxy_fl.aggregation.rule import MAX_WEIGHT
 from galaxy_fl.exceptions import JobDocumentError
-from galaxy_fl.jobs.document import BuiltinModel, Name, RuleChoice, explanations, field_of
+from galaxy_fl.jobs.document import BuiltinModel, Name, RuleChoice
 from galaxy_fl.jobs.ending import Ending
 from galaxy_fl.jobs.specification import TrainSpecification
+from galaxy_fl.validation import explanations, field_of
 from galaxy_fl.vectors import fitting_chunk
 
 __all__ = ["JobFile", "SourceFile", "TermsSection", "Wei", "wei"]
@@ -189,7 +190,7 @@ class TermsSection(_Strict):
             max_unsettled = covered_rounds(self.bond, self.reward, self.rounds)
         return Terms(
             spec=spec,
-            rule_parameters=rule.word,
+            rule_parameters=rule.rule_word,
             rule=contract,
             demand_deposit=self.demand_deposit,
             server=ZERO_ADDRESS if server == ANYONE else server,

@@ -15,7 +15,7 @@ from galaxy_chain.rpc.rpc import Rpc, RpcAnswerError
 from galaxy_chain.transactions.manager import Transactions
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.files import write_durably
-from galaxy_fl.jobs.document import explain
+from galaxy_fl.validation import explain
 
 __all__ = ["Address", "Deployment", "address", "deploy"]
 

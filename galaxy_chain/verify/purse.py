@@ -10,7 +10,7 @@ from galaxy_chain.ledger.records import record_word
 from galaxy_chain.ledger.structs import Record
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.files import write_durably
-from galaxy_fl.jobs.document import explain
+from galaxy_fl.validation import explain
 
 __all__ = ["Purse"]
 

@@ -237,7 +237,7 @@ class Verifier:
     def _aggregate(self, previous: Path, updates: Sequence[Path], commit: Commit, destination: Path) -> None:
         aggregate_files(
             RULES[self.document.rule.name],
-            self.document.rule.word,
+            self.document.rule.rule_word,
             previous,
             updates,
             [entry.update.weight for entry in commit.included],
@@ -285,7 +285,7 @@ class Verifier:
         for index in random.SystemRandom().sample(range(self.chunks()), min(how.chunks, self.chunks())):
             part = slice(index * size, min((index + 1) * size, self.terms.parameters))
             ours = RULES[self.document.rule.name].aggregate(
-                self.document.rule.word,
+                self.document.rule.rule_word,
                 previous[part],
                 [self._part(entry.update.content, part) for entry in commit.included],
                 [entry.update.weight for entry in commit.included],

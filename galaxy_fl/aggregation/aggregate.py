@@ -20,7 +20,7 @@ __all__ = ["aggregate_files"]
 
 def aggregate_files(
     rule: Rule,
-    parameters: bytes,
+    rule_word: bytes,
     model: Path,
     updates: Sequence[Path],
     weights: Sequence[int],
@@ -32,7 +32,7 @@ def aggregate_files(
 
     Args:
         rule: how.
-        parameters: the rule's word in the job's terms, 32 bytes.
+        rule_word: the rule's word in the job's terms, 32 bytes.
         model: the round's model, a file of `4 * d` bytes.
         updates: the included updates, files of `4 * d` bytes.
         weights: number of samples behind each update, in the same order.
@@ -42,11 +42,11 @@ def aggregate_files(
         workers: threads; by default two where there are two processors (more would wait for the GIL).
 
     Raises:
-        AggregationError: number of updates, a weight or `parameters` out of range.
+        AggregationError: number of updates, a weight or `rule_word` out of range.
         VectorError: a file has another length, or the destination is one of the files read.
         OSError: a file can't be read or written.
     """
-    check_call(rule, parameters, weights)
+    check_call(rule, rule_word, weights)
     if len(updates) != len(weights):
         raise AggregationError(f"there are {len(updates)} updates and {len(weights)} weights, expected one each")
     with ExitStack() as stack:
@@ -67,7 +67,7 @@ def aggregate_files(
                 model_block, update_block = buffers[:, : block.stop - block.start]
                 _read(sources[0], block, model_block)
                 drawn = (_read(source, block, update_block) for source in sources[1:])
-                _write(target, block, rule.aggregate(parameters, model_block, drawn, weights))
+                _write(target, block, rule.aggregate(rule_word, model_block, drawn, weights))
 
         with ThreadPoolExecutor(workers) as pool:
             # list() raises what a thread raised.

@@ -17,7 +17,7 @@ class CoordinateMedian:
     """The model plus the coordinate-wise median: a minority can't move it beyond the values of the others.
 
     next = clamp_int32(model + median); of an even number of updates the median is
-    floor((a + b) / 2) of the two in the middle. Weights do not count, and `parameters` is not used.
+    floor((a + b) / 2) of the two in the middle. Weights do not count, and `rule_word` is not used.
 
     From Yin et al., "Byzantine-Robust Distributed Learning: Towards Optimal Statistical Rates", ICML 2018.
     """
@@ -25,9 +25,9 @@ class CoordinateMedian:
     name = "coordinate_median"
     max_updates = 64
 
-    def aggregate(self, parameters: bytes, model: Vector, updates: Iterable[Vector], weights: Sequence[int]) -> Vector:
+    def aggregate(self, rule_word: bytes, model: Vector, updates: Iterable[Vector], weights: Sequence[int]) -> Vector:
         """See `Rule.aggregate`."""
-        check_call(self, parameters, weights)
+        check_call(self, rule_word, weights)
         rows = sort_rows(stacked(model, updates, weights))
         middle = np.add(rows[(len(rows) - 1) // 2], rows[len(rows) // 2], dtype=np.int64)
         # An arithmetic shift is floor division by two; of an odd number both rows are the same.

@@ -13,13 +13,13 @@ __all__ = ["Relay"]
 class Relay:
     """The next model is the model. Updates are the trained vectors themselves, for the other clients.
 
-    They are not drawn from `updates`, so aggregating reads none of them. `parameters` is not used.
+    They are not drawn from `updates`, so aggregating reads none of them. `rule_word` is not used.
     """
 
     name = "relay"
     max_updates = 256
 
-    def aggregate(self, parameters: bytes, model: Vector, updates: Iterable[Vector], weights: Sequence[int]) -> Vector:
+    def aggregate(self, rule_word: bytes, model: Vector, updates: Iterable[Vector], weights: Sequence[int]) -> Vector:
         """See `Rule.aggregate`."""
-        check_call(self, parameters, weights)
+        check_call(self, rule_word, weights)
         return as_vector(model).copy()

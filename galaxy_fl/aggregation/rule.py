@@ -13,7 +13,7 @@ from galaxy_fl.vectors.vector import INT32_MAX, INT32_MIN, VECTOR_DTYPE, Vector,
 
 __all__ = [
     "MAX_WEIGHT",
-    "PARAMETER_BYTES",
+    "WORD_BYTES",
     "Rule",
     "check_call",
     "clamp",
@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 MAX_WEIGHT = 2**24 - 1
-PARAMETER_BYTES = 32
+WORD_BYTES = 32
 
 
 class Rule(Protocol):
@@ -39,11 +39,11 @@ class Rule(Protocol):
     name: str
     max_updates: int
 
-    def aggregate(self, parameters: bytes, model: Vector, updates: Iterable[Vector], weights: Sequence[int]) -> Vector:
+    def aggregate(self, rule_word: bytes, model: Vector, updates: Iterable[Vector], weights: Sequence[int]) -> Vector:
         """Return the next model.
 
         Args:
-            parameters: the rule's own word in the job's terms, 32 bytes, big-endian.
+            rule_word: the rule's own word in the job's terms, 32 bytes, big-endian.
             model: int32 array of shape (n,), of any n.
             updates: int32 arrays of shape (n,), in the order of `weights`. Each is used up before the next
                 one is drawn, so that all may share one buffer.
@@ -53,22 +53,20 @@ class Rule(Protocol):
             int32 array of shape (n,).
 
         Raises:
-            AggregationError: number of updates, a weight or `parameters` out of range.
+            AggregationError: number of updates, a weight or `rule_word` out of range.
             VectorError: the model is no vector, or an update has another type or length.
         """
         ...
 
 
-def check_call(rule: Rule, parameters: bytes, weights: Sequence[int]) -> None:
+def check_call(rule: Rule, rule_word: bytes, weights: Sequence[int]) -> None:
     """Check what can be checked before any update is read.
 
     Raises:
-        AggregationError: number of updates, a weight or the length of `parameters` out of range.
+        AggregationError: number of updates, a weight or the length of `rule_word` out of range.
     """
-    if len(parameters) != PARAMETER_BYTES:
-        raise AggregationError(
-            f"the parameters of a rule are one word of {PARAMETER_BYTES} bytes, got {len(parameters)}"
-        )
+    if len(rule_word) != WORD_BYTES:
+        raise AggregationError(f"a rule's word has {WORD_BYTES} bytes, got {len(rule_word)}")
     if not 1 <= len(weights) <= rule.max_updates:
         raise AggregationError(
             f"{rule.name} got {len(weights)} updates, it takes 1 to {rule.max_updates}: "

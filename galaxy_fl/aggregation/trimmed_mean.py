@@ -17,7 +17,7 @@ __all__ = ["TrimmedMean"]
 class TrimmedMean:
     """The model plus the coordinate-wise trimmed mean, rounded half up.
 
-    `parameters` is k, how many values are left out at each end; of the m = n - 2k that remain
+    `rule_word` is k, how many values are left out at each end; of the m = n - 2k that remain
     next = clamp_int32(model + floor((sum + floor(m/2)) / m)).
     Weights do not count. m < 1 is an AggregationError.
 
@@ -27,10 +27,10 @@ class TrimmedMean:
     name = "trimmed_mean"
     max_updates = 64
 
-    def aggregate(self, parameters: bytes, model: Vector, updates: Iterable[Vector], weights: Sequence[int]) -> Vector:
+    def aggregate(self, rule_word: bytes, model: Vector, updates: Iterable[Vector], weights: Sequence[int]) -> Vector:
         """See `Rule.aggregate`."""
-        check_call(self, parameters, weights)
-        trimmed = int.from_bytes(parameters, "big")
+        check_call(self, rule_word, weights)
+        trimmed = int.from_bytes(rule_word, "big")
         remaining = len(weights) - 2 * trimmed
         if remaining < 1:
             raise AggregationError(

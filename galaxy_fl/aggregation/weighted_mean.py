@@ -18,7 +18,7 @@ class WeightedMean:
     """The model plus the mean of the updates, weighted by samples and rounded half up.
 
     With W = Σw and s = Σ w·u: next = clamp_int32(model + floor((s + floor(W/2)) / W)). int64 is enough:
-    256 updates with weights below 2**24 give |s| ≤ 2**63 - 2**39, and W/2 is below 2**31. `parameters` is
+    256 updates with weights below 2**24 give |s| ≤ 2**63 - 2**39, and W/2 is below 2**31. `rule_word` is
     not used.
 
     FedAvg is from McMahan et al., "Communication-Efficient Learning of Deep Networks from Decentralized
@@ -28,9 +28,9 @@ class WeightedMean:
     name = "weighted_mean"
     max_updates = 256
 
-    def aggregate(self, parameters: bytes, model: Vector, updates: Iterable[Vector], weights: Sequence[int]) -> Vector:
+    def aggregate(self, rule_word: bytes, model: Vector, updates: Iterable[Vector], weights: Sequence[int]) -> Vector:
         """See `Rule.aggregate`."""
-        check_call(self, parameters, weights)
+        check_call(self, rule_word, weights)
         total, product = _accumulators.of(len(model))
         total.fill(sum(weights) // 2)
         for update, weight in paired(model, updates, weights):

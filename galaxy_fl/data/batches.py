@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -12,10 +13,18 @@ from torch.utils.data import Dataset, TensorDataset, default_collate
 from galaxy_fl.data.loaders import refuse_loader
 from galaxy_fl.exceptions import DataError
 
-__all__ = ["Batch", "count", "take"]
+__all__ = ["Batch", "Batches", "count", "take"]
 
 Batch = tuple[Tensor, Tensor]
 """Samples and targets, each with one entry a sample."""
+
+
+class Batches(Dataset[Batch]):
+    """A data set that is asked for several batches at once, and has the next on their way while one is used."""
+
+    @abstractmethod
+    def fetch(self, picks: Sequence[Tensor]) -> Iterator[Batch]:
+        """Yield the batches of the indices in `picks`, int64 [n] each, one after the other."""
 
 
 def count(dataset: Dataset[Any]) -> int:

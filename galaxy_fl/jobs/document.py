@@ -25,6 +25,7 @@ from galaxy_fl.exceptions import JobDocumentError, VectorError
 from galaxy_fl.jobs.ending import Ending
 from galaxy_fl.jobs.local_tensors import LocalTensor
 from galaxy_fl.jobs.specification import Option, TrainSpecification
+from galaxy_fl.validation import explain
 from galaxy_fl.vectors import SHORTEST_VECTOR, Layout
 
 __all__ = [
@@ -37,9 +38,6 @@ __all__ = [
     "Name",
     "RuleChoice",
     "SourceModel",
-    "explain",
-    "explanations",
-    "field_of",
     "source_id",
     "source_text",
 ]
@@ -115,11 +113,11 @@ def _kind_of_model(value: object) -> str:
 
 
 class RuleChoice(_Strict):
-    """An aggregation rule and its word."""
+    """An aggregation rule and its parameter."""
 
     name: str = "weighted_mean"
     parameters: Annotated[int, Field(ge=0, lt=2**53)] = 0
-    """What the rule's 32-byte word says, as a number: how many updates `trimmed_mean` takes off at each end."""
+    """The rule's word as a number: how many updates `trimmed_mean` leaves out at each end."""
 
     @field_validator("name")
     @classmethod
@@ -129,8 +127,8 @@ class RuleChoice(_Strict):
         return name
 
     @property
-    def word(self) -> bytes:
-        """`parameters` as the 32 bytes of the job's terms."""
+    def rule_word(self) -> bytes:
+        """`parameters` as rules take them, 32 bytes."""
         return self.parameters.to_bytes(32)
 
 
@@ -248,33 +246,3 @@ class JobDocument(_Strict):
                 "key once, so its id would not be unique: write it with `galaxy-chain job create`"
             )
         return document
-
-
-def field_of(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """Where a field is written, from where pydantic says that it is: without the kind of the model."""
-    return location[:1] + location[2:] if location[:1] == ("model",) else location
-
-
-def explanations(error: ValidationError) -> list[str]:
-    """What pydantic found, a clause a field: where, what, and which value."""
-    found = []
-    for detail in error.errors(include_url=False):
-        where = ".".join(map(str, field_of(detail["loc"]))) or "the document"
-        # A table's error names the values that it is about; all of the table would hide them.
-        told = detail["type"] in ("extra_forbidden", "missing") or isinstance(detail["input"], dict)
-        value = "" if told else f" (found {_shown(detail['input'])})"
-        what = "there is no such key" if detail["type"] == "extra_forbidden" else detail["msg"]
-        found.append(f"{where}: {what.removeprefix('Value error, ')}{value}")
-    return found
-
-
-def _shown(value: object) -> str:
-    try:
-        return f"{value!r:.80}"
-    except ValueError:  # an integer of more digits than Python writes
-        return "a number of thousands of digits"
-
-
-def explain(error: ValidationError) -> str:
-    """What pydantic found, in one line."""
-    return "; ".join(explanations(error))

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ValidationError
 
 from galaxy_fl.exceptions import ConfigurationError, JobDocumentError
-from galaxy_fl.jobs.document import BuiltinModel, JobDocument, explain
+from galaxy_fl.jobs.document import BuiltinModel, JobDocument
 from galaxy_fl.jobs.ending import Ending
 from galaxy_fl.jobs.main_guard import expect_program
 from galaxy_fl.jobs.method import Averaging, Distillation
 from galaxy_fl.jobs.shown import shown
 from galaxy_fl.jobs.terms import Terms
 from galaxy_fl.jobs.train import Train
+from galaxy_fl.validation import explain
 from galaxy_fl.vectors import SHORTEST_VECTOR
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from galaxy_fl.exceptions import JobDocumentError, TrainingError
-from galaxy_fl.jobs.document import explain
 from galaxy_fl.jobs.shown import shown
 from galaxy_fl.jobs.specification import TrainSpecification
+from galaxy_fl.validation import explain
 
 __all__ = ["Train"]
 

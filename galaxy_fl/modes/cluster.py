@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from galaxy_fl.exceptions import ConfigurationError
-from galaxy_fl.jobs.document import explain
 from galaxy_fl.jobs.request import JobRequest
 from galaxy_fl.modes.job_folder import JobsFolder
 from galaxy_fl.modes.standalone import StandaloneSettings
+from galaxy_fl.validation import explain
 
 if TYPE_CHECKING:
     from galaxy_fl.modes.cluster_client import ClusterClientPlace

@@ -26,10 +26,11 @@ from galaxy_fl.exceptions import (
     UnreachableError,
 )
 from galaxy_fl.files import FileLock, explained, write_durably
-from galaxy_fl.jobs.document import MAX_BYTES, explain
+from galaxy_fl.jobs.document import MAX_BYTES
 from galaxy_fl.modes.cluster_api import LONGEST_WAIT, REGISTRATION_VARIABLE, SECRET_PATTERN, Api, Problem, Registration
 from galaxy_fl.patience import Backoff, Waiting
 from galaxy_fl.rounds.kept import digest_of
+from galaxy_fl.validation import explain
 from galaxy_fl.vectors import Vector
 
 __all__ = ["PATIENCE", "Connection"]

@@ -49,11 +49,12 @@ from galaxy_fl.exceptions import (
     JobDocumentError,
 )
 from galaxy_fl.files import check_name, explained, replacing, sync, write_durably
-from galaxy_fl.jobs.document import JobDocument, SourceModel, explain, source_id
+from galaxy_fl.jobs.document import JobDocument, SourceModel, source_id
 from galaxy_fl.jobs.request import JobRequest
 from galaxy_fl.jobs.terms import Terms
 from galaxy_fl.rounds.coordinator import Phase
 from galaxy_fl.rounds.kept import digest_of
+from galaxy_fl.validation import explain
 from galaxy_fl.vectors import as_vector, write_vector
 
 __all__ = ["JobFolder", "JobsFolder", "State", "UpdateFile", "parsed"]
@@ -515,7 +516,9 @@ def _check(request: JobRequest) -> None:
     try:
         if terms.min_clients > most:
             raise AggregationError(f"it takes at most {most} updates")
-        RULES[document.rule.name].aggregate(document.rule.word, one, [one] * terms.min_clients, [1] * terms.min_clients)
+        RULES[document.rule.name].aggregate(
+            document.rule.rule_word, one, [one] * terms.min_clients, [1] * terms.min_clients
+        )
     except AggregationError as error:
         raise ConfigurationError(
             f"min_clients is {terms.min_clients}, which the rule {document.rule.name} can't aggregate: {error}"

@@ -10,11 +10,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.files import FileLock, check_name
-from galaxy_fl.jobs.document import explain
 from galaxy_fl.jobs.request import JobRequest
 from galaxy_fl.modes.folder_coordinators import FolderClientCoordinator, FolderServerCoordinator
 from galaxy_fl.modes.job_folder import JobsFolder
 from galaxy_fl.rounds.coordinator import Origin
+from galaxy_fl.validation import explain
 
 __all__ = [
     "MODE",

@@ -101,7 +101,7 @@ def _serve_round(coordinator: ServerCoordinator, round: Round, next_model: Path)
         job = coordinator.job
         aggregate_files(
             RULES[job.rule.name],
-            job.rule.word,
+            job.rule.rule_word,
             coordinator.model(round),
             list(usable.values()),
             [submitted.weight for submitted in usable],

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from galaxy_fl.data.batches import count, take
+from galaxy_fl.data.batches import Batches, count, take
 from galaxy_fl.exceptions import DataError
-from galaxy_fl.worker.fetched_data import FetchedData
 
 __all__ = ["EVALUATION_BATCH", "MiniBatch", "in_order", "leaves_one", "output_of", "shuffled", "some"]
 
@@ -63,7 +62,7 @@ def _batches(dataset: Dataset[Any], indices: Tensor, size: int, none_alone: bool
     picks = list(torch.split(indices, size or len(indices)))
     if none_alone and len(picks) > 1 and len(picks[-1]) == 1:
         picks[-2:] = [torch.cat(picks[-2:])]
-    fetched = dataset.fetch(picks) if isinstance(dataset, FetchedData) else (take(dataset, pick) for pick in picks)
+    fetched = dataset.fetch(picks) if isinstance(dataset, Batches) else (take(dataset, pick) for pick in picks)
     for pick, (samples, targets) in zip(picks, fetched, strict=True):
         yield pick, samples, targets
 

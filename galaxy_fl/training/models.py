@@ -13,6 +13,7 @@ from galaxy_fl.exceptions import JobDocumentError
 from galaxy_fl.jobs.document import Model, SourceModel
 from galaxy_fl.training.names import unknown_name
 from galaxy_fl.training.source_model import build_source_model
+from galaxy_fl.validation import explain
 
 __all__ = ["build_model", "find_builder"]
 
@@ -88,8 +89,7 @@ def build_model(model: Model, seed: int, source: str | None = None) -> nn.Module
         try:
             return builder(**options)
         except ValidationError as error:
-            wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            raise JobDocumentError(f"options of model {name!r}: {wrong}") from error
+            raise JobDocumentError(f"options of model {name!r}: {explain(error)}") from error
         except (TypeError, ValueError, RuntimeError) as error:
             raise JobDocumentError(f"model {name!r} with options {options!r}: {error}") from error
 

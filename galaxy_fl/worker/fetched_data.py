@@ -9,9 +9,8 @@ from typing import Literal, assert_never
 import torch
 from safetensors.torch import load, save
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from galaxy_fl.data.batches import Batch
+from galaxy_fl.data.batches import Batch, Batches
 from galaxy_fl.exceptions import DataError
 from galaxy_fl.worker.messages import (
     LARGEST_MESSAGE,
@@ -109,7 +108,7 @@ class Parent:
         return total / len(output)
 
 
-class FetchedData(Dataset[Batch]):
+class FetchedData(Batches):
     """The parent's train or test data. While some samples are worked on, the next are on their way."""
 
     def __init__(self, parent: Parent, split: Literal["train", "test"], samples: int) -> None:
@@ -125,7 +124,7 @@ class FetchedData(Dataset[Batch]):
         return list(zip(samples, targets, strict=True))
 
     def fetch(self, picks: Sequence[Tensor]) -> Iterator[Batch]:
-        """The batches of the indices in `picks`, int64 [n] each, one after the other."""
+        """Yield the batches, which come a window at a time."""
         windows = self._windows(torch.cat(list(picks)), first=len(picks[0]))
         samples, targets = next(windows)
         for pick in picks:

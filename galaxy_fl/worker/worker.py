@@ -24,6 +24,7 @@ from galaxy_fl.jobs.model_description import ModelDescription
 from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.training.results import Evaluation, TrainResult
 from galaxy_fl.training.task import TrainTask
+from galaxy_fl.validation import explain
 from galaxy_fl.vectors.layout import Layout
 from galaxy_fl.worker import forkserver
 from galaxy_fl.worker.messages import (
@@ -233,7 +234,7 @@ class Worker:
             return parse_said(self._receive_bytes(request))
         except ValidationError as error:
             raise TrainingError(
-                f"{request}: the worker sent a message that is none of its, and was closed: {error}"
+                f"{request}: the worker sent a message that is none of its, and was closed: {explain(error)[:1000]}"
             ) from error
 
     def _how_it_ended(self) -> str:

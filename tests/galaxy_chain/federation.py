@@ -84,7 +84,7 @@ class Federation:
         """The terms of a job; the document goes into the store."""
         terms: dict[str, Any] = {
             "spec": self.store.put(document.to_bytes()).digest,
-            "rule_parameters": document.rule.word,
+            "rule_parameters": document.rule.rule_word,
             "rule": self.deployment.rules[document.rule.name],
             "demand_deposit": 10**16,
             "server": ZERO_ADDRESS,

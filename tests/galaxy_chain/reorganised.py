@@ -101,7 +101,7 @@ class Play:
         initial = made_up(0)
         terms = Terms(
             spec=self.store.put(DOCUMENT.to_bytes()).digest,
-            rule_parameters=DOCUMENT.rule.word,
+            rule_parameters=DOCUMENT.rule.rule_word,
             rule=self.deployment.rules["weighted_mean"],
             demand_deposit=10**16,
             server="0x" + "00" * 20,

@@ -16,5 +16,5 @@ def fuzz(data: bytes) -> bool:
         return refused(error)
     assert document.to_bytes() == data
     assert str(document.tensors.parameters).isdecimal()
-    assert len(document.rule.word) == 32
+    assert len(document.rule.rule_word) == 32
     return True

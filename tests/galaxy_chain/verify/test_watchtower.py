@@ -309,7 +309,7 @@ def test_of_a_hidden_update_exactly_the_chunks_are_demanded_that_no_content_of_i
         client = federation.client(index)
         client.submit(client.round(), vector, 1)
     twin = REAL_RULES[rule.name]
-    word, weights = rule.word, (1, 1, 1)
+    word, weights = rule.rule_word, (1, 1, 1)
     lie = twin.aggregate(word, federation.initial, vectors, weights)
     lie[CHUNK + 3] = 2**31 - 1  # beyond what two small ones and one of any size make
     # As far as the hidden one reaches, which nobody can tell from its having been so.

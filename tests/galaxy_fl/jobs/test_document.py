@@ -173,7 +173,7 @@ def test_a_document_can_not_be_changed():
 
 
 def test_the_rule_word_is_32_bytes():
-    assert RuleChoice(parameters=258).word == bytes(30) + b"\1\2"
+    assert RuleChoice(parameters=258).rule_word == bytes(30) + b"\1\2"
 
 
 @given(st.binary(max_size=1000))
