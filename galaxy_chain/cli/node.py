@@ -8,7 +8,8 @@ import typer
 
 from galaxy_chain.cli.console import console, print_json
 from galaxy_chain.cli.options import Json
-from galaxy_chain.node import DEFAULT_CHAIN_ID, DEVELOPMENT_MNEMONIC, Node, serve
+from galaxy_chain.node import DEFAULT_CHAIN_ID, DEVELOPMENT_MNEMONIC, Node
+from galaxy_fl.http_server import serve
 
 __all__ = ["node"]
 
@@ -37,4 +38,4 @@ def node(
             console.print(f"  dev:{index:<3} {address}")
         console.print("Ctrl-C ends it")
 
-    serve(host, port, accounts=accounts, chain_id=chain_id, mnemonic=mnemonic, ready=ready)
+    serve(Node(host, port, accounts=accounts, chain_id=chain_id, mnemonic=mnemonic), ready)

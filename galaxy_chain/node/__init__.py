@@ -15,11 +15,11 @@ node, so that whatever talks to this one (web3.py, curl, another process) also t
     rpc.py            envelopes and batches
     http.py           HTTP, and who may use it
     accounts.py       the funded accounts
-    server.py         Node and serve
+    server.py         Node
 
 Importing this package costs nothing: py-evm (about a second) is imported when a `Node` is made.
 """
 
-from galaxy_chain.node.server import DEFAULT_CHAIN_ID, DEVELOPMENT_MNEMONIC, Node, serve
+from galaxy_chain.node.server import DEFAULT_CHAIN_ID, DEVELOPMENT_MNEMONIC, Node
 
-__all__ = ["DEFAULT_CHAIN_ID", "DEVELOPMENT_MNEMONIC", "Node", "serve"]
+__all__ = ["DEFAULT_CHAIN_ID", "DEVELOPMENT_MNEMONIC", "Node"]

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import uvicorn
 from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, generate_latest
 
 from galaxy_fl.exceptions import ConfigurationError
-from galaxy_fl.http_server import listen
+from galaxy_fl.http_server import HttpServer, listen
 
 __all__ = ["PATIENCE", "Status", "serving"]
 
@@ -120,23 +118,5 @@ def serving(status: Status, address: str) -> Iterator[str]:
     host = host.strip("[]") or "127.0.0.1"
     if not port.isdecimal() or int(port) > 65_535:
         raise ConfigurationError(f"{address!r} is no address to listen at: expected PORT or HOST:PORT")
-    config = uvicorn.Config(
-        status.app(),
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=1,
-    )
-    server = uvicorn.Server(config)
-    listener = listen(host, int(port))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="status", daemon=True)
-    thread.start()
-    shown = f"[{host}]" if ":" in host else host
-    try:
-        yield f"http://{shown}:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
-        listener.close()
+    with HttpServer(listen(host, int(port)), host, status.app(), ending_seconds=1) as server:
+        yield server.url

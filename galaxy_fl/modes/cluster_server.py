@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import operator
 import os
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-import uvicorn
-
-from galaxy_fl.exceptions import ConfigurationError
-from galaxy_fl.http_server import listen
+from galaxy_fl.http_server import HttpServer, is_loopback, listen
 from galaxy_fl.modes.cluster_api import PRESENT, REGISTRATION_VARIABLE
 from galaxy_fl.modes.cluster_app import Service, create_app
 from galaxy_fl.modes.folder_coordinators import FolderServerCoordinator
@@ -48,39 +43,18 @@ class ClusterServerPlace:
         self.service = Service(self.jobs_folder, os.environ.get(REGISTRATION_VARIABLE) or None)
         self._lock = lock_server(self.jobs_folder.folder)
         try:
-            config = uvicorn.Config(
-                create_app(self.service, prefix),
-                http="h11",
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=3,
-                ssl_certfile=certificate,
-                ssl_keyfile=key,
-            )
-            try:
-                config.load()
-            except OSError as error:  # ssl.SSLError is one
-                raise ConfigurationError(f"{certificate} and {key} can't be used for HTTPS: {error}") from error
-            self._socket = listen(ip, port)
+            app = create_app(self.service, prefix)
+            self._server = HttpServer(listen(ip, port), ip, app, 3, certificate, key)
         except BaseException:
             self._lock.release()
             raise
-        host = f"[{ip}]" if ":" in ip else ip
-        self._url = f"http{'s' if certificate else ''}://{host}:{self._socket.getsockname()[1]}"
         _warn(ip, certificate is not None, self.service.registration_token is not None)
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(
-            target=self._server.run, kwargs={"sockets": [self._socket]}, name=f"server {self._url}", daemon=True
-        )
-        self._thread.start()
+        self._server.start()
 
     @property
     def name(self) -> str:
         """The server's URL."""
-        return self._url
+        return self._server.url
 
     def jobs(self) -> Sequence[str]:
         """All jobs in the folder, oldest first."""
@@ -101,9 +75,7 @@ class ClusterServerPlace:
             return
         poll(lambda: any(map(self._is_awaited, self.jobs_folder.ids())), operator.not_, _LOOKS, PRESENT)
         self.service.stopping = True
-        self._server.should_exit = True
-        self._thread.join()
-        self._socket.close()
+        self._server.stop()
         self._lock.release()
 
     def _is_awaited(self, job_id: str) -> bool:
@@ -113,12 +85,8 @@ class ClusterServerPlace:
 
 
 def _warn(ip: str, encrypted: bool, guarded: bool) -> None:
-    try:
-        if ipaddress.ip_address(ip).is_loopback:
-            return
-    except ValueError:
-        if ip == "localhost":
-            return
+    if is_loopback(ip):
+        return
     if not encrypted:
         _log.warning("clients of other machines come unencrypted: set certificate and key for HTTPS")
     if not guarded:

@@ -813,8 +813,9 @@ def test_a_stopped_node_lets_its_port_go() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_serve_prints_nothing_and_ends_cleanly_on_a_signal(number: signal.Signals) -> None:
     program = (
-        "from galaxy_chain.node import serve\n"
-        "serve(port=0, accounts=2, ready=lambda node: print(node.port, flush=True))\n"
+        "from galaxy_chain.node import Node\n"
+        "from galaxy_fl.http_server import serve\n"
+        "serve(Node(port=0, accounts=2), lambda node: print(node.port, flush=True))\n"
         "print('ended')"
     )
     process = subprocess.Popen(
