@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.store import Store
 from galaxy_chain.verify.verifier import Verifier
 from galaxy_fl.exceptions import ConfigurationError
+from galaxy_fl.files import replacing
 from galaxy_fl.worker.worker import Worker
 
 __all__ = ["check_destination", "export_model"]
@@ -61,4 +62,5 @@ def export_model(ledger: Ledger, store: Store, history: JobHistory, number: int,
         written = Path(folder) / "model"
         with Worker() as worker:
             worker.export(document, vector, written)
-        os.replace(f"{written}{SAFETENSORS}" if path.suffix == SAFETENSORS else written, path)
+        with replacing(path) as new:
+            shutil.copyfile(f"{written}{SAFETENSORS}" if path.suffix == SAFETENSORS else written, new)

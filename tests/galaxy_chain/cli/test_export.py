@@ -55,6 +55,8 @@ def test_the_last_model_is_written_in_the_form_that_its_name_says(at_ledger, fed
     state = load_file("model.safetensors") if ending == ".safetensors" else torch.load(f"model{ending}")
     assert list(state) == ["weight"]
     assert np.array_equal(state["weight"].numpy(), values.astype(np.float32))
+    Path("another").touch()
+    assert Path(f"model{ending}").stat().st_mode == Path("another").stat().st_mode
     assert [
         path.name for path in at_ledger.folder.iterdir() if "model" in path.name or path.name[:8] == ".galaxy-"
     ] == [f"model{ending}"]
