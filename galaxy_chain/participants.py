@@ -15,8 +15,8 @@ from galaxy_chain.coordinators import (
     LedgerServerCoordinator,
 )
 from galaxy_chain.exceptions import JobCancelledError
-from galaxy_chain.faults import fault_point
 from galaxy_fl.exceptions import ContentError, DivergedError, GalaxyError
+from galaxy_fl.faults import fault_point
 from galaxy_fl.jobs.document import SourceModel
 from galaxy_fl.rounds.client import ClientReport, run_client
 from galaxy_fl.rounds.coordinator import Phase, Round

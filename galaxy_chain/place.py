@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from galaxy_chain.ledger.deployment import Deployment
     from galaxy_chain.ledger.ledger import Ledger
     from galaxy_chain.rpc.rpc import Rpc
-    from galaxy_chain.store import Store
     from galaxy_chain.transactions.manager import Signer, TransactionSettings
+    from galaxy_fl.content import Store
 
 __all__ = ["DEFAULT_FEE_CAP", "DEFAULT_HOME", "DEFAULT_RPC", "Place", "ask_password"]
 
@@ -176,8 +176,8 @@ class Place:
             from galaxy_chain.store.open import open_store
 
             return open_store(self.store_folder, self.ipfs, self.gateways)
-        from galaxy_chain.store.http import HttpStore
         from galaxy_chain.store.signed_request import Writer
+        from galaxy_fl.content.http_store import HttpStore
 
         writer: Writer | None = None
         if ledger is not None and ledger.transactions is not None:

@@ -7,7 +7,6 @@ What they do not decide is asked on the terminal, if there is one.
 
 from __future__ import annotations
 
-import base64
 import os
 import re
 import sys
@@ -16,6 +15,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from galaxy_fl.content.content_id import ContentId
 from galaxy_fl.exceptions import ConfigurationError, UntrustedModelError
 from galaxy_fl.jobs.document import SourceModel, source_id
 from galaxy_fl.rounds.coordinator import Origin
@@ -124,7 +124,7 @@ def ask_on_terminal(question: str, source: bytes) -> bool:
 def _entry(text: str) -> str:
     """What is trusted, in the one spelling that is compared."""
     if re.fullmatch(r"[0-9a-fA-F]{64}", text):
-        return "b" + base64.b32encode(b"\x01\x55\x12\x20" + bytes.fromhex(text)).decode().rstrip("=").lower()
+        return ContentId(bytes.fromhex(text), 0).cid
     if re.fullmatch(r"bafkrei[a-z2-7]{52}", text):
         return text
     if re.fullmatch(r"0x[0-9a-fA-F]{40}", text):

@@ -1,6 +1,6 @@
 """Kills and reorganisations at random throughout jobs on anvil: `scripts/soak`.
 
-Server and clients are killed at any moment, or at any of the points of `galaxy_chain/faults.py`, and started again at
+Server and clients are killed at any moment, or at any of the points of `galaxy_fl/faults.py`, and started again at
 once; meanwhile blocks are replaced by empty ones. Each job has to end with the model of one in which nothing happens.
 """
 

@@ -15,7 +15,7 @@ from galaxy_chain.place import DEFAULT_FEE_CAP, DEFAULT_HOME, DEFAULT_RPC, Place
 
 if TYPE_CHECKING:
     from galaxy_chain.ledger.ledger import Ledger
-    from galaxy_chain.store import Store
+    from galaxy_fl.content import Store
 
 __all__ = [
     "Account",

@@ -20,9 +20,9 @@ from galaxy_chain.jobs.terms import Limits, Role
 from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.ledger.structs import NEVER, Model, Status
 from galaxy_chain.ledger.submissions import Entry
-from galaxy_chain.store import Store, parse
 from galaxy_chain.transactions.manager import Receipt
 from galaxy_chain.verify.verifier import Verifier
+from galaxy_fl.content import Store, parse
 from galaxy_fl.exceptions import ContentMissingError, RoundMovedOnError
 from galaxy_fl.jobs.document import SourceModel
 from galaxy_fl.patience import Backoff, Waiting, poll, retry

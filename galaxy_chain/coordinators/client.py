@@ -16,16 +16,16 @@ from galaxy_chain.coordinators.payout import Payout
 from galaxy_chain.coordinators.pending import Pending
 from galaxy_chain.coordinators.tending import Tending
 from galaxy_chain.exceptions import AlreadySubmittedError, LedgerRefusedError, NotAdmittedError
-from galaxy_chain.faults import fault_point
 from galaxy_chain.following.history import Commit
 from galaxy_chain.jobs.terms import Limits, Role
 from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.ledger.structs import Update
 from galaxy_chain.ledger.words import address_bytes
-from galaxy_chain.store import Store
 from galaxy_chain.verify.inspection import Inspection, Withheld
 from galaxy_chain.verify.verifier import Verifier, Verify
+from galaxy_fl.content import Store
 from galaxy_fl.exceptions import ConfigurationError, ContentError, ContentMissingError, RoundMovedOnError
+from galaxy_fl.faults import fault_point
 from galaxy_fl.rounds.coordinator import Phase, Previous, Round
 from galaxy_fl.vectors import Vector, commitment, tree_root
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from galaxy_chain.store.content_id import ContentId
+from galaxy_fl.content.content_id import ContentId
 from galaxy_fl.exceptions import ConfigurationError
 
 __all__ = ["Keep"]

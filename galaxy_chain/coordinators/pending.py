@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from galaxy_chain.faults import fault_point
-from galaxy_chain.store import ContentId, Store
+from galaxy_fl.content import ContentId, Store
+from galaxy_fl.faults import fault_point
 from galaxy_fl.files import make_folder, replacing, sync
 from galaxy_fl.vectors import Vector, write_vector
 

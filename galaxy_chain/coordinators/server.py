@@ -13,7 +13,6 @@ from galaxy_chain.coordinators.gathering import gather
 from galaxy_chain.coordinators.keep import Keep
 from galaxy_chain.coordinators.payout import Payout
 from galaxy_chain.coordinators.tending import Tending
-from galaxy_chain.faults import fault_point
 from galaxy_chain.following import turns
 from galaxy_chain.following.claims import earnings
 from galaxy_chain.following.history import Commit, JobHistory
@@ -23,9 +22,9 @@ from galaxy_chain.ledger.excluded import pack_excluded
 from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.ledger.records import round_reward
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Model
-from galaxy_chain.store import ContentId, Store
 from galaxy_chain.transactions.manager import Receipt
 from galaxy_chain.verify.verifier import Verifier
+from galaxy_fl.content import ContentId, Store
 from galaxy_fl.exceptions import (
     ConfigurationError,
     ContentAlteredError,
@@ -34,6 +33,7 @@ from galaxy_fl.exceptions import (
     RoundMovedOnError,
     VectorError,
 )
+from galaxy_fl.faults import fault_point
 from galaxy_fl.rounds.coordinator import Committed, Phase, Round, Submitted
 from galaxy_fl.vectors import read_vector, tree_root
 

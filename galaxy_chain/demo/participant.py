@@ -15,10 +15,10 @@ from galaxy_chain.ledger.deployment import Deployment
 from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.participants import DataChoice, run_client_of_job, run_server_of_job
 from galaxy_chain.rpc.rpc import Rpc
-from galaxy_chain.store import LocalStore
 from galaxy_chain.transactions.accounts import NodeSigner
 from galaxy_chain.transactions.manager import Transactions
 from galaxy_chain.verify.verifier import Verify
+from galaxy_fl.content import LocalStore
 from galaxy_fl.exceptions import GalaxyError
 from galaxy_fl.rounds.coordinator import Committed, Round, Submitted
 from galaxy_fl.vectors import read_vector, write_vector

@@ -103,10 +103,10 @@ def demonstrate(
         from galaxy_chain.ledger.deployment import deploy
         from galaxy_chain.ledger.ledger import Ledger
         from galaxy_chain.rpc.rpc import Rpc
-        from galaxy_chain.store import LocalStore
         from galaxy_chain.transactions.accounts import NodeSigner
         from galaxy_chain.transactions.manager import Transactions
         from galaxy_chain.verify.audit import Auditor
+        from galaxy_fl.content import LocalStore
         from galaxy_fl.exceptions import GalaxyError
 
         with as_file(files("galaxy_chain.demo").joinpath("digits.toml")) as path:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Protocol
 
 from galaxy_chain.exceptions import AuditError, UnknownJobError
-from galaxy_chain.faults import fault_point
 from galaxy_chain.following.cursor import Cursor, Log
 from galaxy_chain.following.history import JobHistory
 from galaxy_chain.following.job_logs import JobLogs
@@ -22,6 +21,7 @@ from galaxy_chain.ledger.abi import Event
 from galaxy_chain.ledger.ledger import Ledger, ledger_abi
 from galaxy_chain.rpc.rotation import BACKOFF
 from galaxy_chain.rpc.rpc import Block, UnreliableAnswerError
+from galaxy_fl.faults import fault_point
 from galaxy_fl.patience import Clock, Waiting
 
 __all__ = ["Applied", "Chain", "Change", "Final", "Follower", "JobFollower", "Reverted"]

@@ -6,7 +6,7 @@ from galaxy_chain.exceptions import JobMismatchError
 from galaxy_chain.ledger.artifacts import rule_of_code
 from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.ledger.structs import Terms
-from galaxy_chain.store import Store
+from galaxy_fl.content import Store
 from galaxy_fl.jobs.document import JobDocument
 
 __all__ = ["check_job", "rule_of"]

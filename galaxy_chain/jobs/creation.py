@@ -14,7 +14,7 @@ from galaxy_chain.jobs.terms import Concern, Limits, Role
 from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.ledger.structs import Model as LedgerModel
 from galaxy_chain.ledger.structs import Terms
-from galaxy_chain.store import ContentId, Store
+from galaxy_fl.content import ContentId, Store
 from galaxy_fl.jobs.document import JobDocument, Model, SourceModel, source_id
 from galaxy_fl.vectors import Vector, read_vector, tree_root
 from galaxy_fl.worker.worker import Worker

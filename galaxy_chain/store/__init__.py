@@ -1,12 +1,4 @@
-"""Where the big things are: content addressed by what it is (protocol section 3).
+"""Stores of the participants in a ledger's jobs: IPFS and gateways behind the local store, and a server for accounts.
 
-Read `content_id.py` first, then `store.py`, the interface that all backends have, then `local.py`.
+`galaxy_fl.content` has content ids, the interface of all stores and the API; read `open.py` first, then `app.py`.
 """
-
-from __future__ import annotations
-
-from .content_id import BLOCK_SIZE, Codec, ContentId, Hasher, parse
-from .local import LocalStore
-from .store import GcReport, Source, Store
-
-__all__ = ["BLOCK_SIZE", "Codec", "ContentId", "GcReport", "Hasher", "LocalStore", "Source", "Store", "parse"]

@@ -7,12 +7,20 @@ from contextlib import contextmanager
 
 import httpx
 
+from galaxy_fl.content.content_id import Codec, ContentId
+from galaxy_fl.content.dag import LARGEST_NODE, walk
+from galaxy_fl.content.local import LocalStore
+from galaxy_fl.content.remote import (
+    DEFAULT_TIMEOUTS,
+    Remote,
+    RemoteError,
+    Timeouts,
+    arriving,
+    check_url,
+    checked_block,
+    persistently,
+)
 from galaxy_fl.exceptions import ContentMissingError
-
-from .content_id import Codec, ContentId
-from .dag import LARGEST_NODE, walk
-from .local import LocalStore
-from .remote import DEFAULT_TIMEOUTS, Remote, RemoteError, Timeouts, arriving, check_url, checked_block, persistently
 
 __all__ = ["Gateway"]
 

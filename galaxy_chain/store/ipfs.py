@@ -7,15 +7,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
+from galaxy_fl.content.content_id import Codec, ContentId, parse
+from galaxy_fl.content.dag import walk
+from galaxy_fl.content.local import LocalStore
+from galaxy_fl.content.remote import RemoteError, arriving
+from galaxy_fl.content.store import GcReport, Source
 from galaxy_fl.exceptions import ContentAlteredError, ContentError, ContentMissingError
 from galaxy_fl.files import FileLock, explained, sync
 
-from .content_id import Codec, ContentId, parse
-from .dag import walk
 from .ipfs_node import IpfsNode
-from .local import LocalStore
-from .remote import RemoteError, arriving
-from .store import GcReport, Source
 
 __all__ = ["IpfsStore"]
 

@@ -20,11 +20,9 @@ import ipfshttpclient  # type: ignore[import-untyped]
 import requests
 from ipfshttpclient import exceptions as ipfs
 
-from galaxy_fl.exceptions import ContentError, ContentMissingError
-
-from .content_id import BLOCK_SIZE, ContentId
-from .dag import LARGEST_NODE, LINKS
-from .remote import (
+from galaxy_fl.content.content_id import BLOCK_SIZE, ContentId
+from galaxy_fl.content.dag import LARGEST_NODE, LINKS
+from galaxy_fl.content.remote import (
     BUSY,
     DEFAULT_TIMEOUTS,
     Remote,
@@ -35,6 +33,7 @@ from .remote import (
     checked_block,
     persistently,
 )
+from galaxy_fl.exceptions import ContentError, ContentMissingError
 
 __all__ = ["IpfsNode"]
 

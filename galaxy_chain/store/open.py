@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from .local import LocalStore
-from .store import Store
+from galaxy_fl.content.local import LocalStore
+from galaxy_fl.content.store import Store
 
 __all__ = ["AUTHORIZATION_VARIABLE", "open_store"]
 

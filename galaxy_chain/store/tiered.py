@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from galaxy_fl.content.content_id import ContentId
+from galaxy_fl.content.local import LocalStore
+from galaxy_fl.content.remote import RemoteError
+from galaxy_fl.content.store import GcReport, Source, Store
 from galaxy_fl.exceptions import ContentAlteredError, ContentError, ContentMissingError
 
-from .content_id import ContentId
 from .gateway import Gateway
 from .ipfs import IpfsStore
 from .ipfs_node import IpfsNode
-from .local import LocalStore
-from .remote import RemoteError
-from .store import GcReport, Source, Store
 
 __all__ = ["TieredStore"]
 

@@ -23,7 +23,6 @@ from galaxy_chain.exceptions import (
     TransactionError,
     TransactionFailedError,
 )
-from galaxy_chain.faults import fault_point
 from galaxy_chain.rpc.rpc import Rpc, RpcAnswerError
 from galaxy_chain.transactions.fees import Fees, Market
 from galaxy_chain.transactions.journal import Call, Intent, Journal, Signed, State
@@ -50,6 +49,7 @@ from galaxy_chain.transactions.state import (
     TransactionState,
     Undecided,
 )
+from galaxy_fl.faults import fault_point
 
 __all__ = ["Receipt", "Signer", "TransactionSettings", "Transactions"]
 

@@ -18,8 +18,8 @@ from galaxy_chain.jobs.check import check_job
 from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.ledger.records import client_amount, server_amount
 from galaxy_chain.ledger.submissions import Entry
-from galaxy_chain.store import Store
 from galaxy_chain.verify.verifier import Verifier
+from galaxy_fl.content import Store
 from galaxy_fl.exceptions import ContentAlteredError, ContentMissingError
 from galaxy_fl.jobs.document import JobDocument
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from galaxy_chain.following.history import JobHistory
 from galaxy_chain.jobs.check import check_job
 from galaxy_chain.ledger.ledger import Ledger
-from galaxy_chain.store import Store
 from galaxy_chain.verify.verifier import Verifier
+from galaxy_fl.content import Store
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.files import replacing
 from galaxy_fl.worker.worker import Worker

@@ -18,8 +18,8 @@ from galaxy_chain.ledger.openings import Opening, Openings
 from galaxy_chain.ledger.structs import Model, Terms
 from galaxy_chain.ledger.submissions import Entry
 from galaxy_chain.ledger.words import address_bytes
-from galaxy_chain.store import ContentId, Store
 from galaxy_fl.aggregation import RULES, aggregate_files
+from galaxy_fl.content import ContentId, Store
 from galaxy_fl.exceptions import ConfigurationError, ContentAlteredError, ContentError, ContentMissingError
 from galaxy_fl.jobs.document import JobDocument
 from galaxy_fl.vectors import (

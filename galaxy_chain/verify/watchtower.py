@@ -42,10 +42,10 @@ from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.ledger.openings import Opening, Openings
 from galaxy_chain.ledger.structs import Status
 from galaxy_chain.shown import ether
-from galaxy_chain.store import Store
 from galaxy_chain.verify.challenge import challenge, demand, demand_price
 from galaxy_chain.verify.purse import Purse
 from galaxy_chain.verify.verifier import Unexplained, Verifier
+from galaxy_fl.content import Store
 from galaxy_fl.exceptions import ContentAlteredError, ContentMissingError, RoundMovedOnError
 from galaxy_fl.patience import Backoff
 from galaxy_fl.vectors import ChunkTree

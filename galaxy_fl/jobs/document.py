@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from typing import Annotated, Any, Literal
 
 import rfc8785
@@ -21,6 +19,7 @@ from pydantic import (
 )
 
 from galaxy_fl.aggregation import RULES
+from galaxy_fl.content.content_id import BLOCK_SIZE, ContentId
 from galaxy_fl.exceptions import JobDocumentError, VectorError
 from galaxy_fl.jobs.ending import Ending
 from galaxy_fl.jobs.local_tensors import LocalTensor
@@ -42,7 +41,7 @@ __all__ = [
     "source_text",
 ]
 
-MAX_BYTES = 262_144
+MAX_BYTES = BLOCK_SIZE
 """A job document has to fit one raw block of the content store."""
 
 
@@ -91,8 +90,7 @@ def source_id(source: bytes) -> str:
         raise JobDocumentError(
             f"the model's source has {len(source)} bytes, at most {MAX_BYTES} fit a block: leave data out of it"
         )
-    digest = hashlib.sha256(source).digest()
-    return "b" + base64.b32encode(b"\x01\x55\x12\x20" + digest).decode().rstrip("=").lower()
+    return ContentId.of(source).cid
 
 
 def source_text(source: bytes) -> str:

@@ -13,9 +13,9 @@ import numpy as np
 from galaxy_chain.coordinators import LedgerServerCoordinator
 from galaxy_chain.ledger.excluded import pack_excluded
 from galaxy_chain.ledger.structs import Model
-from galaxy_chain.store import LocalStore
 from galaxy_chain.transactions.manager import Receipt
 from galaxy_chain.verify.watchtower import Finding, Watchtower
+from galaxy_fl.content import LocalStore
 from galaxy_fl.rounds.coordinator import Committed, Round, Submitted
 from galaxy_fl.rounds.server import ServerReport, run_server
 from galaxy_fl.vectors import tree_root

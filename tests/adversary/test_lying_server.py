@@ -6,10 +6,10 @@ import pytest
 
 from galaxy_chain.coordinators import LedgerClientCoordinator
 from galaxy_chain.exceptions import LedgerRefusedError
-from galaxy_chain.store import LocalStore
 from galaxy_chain.verify.audit import Auditor, WrongAggregateError
 from galaxy_chain.verify.challenge import challenge
 from galaxy_chain.verify.verifier import Verify
+from galaxy_fl.content import LocalStore
 from galaxy_fl.exceptions import RoundMovedOnError
 from tests.adversary.arena import (
     BOND,

@@ -13,7 +13,6 @@ from typing import Any
 
 from eth_utils.address import to_checksum_address
 
-from galaxy_chain.faults import FAULT_VARIABLE
 from galaxy_chain.following.follower import JobFollower
 from galaxy_chain.following.history import JobHistory
 from galaxy_chain.jobs.creation import register_job
@@ -21,9 +20,10 @@ from galaxy_chain.jobs.file import TermsSection
 from galaxy_chain.ledger.deployment import Deployment
 from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.rpc.rpc import Rpc
-from galaxy_chain.store import ContentId, LocalStore
 from galaxy_chain.transactions.accounts import NodeSigner
 from galaxy_chain.transactions.manager import Transactions
+from galaxy_fl.content import ContentId, LocalStore
+from galaxy_fl.faults import FAULT_VARIABLE
 from galaxy_fl.jobs.document import JobDocument
 from galaxy_fl.vectors import Vector, read_vector
 from tests.end_to_end.processes import Program, run, wait_until_alone

@@ -16,9 +16,9 @@ from galaxy_chain.following.follower import JobFollower
 from galaxy_chain.ledger.deployment import Deployment
 from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.rpc.rpc import Rpc
-from galaxy_chain.store import ContentId, LocalStore
 from galaxy_chain.transactions.accounts import NodeSigner
 from galaxy_chain.transactions.manager import Transactions
+from galaxy_fl.content import ContentId, LocalStore
 from tests.end_to_end.processes import Program, children_of, run, wait_until_alone
 
 # One worker, so that the undisturbed job runs once: pytest -n 2 --dist loadgroup.

@@ -13,7 +13,7 @@ import pytest
 
 from galaxy_chain.exceptions import RpcError
 from galaxy_chain.rpc.rpc import LARGEST_ANSWER, Rpc
-from galaxy_chain.store import ContentId, LocalStore
+from galaxy_fl.content import ContentId, LocalStore
 from galaxy_fl.data.datasets import load as load_dataset
 from galaxy_fl.exceptions import ContentAlteredError, ContentError, DataError
 from tests.fuzz.hostile_server import HostileServer

@@ -15,9 +15,9 @@ from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Model, Terms
 from galaxy_chain.node import Node
 from galaxy_chain.rpc.rpc import Rpc
-from galaxy_chain.store import ContentId, LocalStore
 from galaxy_chain.transactions.accounts import NodeSigner
 from galaxy_chain.transactions.manager import Transactions
+from galaxy_fl.content import ContentId, LocalStore
 from galaxy_fl.jobs.document import BuiltinModel, JobDocument
 from galaxy_fl.rounds.coordinator import Submitted
 from galaxy_fl.vectors import Vector, tree_root

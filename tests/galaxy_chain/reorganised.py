@@ -21,9 +21,9 @@ from galaxy_chain.ledger.deployment import deploy
 from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.ledger.structs import Model, Terms
 from galaxy_chain.rpc.rpc import Rpc
-from galaxy_chain.store import LocalStore
 from galaxy_chain.transactions.accounts import NodeSigner
 from galaxy_chain.transactions.manager import Transactions
+from galaxy_fl.content import LocalStore
 from galaxy_fl.rounds.client import run_client
 from galaxy_fl.rounds.coordinator import Round
 from galaxy_fl.rounds.server import run_server

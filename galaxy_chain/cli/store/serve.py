@@ -11,7 +11,7 @@ from galaxy_chain.cli.options import AtLedger, Json, StoreOption
 from galaxy_chain.cli.values import checksum
 from galaxy_chain.place import Place
 from galaxy_chain.rpc.rpc import Rpc
-from galaxy_chain.web.server import StoreServer
+from galaxy_chain.store.server import StoreServer
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.http_server import serve as run
 

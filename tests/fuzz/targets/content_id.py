@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from galaxy_chain.store.content_id import ContentId, parse
+from galaxy_fl.content.content_id import ContentId, parse
 from galaxy_fl.exceptions import ContentError
 from tests.fuzz.clean import refused
 from tests.fuzz.reader import Reader

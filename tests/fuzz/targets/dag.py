@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 from hashlib import sha256
 
-from galaxy_chain.store.content_id import BLOCK_SIZE, ContentId
-from galaxy_chain.store.dag import walk
+from galaxy_fl.content.content_id import BLOCK_SIZE, ContentId
+from galaxy_fl.content.dag import walk
 from galaxy_fl.exceptions import ContentAlteredError, ContentMissingError
 from tests.fuzz.clean import refused
 from tests.fuzz.reader import Reader

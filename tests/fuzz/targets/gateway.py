@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 from contextlib import suppress
 
-from galaxy_chain.store import ContentId, LocalStore
-from galaxy_chain.store.content_id import BLOCK_SIZE
 from galaxy_chain.store.gateway import Gateway
-from galaxy_chain.store.remote import Timeouts
+from galaxy_fl.content import ContentId, LocalStore
+from galaxy_fl.content.content_id import BLOCK_SIZE
+from galaxy_fl.content.remote import Timeouts
 from galaxy_fl.exceptions import ContentError
 from tests.fuzz.clean import refused
 from tests.fuzz.folder import folder

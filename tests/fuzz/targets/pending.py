@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 
 from galaxy_chain.coordinators.pending import Pending
-from galaxy_chain.store import LocalStore
+from galaxy_fl.content import LocalStore
 from tests.fuzz.folder import folder
 from tests.fuzz.reader import Reader
 

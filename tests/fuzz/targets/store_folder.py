@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 
-from galaxy_chain.store import ContentId, LocalStore
+from galaxy_fl.content import ContentId, LocalStore
 from galaxy_fl.exceptions import ContentError
 from tests.fuzz.clean import refused
 from tests.fuzz.folder import folder

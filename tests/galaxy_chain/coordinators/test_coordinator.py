@@ -20,11 +20,11 @@ from galaxy_chain.exceptions import (
 )
 from galaxy_chain.following import follower
 from galaxy_chain.ledger.structs import Model, Status
-from galaxy_chain.store import ContentId
 from galaxy_chain.transactions.accounts import NodeSigner
 from galaxy_chain.transactions.manager import Transactions
 from galaxy_chain.verify.audit import Auditor
 from galaxy_chain.verify.challenge import challenge
+from galaxy_fl.content import ContentId
 from galaxy_fl.exceptions import (
     ConfigurationError,
     ContentAlteredError,

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galaxy_chain.coordinators.keep import Keep
-from galaxy_chain.store import ContentId
+from galaxy_fl.content import ContentId
 from galaxy_fl.exceptions import ConfigurationError
 
 

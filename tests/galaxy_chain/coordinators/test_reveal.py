@@ -11,7 +11,7 @@ import pytest
 from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoordinator, Patience
 from galaxy_chain.coordinators.pending import Pending
 from galaxy_chain.following import follower
-from galaxy_chain.store import ContentId, LocalStore
+from galaxy_fl.content import ContentId, LocalStore
 from galaxy_fl.rounds.client import round_seed, run_client
 from galaxy_fl.rounds.coordinator import Phase
 from galaxy_fl.rounds.server import run_server

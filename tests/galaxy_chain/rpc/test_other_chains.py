@@ -17,7 +17,7 @@ from galaxy_chain.transactions.accounts import LocalSigner, NodeSigner
 from galaxy_chain.transactions.fees import Market
 from galaxy_chain.transactions.manager import Transactions, TransactionSettings
 from tests.end_to_end.processes import anvil
-from tests.galaxy_chain.store.servers import Answer, Asked, forward, serve
+from tests.galaxy_fl.content.servers import Answer, Asked, forward, serve
 
 GWEI = 10**9
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from galaxy_chain.store import LocalStore
 from galaxy_chain.store.ipfs import IpfsStore
 from galaxy_chain.store.ipfs_node import IpfsNode
-from galaxy_chain.store.remote import Timeouts
+from galaxy_fl.content import LocalStore
+from galaxy_fl.content.remote import Timeouts
 from tests.ipfs_daemon import Daemon, daemon
 
 QUICK = Timeouts(search=1.5, restart=0.5)
@@ -23,22 +23,22 @@ def ipfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 
 @pytest.fixture
-def node(ipfs: Daemon) -> IpfsNode:
+def ipfs_node(ipfs: Daemon) -> IpfsNode:
     return IpfsNode(ipfs.url, timeouts=QUICK)
 
 
 @pytest.fixture
-def participant(node: IpfsNode, tmp_path: Path) -> Iterator[Callable[[str], IpfsStore]]:
+def participant(ipfs_node: IpfsNode, tmp_path: Path) -> Iterator[Callable[[str], IpfsStore]]:
     """Somebody with a folder of that name, on the daemon that all share."""
     made: list[LocalStore] = []
 
     def make(name: str) -> IpfsStore:
         made.append(LocalStore(tmp_path / name))
-        return IpfsStore(node, made[-1])
+        return IpfsStore(ipfs_node, made[-1])
 
     yield make
     for copies in made:
-        let_go(node, copies)
+        let_go(ipfs_node, copies)
 
 
 def let_go(node: IpfsNode, copies: LocalStore) -> None:

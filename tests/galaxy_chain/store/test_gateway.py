@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from galaxy_chain.store import BLOCK_SIZE, ContentId, LocalStore
-from galaxy_chain.store.content_id import parse
-from galaxy_chain.store.dag import walk
 from galaxy_chain.store.gateway import Gateway
-from galaxy_chain.store.remote import RemoteError
+from galaxy_fl.content import BLOCK_SIZE, ContentId, LocalStore
+from galaxy_fl.content.content_id import parse
+from galaxy_fl.content.dag import walk
+from galaxy_fl.content.remote import RemoteError
 from galaxy_fl.exceptions import ConfigurationError, ContentAlteredError, ContentMissingError
+from tests.galaxy_fl.content.conformance import ABSENT
+from tests.galaxy_fl.content.servers import Answer, Asked, serve
+from tests.galaxy_fl.content.unixfs_reference import bytes_field, cid_bytes, fill, leaf, text
 
-from .conformance import ABSENT
 from .conftest import QUICK
-from .servers import Answer, Asked, serve
-from .unixfs_reference import bytes_field, cid_bytes, fill, leaf, text
 
 SIZES = [0, 5, BLOCK_SIZE, BLOCK_SIZE + 1, 5 * BLOCK_SIZE + 3]
 RAW = "application/vnd.ipld.raw"
@@ -33,14 +33,14 @@ def local(tmp_path):
 
 
 @pytest.fixture
-def trustless(node):
+def trustless(ipfs_node):
     """A gateway as in the specification, block by block, in front of the daemon, whose own gives wholes alone."""
 
     def answer(asked: Asked) -> Answer:
         assert asked.query == {"format": "raw"}
         assert asked.headers["accept"] == RAW
         try:
-            return Answer(node.block(asked.resource.removeprefix("/ipfs/")), headers={"Content-Type": RAW})
+            return Answer(ipfs_node.block(asked.resource.removeprefix("/ipfs/")), headers={"Content-Type": RAW})
         except ContentMissingError:
             return Answer(b"not found", 404)
 
@@ -100,12 +100,12 @@ def test_other_bytes_are_refused_and_not_kept(local, size, headers):
     assert local.gc(0).removed == 0
 
 
-def test_the_first_wrong_block_ends_it(participant, node, local):
+def test_the_first_wrong_block_ends_it(participant, ipfs_node, local):
     content = participant("one").put(random_bytes(5 * BLOCK_SIZE))
     turns = itertools.count()
 
     def answer(asked):
-        block = node.block(asked.resource.removeprefix("/ipfs/"))
+        block = ipfs_node.block(asked.resource.removeprefix("/ipfs/"))
         return Answer(block if next(turns) != 2 else b"\0" + block[1:], headers={"Content-Type": RAW})
 
     with serve(answer) as url, pytest.raises(ContentAlteredError, match="another one"):

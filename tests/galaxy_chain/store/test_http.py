@@ -1,4 +1,3 @@
-# ruff: noqa: F811
 from __future__ import annotations
 
 import os
@@ -10,23 +9,19 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from galaxy_chain.rpc.rpc import Rpc
-from galaxy_chain.store import BLOCK_SIZE, ContentId, LocalStore
-from galaxy_chain.store.http import HttpStore
-from galaxy_chain.store.remote import RemoteError, Timeouts
+from galaxy_chain.store.server import StoreServer
 from galaxy_chain.store.signed_request import Writer
 from galaxy_chain.transactions.accounts import NodeSigner
-from galaxy_chain.web.server import StoreServer
+from galaxy_fl.content import BLOCK_SIZE, ContentId, LocalStore
+from galaxy_fl.content.http_store import HttpStore
+from galaxy_fl.content.remote import RemoteError, Timeouts
 from galaxy_fl.exceptions import ConfigurationError, ContentAlteredError, ContentError, ContentMissingError
-
-# The chain's: `node` of this folder is IPFS's.
-from tests.galaxy_chain.conftest import deployment, federation, node, web3  # noqa: F401
 from tests.galaxy_chain.federation import PARAMETERS
-from tests.galaxy_chain.web.serving import store_server, writer
-
-from . import test_local
-from .conformance import ABSENT, StoreConformance
-from .servers import Answer, serve
-from .unixfs_reference import fill
+from tests.galaxy_chain.store.served.serving import store_server, writer
+from tests.galaxy_fl.content import test_local
+from tests.galaxy_fl.content.conformance import ABSENT, StoreConformance
+from tests.galaxy_fl.content.servers import Answer, serve
+from tests.galaxy_fl.content.unixfs_reference import fill
 
 QUICK = Timeouts(search=5, restart=0.5)
 

@@ -12,20 +12,20 @@ from pathlib import Path
 import httpx
 import pytest
 
-from galaxy_chain.store import BLOCK_SIZE, ContentId, LocalStore
-from galaxy_chain.store.content_id import parse
-from galaxy_chain.store.dag import LINKS, walk
 from galaxy_chain.store.ipfs import IpfsStore
 from galaxy_chain.store.ipfs_node import IpfsNode
-from galaxy_chain.store.remote import RemoteError, Timeouts
+from galaxy_fl.content import BLOCK_SIZE, ContentId, LocalStore
+from galaxy_fl.content.content_id import parse
+from galaxy_fl.content.dag import LINKS, walk
+from galaxy_fl.content.remote import RemoteError, Timeouts
 from galaxy_fl.exceptions import ConfigurationError, ContentAlteredError, ContentError, ContentMissingError
+from tests.galaxy_fl.content import test_local
+from tests.galaxy_fl.content.conformance import ABSENT, StoreConformance
+from tests.galaxy_fl.content.servers import Answer, forward, serve
+from tests.galaxy_fl.content.unixfs_reference import cid_of, fill
 from tests.ipfs_daemon import daemon
 
-from . import test_local
-from .conformance import ABSENT, StoreConformance
 from .conftest import QUICK
-from .servers import Answer, forward, serve
-from .unixfs_reference import cid_of, fill
 
 
 def call(url: str, command: str, *arguments: str, **options: str) -> httpx.Response:
@@ -94,12 +94,12 @@ class TestIpfsStore(StoreConformance):
         LINKS * BLOCK_SIZE + 1,
     ],
 )
-def test_ids_are_those_of_the_daemon_at_every_boundary_of_the_tree(node, tmp_path, size, kind):
+def test_ids_are_those_of_the_daemon_at_every_boundary_of_the_tree(ipfs_node, tmp_path, size, kind):
     data = random.Random(size).randbytes(size) if kind == "random" else bytes(size)
     path = tmp_path / "content"
     path.write_bytes(data)
-    assert node.add(path) == ContentId.of(data).cid == cid_of(data)
-    node.unpin(ContentId.of(data).cid)
+    assert ipfs_node.add(path) == ContentId.of(data).cid == cid_of(data)
+    ipfs_node.unpin(ContentId.of(data).cid)
 
 
 def test_a_node_that_gives_another_id_is_found_before_anybody_is_told_one(ipfs, tmp_path):
@@ -325,10 +325,10 @@ def test_what_is_put_is_pinned_in_the_node_until_gc_lets_it_go(participant, ipfs
     assert not is_pinned(ipfs.url, kept)
 
 
-def test_gc_leaves_alone_what_others_have_pinned_in_the_node(participant, ipfs, node, tmp_path):
+def test_gc_leaves_alone_what_others_have_pinned_in_the_node(participant, ipfs, ipfs_node, tmp_path):
     path = tmp_path / "theirs"
     path.write_bytes(os.urandom(100))
-    node.add(path)
+    ipfs_node.add(path)
     theirs = ContentId.of_file(path)
     reader = participant("reader")
     reader.put(b"own")
@@ -338,7 +338,7 @@ def test_gc_leaves_alone_what_others_have_pinned_in_the_node(participant, ipfs, 
     assert is_pinned(ipfs.url, theirs)
 
 
-def test_gc_finds_what_a_put_that_died_had_left_in_the_node(participant, ipfs, node, tmp_path):
+def test_gc_finds_what_a_put_that_died_had_left_in_the_node(participant, ipfs, ipfs_node, tmp_path):
     """It died after the node had taken the content, and the copy was collected since."""
     store = participant("store")
     content = store.put(os.urandom(100))

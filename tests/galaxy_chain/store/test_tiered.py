@@ -6,18 +6,18 @@ import sys
 
 import pytest
 
-from galaxy_chain.store import BLOCK_SIZE, ContentId, LocalStore
 from galaxy_chain.store.gateway import Gateway
 from galaxy_chain.store.ipfs_node import IpfsNode
 from galaxy_chain.store.open import open_store
-from galaxy_chain.store.remote import RemoteError
 from galaxy_chain.store.tiered import TieredStore
+from galaxy_fl.content import BLOCK_SIZE, ContentId, LocalStore
+from galaxy_fl.content.remote import RemoteError
 from galaxy_fl.exceptions import ConfigurationError, ContentAlteredError, ContentError, ContentMissingError
+from tests.galaxy_fl.content import test_local
+from tests.galaxy_fl.content.conformance import ABSENT, StoreConformance
+from tests.galaxy_fl.content.servers import Answer, forward, serve
 
-from . import test_local
-from .conformance import ABSENT, StoreConformance
 from .conftest import QUICK, let_go
-from .servers import Answer, forward, serve
 from .test_ipfs import TestIpfsStore as OnIpfs
 from .test_ipfs import free_port, is_pinned
 
@@ -27,13 +27,13 @@ NOBODY = "http://127.0.0.1:{}"
 @pytest.mark.extended
 class TestTieredStoreOnIpfs(OnIpfs):
     @pytest.fixture
-    def store(self, tmp_path, node, ipfs):
+    def store(self, tmp_path, ipfs_node, ipfs):
         self.blocks, self.spoiled = ipfs.repository, {}
         local = LocalStore(tmp_path / "store")
-        yield TieredStore(local, node)
+        yield TieredStore(local, ipfs_node)
         for path, data in self.spoiled.items():
             path.write_bytes(data)
-        let_go(node, local)
+        let_go(ipfs_node, local)
 
     def alter(self, store, content, how):
         super().alter(store._own, content, how)
@@ -80,10 +80,10 @@ def test_what_is_in_the_folder_is_read_without_asking_anybody(local, gone, read)
 
 
 @pytest.mark.parametrize("read", range(3))
-def test_what_a_node_gives_is_kept(participant, node, local, read):
+def test_what_a_node_gives_is_kept(participant, ipfs_node, local, read):
     content = participant("one").put(b"content of a node")
     with serve(lambda asked: Answer(b"must not be asked", 418)) as url:
-        store = TieredStore(local, node, [Gateway(url, timeouts=QUICK)])
+        store = TieredStore(local, ipfs_node, [Gateway(url, timeouts=QUICK)])
         assert list(reads(store, content))[read]() == b"content of a node"
     assert local.get(content) == b"content of a node"
 
@@ -114,18 +114,18 @@ def test_an_altered_copy_is_replaced_from_a_gateway(participant, gateway, local)
     assert TieredStore(local, gateways=[gateway]).get(content) == b"content"
 
 
-def test_where_nobody_has_it_each_is_named_and_a_liar_does_not_make_it_altered(node, local):
+def test_where_nobody_has_it_each_is_named_and_a_liar_does_not_make_it_altered(ipfs_node, local):
     with serve(lambda asked: Answer(b"a lie")) as liar:
-        store = TieredStore(local, node, [Gateway(liar, timeouts=QUICK)])
+        store = TieredStore(local, ipfs_node, [Gateway(liar, timeouts=QUICK)])
         for read in (lambda: store.path(ABSENT), lambda: store.block(ABSENT.digest)):
             with pytest.raises(ContentMissingError) as caught:
                 read()
-            assert node.url in str(caught.value)
+            assert ipfs_node.url in str(caught.value)
             assert liar in str(caught.value)
 
 
-def test_what_is_put_and_pinned_is_in_the_node(participant, node, local, ipfs):
-    store = TieredStore(local, node)
+def test_what_is_put_and_pinned_is_in_the_node(participant, ipfs_node, local, ipfs):
+    store = TieredStore(local, ipfs_node)
     content = store.put(os.urandom(100))
     assert participant("other").path(content).exists()
     store.pin(content)

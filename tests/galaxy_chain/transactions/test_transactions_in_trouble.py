@@ -17,10 +17,10 @@ import pytest
 from eth_account import Account
 
 from galaxy_chain.exceptions import InsufficientFundsError, TransactionError
-from galaxy_chain.faults import FAULT_VARIABLE
 from galaxy_chain.rpc.rpc import Rpc
 from galaxy_chain.transactions.accounts import LocalSigner, NodeSigner
 from galaxy_chain.transactions.manager import Receipt, Transactions, TransactionSettings
+from galaxy_fl.faults import FAULT_VARIABLE
 from tests.end_to_end.processes import ROOT, anvil
 
 TO = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"

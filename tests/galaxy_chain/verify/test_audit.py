@@ -11,8 +11,8 @@ from galaxy_chain.following.window import LINKED
 from galaxy_chain.ledger.structs import Model, Update
 from galaxy_chain.ledger.submissions import show
 from galaxy_chain.ledger.words import address_bytes
-from galaxy_chain.store import LocalStore
 from galaxy_chain.verify.audit import AuditedMoney, Auditor
+from galaxy_fl.content import LocalStore
 from galaxy_fl.exceptions import ContentAlteredError, ContentMissingError
 from galaxy_fl.vectors import commitment, tree_root
 from tests.galaxy_chain.federation import CHUNK, PARAMETERS, SAMPLES, alter, made_up

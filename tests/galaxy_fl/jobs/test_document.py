@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from galaxy_chain.store import ContentId
+from galaxy_fl.content import ContentId
 from galaxy_fl.exceptions import JobDocumentError
 from galaxy_fl.jobs.document import MAX_BYTES, BuiltinModel, JobDocument, RuleChoice, SourceModel, source_id
 from galaxy_fl.jobs.specification import TrainSpecification

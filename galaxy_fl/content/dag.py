@@ -5,12 +5,11 @@ Sources: the dag-pb specification (`PBNode`: links are field 2, a link's CID is 
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Iterator
 
 from galaxy_fl.exceptions import ContentAlteredError, ContentError, ContentMissingError
 
-from .content_id import BLOCK_SIZE, Codec, ContentId, parse
+from .content_id import BLOCK_SIZE, Codec, ContentId, parse, spelled
 
 __all__ = ["LARGEST_NODE", "LINKS", "walk"]
 
@@ -62,7 +61,7 @@ def _children(node: bytes) -> list[str]:
     try:
         links = [value for field, value in _fields(node) if field == 2]
         ids = [value for link in links for field, value in _fields(link) if field == 1]
-        cids = ["b" + base64.b32encode(cid).decode().rstrip("=").lower() for cid in ids]
+        cids = list(map(spelled, ids))
         for cid in cids:
             parse(cid)
     except (ValueError, IndexError, ContentError) as error:

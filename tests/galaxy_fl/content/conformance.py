@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from galaxy_chain.store import BLOCK_SIZE, ContentId, GcReport, Store
+from galaxy_fl.content import BLOCK_SIZE, ContentId, GcReport, Store
 from galaxy_fl.exceptions import ContentAlteredError, ContentError, ContentMissingError
 
 from .unixfs_reference import cid_of, fill

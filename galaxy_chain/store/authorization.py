@@ -12,7 +12,7 @@ from eth_utils.address import to_checksum_address
 from eth_utils.exceptions import ValidationError
 
 from galaxy_chain.store.signed_request import LONGEST_LIFE, Authorization, signed_text
-from galaxy_chain.web.problems import Refused
+from galaxy_fl.content.problems import Refused
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.sqlite_file import SqliteFile
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from galaxy_chain.store.content_id import BLOCK_SIZE, Codec, ContentId, Hasher, blocks, parse
+from galaxy_fl.content.content_id import BLOCK_SIZE, Codec, ContentId, Hasher, blocks, parse
 from galaxy_fl.exceptions import ContentError
 
 from . import unixfs_reference as reference

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from galaxy_chain.node import Node
-from galaxy_chain.store import LocalStore
-from galaxy_chain.web.server import StoreServer
+from galaxy_chain.store.server import StoreServer
+from galaxy_fl.content import LocalStore
 from tests.galaxy_chain.federation import Federation
-from tests.galaxy_chain.web.serving import Asker, store_server, writer
+from tests.galaxy_chain.store.served.serving import Asker, store_server, writer
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from galaxy_chain.ledger.ledger import Ledger
-from galaxy_chain.store import LocalStore
-from galaxy_chain.store.remote import check_url
-from galaxy_chain.web.app import Service, create_app
-from galaxy_chain.web.database import open_database
+from galaxy_chain.store.app import Service, create_app
+from galaxy_chain.store.database import open_database
+from galaxy_fl.content import LocalStore
+from galaxy_fl.content.remote import check_url
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.files import FileLock
 from galaxy_fl.http_server import HttpServer, is_loopback, listen, url_of
@@ -64,7 +64,7 @@ class StoreServer(HttpServer):
                 store.root / "web.lock", f"another server has the store {store.root}: stop it, or use another folder"
             )
             self._database = open_database(store.root / "web.sqlite")
-            app = create_app(Service.of(store, ledger, self._database, self.urls, owners, quota))
+            app = create_app(Service(store, ledger, self._database, self.urls, owners, quota))
             super().__init__(listener, host, app, _ENDING_SECONDS)
         except BaseException:
             listener.close()

@@ -6,9 +6,10 @@ import os
 
 import pytest
 
-from galaxy_chain.store import ContentId, LocalStore
+from galaxy_fl.content import ContentId, LocalStore
 from tests.galaxy_chain.federation import PARAMETERS, made_up
-from tests.galaxy_chain.web.serving import Asker, store_server, writer
+from tests.galaxy_chain.store.served.serving import Asker, store_server, writer
+from tests.galaxy_fl.content.problem import kind
 
 SIZE = 4 * PARAMETERS
 
@@ -30,7 +31,7 @@ def server(small):
 
 
 def is_full(response):
-    return response.status_code == 507 and response.json()["error"] == "quota"
+    return response.status_code == 507 and kind(response) == "quota"
 
 
 def test_a_job_keeps_no_more_than_its_quota(ask, federation, served):
@@ -90,7 +91,7 @@ def test_a_client_uses_up_its_share_and_not_that_of_others(ask, federation):
         greedy.put(data)
     response = greedy.announce(ContentId.of(made_up(40).tobytes()))
     assert is_full(response)
-    assert "a client's in job 1" in response.json()["message"]
+    assert "a client's in job 1" in response.json()["detail"]
     for data in vectors(3, 50):
         ask(federation.clients[1]).put(data)
 
@@ -141,7 +142,7 @@ def test_what_the_operator_has_pinned_stays_pinned(owner, served):
 
 def test_what_is_not_there_cannot_be_pinned(owner, served):
     response = owner.pin(ContentId.of(b"not there"))
-    assert (response.status_code, response.json()["error"]) == (404, "not_found")
+    assert (response.status_code, kind(response)) == (404, "not_found")
     assert served.pins() == frozenset()
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from galaxy_chain.store import ContentId, LocalStore
-from galaxy_chain.web.grants import Grant
-from galaxy_chain.web.problems import Refused
+from galaxy_chain.store.grants import Grant
+from galaxy_fl.content import ContentId, LocalStore
+from galaxy_fl.content.problems import Refused
 from galaxy_fl.exceptions import ContentMissingError
 from galaxy_fl.sqlite_file import SqliteFile
 

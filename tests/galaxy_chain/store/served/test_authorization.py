@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galaxy_chain.store import ContentId
+from galaxy_chain.store.authorization import Doorkeeper
+from galaxy_chain.store.database import open_database
 from galaxy_chain.store.signed_request import LONGEST_LIFE, Authorization, signed_text
-from galaxy_chain.web.authorization import Doorkeeper
-from galaxy_chain.web.database import open_database
-from galaxy_chain.web.problems import Refused
+from galaxy_fl.content import ContentId
+from galaxy_fl.content.problems import Refused
 from galaxy_fl.exceptions import ConfigurationError
-from tests.galaxy_chain.web.serving import writer
+from tests.galaxy_chain.store.served.serving import writer
+from tests.galaxy_fl.content.problem import kind
 
 URL = "https://store.example.org"
 CONTENT = ContentId.of(b"content")
@@ -149,7 +150,7 @@ def test_the_server_asks_for_signatures_and_changes_nothing_without(ask, served,
         nobody.unpin(content),
     ):
         assert response.status_code == 401
-        assert response.json()["error"] == "unauthorized"
+        assert kind(response) == "unauthorized"
         assert response.headers["www-authenticate"] == "Galaxy"
     assert dict(served.contents()) == {content.cid: 5}
     assert served.pins() == frozenset()

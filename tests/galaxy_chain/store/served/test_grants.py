@@ -9,13 +9,14 @@ from galaxy_chain.ledger.deployment import deploy
 from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.node import Node
 from galaxy_chain.rpc.rpc import Rpc
-from galaxy_chain.store import ContentId
+from galaxy_chain.store.grants import Grants
 from galaxy_chain.transactions.accounts import NodeSigner
 from galaxy_chain.transactions.manager import Transactions
-from galaxy_chain.web.grants import Grants
-from galaxy_chain.web.problems import Refused
+from galaxy_fl.content import ContentId
+from galaxy_fl.content.problems import Refused
 from galaxy_fl.exceptions import RoundMovedOnError
 from tests.galaxy_chain.federation import PARAMETERS, Federation, made_up
+from tests.galaxy_fl.content.problem import kind
 
 VECTOR = bytes(4 * PARAMETERS)
 LARGEST_DOCUMENT = bytes(262_144)
@@ -23,7 +24,7 @@ LARGEST_DOCUMENT = bytes(262_144)
 
 def announced(asker, data):
     response = asker.announce(ContentId.of(data))
-    return response.status_code, response.json().get("error")
+    return response.status_code, None if response.is_success else kind(response)
 
 
 def test_a_client_puts_vectors_from_the_moment_that_it_has_joined(ask, federation):
@@ -39,7 +40,7 @@ def test_a_client_puts_vectors_from_the_moment_that_it_has_joined(ask, federatio
 def test_what_a_job_does_not_take_is_told(ask, federation):
     federation.client(0)
     response = ask(federation.clients[0]).announce(ContentId.of(b"seven b"))
-    assert response.json()["message"] == "content of 7 bytes does not belong to job 1: it takes vectors of 600 bytes"
+    assert response.json()["detail"] == "content of 7 bytes does not belong to job 1: it takes vectors of 600 bytes"
 
 
 def test_who_has_a_bond_puts_vectors_and_documents(ask, federation):
@@ -91,7 +92,7 @@ def test_jobs_of_strangers_are_not_kept(ask, federation, node):
     job = federation.register()
     response = ask(node.accounts[9], job).announce(ContentId.of(VECTOR))
     assert response.status_code == 403
-    assert f"--owner {node.accounts[9]}" in response.json()["message"]
+    assert f"--owner {node.accounts[9]}" in response.json()["detail"]
 
 
 def test_a_grant_holds_for_some_seconds_without_the_ledger_and_no_longer(tmp_path):

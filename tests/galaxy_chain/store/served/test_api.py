@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode
 from schemathesis.checks import load_all_checks
 
-from tests.galaxy_chain.web.serving import store_server
+from tests.galaxy_chain.store.served.serving import store_server
 
 EXAMPLES = 10
 """Of each operation, mode and asker: some seconds altogether."""

@@ -1,4 +1,4 @@
-"""Processes for the tests of a shared folder: `python -m tests.galaxy_chain.store.writers ROOT ACTION …`.
+"""Processes for the tests of a shared folder: `python -m tests.galaxy_fl.content.writers ROOT ACTION …`.
 
 They say what they do on standard output and wait for a line on standard input where the test has its turn.
 """
@@ -12,7 +12,7 @@ import resource
 import sys
 from pathlib import Path
 
-from galaxy_chain.store import ContentId, LocalStore
+from galaxy_fl.content import ContentId, LocalStore
 from galaxy_fl.exceptions import ContentError
 
 from .unixfs_reference import fill

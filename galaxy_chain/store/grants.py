@@ -8,9 +8,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from galaxy_chain.ledger.ledger import Ledger
-from galaxy_chain.store import BLOCK_SIZE
 from galaxy_chain.store.signed_request import NO_JOB
-from galaxy_chain.web.problems import Refused
+from galaxy_fl.content import BLOCK_SIZE
+from galaxy_fl.content.problems import Refused
 
 __all__ = ["Grant", "Grants"]
 

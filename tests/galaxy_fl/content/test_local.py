@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from galaxy_chain.store import ContentId, GcReport, LocalStore
+from galaxy_fl.content import ContentId, GcReport, LocalStore
 from galaxy_fl.exceptions import ContentAlteredError, ContentError
 
 from .conformance import StoreConformance
@@ -55,7 +55,7 @@ def start(action: str, root: Path, *numbers: int, wrap: tuple[str, ...] = ()) ->
             *wrap,
             sys.executable,
             "-m",
-            "tests.galaxy_chain.store.writers",
+            "tests.galaxy_fl.content.writers",
             action,
             str(root),
             *map(str, numbers),
@@ -399,7 +399,7 @@ def test_a_full_disk_is_reported_and_leaves_nothing(store):
     script = 'mount -t tmpfs -o size=2m full "$0" && cp -r "$1"/. "$0" && shift && "$@"; find "$0" -type f'
     folder = store.root.parent / "full"
     folder.mkdir()
-    command = [sys.executable, "-m", "tests.galaxy_chain.store.writers", "explain", str(folder)]
+    command = [sys.executable, "-m", "tests.galaxy_fl.content.writers", "explain", str(folder)]
     process = subprocess.run(
         [*wrap, "sh", "-c", script, str(folder), str(store.root), *command],
         cwd=REPOSITORY,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoordinator
-from galaxy_chain.store import LocalStore
-from galaxy_chain.store.http import HttpStore
 from galaxy_chain.store.signed_request import NO_JOB
 from galaxy_chain.verify.audit import Auditor
+from galaxy_fl.content import LocalStore
+from galaxy_fl.content.http_store import HttpStore
 from tests.galaxy_chain.federation import PATIENCE, SAMPLES, made_up
-from tests.galaxy_chain.web.serving import writer
+from tests.galaxy_chain.store.served.serving import writer
 
 
 def test_a_round_is_trained_committed_and_audited(federation, node, server, served, tmp_path):

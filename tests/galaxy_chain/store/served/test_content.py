@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from galaxy_chain.store import BLOCK_SIZE, ContentId
-from tests.galaxy_chain.store.conformance import ABSENT
-from tests.galaxy_chain.store.test_local import alter
-from tests.galaxy_chain.store.unixfs_reference import fill
+from galaxy_fl.content import BLOCK_SIZE, ContentId
+from tests.galaxy_fl.content.conformance import ABSENT
+from tests.galaxy_fl.content.problem import kind
+from tests.galaxy_fl.content.test_local import alter
+from tests.galaxy_fl.content.unixfs_reference import fill
 
 
 @pytest.mark.parametrize("size", [0, 1, BLOCK_SIZE, 3 * BLOCK_SIZE + 1])
@@ -39,7 +40,7 @@ def test_ranges_are_slices(ask, served, asked, part):
 def test_ranges_that_are_not_in_the_content(ask, served, asked):
     response = ask().read(served.put(b"0123456789"), Range=f"bytes={asked}")
     assert response.status_code == 416
-    assert response.json() == {"error": "range", "message": f"bytes={asked} is not in content of 10 bytes"}
+    assert (kind(response), response.json()["detail"]) == ("range", f"bytes={asked} is not in content of 10 bytes")
     assert response.headers["content-range"] == "bytes */10"
 
 
@@ -47,20 +48,20 @@ def test_ranges_that_are_not_in_the_content(ask, served, asked):
 def test_what_is_no_range(ask, served, asked):
     response = ask().read(served.put(b"0123456789"), Range=asked)
     assert response.status_code == 400
-    assert response.json()["error"] == "range"
+    assert kind(response) == "range"
 
 
 def test_content_that_is_not_there(ask):
     response = ask().read(ABSENT)
     assert response.status_code == 404
-    assert response.json() == {"error": "not_found", "message": f"{ABSENT.cid} is not here"}
+    assert (kind(response), response.json()["detail"]) == ("not_found", f"{ABSENT.cid} is not here")
 
 
 @pytest.mark.parametrize("cid", ["x", "..", "bafkrei", ABSENT.cid[:-1], ABSENT.cid + "a", ABSENT.cid[:-1] + "b"])
 def test_what_is_no_id(ask, cid):
     response = ask()("GET", f"/content/{cid}")
     assert response.status_code in (404, 422)
-    assert response.json().keys() == {"error", "message"}
+    assert response.json().keys() == {"type", "title", "status", "detail", "instance"}
 
 
 @pytest.mark.parametrize("how", ["flip", "truncate", "extend"])
@@ -70,7 +71,7 @@ def test_damaged_content_is_not_given_out_and_says_nothing_of_the_server(ask, se
     alter(served, content, how)
     response = ask().read(content)
     assert response.status_code == 500
-    assert response.json()["error"] == "altered"
+    assert kind(response) == "altered"
     assert str(served.root) not in response.text
 
 
@@ -85,13 +86,13 @@ def test_the_server_says_that_it_is_there_and_for_which_ledger(ask, server, depl
 
 def test_what_is_nowhere_and_methods_that_are_not_there_are_answered_in_json(ask):
     nowhere = ask()("GET", "/nowhere")
-    assert (nowhere.status_code, nowhere.json()["error"]) == (404, "not_found")
+    assert (nowhere.status_code, kind(nowhere)) == (404, "not_found")
     refused = ask()("DELETE", "/healthz")
-    assert (refused.status_code, refused.json()["error"]) == (405, "refused")
+    assert (refused.status_code, kind(refused)) == (405, "refused")
 
 
 def test_content_of_another_size_than_is_said_is_refused(owner):
     content = ContentId.of(bytes(BLOCK_SIZE + 1))
     response = owner("POST", f"/uploads/{content.cid}?size=7")
     assert response.status_code == 422
-    assert "check the size" in response.json()["message"]
+    assert "check the size" in response.json()["detail"]

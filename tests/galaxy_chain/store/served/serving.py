@@ -10,10 +10,10 @@ from eth_account import Account
 
 from galaxy_chain.node import Node
 from galaxy_chain.rpc.rpc import Rpc
-from galaxy_chain.store import ContentId
+from galaxy_chain.store.server import StoreServer
 from galaxy_chain.store.signed_request import NO_JOB, Writer
 from galaxy_chain.transactions.accounts import LocalSigner
-from galaxy_chain.web.server import StoreServer
+from galaxy_fl.content import ContentId
 from tests.galaxy_chain.federation import Federation
 
 __all__ = ["Asker", "store_server", "writer"]

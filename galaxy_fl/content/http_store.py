@@ -1,4 +1,4 @@
-"""The store behind `galaxy-chain store serve`: everybody reads, the accounts of a job write."""
+"""The store behind a server's content API (`galaxy_fl.content.app`)."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from galaxy_chain.faults import fault_point
 from galaxy_fl.exceptions import ContentAlteredError, ContentError, ContentMissingError
+from galaxy_fl.faults import fault_point
 
 from .content_id import BLOCK_SIZE, ContentId
 from .local import LocalStore
+from .problem import read_problem
 from .remote import (
     BUSY,
     DEFAULT_TIMEOUTS,
@@ -29,10 +30,9 @@ from .remote import (
     checked_block,
     persistently,
 )
-from .signed_request import Writer
 from .store import GcReport, Source
 
-__all__ = ["HttpStore"]
+__all__ = ["HttpStore", "Writer"]
 
 Read = TypeVar("Read")
 
@@ -51,9 +51,11 @@ class _Arrived(_Said):
     complete: bool
 
 
-class _Problem(_Said):
-    error: str
-    message: str
+class Writer(Protocol):
+    """Who may write to a server."""
+
+    def authorization(self, method: str, url: str, target: str) -> str:
+        """The Authorization header of one request; `target` is the path and query below the server's `url`."""
 
 
 class _BrokenOff(Exception):
@@ -288,22 +290,21 @@ class HttpStore:
         return bytes(body)
 
     def _refusal(self, response: httpx.Response, body: bytes) -> Exception:
-        try:
-            problem = _Problem.model_validate_json(body)
-        except ValidationError:
-            problem = _Problem(error="", message=f"{body[:200]!r}: is that the address of a Galaxy content store?")
+        kind, detail = read_problem(response.headers.get("content-type", ""), body)
+        if not kind:
+            detail += ": is that the address of a Galaxy content store?"
         status, what = response.status_code, response.url.path
-        message = f"{self.where} refuses {response.request.method} {what}: {problem.message[:1000]}"
+        message = f"{self.where} refuses {response.request.method} {what}: {detail}"
         if status in BUSY:
-            return Unreachable(problem.message[:1000])
-        if problem.error == "not_found":
+            return Unreachable(detail)
+        if kind == "not_found":
             return ContentMissingError(
                 f"{what.rpartition('/')[2]} is not in {self.where}: fetch it from whoever made it, or recompute it, and"
                 " put it"
             )
-        if problem.error == "altered" and status == 500:
+        if kind == "altered" and status == 500:
             return ContentAlteredError(f"{what.rpartition('/')[2]} is damaged in {self.where}: put it again")
-        if problem.error in ("offset", "silence"):
+        if kind in ("offset", "silence"):
             return _BrokenOff(message)
         return RemoteError(f"{message} (HTTP {status})", status)
 

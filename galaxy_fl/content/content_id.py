@@ -19,7 +19,7 @@ from aleph_cid import CidHasher
 
 from galaxy_fl.exceptions import ContentError
 
-__all__ = ["BLOCK_SIZE", "Codec", "ContentId", "Hasher", "blocks", "parse"]
+__all__ = ["BLOCK_SIZE", "Codec", "ContentId", "Hasher", "blocks", "parse", "spelled"]
 
 BLOCK_SIZE = 262_144
 """Bytes in a block, the unit that is hashed; the last may be shorter."""
@@ -147,8 +147,13 @@ def parse(cid: str) -> tuple[bytes, Codec]:
     )
 
 
+def spelled(cid: bytes) -> str:
+    """A binary CID in lower-case base32."""
+    return "b" + base64.b32encode(cid).decode().rstrip("=").lower()
+
+
 def _encode(digest: bytes, codec: Codec) -> str:
-    return "b" + base64.b32encode(bytes((1, codec, 0x12, 32)) + digest).decode().rstrip("=").lower()
+    return spelled(bytes((1, codec, 0x12, 32)) + digest)
 
 
 def _name(codec: Codec) -> str:

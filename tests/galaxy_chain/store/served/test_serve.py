@@ -15,15 +15,16 @@ from pathlib import Path
 
 import pytest
 
-from galaxy_chain.store import ContentId, LocalStore
-from galaxy_chain.store.http import HttpStore
-from galaxy_chain.store.remote import RemoteError, Timeouts
+from galaxy_fl.content import ContentId, LocalStore
+from galaxy_fl.content.http_store import HttpStore
+from galaxy_fl.content.remote import RemoteError, Timeouts
 from galaxy_fl.exceptions import ConfigurationError, ContentError
-from tests.galaxy_chain.store.unixfs_reference import fill
-from tests.galaxy_chain.web.serving import Asker, store_server, writer
-from tests.galaxy_chain.web.test_uploads import begun, wait_for_bytes
+from tests.galaxy_chain.store.served.serving import Asker, store_server, writer
+from tests.galaxy_chain.store.served.test_uploads import begun, wait_for_bytes
+from tests.galaxy_fl.content.problem import kind
+from tests.galaxy_fl.content.unixfs_reference import fill
 
-REPOSITORY = Path(__file__).parents[3]
+REPOSITORY = Path(__file__).parents[4]
 OWN_MOUNTS = ("unshare", "--user", "--map-root-user", "--mount")
 
 
@@ -171,8 +172,8 @@ def test_a_full_disk_is_told_and_the_rest_goes_on(serving, tmp_path, owner):
         content = ContentId.of(data)
         response = asker.send(content, data)
         assert response.status_code == 507
-        assert response.json()["error"] == "full"
-        assert "disk is full" in response.json()["message"]
+        assert kind(response) == "full"
+        assert "disk is full" in response.json()["detail"]
         store = HttpStore(server.url, tmp_path / "copies", owner)
         with pytest.raises(RemoteError, match="disk is full"):
             store.put(data)
@@ -188,7 +189,7 @@ def test_a_file_that_may_not_grow_is_told(serving, tmp_path, owner):
         asker = Asker(server, owner)
         data = bytes(6 << 20)
         response = asker.send(ContentId.of(data), data)
-        assert (response.status_code, response.json()["error"]) == (507, "full")
+        assert (response.status_code, kind(response)) == (507, "full")
         asker.put(bytes(1 << 20))
     assert len(list(LocalStore(tmp_path / "served").contents())) == 1
 
@@ -206,7 +207,7 @@ def test_a_folder_that_may_not_be_written_to_is_told_and_still_read(serving, tmp
             each.chmod(0o555)
         try:
             response = asker.send(ContentId.of(b"more"), b"more")
-            assert (response.status_code, response.json()["error"]) == (500, "damaged")
+            assert (response.status_code, kind(response)) == (500, "damaged")
             assert str(folder) not in response.text
             assert asker.pin(small).status_code == 500
             assert asker.read(small).content == b"small"

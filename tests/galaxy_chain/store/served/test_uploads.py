@@ -13,10 +13,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from galaxy_chain.store import BLOCK_SIZE, ContentId
+from galaxy_fl.content import BLOCK_SIZE, ContentId
 from tests.galaxy_chain.federation import PARAMETERS, made_up
-from tests.galaxy_chain.store.test_local import alter
-from tests.galaxy_chain.store.unixfs_reference import fill
+from tests.galaxy_fl.content.problem import kind
+from tests.galaxy_fl.content.test_local import alter
+from tests.galaxy_fl.content.unixfs_reference import fill
 
 DATA = fill("count", 3 * BLOCK_SIZE + 1)
 CONTENT = ContentId.of(DATA)
@@ -89,13 +90,16 @@ def test_parts_have_to_go_on_where_the_last_one_ended(owner, served):
     for offset in (0, 9, 11, len(DATA) - 1):
         response = owner.send(CONTENT, b"x", offset)
         assert response.status_code == 409
-        assert response.json() == {"error": "offset", "message": f"10 bytes have arrived: go on there, not at {offset}"}
+        assert (kind(response), response.json()["detail"]) == (
+            "offset",
+            f"10 bytes have arrived: continue there, not at {offset}",
+        )
     assert owner.send(CONTENT, DATA[10:], 10).json()["complete"]
 
 
 def test_other_bytes_are_thrown_away_and_the_right_ones_taken(owner, served):
     response = owner.send(CONTENT, bytes(len(DATA)))
-    assert (response.status_code, response.json()["error"]) == (422, "altered")
+    assert (response.status_code, kind(response)) == (422, "altered")
     assert list(served.contents()) == partial(served) == []
     assert owner.announce(CONTENT).json() == {"bytes": 0, "complete": False}
     assert owner.send(CONTENT, DATA).json()["complete"]
@@ -105,7 +109,7 @@ def test_other_bytes_are_thrown_away_and_the_right_ones_taken(owner, served):
 def test_more_bytes_than_the_content_has_are_refused(owner, served, announced):
     data = DATA + b"more"
     response = owner.send(CONTENT, data if announced else iter([data]))
-    assert (response.status_code, response.json()["error"]) == (413, "too_large")
+    assert (response.status_code, kind(response)) == (413, "too_large")
     assert list(served.contents()) == []
 
 

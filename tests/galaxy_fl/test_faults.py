@@ -8,10 +8,10 @@ import sys
 
 import pytest
 
-from galaxy_chain.faults import FAULT_VARIABLE
+from galaxy_fl.faults import FAULT_VARIABLE
 
 PROGRAM = """
-from galaxy_chain.faults import fault_point
+from galaxy_fl.faults import fault_point
 for passing in range(3):
     fault_point("here")
     print(passing, flush=True)
