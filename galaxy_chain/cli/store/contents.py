@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from galaxy_chain.cli.options import Account, Where
-from galaxy_chain.store import Codec, ContentId, Store, parse
+from galaxy_fl.content import Codec, ContentId, Store, parse
 from galaxy_fl.exceptions import ContentMissingError
 
 __all__ = ["Cid", "WrittenFor", "find", "writable"]

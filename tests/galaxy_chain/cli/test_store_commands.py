@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from galaxy_chain.store import ContentId
-from galaxy_chain.web.server import StoreServer
+from galaxy_chain.store.server import StoreServer
+from galaxy_fl.content import ContentId
 from tests.galaxy_chain.federation import alter
 
 SMALL = b"hello\n"
