@@ -86,6 +86,14 @@ class Receipt(NamedTuple):
         return found
 
 
+class _Backend(PyEVMBackend):
+    """eth-tester's chain, which otherwise derives the address of every account anew for every transaction."""
+
+    @cached_property
+    def _key_lookup(self) -> dict[bytes, Any]:
+        return {key.public_key.to_canonical_address(): key for key in self.account_keys}
+
+
 class Chain:
     """An eth-tester chain with a ledger and the rules on it.
 
@@ -95,7 +103,7 @@ class Chain:
     """
 
     def __init__(self, accounts: int, chain_id: int | None = None) -> None:
-        backend = PyEVMBackend.from_mnemonic(
+        backend = _Backend.from_mnemonic(
             MNEMONIC,
             num_accounts=accounts,
             genesis_state_overrides={"balance": 10_000 * ETHER},
