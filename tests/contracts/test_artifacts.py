@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from scripts.compile import ARTIFACTS, DEPLOYED, ROOT, compile_contracts, compiler, text_of
 
 
+@pytest.mark.extended  # scripts/check does it: the compiler takes a minute
 def test_the_artifacts_are_what_the_sources_compile_to() -> None:
     compiled = {f"{name}.json": text_of(made) for name, made in compile_contracts(compiler(None)).items()}
     committed = {path.name: path.read_text() for path in ARTIFACTS.glob("*.json")}
