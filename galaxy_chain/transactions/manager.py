@@ -1,11 +1,10 @@
 """Transactions of one account: written down, signed, broadcast, and followed until they are in a block.
 
-What to do at each turn is decided in `transaction_state.py`, what is kept is in `journal.py`; here is the I/O.
+What to do at each turn is decided in `state.py`, what is kept is in `journal.py`; here is the I/O.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -50,10 +49,11 @@ from galaxy_chain.transactions.state import (
     Undecided,
 )
 from galaxy_fl.faults import fault_point
+from galaxy_fl.patience import REAL, Backoff, Clock
 
 __all__ = ["Receipt", "Signer", "TransactionSettings", "Transactions"]
 
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.01, 1.0
+LOOKS = Backoff(0.01, 1.0, 1.5)
 QUICK_PAUSE = 0.1
 """Seconds. Up to here only the receipt is asked for: on a chain that makes blocks at once that is all."""
 DIFFERENT_GAS = 1000
@@ -120,6 +120,7 @@ class Transactions:
         journal: The SQLite file of the account's intents, on a disk of this machine. None: what this process has under
             way is not known to any other.
         settings: How transactions are got in.
+        clock: Times their offers and their end.
 
     Raises:
         ConfigurationError: the journal can't be used.
@@ -132,8 +133,10 @@ class Transactions:
         signer: Signer,
         journal: Path | None = None,
         settings: TransactionSettings = TransactionSettings(),
+        clock: Clock = REAL,
     ) -> None:
         self.rpc = rpc
+        self._clock = clock
         self.signer = signer
         self.settings = settings
         self._chain_id = rpc.number("eth_chainId")
@@ -183,7 +186,7 @@ class Transactions:
         if faster:  # another process that wants the same
             return self.begin(to, data, value, key)
         fault_point("after-intent")
-        following = _Following(intent, TransactionState(self.settings, time.monotonic, fees), quick=True)
+        following = _Following(intent, TransactionState(self.settings, self._clock.now, fees), quick=True)
         return partial(self._follow, following, self._carry_out(following, Broadcast()))
 
     def most(self, to: str, data: bytes, value: int = 0) -> int:
@@ -206,10 +209,10 @@ class Transactions:
 
     def _resumed(self, intent: Intent) -> _Following:
         fees = intent.signed[-1].fees
-        return _Following(intent, TransactionState(self.settings, time.monotonic, fees, resumed=True))
+        return _Following(intent, TransactionState(self.settings, self._clock.now, fees, resumed=True))
 
     def _follow(self, following: _Following, action: Action | None = None) -> Receipt:
-        pause = SHORTEST_PAUSE
+        looks = 0
         while True:
             action = self._carry_out(following, action)
             if isinstance(action, Fail):
@@ -220,9 +223,9 @@ class Transactions:
                 assert following.receipt is not None
                 return following.receipt
             if (action := self._look(following)) is None:
-                time.sleep(pause)
-                pause = min(LONGEST_PAUSE, pause * 1.5)
-                following.quick = following.quick and pause <= QUICK_PAUSE
+                looks += 1
+                self._clock.sleep(LOOKS.after(looks))
+                following.quick = following.quick and LOOKS.after(looks + 1) <= QUICK_PAUSE
 
     # Doing
 
@@ -265,7 +268,7 @@ class Transactions:
         return following.state.bumped(fees)
 
     def _resend(self, following: _Following) -> Action | None:
-        time.sleep(QUICK_PAUSE)  # whoever took the nonce may be about to take the next
+        self._clock.sleep(QUICK_PAUSE)  # whoever took the nonce may be about to take the next
         newest = following.intent.signed[-1]
         try:
             # It may not be wanted any more: then the contract refuses it here.
@@ -390,7 +393,7 @@ class Transactions:
 
     def _rescue(self, following: _Following, due: int) -> None:
         """Gets on with the intent whose nonce is due before this one's: the process that wanted it may be gone."""
-        now = time.monotonic()
+        now = self._clock.now()
         if following.behind != due:
             following.behind, following.since, following.rescued = due, now, None
         if following.rescued is None:

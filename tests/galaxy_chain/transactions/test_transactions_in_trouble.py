@@ -21,12 +21,27 @@ from galaxy_chain.rpc.rpc import Rpc
 from galaxy_chain.transactions.accounts import LocalSigner, NodeSigner
 from galaxy_chain.transactions.manager import Receipt, Transactions, TransactionSettings
 from galaxy_fl.faults import FAULT_VARIABLE
-from tests.end_to_end.processes import ROOT, anvil
+from galaxy_fl.patience import Clock
+from tests.end_to_end.processes import LONG, ROOT, anvil
 
 TO = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
 GWEI = 10**9
-BUMPING = TransactionSettings(timeout=30, bump_after=0.2)
-PATIENT = TransactionSettings(timeout=30, bump_after=1.2)
+HOUR = 3600.0
+PATIENT = TransactionSettings(timeout=1000 * HOUR, bump_after=HOUR)
+"""By the test's own clock, as all settings here."""
+
+
+class Late:
+    """A clock that stands still until the test says how late it is. Pauses are real, and short."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.pauses = 0
+        self.clock = Clock(lambda: self.now, self._sleep)
+
+    def _sleep(self, seconds: float) -> None:
+        self.pauses += 1
+        time.sleep(min(seconds, 0.02))
 
 
 class Overheard(Rpc):
@@ -50,13 +65,20 @@ class Pool:
         self.signer = LocalSigner(Account.create())
         self.rpc.request("anvil_setBalance", self.signer.address, hex(10**18))
         self.threads = ThreadPoolExecutor(4)
+        self.time = Late()
         self.sender = Overheard(url)
         """Of the transaction sent last."""
 
     def send(self, settings: TransactionSettings, journal: Path | None = None, **call: Any) -> Future[Receipt]:
         self.sender = Overheard(self.url)
-        transactions = Transactions(self.sender, self.signer, journal, settings)
+        transactions = Transactions(self.sender, self.signer, journal, settings, self.time.clock)
         return self.threads.submit(transactions.send, TO, b"", 1, **call)
+
+    def later(self, seconds: float, sending: Future[Receipt]) -> None:
+        """Lets time pass, and who sends notice it."""
+        self.time.now += seconds
+        seen = self.time.pauses
+        until(lambda: self.time.pauses > seen + 1 or sending.done())
 
     def waiting(self) -> list[dict[str, Any]]:
         """The account's transactions that wait."""
@@ -82,8 +104,8 @@ class Pool:
         return found
 
 
-def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
-    deadline = time.monotonic() + seconds
+def until(condition: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + LONG
     while not (found := condition()):
         assert time.monotonic() < deadline, "it does not become true"
         time.sleep(0.02)
@@ -118,12 +140,13 @@ def signed(journal: Path) -> list[tuple[int, int, int, int]]:
 
 def test_it_is_bumped_until_it_gets_in(pool, journal):
     """The base fee rises over what was offered."""
-    sending = pool.send(BUMPING, journal)
+    sending = pool.send(PATIENT, journal)
     first = until(pool.waiting)[0]
     pool.rpc.request("anvil_setNextBlockBaseFeePerGas", hex(10 * GWEI))
     pool.mine()
     assert int(first["maxFeePerGas"], 16) < 10 * GWEI
-    until(lambda: [each for each in pool.waiting() if int(each["maxFeePerGas"], 16) > 10 * GWEI])
+    while not any(int(each["maxFeePerGas"], 16) > 10 * GWEI for each in pool.waiting()):
+        pool.later(HOUR, sending)
     pool.mine()
     receipt = sending.result()
     assert receipt.transaction != first["hash"]
@@ -136,11 +159,13 @@ def test_it_is_bumped_until_it_gets_in(pool, journal):
 
 
 def test_the_cap_is_never_passed_and_is_told(pool, journal):
-    sending = pool.send(TransactionSettings(timeout=3, bump_after=0.1, fee_cap=4 * GWEI), journal)
+    sending = pool.send(TransactionSettings(timeout=12 * HOUR, bump_after=HOUR, fee_cap=4 * GWEI), journal)
     until(pool.waiting)
     pool.rpc.request("anvil_setNextBlockBaseFeePerGas", hex(10 * GWEI))
     pool.mine()
-    with pytest.raises(TransactionError, match="is in no block after 3 s.* fee cap of 4 gwei allows no higher"):
+    while not sending.done():
+        pool.later(HOUR, sending)
+    with pytest.raises(TransactionError, match="is in no block after 43200 s.* fee cap of 4 gwei allows no higher"):
         sending.result()
     assert max(price for _, _, price, _ in signed(journal)) <= 4 * GWEI
 
@@ -158,13 +183,14 @@ def test_what_the_node_forgets_is_sent_again(pool):
     forgotten = until(pool.waiting)[0]["hash"]
     pool.rpc.request("anvil_dropTransaction", forgotten)
     assert pool.waiting() == []
+    pool.later(HOUR / 2, sending)
     until(pool.waiting)
     pool.mine()
     assert sending.result().transaction == forgotten
 
 
 def test_what_is_reorganised_out_is_sent_again(pool, journal):
-    sending = pool.send(TransactionSettings(timeout=30, confirmations=3), journal)
+    sending = pool.send(TransactionSettings(confirmations=3), journal)
     first = until(pool.waiting)[0]["hash"]
     pool.mine(2)
     until(lambda: "eth_blockNumber" in pool.sender.asked)  # it was seen in its block, and is too young
@@ -178,7 +204,7 @@ def test_what_is_reorganised_out_is_sent_again(pool, journal):
 
 
 def test_what_another_program_replaces_is_sent_again_once_that_is_confirmed(pool, journal):
-    sending = pool.send(TransactionSettings(timeout=30, confirmations=2), journal)
+    sending = pool.send(TransactionSettings(confirmations=2), journal)
     mine = until(pool.waiting)[0]
     other = {
         "to": TO, "value": 5, "gas": 21_000, "nonce": 0, "chainId": pool.rpc.number("eth_chainId"), "type": 2,
@@ -214,8 +240,9 @@ def test_a_chain_without_a_base_fee(unlocked, journal):
         pool = Pool(url)
         if unlocked:
             pool.signer = NodeSigner(pool.rpc.request("eth_accounts")[3])
-        sending = pool.send(BUMPING, journal)
+        sending = pool.send(PATIENT, journal)
         first = until(pool.waiting)[0]
+        pool.later(HOUR, sending)
         bumped = until(lambda: [each for each in pool.waiting() if each["hash"] != first["hash"]])[0]
         assert 10 * int(bumped["gasPrice"], 16) >= 11 * int(first["gasPrice"], 16)
         pool.mine()
@@ -224,9 +251,11 @@ def test_a_chain_without_a_base_fee(unlocked, journal):
 
 
 def test_an_end_in_time_that_is_none_is_gone_on_with(pool, journal):
-    hurried = TransactionSettings(timeout=0.3)
-    with pytest.raises(TransactionError, match="is in no block after 0 s: .* it may get in still"):
-        pool.send(hurried, journal, key="1/1/submitUpdate").result()
+    hurried = pool.send(TransactionSettings(timeout=10), journal, key="1/1/submitUpdate")
+    until(pool.waiting)
+    pool.later(10, hurried)
+    with pytest.raises(TransactionError, match="is in no block after 10 s: .* it may get in still"):
+        hurried.result()
     sending = pool.send(PATIENT, journal, key="1/1/submitUpdate")
     pool.mine()
     sending.result()
@@ -251,8 +280,10 @@ def test_what_was_done_and_is_reorganised_out_is_sent_again_when_it_is_asked_for
 
 def test_two_that_want_the_same_follow_one_transaction(pool, journal):
     """And whichever of them bumps it, the other goes on with that."""
-    both = [pool.send(BUMPING, journal, key="1/1/submitUpdate") for _ in range(2)]
-    until(lambda: len(signed(journal)) >= 4)
+    both = [pool.send(PATIENT, journal, key="1/1/submitUpdate") for _ in range(2)]
+    until(pool.waiting)
+    while len(signed(journal)) < 4:
+        pool.later(HOUR, both[0])
     pool.mine()
     assert both[0].result() == both[1].result()
     assert pool.count() == 1
@@ -264,7 +295,7 @@ def test_two_that_want_the_same_follow_one_transaction(pool, journal):
 def test_another_call_under_the_same_key_waits_for_the_first(pool, journal):
     first = pool.send(PATIENT, journal, key="1/1/commitRound")
     until(pool.waiting)
-    changed = Transactions(Rpc(pool.url), pool.signer, journal, PATIENT)
+    changed = Transactions(Rpc(pool.url), pool.signer, journal, PATIENT, pool.time.clock)
     second = pool.threads.submit(changed.send, TO, b"", 2, "1/1/commitRound")
     pool.mine()
     first.result()
@@ -299,7 +330,7 @@ def sender(pool: Pool, journal: Path, count: int, *key: str, fault: str = "") ->
 
 
 def finish(process: subprocess.Popen[str], code: int = 0) -> list[str]:
-    said, _ = process.communicate(timeout=120)
+    said, _ = process.communicate(timeout=LONG)
     assert process.returncode == code
     return said.split()
 
@@ -334,8 +365,11 @@ def test_what_a_killed_process_left_does_not_hold_up_the_account(pool, journal):
     with sender(pool, journal, 1, "1/1/submitUpdate", fault="after-intent") as killed:
         finish(killed, -9)
     pool.rpc.request("evm_setAutomine", True)
-    receipt = pool.send(PATIENT, journal).result()
-    assert int(pool.transaction(receipt)["nonce"], 16) == 1
+    behind = pool.send(PATIENT, journal)
+    until(pool.waiting)
+    while not behind.done():
+        pool.later(1, behind)
+    assert int(pool.transaction(behind.result())["nonce"], 16) == 1
     assert pool.count() == 2
 
 
@@ -346,8 +380,11 @@ def test_what_waits_behind_another_programs_says_so(pool):
         "maxFeePerGas": 50 * GWEI, "maxPriorityFeePerGas": GWEI,
     }  # fmt: skip
     first = pool.rpc.request("eth_sendRawTransaction", "0x" + pool.signer.sign(pool.rpc, other).hex())
-    behind = pool.send(TransactionSettings(timeout=1.5))
+    behind = pool.send(TransactionSettings(timeout=10))
     until(lambda: len(pool.waiting()) == 2)
     pool.rpc.request("anvil_dropTransaction", first)
+    for _ in range(10):  # past the quick looks at the receipt alone it sees what is missing
+        pool.later(0, behind)
+    pool.later(10, behind)
     with pytest.raises(TransactionError, match="no transaction with nonce 0 is, which is due before its 1"):
         behind.result()
