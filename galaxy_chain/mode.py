@@ -6,6 +6,7 @@ import logging
 import math
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -210,15 +211,10 @@ class BlockchainMode:
         """
         chosen = ChainSettings.of(settings)
         place, terms = chosen.place(), request.terms
-        wanted: dict[str, Any] = {
-            "rounds": terms.rounds,
-            "min_updates": terms.min_clients,
-            "open": True,  # as in the other modes, whoever is there takes part; `terms` may say otherwise
-        }
-        if terms.max_clients is not None:
-            wanted["max_updates"] = terms.max_clients
+        wanted = {name: value for name, value in asdict(terms).items() if value is not None}
         if terms.deadline is not None:
-            wanted["collect_seconds"] = math.ceil(terms.deadline)
+            wanted["deadline"] = math.ceil(terms.deadline)  # a ledger counts whole seconds
+        wanted["open"] = True  # as in the other modes, whoever is there takes part; `terms` may say otherwise
         try:
             section = TermsSection.model_validate(wanted | chosen.terms)
         except ValidationError as error:

@@ -258,7 +258,7 @@ def run_server_of_job(coordinator: LedgerServerCoordinator, data: DataChoice | N
                     "event": "collecting",
                     "round": round.number,
                     "updates": round.updates,
-                    "wanted": coordinator.terms.min_updates,
+                    "wanted": coordinator.terms.min_clients,
                 }
             )
 

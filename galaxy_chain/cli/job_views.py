@@ -94,9 +94,7 @@ def terms_shown(terms: Terms) -> dict[str, Any]:
 def readable_terms(terms: Terms, creator: str | None = None) -> dict[str, str]:
     """The terms that the owner chooses, for people."""
     server = {creator: f"{creator} (this account)", ZERO_ADDRESS: "anyone with a bond"}
-    others = {
-        name: str(value) for name, value in vars(terms).items() if name not in ("spec", "rule", "rule_parameters")
-    }
+    others = {name: str(value) for name, value in vars(terms).items() if name not in ("spec", "rule", "rule_word")}
     amounts = {name: ether(getattr(terms, name)) for name in ("bond", "demand_deposit")}
     return (
         others

@@ -236,7 +236,7 @@ class LedgerCoordinator:
             return Phase.CLOSED  # after a rollback the updates of the round are complete
         if history.closes_at == NEVER:
             return Phase.COLLECTING
-        full = len(history.entries) >= self.terms.max_updates
+        full = len(history.entries) >= self.terms.max_clients
         return Phase.CLOSED if full or self._now >= history.closes_at else Phase.COLLECTING
 
     @property

@@ -262,7 +262,7 @@ class LedgerServerCoordinator(LedgerCoordinator):
             begins = turns.reopen_from(history, self.address)
             if begins is None or now >= begins:
                 return
-            rule = f"the job needs {terms.min_updates}, and is not collected again before {begins}"
+            rule = f"the job needs {terms.min_clients}, and is not collected again before {begins}"
         raise ContentError(
             f"round {history.round}: {len(failed)} of {len(history.entries)} updates can't be used, but {rule}: they "
             f"are looked for until then ({next(iter(failed.values()))})"
@@ -281,7 +281,7 @@ class LedgerServerCoordinator(LedgerCoordinator):
 
     def enough(self, usable: int) -> bool:
         """Whether that many make a round."""
-        return usable >= self.terms.min_updates
+        return usable >= self.terms.min_clients
 
     def commit(self, round: Round, next_model: Path, excluded: Mapping[Submitted, str]) -> Committed:
         """Puts the next model into the store, then commits it on the ledger."""

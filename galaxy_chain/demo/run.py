@@ -115,8 +115,8 @@ def demonstrate(
         url, (owner, server, liar, *client_accounts) = ready()
         terms = {
             "rounds": rounds,
-            "min_updates": clients,
-            "max_updates": clients,
+            "min_clients": clients,
+            "max_clients": clients,
             "server": liar if cheat else server,
             "reward": POOL,
         }

@@ -304,14 +304,14 @@ class JobHistory:
                 raise self._contradiction(event, f"{client} hands in a weight of {weight}, but declared {declared}")
             self._handed_in.add(client)
         terms, count = self.terms, len(self.entries)
-        if count > terms.max_updates:
-            raise self._contradiction(event, f"{count} entries are in, but the job takes {terms.max_updates}")
-        if (count < terms.min_updates) != (event.closes_at == NEVER):
+        if count > terms.max_clients:
+            raise self._contradiction(event, f"{count} entries are in, but the job takes {terms.max_clients}")
+        if (count < terms.min_clients) != (event.closes_at == NEVER):
             raise self._contradiction(event, f"collecting ends at {event.closes_at} with {count} entries")
-        if terms.min_updates <= before and count < terms.max_updates:
+        if terms.min_clients <= before and count < terms.max_clients:
             self._same(event, "closes_at", self.closes_at)
         self.closes_at = event.closes_at
-        self.built = self.built or count >= terms.min_updates
+        self.built = self.built or count >= terms.min_clients
 
     # Rounds
 
@@ -351,8 +351,8 @@ class JobHistory:
             left = record.updates - len(commit.left_out)
         except ValueError as error:
             raise self._contradiction(event, str(error)) from error
-        if left < max(1, self.terms.min_updates):
-            raise self._contradiction(event, f"{left} updates are included, expected {self.terms.min_updates} at least")
+        if left < max(1, self.terms.min_clients):
+            raise self._contradiction(event, f"{left} updates are included, expected {self.terms.min_clients} at least")
         self._lock(event, record.server, record.time)
         self.commits[record.round] = commit
         self.allotted += record.reward

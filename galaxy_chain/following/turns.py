@@ -13,9 +13,9 @@ from galaxy_chain.ledger.structs import NEVER, ZERO_ADDRESS, Status
 __all__ = [
     "bond_free_from",
     "cancel_from",
-    "collect_seconds",
     "commit_from",
     "commits_refused",
+    "deadline_of",
     "exclude_any_from",
     "finalize_from",
     "idle_from",
@@ -47,7 +47,7 @@ def exclude_any_from(history: JobHistory) -> int:
 
 def most_excluded(history: JobHistory, time: int) -> int:
     """How many entries a commit at that time may leave out."""
-    spare = max(0, len(history.entries) - history.terms.min_updates)
+    spare = max(0, len(history.entries) - history.terms.min_clients)
     return spare if time >= exclude_any_from(history) else min(spare, history.terms.max_excluded)
 
 
@@ -74,12 +74,12 @@ def reopen_from(history: JobHistory, account: str) -> int | None:
     return exclude_any_from(history) + 2 * history.terms.aggregate_seconds
 
 
-def collect_seconds(history: JobHistory) -> int:
-    """How long the current attempt takes updates after its `min_updates`-th entry."""
+def deadline_of(history: JobHistory) -> int:
+    """How long the current attempt takes updates after its `min_clients`-th entry."""
     terms, times = history.terms, history.reopenings
     if times == 0:
-        return terms.collect_seconds
-    longest: int = max(terms.collect_seconds, terms.aggregate_seconds) * 2 ** min(times, _MOST_DOUBLINGS)
+        return terms.deadline
+    longest: int = max(terms.deadline, terms.aggregate_seconds) * 2 ** min(times, _MOST_DOUBLINGS)
     return longest
 
 

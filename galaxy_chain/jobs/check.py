@@ -43,10 +43,9 @@ def check_job(ledger: Ledger, store: Store, job: int, terms: Terms) -> JobDocume
     rule = rule_of(ledger, job, terms)
     if rule != document.rule.name:
         raise JobMismatchError(f"job {job}: its document says {document.rule.name}, but its contract is {rule}")
-    if terms.rule_parameters != document.rule.rule_word:
+    if terms.rule_word != document.rule.rule_word:
         raise JobMismatchError(
-            f"job {job}: its document gives the rule {document.rule.parameters}, its terms say "
-            f"{terms.rule_parameters.hex()}"
+            f"job {job}: its document gives the rule {document.rule.parameters}, its terms say {terms.rule_word.hex()}"
         )
     if document.weighting == "uniform" and terms.max_weight != 1:
         raise JobMismatchError(

@@ -74,18 +74,18 @@ def costs(terms: Terms, rule: str, gas_price: int) -> list[Cost]:
         gas_price: In wei.
     """
     answer = answer_gas(
-        rule, terms.max_updates, terms.chunk_parameters, depth(terms.parameters, terms.chunk_parameters)
+        rule, terms.max_clients, terms.chunk_parameters, depth(terms.parameters, terms.chunk_parameters)
     )
     # The bit map of the excluded ones: 16 gas a byte that is not zero, in the call and in the event.
-    commit = COMMIT + 24 * ((terms.max_updates + 7) // 8)
+    commit = COMMIT + 24 * ((terms.max_clients + 7) // 8)
     figures = [
         ("joining", "each client, once", JOIN),
         ("a round: its update", "each client", SUBMIT),
         ("a round: commit and settlement", "the server", commit + SETTLE),
         (
-            f"a round in all, with {terms.max_updates} updates",
+            f"a round in all, with {terms.max_clients} updates",
             "together",
-            terms.max_updates * SUBMIT + commit + SETTLE,
+            terms.max_clients * SUBMIT + commit + SETTLE,
         ),
         ("a claim of one round, alone", "a client", CLAIM_ALONE),
         ("a claim of one round for many", "for each of them", CLAIM_EACH),

@@ -89,18 +89,24 @@ def _server(value: str) -> str:
 
 
 class TermsSection(_Strict):
-    """The terms of a job (protocol section 5), with the defaults that suit a small consortium."""
+    """The terms of a job (protocol section 5), with defaults that suit a small consortium.
+
+    `rounds`, `min_clients`, `max_clients` and `deadline` are those of `galaxy_fl.jobs.terms.Terms`; the others are of
+    ledgers only.
+    """
 
     rounds: Annotated[int, Field(ge=1, le=2**31)]
-    min_updates: Annotated[int, Field(ge=1, le=256)]
-    max_updates: Annotated[int, Field(ge=1, le=256)] | None = None
-    """By default as many as a challenge has room for."""
+    min_clients: Annotated[int, Field(ge=1, le=256)]
+    """How many updates make a round."""
+    max_clients: Annotated[int, Field(ge=1, le=256)] | None = None
+    """The update with this number closes the round. By default as many as a challenge has room for."""
     max_excluded: Annotated[int, Field(ge=0, le=256)] | None = None
-    """By default what leaves `min_updates`: clients whose content can't be had don't delay a round."""
+    """By default what leaves `min_clients`: clients whose content can't be had don't delay a round."""
     max_weight: Annotated[int, Field(ge=1, le=MAX_WEIGHT)] | None = None
     """The most samples that an update may weigh. By default a million, or what the sum of all has room for; 1 where
     weights are uniform."""
-    collect_seconds: Annotated[int, Field(ge=0, le=MONTH)] = 60
+    deadline: Annotated[int, Field(ge=0, le=MONTH)] = 60
+    """Seconds that others have, once `min_clients` updates are in."""
     aggregate_seconds: Annotated[int, Field(ge=1, le=MONTH)] = 600
     challenge_seconds: Seconds | None = None
     """By default a day, or longer where a search for a withheld model's wrong chunk takes longer."""
@@ -124,29 +130,29 @@ class TermsSection(_Strict):
 
     @model_validator(mode="after")
     def _belong_together(self) -> TermsSection:
-        if self.max_updates is not None:
-            self._check_updates(self.max_updates)
+        if self.max_clients is not None:
+            self._check_clients(self.max_clients)
         if self.demand_deposit == 0:
             raise ValueError("demand_deposit is 0: demands that cost nothing can flood an honest server")
         if self.bond == 0:
             raise ValueError("bond is 0: a server without a bond has nothing to lose")
-        least = least_idle_seconds(self.collect_seconds, self.aggregate_seconds)
+        least = least_idle_seconds(self.deadline, self.aggregate_seconds)
         if self.idle_seconds is not None and self.idle_seconds < least:
             raise ValueError(
-                f"idle_seconds {self.idle_seconds} is less than collect_seconds and four times aggregate_seconds, "
+                f"idle_seconds {self.idle_seconds} is less than deadline plus four times aggregate_seconds, "
                 f"{least}: a commit could be superseded before everybody has had a turn"
             )
         return self
 
-    def _check_updates(self, max_updates: int) -> None:
-        if self.min_updates > max_updates:
-            raise ValueError(f"min_updates {self.min_updates} is more than max_updates {max_updates}")
-        if self.max_excluded is not None and self.max_excluded > max_updates:
-            raise ValueError(f"max_excluded {self.max_excluded} is more than max_updates {max_updates}")
-        if self.max_weight is not None and self.max_weight * max_updates > MOST_WEIGHT:
+    def _check_clients(self, max_clients: int) -> None:
+        if self.min_clients > max_clients:
+            raise ValueError(f"min_clients {self.min_clients} is more than max_clients {max_clients}")
+        if self.max_excluded is not None and self.max_excluded > max_clients:
+            raise ValueError(f"max_excluded {self.max_excluded} is more than max_clients {max_clients}")
+        if self.max_weight is not None and self.max_weight * max_clients > MOST_WEIGHT:
             raise ValueError(
-                f"max_weight {self.max_weight} times max_updates {max_updates} is 2**32 or more, which a round's "
-                f"weights must stay below: set max_weight to {MOST_WEIGHT // max_updates} or less"
+                f"max_weight {self.max_weight} times max_clients {max_clients} is 2**32 or more, which a round's "
+                f"weights must stay below: set max_weight to {MOST_WEIGHT // max_clients} or less"
             )
 
     def on_ledger(
@@ -167,15 +173,15 @@ class TermsSection(_Strict):
         """
         # A vector has to be longer than a chunk, and a job document's is longer than the smallest there is.
         chunk_parameters = fitting_chunk(parameters, self.chunk_parameters)
-        max_updates = self.max_updates
-        if max_updates is None:
-            max_updates = most_updates(rule.name, parameters, chunk_parameters)
-            if max_updates < self.min_updates:
+        max_clients = self.max_clients
+        if max_clients is None:
+            max_clients = most_updates(rule.name, parameters, chunk_parameters)
+            if max_clients < self.min_clients:
                 raise JobDocumentError(
-                    f"terms.min_updates is {self.min_updates}, but with {chunk_parameters} parameters a chunk a "
-                    f"challenge of {rule.name} has room for {max_updates} updates of this model: lower either"
+                    f"terms.min_clients is {self.min_clients}, but with {chunk_parameters} parameters a chunk a "
+                    f"challenge of {rule.name} has room for {max_clients} updates of this model: lower either"
                 )
-        max_excluded = max_updates - self.min_updates if self.max_excluded is None else self.max_excluded
+        max_excluded = max_clients - self.min_clients if self.max_excluded is None else self.max_excluded
         server = creator if self.server is None else self.server
         challenge_seconds = self.challenge_seconds
         if challenge_seconds is None:
@@ -183,43 +189,43 @@ class TermsSection(_Strict):
             challenge_seconds = max(DAY, search)
         idle_seconds = self.idle_seconds
         if idle_seconds is None:
-            turns = least_idle_seconds(self.collect_seconds, self.aggregate_seconds)
+            turns = least_idle_seconds(self.deadline, self.aggregate_seconds)
             idle_seconds = max(IDLE_SECONDS, turns, 2 * self.answer_seconds)
         max_unsettled = self.max_unsettled
         if max_unsettled is None:
             max_unsettled = covered_rounds(self.bond, self.reward, self.rounds)
         return Terms(
             spec=spec,
-            rule_parameters=rule.rule_word,
+            rule_word=rule.rule_word,
             rule=contract,
             demand_deposit=self.demand_deposit,
             server=ZERO_ADDRESS if server == ANYONE else server,
             bond=self.bond,
             rounds=self.rounds,
-            min_updates=self.min_updates,
-            max_updates=max_updates,
+            min_clients=self.min_clients,
+            max_clients=max_clients,
             max_excluded=max_excluded,
-            collect_seconds=self.collect_seconds,
+            deadline=self.deadline,
             aggregate_seconds=self.aggregate_seconds,
             challenge_seconds=challenge_seconds,
             idle_seconds=idle_seconds,
             server_share=self.server_share,
             max_unsettled=max_unsettled,
             answer_seconds=self.answer_seconds,
-            max_weight=self._heaviest(max_updates, uniform),
+            max_weight=self._heaviest(max_clients, uniform),
             chunk_parameters=chunk_parameters,
             open=self.open,
             parameters=parameters,
         )
 
-    def _heaviest(self, max_updates: int, uniform: bool) -> int:
+    def _heaviest(self, max_clients: int, uniform: bool) -> int:
         if uniform and self.max_weight not in (None, 1):
             raise JobDocumentError(
                 f"terms.max_weight is {self.max_weight}, but with uniform weighting each update weighs 1: leave it out"
             )
         if uniform:
             return 1
-        return min(USUAL_WEIGHT, MOST_WEIGHT // max_updates) if self.max_weight is None else self.max_weight
+        return min(USUAL_WEIGHT, MOST_WEIGHT // max_clients) if self.max_weight is None else self.max_weight
 
 
 class SourceFile(_Strict):

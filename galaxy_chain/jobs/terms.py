@@ -37,18 +37,18 @@ DEVELOPMENT_CHAINS = frozenset({1337, 31337})
 """Of the embedded chain and of anvil. Their ether is worth nothing and their time is at everybody's command."""
 
 MONTH = 30 * 86_400
-"""Seconds: the most that the ledger takes of `collectSeconds` and `aggregateSeconds`; a bond should not be locked for
+"""Seconds: the most that the ledger takes of `deadline` and `aggregate_seconds`; a bond should not be locked for
 longer, either."""
 LEAST_TURN, LEAST_ANSWER = 60, 300
-"""Seconds: the least that the ledger takes of `aggregateSeconds` and `answerSeconds` on chains that are not for
+"""Seconds: the least that the ledger takes of `aggregate_seconds` and `answer_seconds` on chains that are not for
 development."""
 MOST_SECONDS = 2**31
 MOST_SHARE = 5_000
-"""Basis points: the largest `serverShare`."""
+"""Basis points: the largest `server_share`."""
 MOST_WEIGHT = 2**32 - 1
 """The most that the weights of a round add up to."""
 MOST_UPDATES = 4_096
-"""The largest `maxUpdates` that the ledger takes of any rule."""
+"""The largest `max_clients` that the ledger takes of any rule."""
 
 SHORTEST_ANSWER_BLOCKS = 25
 """Blocks in which a server that runs sees a demand, builds the openings and gets a transaction in."""
@@ -121,9 +121,9 @@ def least_challenge_seconds(parameters: int, chunk_parameters: int, answer_secon
     return 4 * (depth(parameters, chunk_parameters) + 5) * answer_seconds
 
 
-def least_idle_seconds(collect_seconds: int, aggregate_seconds: int) -> int:
-    """The shortest `idleSeconds` that the ledger takes: everybody has had a turn to commit by then."""
-    return collect_seconds + 4 * aggregate_seconds
+def least_idle_seconds(deadline: int, aggregate_seconds: int) -> int:
+    """The shortest `idle_seconds` that the ledger takes: everybody has had a turn to commit by then."""
+    return deadline + 4 * aggregate_seconds
 
 
 def finder_reward(bond: int) -> int:
@@ -169,24 +169,24 @@ def _bounds(terms: Terms, rule: str, chain: Chain) -> Iterator[Concern]:
 
 
 def _bounds_of_numbers(terms: Terms, rule: str) -> Iterator[tuple[str, str]]:
-    trimmed = 2 * int.from_bytes(terms.rule_parameters, "big")
-    if rule == "trimmed_mean" and terms.min_updates <= trimmed:
+    trimmed = 2 * int.from_bytes(terms.rule_word, "big")
+    if rule == "trimmed_mean" and terms.min_clients <= trimmed:
         yield (
-            "min_updates",
-            f"the trimmed mean leaves out {trimmed} updates, so that a round of {terms.min_updates} can't be "
-            f"aggregated; set min_updates to more than {trimmed}",
+            "min_clients",
+            f"the trimmed mean leaves out {trimmed} updates, so that a round of {terms.min_clients} can't be "
+            f"aggregated; set min_clients to more than {trimmed}",
         )
-    if not 1 <= terms.min_updates <= terms.max_updates:
-        yield "min_updates", f"it has to be 1 to max_updates {terms.max_updates}"
-    if terms.max_updates > (most := min(MOST_UPDATES, RULES[rule].max_updates)):
-        yield "max_updates", f"the rule takes {most}; set max_updates to {most} or less"
-    if terms.max_excluded > terms.max_updates:
-        yield "max_excluded", f"it is more than max_updates; set it to {terms.max_updates} or less"
-    heaviest = min(MAX_WEIGHT, MOST_WEIGHT // max(1, terms.max_updates))
+    if not 1 <= terms.min_clients <= terms.max_clients:
+        yield "min_clients", f"it has to be 1 to max_clients {terms.max_clients}"
+    if terms.max_clients > (most := min(MOST_UPDATES, RULES[rule].max_updates)):
+        yield "max_clients", f"the rule takes {most}; set max_clients to {most} or less"
+    if terms.max_excluded > terms.max_clients:
+        yield "max_excluded", f"it is more than max_clients; set it to {terms.max_clients} or less"
+    heaviest = min(MAX_WEIGHT, MOST_WEIGHT // max(1, terms.max_clients))
     if not 1 <= terms.max_weight <= heaviest:
         yield (
             "max_weight",
-            f"a rule takes weights up to {MAX_WEIGHT}, and max_updates {terms.max_updates} of them have to stay below "
+            f"a rule takes weights up to {MAX_WEIGHT}, and max_clients {terms.max_clients} of them have to stay below "
             f"2**32; set it to {heaviest} or less",
         )
     if terms.server_share > MOST_SHARE:
@@ -199,7 +199,7 @@ def _bounds_of_numbers(terms: Terms, rule: str) -> Iterator[tuple[str, str]]:
 
 
 def _bounds_of_times(terms: Terms, chain: Chain) -> Iterator[tuple[str, str]]:
-    for name in ("collect_seconds", "aggregate_seconds"):
+    for name in ("deadline", "aggregate_seconds"):
         if getattr(terms, name) > MONTH:
             yield name, f"that is {getattr(terms, name) / 86_400:.0f} days; set it to {MONTH} or less"
     for name, bound in (("aggregate_seconds", LEAST_TURN), ("answer_seconds", LEAST_ANSWER)):
@@ -215,11 +215,11 @@ def _bounds_of_times(terms: Terms, chain: Chain) -> Iterator[tuple[str, str]]:
             f"answer_seconds {terms.answer_seconds}, and has to end within a window in whose first half it begins; set "
             f"challenge_seconds to {least} or more, or lower answer_seconds",
         )
-    least = least_idle_seconds(terms.collect_seconds, terms.aggregate_seconds)
+    least = least_idle_seconds(terms.deadline, terms.aggregate_seconds)
     if terms.idle_seconds < least:
         yield (
             "idle_seconds",
-            "a commit could be superseded before everybody has had a turn: collect_seconds and four times "
+            "a commit could be superseded before everybody has had a turn: deadline plus four times "
             f"aggregate_seconds are {least}; set idle_seconds to {least} or more",
         )
     for name in ("challenge_seconds", "idle_seconds"):
@@ -230,18 +230,18 @@ def _bounds_of_times(terms: Terms, chain: Chain) -> Iterator[tuple[str, str]]:
 def _bounds_of_size(terms: Terms, rule: str) -> Iterator[tuple[str, str]]:
     levels = depth(terms.parameters, terms.chunk_parameters)
     most = most_updates(rule, terms.parameters, terms.chunk_parameters)
-    instead = f"set max_updates to {most} or less" if most else "lower chunk_parameters"
-    length = answer_bytes(terms.max_updates, terms.chunk_parameters, levels)
+    instead = f"set max_clients to {most} or less" if most else "lower chunk_parameters"
+    length = answer_bytes(terms.max_clients, terms.chunk_parameters, levels)
     if length > MOST_BYTES:
         yield (
-            "max_updates",
+            "max_clients",
             f"an answer or a challenge then has up to {length} bytes, and nodes take transactions of {MOST_BYTES} and "
             f"little more, so that nobody could challenge a wrong commit and no server could answer; {instead}",
         )
-    gas = answer_gas(rule, terms.max_updates, terms.chunk_parameters, levels)
+    gas = answer_gas(rule, terms.max_clients, terms.chunk_parameters, levels)
     if gas > MOST_GAS:
         yield (
-            "max_updates",
+            "max_clients",
             f"an answer or a challenge then takes up to {gas} gas, more than {MOST_GAS}, so that it may not fit a "
             f"transaction; {instead}, or lower chunk_parameters",
         )
@@ -293,10 +293,10 @@ def _windows(terms: Terms, chain: Chain) -> Iterator[Concern]:
             f"idle_seconds is {terms.idle_seconds}: a server that withholds its model stops the job for "
             f"{terms.idle_seconds / 86_400:.0f} days; set it to {MONTH} or less",
         )
-    if terms.max_updates > terms.min_updates and terms.collect_seconds < 2 * chain.block_seconds:
+    if terms.max_clients > terms.min_clients and terms.deadline < 2 * chain.block_seconds:
         yield Concern(
-            "collect_seconds",
-            f"collect_seconds is {terms.collect_seconds}: only the fastest min_updates {terms.min_updates} clients get "
+            "deadline",
+            f"deadline is {terms.deadline}: only the fastest min_clients {terms.min_clients} clients get "
             f"into a round ({block}); set it to what slower clients need",
         )
 
@@ -308,12 +308,12 @@ def _at_least(seconds: int, blocks: int, chain: Chain) -> int:
 def _money(terms: Terms, rule: str, chain: Chain) -> Iterator[Concern]:
     """Bond and deposit, against each other and against the price of gas."""
     levels = depth(terms.parameters, terms.chunk_parameters)
-    gas = answer_gas(rule, terms.max_updates, terms.chunk_parameters, levels)
+    gas = answer_gas(rule, terms.max_clients, terms.chunk_parameters, levels)
     if gas <= MOST_GAS and chain.block_gas is not None and gas > chain.block_gas:
         yield Concern(
-            "max_updates",
-            f"max_updates is {terms.max_updates}: an answer or a challenge then takes up to {gas} gas, more than the "
-            f"{chain.block_gas} of a block on this chain; lower max_updates or chunk_parameters",
+            "max_clients",
+            f"max_clients is {terms.max_clients}: an answer or a challenge then takes up to {gas} gas, more than the "
+            f"{chain.block_gas} of a block on this chain; lower max_clients or chunk_parameters",
             PARTICIPANTS,
         )
     cost = gas * chain.gas_price
@@ -406,13 +406,13 @@ def _caps(terms: Terms, limits: Limits) -> Iterator[Concern]:
 
 def _members(terms: Terms) -> Iterator[Concern]:
     """Who may take part, and who may leave out whom."""
-    left = terms.max_updates - terms.min_updates
+    left = terms.max_clients - terms.min_clients
     if terms.max_excluded < left:
         yield Concern(
             "max_excluded",
             f"max_excluded is {terms.max_excluded}: where the content of more clients can't be had, a round waits for "
-            f"twice aggregate_seconds {terms.aggregate_seconds}; {left} leaves min_updates {terms.min_updates} of "
-            f"max_updates {terms.max_updates} at once, but lets a server leave out as many as it likes",
+            f"twice aggregate_seconds {terms.aggregate_seconds}; {left} leaves min_clients {terms.min_clients} of "
+            f"max_clients {terms.max_clients} at once, but lets a server leave out as many as it likes",
         )
     if terms.open:
         yield Concern(

@@ -7,7 +7,6 @@ events, and this is about eight times faster (57 instead of 489 microseconds for
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +18,7 @@ from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
 from galaxy_chain.ledger import structs
+from galaxy_chain.ledger.structs import python_name
 
 __all__ = ["Abi", "Event", "Function"]
 
@@ -27,7 +27,7 @@ __all__ = ["Abi", "Event", "Function"]
 class Event:
     """One event of a contract, decoded, and where it stands on the chain.
 
-    `arguments` are by their snake-case names; structs are those of `galaxy_chain.ledger.structs`.
+    `arguments` are by their names in Python (`python_name`); structs are those of `galaxy_chain.ledger.structs`.
     """
 
     name: str
@@ -42,10 +42,6 @@ class Event:
             return self.arguments[name]
         except KeyError:
             raise AttributeError(f"{self.name} has no argument {name}") from None
-
-
-def _snake(name: str) -> str:
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower().strip("_")
 
 
 def _type(entry: Mapping[str, Any]) -> str:
@@ -152,11 +148,13 @@ class Abi:
                 return None
             name, indexed, data = self._events[topics[0]]
             values = {
-                _snake(part["name"]): _value(part, decode([part["type"]], topic)[0])
+                python_name(part["name"]): _value(part, decode([part["type"]], topic)[0])
                 for part, topic in zip(indexed, topics[1:], strict=True)
             }
             decoded = decode([_type(part) for part in data], bytes.fromhex(log["data"][2:]))
-            values |= {_snake(part["name"]): _value(part, value) for part, value in zip(data, decoded, strict=True)}
+            values |= {
+                python_name(part["name"]): _value(part, value) for part, value in zip(data, decoded, strict=True)
+            }
             return Event(
                 name,
                 values,
@@ -177,4 +175,6 @@ class Abi:
             values = decode([_type(part) for part in inputs], data[4:])
         except (DecodingError, OverflowError, UnicodeDecodeError):
             return None
-        return name, {_snake(part["name"]): _value(part, value) for part, value in zip(inputs, values, strict=True)}
+        return name, {
+            python_name(part["name"]): _value(part, value) for part, value in zip(inputs, values, strict=True)
+        }

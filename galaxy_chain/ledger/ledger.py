@@ -17,7 +17,7 @@ from galaxy_chain.exceptions import (
 from galaxy_chain.ledger.abi import Abi, Event
 from galaxy_chain.ledger.artifacts import artifact
 from galaxy_chain.ledger.genuine import check_code
-from galaxy_chain.ledger.structs import ZERO_ADDRESS, Account, Client, Demand, Mark, State, Terms
+from galaxy_chain.ledger.structs import ZERO_ADDRESS, Account, Client, Demand, Mark, State, Terms, python_name
 from galaxy_chain.rpc.rpc import Rpc, RpcAnswerError
 from galaxy_chain.shown import date
 from galaxy_chain.transactions.manager import Receipt, Transactions
@@ -48,10 +48,10 @@ class JobOnLedger(NamedTuple):
 ADVICE = {
     "UnknownJob": "there is no job {job} on this ledger: `galaxy-chain job list` shows those that exist",
     "InvalidTerm": "the term {term} is out of its bounds (docs/protocol.md, section 5)",
-    "ParametersRefused": "the rule can't aggregate every number of updates from {min_updates} to {max_updates} with "
+    "ParametersRefused": "the rule can't aggregate every number of updates from {min_clients} to {max_clients} with "
     "the parameters {parameters}: a trimmed mean needs more than twice as many updates as it trims",
     "AnswerTooLarge": "an answer to a demand would take {size} bytes and {gas_needed} gas, but {size_allowed} bytes "
-    "and {gas_allowed} gas are allowed: choose smaller chunks or fewer max_updates",
+    "and {gas_allowed} gas are allowed: choose smaller chunks or fewer max_clients",
     "JobNotRunning": "job {job} takes nothing more of this: it is final, or all of its rounds are committed",
     "AlreadyCancelled": "job {job} was cancelled before",
     "JobNotIdle": "job {job} is not idle: others than its owner can cancel it, and anybody finalize what was "
@@ -134,6 +134,8 @@ FAR = 2**37
 
 
 def _shown(name: str, value: object) -> object:
+    if name == "term":
+        return python_name(str(value))
     if name in TIMES and isinstance(value, int) and value < FAR:
         return date(value)
     return value.hex() if isinstance(value, bytes) else value

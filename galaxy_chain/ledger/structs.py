@@ -1,7 +1,8 @@
-"""The ledger's structs, field by field in the order of `IGalaxyLedger.sol`."""
+"""The ledger's structs, field by field in the order of `ILedgerTypes.sol`."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -18,11 +19,29 @@ __all__ = [
     "Status",
     "Terms",
     "Update",
+    "python_name",
 ]
 
 ZERO_ADDRESS = "0x0000000000000000000000000000000000000000"
 NEVER = 2**40 - 1
-"""The time at which collecting ends while fewer than `min_updates` entries are in."""
+"""The time at which collecting ends while fewer than `min_clients` entries are in."""
+
+
+_OTHERWISE = {
+    "minUpdates": "min_clients",
+    "maxUpdates": "max_clients",
+    "collectSeconds": "deadline",
+    "ruleParameters": "rule_word",
+}
+
+
+def python_name(solidity: str) -> str:
+    """Return what the contract calls otherwise by the name that it has in Python and in job files.
+
+    That is the same in snake case, except for the terms that jobs without a ledger have, too: a client has one update
+    a round, and the words are those of federated learning. Nothing else translates between the two.
+    """
+    return _OTHERWISE.get(solidity) or re.sub(r"(?<!^)(?=[A-Z])", "_", solidity).lower().strip("_")
 
 
 class Status(IntEnum):
@@ -35,19 +54,22 @@ class Status(IntEnum):
 
 @dataclass(frozen=True)
 class Terms:
-    """What a job is; amounts in wei, times in seconds, `server_share` in basis points."""
+    """What a job is; amounts in wei, times in seconds, `server_share` in basis points.
+
+    The names are those of job files and of `galaxy_fl`; `python_name` says which differ from Solidity's.
+    """
 
     spec: bytes
-    rule_parameters: bytes
+    rule_word: bytes
     rule: str
     demand_deposit: int
     server: str
     bond: int
     rounds: int
-    min_updates: int
-    max_updates: int
+    min_clients: int
+    max_clients: int
     max_excluded: int
-    collect_seconds: int
+    deadline: int
     aggregate_seconds: int
     challenge_seconds: int
     idle_seconds: int

@@ -120,7 +120,7 @@ class Grants:
         if account.bond >= terms.bond and not account.barred:  # it may commit: nobody is named, or one takes over
             return Grant(str(job), address, vector)
         if self._ledger.client(job, address).samples:
-            return Grant(str(job), address, vector, documents=False, sharers=terms.max_updates)
+            return Grant(str(job), address, vector, documents=False, sharers=terms.max_clients)
         raise Refused(
             403,
             "forbidden",

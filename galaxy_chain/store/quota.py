@@ -24,8 +24,8 @@ class Quota:
 
     Args:
         store: Where content is.
-        limit: Bytes of a job. A client has its share of them, 1/maxUpdates (two vectors at least), so that none uses up
-            what the others need; what the job's server pins is the job's, and counts for no client any more.
+        limit: Bytes of a job. A client has its share of them, 1/max_clients (two vectors at least), so that none uses
+            up what the others need; what the job's server pins is the job's, and counts for no client any more.
         arriving: Whether an upload of this content for this space has begun.
     """
 

@@ -185,7 +185,7 @@ class Auditor:
 
     def reopenings(self) -> Iterator[AuditedReopening]:
         """The attempts that were given up, in order, by what is to be had of them now."""
-        least = self.history.terms.min_updates
+        least = self.history.terms.min_clients
         for reopening in self.history.reopened:
             usable = sum(self._usable(entry) for entry in reopening.entries)
             objection = f"{usable} of {len(reopening.entries)} updates are there and right, and {least} make a round"

@@ -70,7 +70,7 @@ def check_call(rule: Rule, rule_word: bytes, weights: Sequence[int]) -> None:
     if not 1 <= len(weights) <= rule.max_updates:
         raise AggregationError(
             f"{rule.name} got {len(weights)} updates, it takes 1 to {rule.max_updates}: "
-            "set the job's maxUpdates accordingly"
+            "set the job's max_clients accordingly"
         )
     for index, weight in enumerate(weights):
         if not 1 <= weight <= MAX_WEIGHT:

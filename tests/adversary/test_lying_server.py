@@ -162,7 +162,7 @@ def test_a_round_that_is_not_closed_can_not_be_committed(federation):
 
 
 def test_an_honest_client_that_is_excluded_is_seen_and_only_as_many_as_the_job_allows(collected):
-    collected.job = collected.register(min_updates=1)
+    collected.job = collected.register(min_clients=1)
     collected.submit(0, 1, 2)
     serving = server(collected)
     serving.enter()
@@ -193,7 +193,7 @@ def test_nobody_can_be_excluded_who_has_not_submitted(collected):
 
 def test_a_lone_server_may_leave_out_more_after_two_turns_and_is_seen(collected):
     """Not prevented: otherwise silent clients could stop a job. Whoever is bonded has two turns to come first."""
-    collected.job = collected.register(min_updates=1, max_excluded=0)
+    collected.job = collected.register(min_clients=1, max_excluded=0)
     collected.submit(0, 1, 2)
     serving = server(collected)
     serving.enter()

@@ -41,8 +41,8 @@ learning_rate = 0.1
 rounds = 1
 open = true
 server = "anyone"
-min_updates = 2
-max_updates = 2
+min_clients = 2
+max_clients = 2
 """
 MODEL = """\
 from torch import nn
@@ -109,7 +109,7 @@ class Apart:
         where = Deployment.read(folder / ".galaxy" / "ledger.json")
         owner = Transactions(self.rpc, NodeSigner(self.address("owner")))
         self.ledger = Ledger(self.rpc, where.ledger, owner, first_block=where.block)
-        terms = TermsSection(rounds=rounds, min_updates=2, max_updates=2, open=True, server="anyone")
+        terms = TermsSection(rounds=rounds, min_clients=2, max_clients=2, open=True, server="anyone")
         store = LocalStore(folder / ".galaxy" / "store")
         self.job = register_job(self.ledger, where.rules, store, of.document, of.initial, of.source, terms).job
         self._first = self.rpc.number("eth_blockNumber") + 1

@@ -26,8 +26,8 @@ learning_rate = 0.1
 rounds = 2
 open = true
 server = "anyone"
-min_updates = 3
-max_updates = 3
+min_clients = 3
+max_clients = 3
 """
 """A vector has 270,040 bytes: two blocks and the node above them."""
 

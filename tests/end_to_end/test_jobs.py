@@ -35,8 +35,8 @@ learning_rate = 0.1
 rounds = 2
 open = true
 server = "anyone"
-min_updates = 2
-max_updates = 2
+min_clients = 2
+max_clients = 2
 """
 
 

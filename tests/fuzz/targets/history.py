@@ -63,7 +63,7 @@ def _arguments(name: str, history: JobHistory, reader: Reader) -> dict[str, Any]
     waiting = history.open_demands(commit.word) if commit is not None else []
     demand = reader.pick(waiting) if waiting else None
     entries = len(history.entries) if registered else 0
-    minimum = history.terms.min_updates if registered else 1
+    minimum = history.terms.min_clients if registered else 1
     arguments: dict[str, Any] = {
         "job": 1,
         "round": likely(

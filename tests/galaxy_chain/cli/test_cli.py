@@ -36,8 +36,8 @@ learning_rate = 0.1
 rounds = 1
 open = true
 server = "anyone"
-min_updates = 1
-max_updates = 1
+min_clients = 1
+max_clients = 1
 """
 
 
@@ -265,10 +265,10 @@ def test_job_files_that_are_wrong_register_nothing(at_ledger):
 
 def test_what_was_chosen_for_a_job_is_shown(at_ledger, federation):
     owner = federation.node.accounts[0]
-    text = JOB.replace('server = "anyone"\n', "").replace("max_updates = 1\n", "")
+    text = JOB.replace('server = "anyone"\n', "").replace("max_clients = 1\n", "")
     Path("job.toml").write_text(text.replace("open = true", "open = false"))
     terms = at_ledger.json("job", "create", "job.toml", "--account", "dev:0")["terms"]
-    assert (terms["server"], terms["open"], terms["max_updates"]) == (owner, False, terms["max_excluded"] + 1)
+    assert (terms["server"], terms["open"], terms["max_clients"]) == (owner, False, terms["max_excluded"] + 1)
     assert at_ledger.run("job", "create", "job.toml", "--account", "dev:0") == 0
     for said in (f"{owner} (this account)", "only whom its owner admits", "0.02 ether"):
         assert said in at_ledger.out
@@ -303,12 +303,12 @@ def test_terms_that_can_not_work_are_not_registered(at_ledger):
             "updates = 1", "updates = 2"
         )
     )
-    at_ledger.fails(34, "min_updates to more than 2", "job", "create", "job.toml", "--account", "dev:0")
+    at_ledger.fails(34, "min_clients to more than 2", "job", "create", "job.toml", "--account", "dev:0")
     assert at_ledger.json("job", "list") == before
 
 
 def test_an_audit_tells_of_terms(at_ledger, federation):
-    job = federation.register(answer_seconds=1, bond=25 * 10**18, rounds=1, min_updates=1, max_updates=1)
+    job = federation.register(answer_seconds=1, bond=25 * 10**18, rounds=1, min_clients=1, max_clients=1)
     assert at_ledger.run("audit", job) == 0
     for said in ("answer_seconds is 1", "bond is 25 ether", "no server is named"):
         assert f"warning: {said}" in at_ledger.err
@@ -318,7 +318,7 @@ def test_an_audit_tells_of_terms(at_ledger, federation):
 
 
 def test_nobody_pays_more_than_the_limits(at_ledger, federation):
-    dear = federation.register(bond=25 * 10**18, max_updates=2, max_excluded=0)
+    dear = federation.register(bond=25 * 10**18, max_clients=2, max_excluded=0)
     assert at_ledger.run("server", "--job", dear, "--account", "dev:1") == 34
     assert re.search("25 ether.*--max-bond", at_ledger.err)
     at_ledger.fails(2, "expected an amount", "server", "--job", dear, "--account", "dev:1", "--max-bond", "much")

@@ -181,7 +181,7 @@ def test_the_same_attempt_on_another_model_takes_nothing_away(tmp_path):
 
 
 def test_run_server_serves_such_a_job(secret, tmp_path):
-    secret.job = secret.register(DOCUMENT.model_copy(update={"reveal": "after-close"}), rounds=1, max_updates=2)
+    secret.job = secret.register(DOCUMENT.model_copy(update={"reveal": "after-close"}), rounds=1, max_clients=2)
     clients = handed_in(secret, tmp_path, 0, 1)
     server = secret.serve()
     server.leave = True

@@ -12,9 +12,9 @@ from galaxy_chain.following.history import JobHistory
 from galaxy_chain.following.turns import (
     bond_free_from,
     cancel_from,
-    collect_seconds,
     commit_from,
     commits_refused,
+    deadline_of,
     exclude_any_from,
     finalize_from,
     idle_from,
@@ -36,7 +36,7 @@ LEDGER = "0x" + "ab" * 20
 OWNER, SERVER, OTHER, FINDER = ("0x" + digit * 40 for digit in "5678")
 CLIENTS = ["0x" + digit * 40 for digit in "1234"]
 TERMS = replace(
-    ANY_TERMS, server=SERVER, min_updates=2, max_updates=4, rounds=3, bond=100, demand_deposit=10, chunk_parameters=8
+    ANY_TERMS, server=SERVER, min_clients=2, max_clients=4, rounds=3, bond=100, demand_deposit=10, chunk_parameters=8
 )
 MODELS = [Model(bytes([i]) * 32, bytes([100 + i]) * 32) for i in range(5)]
 
@@ -69,8 +69,8 @@ class Chain:
         history = self.history
         count = len(history.entries) + len(places)
         closes_at = history.closes_at
-        if count >= self.terms.min_updates and closes_at == NEVER:
-            closes_at = self.now + collect_seconds(history)
+        if count >= self.terms.min_clients and closes_at == NEVER:
+            closes_at = self.now + deadline_of(history)
         return {
             "attempt": history.attempt,
             "first": len(history.entries),
@@ -188,7 +188,7 @@ def test_blocks_lead_to_the_head(chain):
     assert [entry.client for entry in history.entries] == CLIENTS[:3]
     begun = start(1, LEDGER, 1, 1, MODELS[0].root)
     assert history.head == Entries(begun, history.entries.blocks).head
-    assert history.closes_at == chain.now + TERMS.collect_seconds
+    assert history.closes_at == chain.now + TERMS.deadline
     assert history.built
 
 
@@ -279,7 +279,7 @@ def test_a_superseded_round_collects_as_long_as_before(chain):
     chain.superseded(commit)
     assert chain.history.reopenings == 1
     chain.apply("RoundReopened", attempt=4, sender=OTHER, round=1, time=chain.now)
-    assert collect_seconds(chain.history) == 4 * TERMS.aggregate_seconds
+    assert deadline_of(chain.history) == 4 * TERMS.aggregate_seconds
 
 
 def test_rounds_settle_in_order_and_are_claimed_entry_by_entry(committed):
@@ -342,7 +342,7 @@ def test_turns_of_a_round(chain):
     chain.now = reopen_from(history, OTHER)
     chain.apply("RoundReopened", attempt=1, sender=OTHER, round=1, time=chain.now)
     assert [reopening.sender for reopening in history.reopened] == [OTHER]
-    assert collect_seconds(history) == 2 * TERMS.aggregate_seconds
+    assert deadline_of(history) == 2 * TERMS.aggregate_seconds
     assert history.closes_at == NEVER
 
 

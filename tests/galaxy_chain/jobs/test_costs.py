@@ -16,7 +16,7 @@ PARAMETERS = 16 * 64
 
 
 def terms(clients: int, **said: object) -> Terms:
-    section = TermsSection(rounds=4, min_updates=clients, max_updates=clients, open=True, **said)
+    section = TermsSection(rounds=4, min_clients=clients, max_clients=clients, open=True, **said)
     return section.on_ledger(bytes(32), RuleChoice(), "0x" + "33" * 20, PARAMETERS, "0x" + "11" * 20)
 
 

@@ -35,8 +35,8 @@ loss_options = {{ weight = [1, 1, 1, 1, 1, 2.5, 1, 1, 1, 1] }}
 [terms]
 rounds = 1
 open = true
-min_updates = 1
-max_updates = 1
+min_clients = 1
+max_clients = 1
 """
 
 

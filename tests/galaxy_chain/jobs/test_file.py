@@ -25,7 +25,7 @@ learning_rate = 0.1
 [terms]
 rounds = 2
 open = false
-min_updates = 2
+min_clients = 2
 """
 
 
@@ -42,7 +42,7 @@ def test_a_short_file_is_a_whole_job(tmp_path):
 
 def test_the_example_is_valid(tmp_path):
     job = read(tmp_path, example_job())
-    assert (job.terms.min_updates, job.terms.demand_deposit) == (4, 10**16)
+    assert (job.terms.min_clients, job.terms.demand_deposit) == (4, 10**16)
 
 
 CREATOR, NAMED = "0x" + "11" * 20, "0x" + "22" * 20
@@ -56,13 +56,13 @@ def test_what_a_file_leaves_open_is_chosen_soundly(tmp_path):
     """Not that anyone aggregates, that one silent client delays a round, or that no challenge fits a transaction."""
     terms = on_ledger(read(tmp_path, GOOD))
     assert (terms.server, terms.open) == (CREATOR, False)
-    assert terms.max_updates == 176  # 119,390 bytes a challenge
+    assert terms.max_clients == 176  # 119,390 bytes a challenge
     assert terms.max_excluded == 174
     assert (terms.server_share, terms.max_unsettled, terms.max_weight) == (1_000, 2, 1_000_000)
     assert (terms.answer_seconds, terms.challenge_seconds, terms.idle_seconds) == (1_200, 86_400, 14_400)
     assert check_terms(terms, "weighted_mean", Chain(1, 12.0, 10**9, 36_000_000)) == []
     robust = on_ledger(read(tmp_path, GOOD.replace("[terms]", '[rule]\nname = "coordinate_median"\n[terms]')))
-    assert (robust.max_updates, robust.max_excluded) == (64, 62)
+    assert (robust.max_clients, robust.max_excluded) == (64, 62)
 
 
 def test_what_follows_from_other_terms_follows_from_them(tmp_path):
@@ -81,27 +81,27 @@ def test_what_follows_from_other_terms_follows_from_them(tmp_path):
     assert chosen("").max_unsettled == 5
     assert chosen("", uniform=True).max_weight == 1
     assert chosen("max_weight = 1", uniform=True).max_weight == 1
-    assert chosen("max_updates = 2\nmax_weight = 16777215").max_weight == 2**24 - 1
+    assert chosen("max_clients = 2\nmax_weight = 16777215").max_weight == 2**24 - 1
     with pytest.raises(JobDocumentError, match="max_weight is 7, but with uniform weighting each update weighs 1"):
         chosen("max_weight = 7", uniform=True)
 
 
 def test_what_a_file_says_is_kept(tmp_path):
     said = {
-        "max_updates": 5, "max_excluded": 1, "max_weight": 9, "collect_seconds": 1, "aggregate_seconds": 60,
+        "max_clients": 5, "max_excluded": 1, "max_weight": 9, "deadline": 1, "aggregate_seconds": 60,
         "challenge_seconds": 20_000, "answer_seconds": 300, "idle_seconds": 241, "max_unsettled": 1, "server_share": 0,
     }  # fmt: skip
     lines = "\n".join(f"{name} = {value}" for name, value in said.items())
-    terms = on_ledger(read(tmp_path, GOOD.replace("min_updates = 2", f'min_updates = 2\n{lines}\nserver = "{NAMED}"')))
+    terms = on_ledger(read(tmp_path, GOOD.replace("min_clients = 2", f'min_clients = 2\n{lines}\nserver = "{NAMED}"')))
     assert {name: getattr(terms, name) for name in said} == said
     assert terms.server == NAMED
-    anyone = read(tmp_path, GOOD.replace("min_updates = 2", 'min_updates = 2\nserver = "anyone"'))
+    anyone = read(tmp_path, GOOD.replace("min_clients = 2", 'min_clients = 2\nserver = "anyone"'))
     assert on_ledger(anyone).server == ZERO_ADDRESS
 
 
 def test_more_clients_than_a_challenge_has_room_for_are_refused(tmp_path):
-    job = read(tmp_path, GOOD.replace("min_updates = 2", "min_updates = 177"))
-    with pytest.raises(JobDocumentError, match="min_updates is 177, but with 64 parameters a chunk .* room for 176"):
+    job = read(tmp_path, GOOD.replace("min_clients = 2", "min_clients = 177"))
+    with pytest.raises(JobDocumentError, match="min_clients is 177, but with 64 parameters a chunk .* room for 176"):
         on_ledger(job)
 
 
@@ -152,25 +152,25 @@ def test_what_is_no_amount(amount):
         ("rounds = 2", "rounds = 2.5", 10, "terms.rounds: .*valid integer"),
         ("rounds = 2", "rounds = true", 10, "terms.rounds: .*valid integer"),
         ("rounds = 2", "", 9, "terms.rounds: Field required"),
-        ("min_updates = 2", 'min_updates = 2\nbond = "1 euro"', 13, "terms.bond: expected an amount"),
-        ("min_updates = 2", 'min_updates = 2\nbond = "0 ether"', 9, "a server without a bond"),
-        ("min_updates = 2", 'min_updates = 2\nserver = "me"', 13, 'terms.server: expected an address.*or "anyone"'),
-        ("min_updates = 2", "min_updates = 2\nmax_updates = 1", 9, "min_updates 2 is more than max_updates 1$"),
-        ("min_updates = 2", "min_updates = 2\nmax_updates = 3\nmax_excluded = 4", 9, "max_excluded 4 is more than"),
+        ("min_clients = 2", 'min_clients = 2\nbond = "1 euro"', 13, "terms.bond: expected an amount"),
+        ("min_clients = 2", 'min_clients = 2\nbond = "0 ether"', 9, "a server without a bond"),
+        ("min_clients = 2", 'min_clients = 2\nserver = "me"', 13, 'terms.server: expected an address.*or "anyone"'),
+        ("min_clients = 2", "min_clients = 2\nmax_clients = 1", 9, "min_clients 2 is more than max_clients 1$"),
+        ("min_clients = 2", "min_clients = 2\nmax_clients = 3\nmax_excluded = 4", 9, "max_excluded 4 is more than"),
         ("open = false", "", 9, "terms.open: Field required"),
         ("open = false", "open = 1", 11, "terms.open: .*valid boolean"),
         (
-            "min_updates = 2",
-            "min_updates = 2\nmax_updates = 257\nmax_weight = 16777215",
+            "min_clients = 2",
+            "min_clients = 2\nmax_clients = 257\nmax_weight = 16777215",
             13,
-            "max_updates: .*equal to 256",
+            "max_clients: .*equal to 256",
         ),
-        ("min_updates = 2", "min_updates = 2\nmax_weight = 16777216", 13, "terms.max_weight: .*equal to 16777215"),
-        ("min_updates = 2", "min_updates = 2\nidle_seconds = 2459", 9, "idle_seconds 2459 is less than.*2460"),
-        ("min_updates = 2", "min_updates = 2\nserver_share = 5001", 13, "terms.server_share: .*equal to 5000"),
-        ("min_updates = 2", "min_updates = 2\nmax_unsettled = 0", 13, "terms.max_unsettled: .*equal to 1"),
-        ("min_updates = 2", "min_updates = 2\ncollect_seconds = 2592001", 13, "terms.collect_seconds: .*2592000"),
-        ("min_updates = 2", "min_updates = 2\nchunk_parameters = 12", 13, "terms.chunk_parameters: .*multiple of 8"),
+        ("min_clients = 2", "min_clients = 2\nmax_weight = 16777216", 13, "terms.max_weight: .*equal to 16777215"),
+        ("min_clients = 2", "min_clients = 2\nidle_seconds = 2459", 9, "idle_seconds 2459 is less than.*2460"),
+        ("min_clients = 2", "min_clients = 2\nserver_share = 5001", 13, "terms.server_share: .*equal to 5000"),
+        ("min_clients = 2", "min_clients = 2\nmax_unsettled = 0", 13, "terms.max_unsettled: .*equal to 1"),
+        ("min_clients = 2", "min_clients = 2\ndeadline = 2592001", 13, "terms.deadline: .*2592000"),
+        ("min_clients = 2", "min_clients = 2\nchunk_parameters = 12", 13, "terms.chunk_parameters: .*multiple of 8"),
         ("[terms]", '[rule]\nname = "best"\n[terms]', 10, "rule.name: there is no rule 'best'"),
         ("[terms]", "[[terms]]", 1, "terms: "),
     ],

@@ -28,7 +28,7 @@ from galaxy_chain.jobs.terms import (
     least_idle_seconds,
 )
 from galaxy_chain.ledger.deployment import deploy
-from galaxy_chain.ledger.structs import ZERO_ADDRESS, Terms
+from galaxy_chain.ledger.structs import ZERO_ADDRESS, Terms, python_name
 from galaxy_chain.rpc.rpc import Rpc
 from galaxy_chain.transactions.accounts import NodeSigner
 from galaxy_chain.transactions.manager import Transactions
@@ -50,9 +50,9 @@ PAYING = {Role.OWNER, Role.SERVER}
 def terms(**changed: object) -> Terms:
     """Terms that nobody has anything to say against."""
     sound = {
-        "spec": bytes(32), "rule_parameters": bytes(32), "rule": ZERO_ADDRESS, "demand_deposit": 10**16,
-        "server": "0x" + "11" * 20, "bond": ETHER, "rounds": 5, "min_updates": 4, "max_updates": 8,
-        "max_excluded": 4, "collect_seconds": 60, "aggregate_seconds": 600, "challenge_seconds": 86_400,
+        "spec": bytes(32), "rule_word": bytes(32), "rule": ZERO_ADDRESS, "demand_deposit": 10**16,
+        "server": "0x" + "11" * 20, "bond": ETHER, "rounds": 5, "min_clients": 4, "max_clients": 8,
+        "max_excluded": 4, "deadline": 60, "aggregate_seconds": 600, "challenge_seconds": 86_400,
         "idle_seconds": 7_200, "server_share": 1_000, "max_unsettled": 5, "answer_seconds": 1_200, "max_weight": 10**6,
         "chunk_parameters": 64, "open": False, "parameters": 38_282,
     }  # fmt: skip
@@ -78,27 +78,27 @@ def test_nothing_is_said_of_sound_terms():
         ({"challenge_seconds": 71_999}, "weighted_mean", EMBEDDED, "challenge_seconds", EVERYBODY, "to 72000 or more"),
         ({"challenge_seconds": 2**31 + 1}, "weighted_mean", EMBEDDED, "challenge_seconds", EVERYBODY, "2147483648 or"),
         ({"aggregate_seconds": 2**31}, "weighted_mean", MAINNET, "aggregate_seconds", EVERYBODY, "24855 days"),
-        ({"collect_seconds": 2**31}, "weighted_mean", MAINNET, "collect_seconds", EVERYBODY, "24855 days"),
+        ({"deadline": 2**31}, "weighted_mean", MAINNET, "deadline", EVERYBODY, "24855 days"),
         ({"idle_seconds": 2_459}, "weighted_mean", EMBEDDED, "idle_seconds", EVERYBODY, "2460 or more"),
         ({"max_weight": 2**29}, "weighted_mean", EMBEDDED, "max_weight", EVERYBODY, "to 16777215 or less"),
         ({"max_weight": 0}, "weighted_mean", EMBEDDED, "max_weight", EVERYBODY, "to 16777215 or less"),
         ({"server_share": 5_001}, "weighted_mean", EMBEDDED, "server_share", EVERYBODY, "to 5000 or less"),
         ({"max_unsettled": 0}, "weighted_mean", EMBEDDED, "max_unsettled", EVERYBODY, "1 or more"),
-        ({"min_updates": 9}, "weighted_mean", EMBEDDED, "min_updates", EVERYBODY, "1 to max_updates 8"),
+        ({"min_clients": 9}, "weighted_mean", EMBEDDED, "min_clients", EVERYBODY, "1 to max_clients 8"),
         ({"max_excluded": 9}, "weighted_mean", EMBEDDED, "max_excluded", EVERYBODY, "set it to 8 or less"),
-        ({"rule_parameters": trimmed(2)}, "trimmed_mean", EMBEDDED, "min_updates", EVERYBODY, "more than 4"),
+        ({"rule_word": trimmed(2)}, "trimmed_mean", EMBEDDED, "min_clients", EVERYBODY, "more than 4"),
         (
-            {"max_updates": 257, "max_excluded": 253, "chunk_parameters": 8},
-            "weighted_mean", EMBEDDED, "max_updates", EVERYBODY, "rule takes 256",
+            {"max_clients": 257, "max_excluded": 253, "chunk_parameters": 8},
+            "weighted_mean", EMBEDDED, "max_clients", EVERYBODY, "rule takes 256",
         ),
-        ({"max_updates": 177, "max_excluded": 173}, "weighted_mean", EMBEDDED, "max_updates", EVERYBODY, "bytes"),
+        ({"max_clients": 177, "max_excluded": 173}, "weighted_mean", EMBEDDED, "max_clients", EVERYBODY, "bytes"),
         (
-            {"max_updates": 150, "max_excluded": 146, "parameters": 2**20},
-            "weighted_mean", MAINNET, "max_updates", EVERYBODY, "121526 bytes.*set max_updates to 148 or less",
+            {"max_clients": 150, "max_excluded": 146, "parameters": 2**20},
+            "weighted_mean", MAINNET, "max_clients", EVERYBODY, "121526 bytes.*set max_clients to 148 or less",
         ),
         (
-            {"max_updates": 64, "max_excluded": 60, "chunk_parameters": 256, "parameters": 2**24},
-            "trimmed_mean", MAINNET, "max_updates", EVERYBODY, "gas, more than 15000000",
+            {"max_clients": 64, "max_excluded": 60, "chunk_parameters": 256, "parameters": 2**24},
+            "trimmed_mean", MAINNET, "max_clients", EVERYBODY, "gas, more than 15000000",
         ),
         # What is not wise on this chain.
         ({"answer_seconds": 300}, "weighted_mean", MAINNET, "answer_seconds", set(), "1200 leaves time"),
@@ -111,8 +111,8 @@ def test_nothing_is_said_of_sound_terms():
         ({"aggregate_seconds": 95}, "weighted_mean", MAINNET, "aggregate_seconds", set(), "set it to 96 or more"),
         ({"idle_seconds": 2_460, "answer_seconds": 1_231}, "weighted_mean", MAINNET, "idle_seconds", set(), "2462, twice"),
         ({"idle_seconds": 31 * 86_400}, "weighted_mean", MAINNET, "idle_seconds", set(), "31 days"),
-        ({"collect_seconds": 0}, "weighted_mean", MAINNET, "collect_seconds", set(), "fastest min_updates 4"),
-        ({}, "weighted_mean", Chain(1, 12.0, 1, 300_000), "max_updates", EVERYBODY, "300000 of a block"),
+        ({"deadline": 0}, "weighted_mean", MAINNET, "deadline", set(), "fastest min_clients 4"),
+        ({}, "weighted_mean", Chain(1, 12.0, 1, 300_000), "max_clients", EVERYBODY, "300000 of a block"),
         ({}, "weighted_mean", Chain(1, 12.0, 10**11), "demand_deposit", PAYING, "loses money by every demand"),
         ({}, "weighted_mean", Chain(1, 12.0, 12 * 10**9), "demand_deposit", set(), "is safer"),
         ({"demand_deposit": 0}, "weighted_mean", Chain(1, 12.0, 0), "demand_deposit", PAYING, "floods"),
@@ -127,7 +127,7 @@ def test_nothing_is_said_of_sound_terms():
             "weighted_mean", MAINNET, "demand_deposit", {Role.CLIENT, Role.WATCH}, "50 ether.*raise --max-deposit",
         ),
         ({"max_unsettled": 2}, "weighted_mean", MAINNET, "max_unsettled", set(), "5 rounds take 48 hours at least"),
-        ({"max_excluded": 3}, "weighted_mean", MAINNET, "max_excluded", set(), "4 leaves min_updates 4"),
+        ({"max_excluded": 3}, "weighted_mean", MAINNET, "max_excluded", set(), "4 leaves min_clients 4"),
         ({"open": True}, "weighted_mean", MAINNET, "open", set(), "many addresses"),
         ({"server": ZERO_ADDRESS}, "weighted_mean", MAINNET, "server", set(), "no server is named"),
     ],
@@ -151,7 +151,7 @@ def test_a_development_chain_relaxes_times_and_prices_but_says_them(chain_id):
     assert any(c.stops for c in elsewhere)
     for never in (terms(bond=25 * ETHER), terms(demand_deposit=50 * ETHER)):
         assert any(c.stops for c in check_terms(never, "weighted_mean", Chain(chain_id, 1.0, 0)))
-    hopeless = terms(rule_parameters=trimmed(2))
+    hopeless = terms(rule_word=trimmed(2))
     assert any(c.stops for c in check_terms(hopeless, "trimmed_mean", Chain(chain_id, 1.0, 0)))
 
 
@@ -199,10 +199,10 @@ ODD_TERMS = st.builds(
     terms,
     demand_deposit=st.integers(0, 2**96 - 1),
     bond=st.integers(1, 2**96 - 1),
-    min_updates=st.integers(1, 256),
-    max_updates=st.integers(1, 256),
+    min_clients=st.integers(1, 256),
+    max_clients=st.integers(1, 256),
     max_excluded=st.integers(0, 256),
-    collect_seconds=st.integers(0, 2**31),
+    deadline=st.integers(0, 2**31),
     aggregate_seconds=st.integers(1, 2**31),
     challenge_seconds=st.integers(1, 2**31),
     answer_seconds=st.integers(1, 2**31),
@@ -212,7 +212,7 @@ ODD_TERMS = st.builds(
     max_weight=st.integers(0, 2**32 - 1),
     chunk_parameters=st.integers(1, 32).map(lambda eights: 8 * eights),
     parameters=st.integers(257, 2**40),
-    rule_parameters=st.integers(0, 2**256 - 1).map(lambda word: word.to_bytes(32)),
+    rule_word=st.integers(0, 2**256 - 1).map(lambda word: word.to_bytes(32)),
     open=st.booleans(),
     server=st.sampled_from([ZERO_ADDRESS, "0x" + "11" * 20]),
 )
@@ -227,11 +227,11 @@ def test_whatever_terms_say_is_judged(odd, rule, chain, pool):
     assert all(c.stops <= c.hears and Role.AUDIT not in c.stops for c in concerns)
     levels = depth(odd.parameters, odd.chunk_parameters)
     if (
-        answer_bytes(odd.max_updates, odd.chunk_parameters, levels) > MOST_BYTES
-        or answer_gas(rule, odd.max_updates, odd.chunk_parameters, levels) > MOST_GAS
+        answer_bytes(odd.max_clients, odd.chunk_parameters, levels) > MOST_BYTES
+        or answer_gas(rule, odd.max_clients, odd.chunk_parameters, levels) > MOST_GAS
         or odd.challenge_seconds < 4 * (levels + 5) * odd.answer_seconds
-        or odd.idle_seconds < odd.collect_seconds + 4 * odd.aggregate_seconds
-        or odd.max_weight * odd.max_updates >= 2**32
+        or odd.idle_seconds < odd.deadline + 4 * odd.aggregate_seconds
+        or odd.max_weight * odd.max_clients >= 2**32
     ):
         assert {role for concern in concerns for role in concern.stops} == EVERYBODY
 
@@ -240,7 +240,7 @@ def test_whatever_terms_say_is_judged(odd, rule, chain, pool):
 def test_the_advice_about_seconds_and_deposits_helps(odd, rule):
     """Doing what is said leaves nothing that stops."""
     chain = Chain(1, 12.0, 10**9, 36_000_000)
-    fixed = replace(odd, rule_parameters=bytes(32), min_updates=1, max_updates=2, chunk_parameters=64)
+    fixed = replace(odd, rule_word=bytes(32), min_clients=1, max_clients=2, chunk_parameters=64)
     fixed = replace(fixed, parameters=max(65, odd.parameters % 2**24), answer_seconds=3_600)
     for _ in range(12):
         stopping = [c for c in check_terms(fixed, rule, chain, Limits(2**97, 2**97)) if c.stops]
@@ -290,25 +290,21 @@ JUDGED = {
 """What a job file can say wrong."""
 
 
-def snake(name: str) -> str:
-    return re.sub("([A-Z])", lambda letter: "_" + letter[1].lower(), name)
-
-
 def bounds_broken(chain_id: int, changed: dict[str, object]) -> set[str]:
     """The terms that nobody may take part with whatever it means, of the contracts' valid ones with changes."""
     valid = terms(
-        demand_deposit=10**16, min_updates=2, max_updates=3, max_excluded=1, collect_seconds=100, aggregate_seconds=200,
+        demand_deposit=10**16, min_clients=2, max_clients=3, max_excluded=1, deadline=100, aggregate_seconds=200,
         challenge_seconds=9_000, idle_seconds=1_000, answer_seconds=300, max_weight=100, chunk_parameters=8,
         parameters=20,
     )  # fmt: skip
-    odd = replace(valid, **{snake(name): value for name, value in changed.items()})
+    odd = replace(valid, **{python_name(name): value for name, value in changed.items()})
     concerns = check_terms(odd, "weighted_mean", Chain(chain_id, 1.0, 0), Limits(2**97, 2**97, any_terms=True))
     return {concern.term for concern in concerns if concern.stops}
 
 
 @pytest.mark.parametrize(("term", "changed"), [bound for bound in OUT_OF_BOUNDS if bound[0] in JUDGED])
 def test_what_the_contracts_refuse_is_told_before(term, changed):
-    assert snake(term) in bounds_broken(1, changed)
+    assert python_name(term) in bounds_broken(1, changed)
 
 
 @pytest.mark.parametrize("changed", [bound for bound in AT_THE_BOUND if set(bound) <= JUDGED - {"maxWeight"}])

@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from web3 import Web3
 
+from galaxy_chain.jobs.file import TermsSection
 from galaxy_chain.ledger import structs
 from galaxy_chain.ledger.abi import Abi
 from galaxy_chain.ledger.artifacts import artifact
 from galaxy_chain.ledger.ledger import ledger_abi
-from galaxy_chain.ledger.structs import Model, Record, Terms, Update
+from galaxy_chain.ledger.structs import Model, Record, Terms, Update, python_name
+from galaxy_fl.jobs.terms import Terms as JobTerms
 
 ENTRIES = artifact("GalaxyLedger").abi
 ORACLE = Web3().eth.contract(abi=ENTRIES)
@@ -54,7 +56,21 @@ FOUND = {name: components for entry in ENTRIES for name, components in tuples(en
 @pytest.mark.parametrize("name", sorted(FOUND))
 def test_a_struct_has_the_fields_of_the_contract_in_its_order(name):
     fields = [field.name for field in dataclasses.fields(getattr(structs, name))]
-    assert fields == [snake(component["name"]) for component in FOUND[name]]
+    assert fields == [python_name(component["name"]) for component in FOUND[name]]
+
+
+def test_names_are_those_of_the_contract_in_snake_case_or_those_of_jobs():
+    names = {component["name"] for components in FOUND.values() for component in components}
+    others = {name: python_name(name) for name in names if python_name(name) != snake(name)}
+    assert others == {
+        "minUpdates": "min_clients",
+        "maxUpdates": "max_clients",
+        "collectSeconds": "deadline",
+        "ruleParameters": "rule_word",
+    }
+    shared = {field.name for field in dataclasses.fields(JobTerms)}
+    assert shared <= {field.name for field in dataclasses.fields(structs.Terms)}
+    assert shared <= TermsSection.model_fields.keys()
 
 
 def test_every_struct_of_the_package_is_one_of_the_contract():
@@ -82,16 +98,16 @@ def test_nested_structs_are_encoded_as_web3_does(job, record, index, salt, openi
 
 TERMS = Terms(
     spec=b"\1" * 32,
-    rule_parameters=b"\2" * 32,
+    rule_word=b"\2" * 32,
     rule="0x" + "Ab" * 20,
     demand_deposit=3,
     server="0x" + "00" * 20,
     bond=4,
     rounds=5,
-    min_updates=1,
-    max_updates=7,
+    min_clients=1,
+    max_clients=7,
     max_excluded=1,
-    collect_seconds=9,
+    deadline=9,
     aggregate_seconds=10,
     challenge_seconds=110,
     idle_seconds=60,

@@ -303,7 +303,7 @@ RULES = [RuleChoice(name="coordinate_median"), RuleChoice(name="trimmed_mean", p
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 def test_of_a_hidden_update_exactly_the_chunks_are_demanded_that_no_content_of_it_explains(federation, rule):
     document = DOCUMENT.model_copy(update={"rule": rule})
-    federation.job = federation.register(document, min_updates=3)
+    federation.job = federation.register(document, min_clients=3)
     vectors = [made_up(7), made_up(8), made_up(9)]
     for index, vector in enumerate(vectors):
         client = federation.client(index)
