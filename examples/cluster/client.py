@@ -1,9 +1,11 @@
-"""Train on one half of the digits: python client.py 1, and in another terminal python client.py 2"""
+"""Train on one half of the digits, wherever this machine is: python client.py 1 [URL]"""
 
 import sys
 
-from galaxy_fl.core.trainer_controller import TrainerController
+import galaxy_fl as galaxy
+
+SERVER = sys.argv[2] if len(sys.argv) > 2 else "http://127.0.0.1:9763"
 
 if __name__ == "__main__":
     number = sys.argv[1]
-    TrainerController(data="digits", shard=f"{number}/2", client_id=number).start(until_done=True)
+    galaxy.Client(at=SERVER, data="digits", shard=f"{number}/2", name=number).run()

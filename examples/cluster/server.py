@@ -1,7 +1,10 @@
-"""Aggregate the rounds: python server.py"""
+"""Serve clients that reach this machine: python server.py [URL]; it listens where the URL says"""
 
-from galaxy_fl.core.server import FLClusterServer
-from galaxy_fl.core.strategy import FederateStrategy
+import sys
+
+import galaxy_fl as galaxy
+
+LISTEN = sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:9763"
 
 if __name__ == "__main__":
-    FLClusterServer(FederateStrategy.FED_AVG, test_data="digits").start(until_done=True)
+    galaxy.Server(at=LISTEN, test_data="digits").run()

@@ -2,8 +2,8 @@
 
 import sys
 
-from galaxy_fl.core.trainer_controller import TrainerController
+import galaxy_fl as galaxy
 
 if __name__ == "__main__":
     number = sys.argv[1]
-    TrainerController(data="digits", shard=f"{number}/2", client_id=number).start(until_done=True)
+    galaxy.Client(data="digits", shard=f"{number}/2", name=number).run()

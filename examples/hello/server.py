@@ -1,7 +1,6 @@
-"""Aggregate the rounds: python server.py"""
+"""Aggregate the rounds, and evaluate each model: python server.py"""
 
-from galaxy_fl.core.server import FLStandaloneServer
-from galaxy_fl.core.strategy import FederateStrategy
+import galaxy_fl as galaxy
 
 if __name__ == "__main__":
-    FLStandaloneServer(FederateStrategy.FED_AVG, test_data="digits").start(until_done=True)
+    galaxy.Server(test_data="digits").run()

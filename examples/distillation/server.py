@@ -1,0 +1,6 @@
+"""Bring the clients' models together: python server.py"""
+
+import galaxy_fl as galaxy
+
+if __name__ == "__main__":
+    galaxy.Server().run()
