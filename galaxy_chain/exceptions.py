@@ -26,6 +26,8 @@ The tree of `galaxy_fl.exceptions` continues:
 
 from __future__ import annotations
 
+from typing import Literal
+
 from galaxy_fl.exceptions import ContentAlteredError, GalaxyError
 
 __all__ = [
@@ -104,17 +106,31 @@ class InsufficientFundsError(TransactionError):
     exit_code = 26
 
 
+ErrorName = Literal[
+    "AlreadyCancelled", "AlreadyDemanded", "AlreadyJoined", "AlreadySubmitted", "AnswerTooLarge", "Barred",
+    "BondLate", "BondTooSmall", "CommitIsRight", "CommitIsWrong", "DemandsOpen", "Expelled", "HeadChanged",
+    "InvalidTerm", "JobNotIdle", "JobNotRunning", "JobNotSettled", "MalformedChunks", "MalformedExcluded",
+    "MalformedOpenings", "MalformedSubmissions", "ModelNotKept", "NoSuchChunk", "NotAdmitted", "NotAnnounced",
+    "NotBuiltUpon", "NotDemanded", "NotJoined", "NotOwner", "NotSupersedable", "NotYet", "NothingToPay",
+    "ParametersRefused", "PaymentRefused", "RoundClosed", "RoundOpen", "RuleMisbehaved", "SamplesOutOfRange",
+    "SubmissionsHidden", "TooFewUpdates", "TooManyExcluded", "TooManyUnsettled", "UnknownJob", "UnknownRecord",
+    "WeightOutOfRange", "WindowOpen", "WindowOver", "WrongAttempt", "WrongModel", "WrongOpening", "WrongRound",
+    "WrongSubmissions", "WrongValue",
+]  # fmt: skip
+"""The custom errors of `IGalaxyLedger.sol` and of the rules."""
+
+
 class LedgerRefusedError(GalaxyError):
     """The contract refused a call.
 
     Attributes:
-        name: The custom error's name in `IGalaxyLedger.sol`.
+        name: The custom error.
         arguments: Its arguments by name.
     """
 
     exit_code = 27
 
-    def __init__(self, message: str, name: str, arguments: dict[str, object]) -> None:
+    def __init__(self, message: str, name: ErrorName, arguments: dict[str, object]) -> None:
         super().__init__(message)
         self.name = name
         self.arguments = arguments

@@ -16,7 +16,7 @@ from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoord
 from galaxy_chain.jobs.creation import register_job
 from galaxy_chain.jobs.file import TermsSection, Wei
 from galaxy_chain.jobs.terms import Limits
-from galaxy_chain.ledger.ledger import JobOnLedger, Ledger
+from galaxy_chain.ledger.contract import JobOnLedger, LedgerContract
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Status
 from galaxy_chain.place import DEFAULT_FEE_CAP, DEFAULT_HOME, DEFAULT_RPC, Place
 from galaxy_chain.settings_file import SETTINGS_FILE, read_settings
@@ -129,8 +129,8 @@ class _LedgerPlace:
 
     def _chosen(self) -> list[tuple[int, JobOnLedger]]:
         trust = Trust.load(self._settings.trust)
-        wanted = self._settings.jobs or range(1, self._ledger.call("jobs") + 1)
-        jobs = ((number, self._ledger.job(number)) for number in wanted if number not in self._over)
+        wanted = self._settings.jobs or range(1, self._ledger.jobs() + 1)
+        jobs = ((number, self._ledger.job_of(number)) for number in wanted if number not in self._over)
         return [
             (number, job)
             for number, job in jobs
@@ -140,7 +140,7 @@ class _LedgerPlace:
     def _is_mine(self, job: JobOnLedger) -> bool:
         return job.owner == self._signer.address
 
-    def _own_ledger(self) -> Ledger:
+    def _own_ledger(self) -> LedgerContract:
         return self._place.ledger_of(self._signer)
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from galaxy_fl.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
+    from galaxy_chain.ledger.contract import LedgerContract
     from galaxy_chain.ledger.deployment import Deployment
-    from galaxy_chain.ledger.ledger import Ledger
     from galaxy_chain.rpc.rpc import Rpc
     from galaxy_chain.transactions.manager import Signer, TransactionSettings
     from galaxy_fl.content import Store
@@ -101,7 +101,7 @@ class Place:
 
         return Deployment.read(self.ledger_file)
 
-    def ledger(self) -> Ledger:
+    def ledger(self) -> LedgerContract:
         """The ledger, to read.
 
         Raises:
@@ -109,7 +109,7 @@ class Place:
         """
         return self.ledger_of(None)
 
-    def ledger_for(self, account: str | None) -> Ledger:
+    def ledger_for(self, account: str | None) -> LedgerContract:
         """The ledger, to write to by an account.
 
         Raises:
@@ -129,7 +129,7 @@ class Place:
 
         return find_signer(account, Keystore(self.home / "keystore"), Rpc(self.rpc_url), ask_password)
 
-    def ledger_of(self, signer: Signer | None, rpc: Rpc | None = None) -> Ledger:
+    def ledger_of(self, signer: Signer | None, rpc: Rpc | None = None) -> LedgerContract:
         """The ledger, to write to where there is a signer; made sure of that it is one.
 
         Args:
@@ -139,8 +139,8 @@ class Place:
             ForeignLedgerError: it is another contract than the ledger that is known here.
             GalaxyError: it, or the node, is not there.
         """
+        from galaxy_chain.ledger.contract import LedgerContract
         from galaxy_chain.ledger.genuine import check_creation
-        from galaxy_chain.ledger.ledger import Ledger
         from galaxy_chain.rpc.rpc import Rpc
         from galaxy_chain.transactions.manager import Transactions
 
@@ -149,7 +149,7 @@ class Place:
         rpc.check_chain(where.chain_id)
         settings = self.transaction_settings
         transactions = None if signer is None else Transactions(rpc, signer, self.journal, settings)
-        ledger = Ledger(
+        ledger = LedgerContract(
             rpc,
             where.ledger,
             transactions,
@@ -161,7 +161,7 @@ class Place:
             check_creation(rpc, where.ledger, where.block)
         return ledger
 
-    def store(self, ledger: Ledger | None = None, job: int = 0) -> Store:
+    def store(self, ledger: LedgerContract | None = None, job: int = 0) -> Store:
         """The content store.
 
         Args:

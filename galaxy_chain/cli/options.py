@@ -14,7 +14,7 @@ import typer
 from galaxy_chain.place import DEFAULT_FEE_CAP, DEFAULT_HOME, DEFAULT_RPC, Place
 
 if TYPE_CHECKING:
-    from galaxy_chain.ledger.ledger import Ledger
+    from galaxy_chain.ledger.contract import LedgerContract
     from galaxy_fl.content import Store
 
 __all__ = [
@@ -146,7 +146,7 @@ class AtLedger(AtNode):
         ),
     ] = False
 
-    def connect(self, account: Account | None = None) -> Ledger:
+    def connect(self, account: Account | None = None) -> LedgerContract:
         """The ledger, to read, or to write to by an account."""
         place = self.place(account)
         return place.ledger() if account is None else place.ledger_for(account.account)
@@ -172,7 +172,7 @@ class AtStore(Home):
         ),
     ] = None
 
-    def contents(self, ledger: Ledger | None = None, job: int = 0) -> Store:
+    def contents(self, ledger: LedgerContract | None = None, job: int = 0) -> Store:
         """The content store, to read, or to write to for a job by the ledger's account."""
         return self.place().store(ledger, job)
 

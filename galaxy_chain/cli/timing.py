@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from galaxy_chain.exceptions import LedgerRefusedError
+from galaxy_chain.exceptions import ErrorName, LedgerRefusedError
 from galaxy_fl.exceptions import RoundMovedOnError
 
 __all__ = ["too_early"]
 
-_EARLY = frozenset(
+_EARLY: frozenset[ErrorName] = frozenset(
     {"WindowOpen", "DemandsOpen", "BondLate", "JobNotIdle", "JobNotSettled", "TooManyUnsettled", "NotBuiltUpon"}
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from galaxy_chain.cli.console import console, print_json
 from galaxy_chain.cli.options import Account, AtLedger, JobNumber, Json
+from galaxy_chain.ledger.events import BalanceWithdrawn
 from galaxy_chain.shown import ether
 
 __all__ = ["withdraw"]
@@ -12,12 +13,8 @@ __all__ = ["withdraw"]
 def withdraw(job: JobNumber, sender: Account, at: AtLedger, json: Json = False) -> None:
     """Pay out the account's balance in a job: what it was credited with by claims, shares, deposits and rewards."""
     ledger = at.connect(sender)
-    receipt = ledger.transact("withdraw", job)
-    [paid] = [
-        event
-        for event in ledger.events(receipt.block, receipt.block, job=job, names=["BalanceWithdrawn"])
-        if "0x" + event.transaction.hex() == receipt.transaction
-    ]
+    receipt = ledger.withdraw(job).transact()
+    [paid] = ledger.emitted(BalanceWithdrawn, receipt)
     if json:
         print_json({"job": job, "account": paid.account, "amount": paid.amount, "gas": receipt.gas_used})
     else:

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from galaxy_chain.coordinators.standing_in import StandingIn
-from galaxy_chain.exceptions import LedgerRefusedError, RpcError
+from galaxy_chain.exceptions import ErrorName, LedgerRefusedError, RpcError
 from galaxy_chain.following.follower import JobFollower
 from galaxy_chain.following.history import Commit, JobHistory, OpenDemand
-from galaxy_chain.ledger.ledger import Ledger
+from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.transactions.manager import Receipt
 from galaxy_chain.verify.proofs import Proofs
 from galaxy_chain.verify.verifier import Verifier
@@ -22,9 +22,9 @@ __all__ = ["Answering"]
 
 AT_ONCE = 16
 """Answers under way at a time: geth takes that many waiting transactions of one account in any case."""
-PASSED = ("NotDemanded", "UnknownRecord", "WindowOver")
+PASSED: tuple[ErrorName, ...] = ("NotDemanded", "UnknownRecord", "WindowOver")
 """What the ledger refuses an answer with that comes after somebody else's, after a rollback, or too late."""
-WRONG = ("CommitIsWrong", "WrongOpening")
+WRONG: tuple[ErrorName, ...] = ("CommitIsWrong", "WrongOpening")
 """What it refuses an answer with for a commit that can't be answered for."""
 SLOWEST_POLL = 60.0
 """Seconds between two looks of one who answers for others."""
@@ -55,7 +55,7 @@ class Answering:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: LedgerContract,
         verifier: Verifier,
         job: int,
         poll: float,
@@ -158,7 +158,7 @@ class Answering:
         openings = self._proofs.openings(history, commit, demand.index).pack()
         # A chunk that was answered may be demanded again, and is answered again: by another time.
         once = f"{self._job} {commit.word.hex()} {demand.index} {demand.answer_by}"
-        return self._ledger.begin("answer", self._job, commit.record, demand.index, openings, once=once)
+        return self._ledger.answer(self._job, commit.record, demand.index, openings).begin(once)
 
     def _note(self, commit: Commit, demand: OpenDemand, error: Exception, said: set[str]) -> None:
         if isinstance(error, RpcError) and error.temporary:

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from galaxy_chain.coordinators.gathering import soon
-from galaxy_chain.exceptions import LedgerRefusedError, TransactionFailedError
+from galaxy_chain.exceptions import ErrorName, LedgerRefusedError, TransactionFailedError
 from galaxy_chain.following import turns
 from galaxy_chain.following.follower import JobFollower
 from galaxy_chain.following.history import JobHistory
 from galaxy_chain.jobs.acceptance import accept_terms
 from galaxy_chain.jobs.check import check_job
 from galaxy_chain.jobs.terms import Limits, Role
-from galaxy_chain.ledger.ledger import Ledger
+from galaxy_chain.ledger.contract import ContractCall, LedgerContract
 from galaxy_chain.ledger.structs import NEVER, Model, Status
 from galaxy_chain.ledger.submissions import Entry
 from galaxy_chain.transactions.manager import Receipt
@@ -68,12 +68,12 @@ class LedgerCoordinator:
 
     role = "reader"
     """An account may take part in several."""
-    entered_not: str | None = None
+    entered_not: ErrorName | None = None
     """The ledger's refusal of one who has not entered."""
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: LedgerContract,
         store: Store,
         job: int,
         patience: Patience = Patience(),
@@ -185,11 +185,11 @@ class LedgerCoordinator:
         """Takes part as before, where a reorganisation has taken that away."""
         raise NotImplementedError
 
-    def _act(self, name: str, attempt: int, *arguments: object, on: bytes = b"") -> Receipt:
-        """Calls a function of the ledger for an attempt: once, whatever crashes or is reorganised.
+    def _act(self, call: ContractCall, attempt: int, on: bytes) -> Receipt:
+        """Sends a call for an attempt: once, whatever crashes or is reorganised.
 
         Args:
-            name, attempt, arguments: Of the function.
+            call, attempt: What is called for which attempt.
             on: What else tells this call from another of the attempt: a reorganisation may bring its number again.
 
         Raises:
@@ -198,12 +198,12 @@ class LedgerCoordinator:
         once = f"{self.number} {attempt} {on.hex()}".rstrip()
         try:
             try:
-                receipt = self.ledger.transact(name, self.number, attempt, *arguments, once=once)
+                receipt = call.transact(once)
             except LedgerRefusedError as error:
                 if error.name != self.entered_not:
                     raise
                 self._enter_again()
-                receipt = self.ledger.transact(name, self.number, attempt, *arguments, once=once)
+                receipt = call.transact(once)
         except RoundMovedOnError:
             # Closed by time alone, or as another node sees it: the loop would come back at once.
             time.sleep(self.patience.poll)

@@ -15,10 +15,10 @@ from galaxy_chain.coordinators.base import LedgerCoordinator, Patience
 from galaxy_chain.coordinators.payout import Payout
 from galaxy_chain.coordinators.pending import Pending
 from galaxy_chain.coordinators.tending import Tending
-from galaxy_chain.exceptions import AlreadySubmittedError, LedgerRefusedError, NotAdmittedError
+from galaxy_chain.exceptions import AlreadySubmittedError, ErrorName, LedgerRefusedError, NotAdmittedError
 from galaxy_chain.following.history import Commit
 from galaxy_chain.jobs.terms import Limits, Role
-from galaxy_chain.ledger.ledger import Ledger
+from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.ledger.structs import Update
 from galaxy_chain.ledger.words import address_bytes
 from galaxy_chain.verify.inspection import Inspection, Withheld
@@ -46,11 +46,11 @@ class LedgerClientCoordinator(LedgerCoordinator):
     """
 
     role = "client"
-    entered_not = "NotJoined"
+    entered_not: ErrorName | None = "NotJoined"
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: LedgerContract,
         store: Store,
         job: int,
         patience: Patience = Patience(),
@@ -166,7 +166,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
 
     def enter(self, samples: int) -> None:
         """Joins, if the client has not before."""
-        client = self.ledger.client(self.number, self.address)
+        client = self.ledger.client_of(self.number, self.address)
         if samples > self.terms.max_weight and self.job.weighting != "uniform":
             LOG.warning(
                 "job %d: %d samples are more than an update may weigh there: they count as %d",
@@ -185,7 +185,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
                     {"client": self.address},
                 )
             try:
-                self.ledger.transact("join", self.number, samples, bytes(32), once=f"{self.number}")
+                self.ledger.join(self.number, samples).transact(f"{self.number}")
             except LedgerRefusedError as error:
                 if error.name != "AlreadyJoined":  # by another process of this account, a moment ago
                     raise
@@ -253,7 +253,9 @@ class LedgerClientCoordinator(LedgerCoordinator):
         )
         model = self.history.model.root
         try:
-            receipt = self._act("submitUpdate", round.attempt, model, promised, on=model)
+            receipt = self._act(
+                self.ledger.submit_update(self.number, round.attempt, model, promised), round.attempt, model
+            )
         except RoundMovedOnError:
             self._sent = round.attempt, self._follower.number  # the same block would be told the same
             raise

@@ -8,7 +8,7 @@ from galaxy_chain.exceptions import LedgerRefusedError, TransactionFailedError
 from galaxy_chain.following import turns
 from galaxy_chain.following.claims import claims, earnings
 from galaxy_chain.following.history import JobHistory
-from galaxy_chain.ledger.ledger import Ledger
+from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_fl.exceptions import RoundMovedOnError
 
 __all__ = ["Payout"]
@@ -27,7 +27,7 @@ class Payout:
         address: The account's.
     """
 
-    def __init__(self, ledger: Ledger, job: int, address: str) -> None:
+    def __init__(self, ledger: LedgerContract, job: int, address: str) -> None:
         self._ledger = ledger
         self._job = job
         self._address = address
@@ -83,9 +83,9 @@ class Payout:
                 once = f"{self._job} {commit.word.hex()}"
                 if number in mine:
                     shown = mine[number].submissions
-                    self._ledger.transact("claim", self._job, commit.record, shown, once=f"{once} {self._address}")
+                    self._ledger.claim(self._job, commit.record, shown).transact(f"{once} {self._address}")
                 else:
-                    self._ledger.transact("settle", self._job, commit.record, once=once)
+                    self._ledger.settle(self._job, commit.record).transact(once)
 
     def withdraw(self, history: JobHistory) -> int:
         """Pays the account's balance out, and returns it in wei.
@@ -97,7 +97,7 @@ class Payout:
         if balance == 0:
             return 0
         with suppress(TransactionFailedError, LedgerRefusedError):
-            self._ledger.transact("withdraw", self._job)
+            self._ledger.withdraw(self._job).transact()
             return balance
         return 0
 

@@ -13,13 +13,14 @@ from galaxy_chain.coordinators.gathering import gather
 from galaxy_chain.coordinators.keep import Keep
 from galaxy_chain.coordinators.payout import Payout
 from galaxy_chain.coordinators.tending import Tending
+from galaxy_chain.exceptions import ErrorName
 from galaxy_chain.following import turns
 from galaxy_chain.following.claims import earnings
 from galaxy_chain.following.history import Commit, JobHistory
 from galaxy_chain.jobs.terms import Limits, Role
 from galaxy_chain.ledger.announcing import announce_commit
+from galaxy_chain.ledger.contract import ContractCall, LedgerContract
 from galaxy_chain.ledger.excluded import pack_excluded
-from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.ledger.records import round_reward
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Model
 from galaxy_chain.transactions.manager import Receipt
@@ -61,11 +62,11 @@ class LedgerServerCoordinator(LedgerCoordinator):
     """
 
     role = "server"
-    entered_not = "BondTooSmall"
+    entered_not: ErrorName | None = "BondTooSmall"
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: LedgerContract,
         store: Store,
         job: int,
         patience: Patience = Patience(),
@@ -103,12 +104,12 @@ class LedgerServerCoordinator(LedgerCoordinator):
         # In this order: the deposits are counted before the amount is read, so what it has is among them, or not yet.
         self._follower.poll()
         deposits = self.history.deposits.get(self.address, 0)
-        account = self.ledger.account(self.number, self.address)
+        account = self.ledger.account_of(self.number, self.address)
         self._accept(Role.SERVER, entered=account.bond > 0)
         if account.bond < self.terms.bond:
             missing = self.terms.bond - account.bond
             # What has been withdrawn, or lost, is deposited again: only the number of a deposit names it alone.
-            self.ledger.transact("depositBond", self.number, value=missing, once=f"{self.number} {deposits}")
+            self.ledger.deposit_bond(self.number, value=missing).transact(f"{self.number} {deposits}")
         self._entered = True
 
     def round(self) -> Round:
@@ -299,8 +300,10 @@ class LedgerServerCoordinator(LedgerCoordinator):
             self.store.pin(ContentId(digest, content.size))
         bits = pack_excluded((number for number, entry in enumerate(entries) if entry.client in left_out), len(entries))
         salt = self._announced(history, root)
-        named = round.attempt, history.head, Model(root, content.digest), bits, salt
-        gas = self._act("commitRound", *named, on=history.model.root).gas_used
+        call = self.ledger.commit_round(
+            self.number, round.attempt, history.head, Model(root, content.digest), bits, salt
+        )
+        gas = self._act(call, round.attempt, history.model.root).gas_used
         self._let_go()
         made = self.history.commits.get(round.number)
         if any(salt) and made is not None and made.record.server == self.address and made.record.share == 0:
@@ -342,11 +345,12 @@ class LedgerServerCoordinator(LedgerCoordinator):
     def reopen(self, round: Round, excluded: Mapping[Submitted, str]) -> None:
         """Has the ledger collect again; it names nobody."""
         history = self._expect(round)
-        self._act("reopenRound", round.attempt, history.head, on=history.model.root)
+        call = self.ledger.reopen_round(self.number, round.attempt, history.head)
+        self._act(call, round.attempt, history.model.root)
 
-    def _act(self, name: str, attempt: int, *arguments: object, on: bytes = b"") -> Receipt:
+    def _act(self, call: ContractCall, attempt: int, on: bytes) -> Receipt:
         try:
-            receipt = super()._act(name, attempt, *arguments, on=on)
+            receipt = super()._act(call, attempt, on)
         except RoundMovedOnError:
             begins = turns.commit_from(self.history, self.address)
             # Otherwise it would aggregate again and again until a block says what the clock has said before.

@@ -9,7 +9,7 @@ from galaxy_chain.following.claims import Claim, claims
 from galaxy_chain.following.follower import JobFollower
 from galaxy_chain.following.history import JobHistory
 from galaxy_chain.following.turns import settle_from
-from galaxy_chain.ledger.ledger import Ledger
+from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.ledger.records import server_amount
 from galaxy_chain.shown import date
 from galaxy_fl.exceptions import RoundMovedOnError
@@ -55,7 +55,7 @@ def why_not_settled(history: JobHistory, round: int) -> str:
     return f"round {round} can be challenged until {date(begins)}"
 
 
-def settle_rounds(ledger: Ledger, follower: JobFollower) -> list[Step]:
+def settle_rounds(ledger: LedgerContract, follower: JobFollower) -> list[Step]:
     """Settles all rounds that can be, in order; anybody may.
 
     Raises:
@@ -76,7 +76,7 @@ def settle_rounds(ledger: Ledger, follower: JobFollower) -> list[Step]:
 
 
 def claim_rounds(
-    ledger: Ledger, follower: JobFollower, clients: Collection[str] | None, round: int | None = None
+    ledger: LedgerContract, follower: JobFollower, clients: Collection[str] | None, round: int | None = None
 ) -> list[Step]:
     """Claims what entries have earned that were not credited yet, and settles before what has to be.
 
@@ -105,7 +105,7 @@ def claim_rounds(
     return _steps(ledger, history, sorted({*wanted, *unsettled}), wanted)
 
 
-def _steps(ledger: Ledger, history: JobHistory, rounds: list[int], wanted: dict[int, Claim]) -> list[Step]:
+def _steps(ledger: LedgerContract, history: JobHistory, rounds: list[int], wanted: dict[int, Claim]) -> list[Step]:
     done: list[Step] = []
     for number in rounds:
         commit, settles = history.commits[number], number > history.settled
@@ -113,11 +113,11 @@ def _steps(ledger: Ledger, history: JobHistory, rounds: list[int], wanted: dict[
         try:
             if (claim := wanted.get(number)) is not None:
                 for part in claim.parts():
-                    receipt = ledger.transact("claim", history.job, commit.record, part.submissions)
+                    receipt = ledger.claim(history.job, commit.record, part.submissions).transact()
                     done.append(Step(number, settles, share, len(part.numbers), part.amount, receipt.gas_used))
                     settles, share = False, 0
             else:
-                receipt = ledger.transact("settle", history.job, commit.record)
+                receipt = ledger.settle(history.job, commit.record).transact()
                 done.append(Step(number, settles, share, 0, 0, receipt.gas_used))
         except RoundMovedOnError as error:
             if not done:

@@ -10,7 +10,7 @@ from galaxy_chain.coordinators.abandoned import is_abandoned
 from galaxy_chain.exceptions import InsufficientFundsError, LedgerRefusedError, TransactionFailedError
 from galaxy_chain.following import turns
 from galaxy_chain.following.history import Commit, JobHistory
-from galaxy_chain.ledger.ledger import Ledger
+from galaxy_chain.ledger.contract import ContractCall, LedgerContract
 from galaxy_chain.verify.verifier import Verifier
 from galaxy_fl.exceptions import ContentError, RoundMovedOnError
 
@@ -33,7 +33,7 @@ class Tending:
         serves: Whether it is a server's, which is paid for committing, and commits rather than cancels.
     """
 
-    def __init__(self, ledger: Ledger, verifier: Verifier, job: int, address: str, *, serves: bool) -> None:
+    def __init__(self, ledger: LedgerContract, verifier: Verifier, job: int, address: str, *, serves: bool) -> None:
         self._ledger = ledger
         self._verifier = verifier
         self._job = job
@@ -73,7 +73,7 @@ class Tending:
         through = max((commit.record.round for commit in due if self._is_to_settle(history, commit, now)), default=0)
         done = False
         for commit in due:
-            if commit.record.round > through or not self._transact("settle", commit):
+            if commit.record.round > through or not self._about(commit, self._ledger.settle(self._job, commit.record)):
                 break
             done = True
         return done
@@ -92,7 +92,8 @@ class Tending:
             if commit is None or word in history.superseded or commit.record.server != self._address:
                 continue
             for index, demand in list(waiting.items()):
-                done = self._transact("expire", commit, index, of=f" {index} {demand.answer_by}") or done
+                call = self._ledger.expire(self._job, commit.record, index)
+                done = self._about(commit, call, of=f" {index} {demand.answer_by}") or done
         return done
 
     def _finalize(self, history: JobHistory, now: int) -> bool:
@@ -101,14 +102,14 @@ class Tending:
         account = history.account(self._address)
         if not account.late or account.bond == 0 or begins is None or now < begins:
             return False
-        return self._sent("finalizeJob", once=f"{self._job}")
+        return self._sent(self._ledger.finalize_job(self._job), once=f"{self._job}")
 
     def _cancel(self, history: JobHistory, now: int) -> bool:
         """Has the job end with its current round, where its servers are gone."""
         if self._serves or not is_abandoned(self._verifier, history, self._address, now - self._delay):
             return False
         LOG.warning("job %d is cancelled, because nobody brings round %d to its end", self._job, history.round)
-        return self._sent("cancelJob", once=f"{self._job}")
+        return self._sent(self._ledger.cancel_job(self._job), once=f"{self._job}")
 
     def _supersede(self, history: JobHistory, now: int) -> bool:
         """Supersedes the newest commit where nobody builds upon it because its model can't be had."""
@@ -116,7 +117,9 @@ class Tending:
         if begins is None or not begins <= now < begins + history.terms.idle_seconds:
             return False
         commit = history.commits[history.round - 1]
-        return not self._is_available(history, commit) and self._transact("supersede", commit)
+        if self._is_available(history, commit):
+            return False
+        return self._about(commit, self._ledger.supersede(self._job, commit.record))
 
     def _is_available(self, history: JobHistory, commit: Commit) -> bool:
         """Whether a commit's model can be had or recomputed, so that its clients are merely slow. Then this server's
@@ -140,15 +143,16 @@ class Tending:
         begins = turns.reopen_from(history, self._address)
         if begins is None or now < begins:
             return False
-        return self._sent("reopenRound", history.attempt, history.head, once=f"{self._job} {history.attempt}")
+        call = self._ledger.reopen_round(self._job, history.attempt, history.head)
+        return self._sent(call, once=f"{self._job} {history.attempt}")
 
-    def _transact(self, name: str, commit: Commit, *arguments: object, of: str = "") -> bool:
-        return self._sent(name, commit.record, *arguments, once=f"{self._job} {commit.word.hex()}{of}")
+    def _about(self, commit: Commit, call: ContractCall, of: str = "") -> bool:
+        return self._sent(call, once=f"{self._job} {commit.word.hex()}{of}")
 
-    def _sent(self, name: str, *arguments: object, once: str) -> bool:
+    def _sent(self, call: ContractCall, once: str) -> bool:
         """Whether it is done: somebody else may be faster, and the chain's clock behind."""
         try:
-            self._ledger.transact(name, self._job, *arguments, once=once)
+            call.transact(once)
         except (RoundMovedOnError, TransactionFailedError):
             return False
         except (LedgerRefusedError, InsufficientFundsError) as error:

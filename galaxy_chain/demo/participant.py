@@ -11,8 +11,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoordinator, Patience
+from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.ledger.deployment import Deployment
-from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.participants import DataChoice, run_client_of_job, run_server_of_job
 from galaxy_chain.rpc.rpc import Rpc
 from galaxy_chain.transactions.accounts import NodeSigner
@@ -68,7 +68,7 @@ def run(connection: Connection) -> None:
         rpc = Rpc(told.rpc)
         where = told.deployment
         transactions = Transactions(rpc, NodeSigner(told.account))
-        ledger = Ledger(rpc, where.ledger, transactions, first_block=where.block, chain_id=where.chain_id)
+        ledger = LedgerContract(rpc, where.ledger, transactions, first_block=where.block, chain_id=where.chain_id)
         store = LocalStore(Path(told.store))
         data = DataChoice("digits", shard=told.shard)
         if told.role == "client":

@@ -100,8 +100,8 @@ def demonstrate(
         from galaxy_chain.demo.participant import Instructions
         from galaxy_chain.jobs.creation import create_job
         from galaxy_chain.jobs.file import JobFile
+        from galaxy_chain.ledger.contract import LedgerContract
         from galaxy_chain.ledger.deployment import deploy
-        from galaxy_chain.ledger.ledger import Ledger
         from galaxy_chain.rpc.rpc import Rpc
         from galaxy_chain.transactions.accounts import NodeSigner
         from galaxy_chain.transactions.manager import Transactions
@@ -128,7 +128,7 @@ def demonstrate(
         deployment, gas = deploy(rpc, transactions)
         deployment.write(home / "ledger.json")
         say({"event": "deployed", "ledger": deployment.ledger, "gas": gas})
-        ledger = Ledger(rpc, deployment.ledger, transactions, first_block=deployment.block)
+        ledger = LedgerContract(rpc, deployment.ledger, transactions, first_block=deployment.block)
         store = LocalStore(home / "store")
         created = create_job(ledger, deployment.rules, store, job_file)
         say({"event": "created", "job": created.job, "parameters": created.parameters, "gas": created.gas})

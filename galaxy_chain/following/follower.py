@@ -17,8 +17,9 @@ from galaxy_chain.exceptions import AuditError, UnknownJobError
 from galaxy_chain.following.cursor import Cursor, Log
 from galaxy_chain.following.history import JobHistory
 from galaxy_chain.following.job_logs import JobLogs
-from galaxy_chain.ledger.abi import Event
-from galaxy_chain.ledger.ledger import Ledger, ledger_abi
+from galaxy_chain.ledger.abi import ledger_abi
+from galaxy_chain.ledger.contract import LedgerContract
+from galaxy_chain.ledger.events import LedgerEvent
 from galaxy_chain.rpc.rotation import BACKOFF
 from galaxy_chain.rpc.rpc import Block, UnreliableAnswerError
 from galaxy_fl.faults import fault_point
@@ -266,7 +267,7 @@ class JobFollower:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: LedgerContract,
         job: int,
         database: Path | None = None,
         *,
@@ -283,7 +284,7 @@ class JobFollower:
         self._head_since = clock()
         self._torn = False
         """Whether the history may have taken what was not written down."""
-        ledger.job(job)
+        ledger.job_of(job)
         subject = f"job {job} of {ledger.address} on chain {ledger.chain_id} from block {ledger.first_block}"
         self._cursor = Cursor(database, subject)
         self._follower = Follower(
@@ -415,11 +416,11 @@ class JobFollower:
         self.history.apply(_event(log))
 
 
-def _event(log: Log) -> Event:
+def _event(log: Log) -> LedgerEvent:
     try:
         event = ledger_abi().event(log.entry)
     except ValueError as error:
         raise UnreliableAnswerError(str(error)) from error
     if event is None:
-        raise UnreliableAnswerError(f"a log is no event of a ledger: {log.entry}")
+        raise UnreliableAnswerError(f"a log is not an event of a ledger: {log.entry}")
     return event

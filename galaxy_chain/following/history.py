@@ -9,10 +9,34 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, assert_never
 
 from galaxy_chain.exceptions import AuditError
-from galaxy_chain.ledger.abi import Event
+from galaxy_chain.ledger.events import (
+    BalanceWithdrawn,
+    BondDeposited,
+    BondSlashed,
+    BondWithdrawn,
+    ChunkAnswered,
+    ChunkDemanded,
+    ClientAdmitted,
+    ClientExpelled,
+    ClientJoined,
+    DemandExpired,
+    Event,
+    JobCancelled,
+    JobFinalized,
+    JobFunded,
+    JobRegistered,
+    LedgerEvent,
+    RewardsClaimed,
+    RoundCommitted,
+    RoundReopened,
+    RoundReverted,
+    RoundSettled,
+    RoundSuperseded,
+    UpdatesSubmitted,
+)
 from galaxy_chain.ledger.excluded import excluded_numbers
 from galaxy_chain.ledger.openings import Opening
 from galaxy_chain.ledger.records import client_amount, record_word, round_reward, server_amount
@@ -225,20 +249,64 @@ class JobHistory:
             model = before.previous
         return line[::-1]
 
-    def apply(self, event: Event) -> None:
+    def apply(self, event: LedgerEvent) -> None:
         """Takes the next event.
 
         Raises:
             AuditError: it contradicts the events before.
         """
-        if (self.owner is None) != (event.name == "JobRegistered"):
+        if (self.owner is None) != isinstance(event, JobRegistered):
             stands = "has been registered before" if self.owner else "is not registered yet"
             raise AuditError(f"job {self.job}: {event.name} in block {event.block}, but the job {stands}")
-        getattr(self, f"_on_{event.name}")(event)
+        match event:
+            case JobRegistered():
+                self._on_job_registered(event)
+            case JobFunded():
+                self._on_job_funded(event)
+            case JobCancelled():
+                self._on_job_cancelled(event)
+            case JobFinalized():
+                self._on_job_finalized(event)
+            case ClientAdmitted():
+                self._on_client_admitted(event)
+            case ClientExpelled():
+                self._on_client_expelled(event)
+            case ClientJoined():
+                self._on_client_joined(event)
+            case UpdatesSubmitted():
+                self._on_updates_submitted(event)
+            case RoundCommitted():
+                self._on_round_committed(event)
+            case RoundReopened():
+                self._on_round_reopened(event)
+            case RoundReverted():
+                self._on_round_reverted(event)
+            case RoundSuperseded():
+                self._on_round_superseded(event)
+            case RoundSettled():
+                self._on_round_settled(event)
+            case RewardsClaimed():
+                self._on_rewards_claimed(event)
+            case BalanceWithdrawn():
+                self._on_balance_withdrawn(event)
+            case BondDeposited():
+                self._on_bond_deposited(event)
+            case BondWithdrawn():
+                self._on_bond_withdrawn(event)
+            case ChunkDemanded():
+                self._on_chunk_demanded(event)
+            case ChunkAnswered():
+                self._on_chunk_answered(event)
+            case DemandExpired():
+                self._on_demand_expired(event)
+            case BondSlashed():
+                self._on_bond_slashed(event)
+            case _:
+                assert_never(event)
 
     # The job
 
-    def _on_JobRegistered(self, event: Event) -> None:
+    def _on_job_registered(self, event: JobRegistered) -> None:
         self.owner, self.terms, self.initial, self.keeps_model = (
             event.owner,
             event.terms,
@@ -248,44 +316,44 @@ class JobHistory:
         self.status, self.last_round, self.active_at = Status.RUNNING, event.terms.rounds, event.time
         self._open(1, event.model)
 
-    def _on_JobFunded(self, event: Event) -> None:
+    def _on_job_funded(self, event: JobFunded) -> None:
         if self.finished or self.cancelled or self.status is not Status.RUNNING:
             raise self._contradiction(event, "the job takes no more money")
         self.pool += event.amount
 
-    def _on_JobCancelled(self, event: Event) -> None:
+    def _on_job_cancelled(self, event: JobCancelled) -> None:
         if self.cancelled:
             raise self._contradiction(event, "the job was cancelled before")
-        self._same(event, "last_round", min(self.last_round, max(self.round, self.highest)))
+        self._same(event, "last_round", event.last_round, min(self.last_round, max(self.round, self.highest)))
         self.cancelled, self.last_round, self.active_at = True, event.last_round, event.time
 
-    def _on_JobFinalized(self, event: Event) -> None:
+    def _on_job_finalized(self, event: JobFinalized) -> None:
         if self.status is not Status.RUNNING:
             raise self._contradiction(event, "the job is final already")
         if self.settled != self.last_round and not (self.cancelled and self.settled == self.round - 1):
             raise self._contradiction(event, f"of the rounds up to {self.last_round} only {self.settled} are settled")
-        self._same(event, "owner", self.owner)
-        self._same(event, "root", self.model.root)
-        self._same(event, "rest", self.pool - self.allotted)
+        self._same(event, "owner", event.owner, self.owner)
+        self._same(event, "root", event.root, self.model.root)
+        self._same(event, "rest", event.rest, self.pool - self.allotted)
         self.status = Status.FINAL
         self._credit(event.owner, event.rest)
 
     # Clients and their entries
 
-    def _on_ClientAdmitted(self, event: Event) -> None:
+    def _on_client_admitted(self, event: ClientAdmitted) -> None:
         self.admitted.add(event.client)
 
-    def _on_ClientExpelled(self, event: Event) -> None:
+    def _on_client_expelled(self, event: ClientExpelled) -> None:
         self.expelled.add(event.client)
 
-    def _on_ClientJoined(self, event: Event) -> None:
+    def _on_client_joined(self, event: ClientJoined) -> None:
         if event.client in self.clients:
             raise self._contradiction(event, f"{event.client} has joined before")
         self.clients[event.client] = event.samples
 
-    def _on_UpdatesSubmitted(self, event: Event) -> None:
-        self._same(event, "attempt", self.attempt)
-        self._same(event, "first", len(self.entries))
+    def _on_updates_submitted(self, event: UpdatesSubmitted) -> None:
+        self._same(event, "attempt", event.attempt, self.attempt)
+        self._same(event, "first", event.first, len(self.entries))
         if self.origin != self.attempt:
             raise self._contradiction(event, "after a rollback the entries of the round are complete")
         before = len(self.entries)
@@ -309,13 +377,13 @@ class JobHistory:
         if (count < terms.min_clients) != (event.closes_at == NEVER):
             raise self._contradiction(event, f"collecting ends at {event.closes_at} with {count} entries")
         if terms.min_clients <= before and count < terms.max_clients:
-            self._same(event, "closes_at", self.closes_at)
+            self._same(event, "closes_at", event.closes_at, self.closes_at)
         self.closes_at = event.closes_at
         self.built = self.built or count >= terms.min_clients
 
     # Rounds
 
-    def _on_RoundCommitted(self, event: Event) -> None:
+    def _on_round_committed(self, event: RoundCommitted) -> None:
         record: Record = event.record
         self._expect_attempt(event, record.round)
         if record.head != self.head:
@@ -361,17 +429,17 @@ class JobHistory:
         self.built, self.active_at = False, record.time
         self._open(record.round + 1, record.next)
 
-    def _on_RoundReopened(self, event: Event) -> None:
+    def _on_round_reopened(self, event: RoundReopened) -> None:
         self._expect_attempt(event, event.round)
         self._lock(event, event.sender, event.time)
         self.reopened.append(Reopening(event.attempt, event.round, event.sender, tuple(self.entries)))
         self.reopenings = min(self.reopenings + 1, _MOST_REOPENINGS)
         self._open(event.round, self.model)
 
-    def _on_RoundReverted(self, event: Event) -> None:
+    def _on_round_reverted(self, event: RoundReverted) -> None:
         self._roll_back(event)
 
-    def _on_RoundSuperseded(self, event: Event) -> None:
+    def _on_round_superseded(self, event: RoundSuperseded) -> None:
         round_: int = event.round
         if round_ != self.round - 1 or round_ >= self.last_round or self.built:
             raise self._contradiction(event, f"round {round_} can't be superseded")
@@ -384,7 +452,7 @@ class JobHistory:
         self._change(event.server, late=True, late_round=round_)
         self._lock(event, event.sender, event.time)
 
-    def _roll_back(self, event: Event) -> Commit:
+    def _roll_back(self, event: RoundReverted | RoundSuperseded) -> Commit:
         commit = self.commits.get(event.round)
         if commit is None or commit.word != event.word:
             raise self._contradiction(
@@ -392,7 +460,7 @@ class JobHistory:
             )
         if event.round <= self.settled:
             raise self._contradiction(event, f"round {event.round} is settled")
-        self._same(event, "attempt", self.attempt + 1)
+        self._same(event, "attempt", event.attempt, self.attempt + 1)
         for number in sorted(number for number in self.commits if number >= event.round):
             gone = self.commits.pop(number)
             self.void[gone.word] = gone
@@ -406,8 +474,8 @@ class JobHistory:
 
     # Money
 
-    def _on_RoundSettled(self, event: Event) -> None:
-        self._same(event, "round", self.settled + 1)
+    def _on_round_settled(self, event: RoundSettled) -> None:
+        self._same(event, "round", event.round, self.settled + 1)
         commit = self.commits.get(event.round)
         if commit is None:
             raise self._contradiction(event, f"round {event.round} has no commit that stands")
@@ -416,20 +484,20 @@ class JobHistory:
             raise self._contradiction(event, f"demands on round {event.round} are open")
         if event.time < record.time + self.terms.challenge_seconds:
             raise self._contradiction(event, f"the window of round {event.round} is not over at {event.time}")
-        self._same(event, "server", record.server)
-        self._same(event, "server_amount", server_amount(record))
-        self._same(event, "client_amount", client_amount(record))
+        self._same(event, "server", event.server, record.server)
+        self._same(event, "server_amount", event.server_amount, server_amount(record))
+        self._same(event, "client_amount", event.client_amount, client_amount(record))
         self.settled, self.closes_at, self.active_at = event.round, event.closes_at, event.time
         self._credit(event.server, event.server_amount)
         account = self.account(event.server)
         if account.late and event.round >= account.late_round:
             self._change(event.server, late=False)
 
-    def _on_RewardsClaimed(self, event: Event) -> None:
+    def _on_rewards_claimed(self, event: RewardsClaimed) -> None:
         if event.round > self.settled:
             raise self._contradiction(event, f"the settled rounds are 1 to {self.settled}")
         commit, claimed = self.commits[event.round], self.claimed.setdefault(event.round, set())
-        self._same(event, "amount", client_amount(commit.record))
+        self._same(event, "amount", event.amount, client_amount(commit.record))
         for bit in range(256):
             if not event.entries >> bit & 1:
                 continue
@@ -439,21 +507,21 @@ class JobHistory:
             claimed.add(number)
             self._credit(commit.entries[number].client, event.amount)
 
-    def _on_BalanceWithdrawn(self, event: Event) -> None:
-        self._same(event, "amount", self.account(event.account).balance)
+    def _on_balance_withdrawn(self, event: BalanceWithdrawn) -> None:
+        self._same(event, "amount", event.amount, self.account(event.account).balance)
         self._change(event.account, balance=0)
 
-    def _on_BondDeposited(self, event: Event) -> None:
+    def _on_bond_deposited(self, event: BondDeposited) -> None:
         self._change(event.server, bond=self.account(event.server).bond + event.amount)
         self.deposits[event.server] = self.deposits.get(event.server, 0) + 1
 
-    def _on_BondWithdrawn(self, event: Event) -> None:
-        self._same(event, "amount", self.account(event.server).bond)
+    def _on_bond_withdrawn(self, event: BondWithdrawn) -> None:
+        self._same(event, "amount", event.amount, self.account(event.server).bond)
         self._change(event.server, bond=0)
 
     # Challenges
 
-    def _on_ChunkDemanded(self, event: Event) -> None:
+    def _on_chunk_demanded(self, event: ChunkDemanded) -> None:
         commit = self._known(event)
         if not self._can_be_challenged(commit):
             raise self._contradiction(event, f"the record of round {event.round} is void or settled")
@@ -462,12 +530,12 @@ class JobHistory:
             raise self._contradiction(event, f"chunk {event.index} of round {event.round} is demanded already")
         server = commit.record.server
         deposits = 1 + self.account(server).demands
-        self._same(event, "deposit", deposits * self.terms.demand_deposit)
+        self._same(event, "deposit", event.deposit, deposits * self.terms.demand_deposit)
         waiting[event.index] = OpenDemand(event.demander, event.index, event.answer_by, deposits, event.announced)
         self._change(server, demands=deposits)
         self._credit(event.demander, event.excess)
 
-    def _on_ChunkAnswered(self, event: Event) -> None:
+    def _on_chunk_answered(self, event: ChunkAnswered) -> None:
         commit = self._known(event)
         if not self._can_be_challenged(commit):
             raise self._contradiction(event, f"the record of round {event.round} is void or settled")
@@ -480,15 +548,15 @@ class JobHistory:
             raise self._contradiction(event, str(error)) from error
         self.answers.setdefault(event.word, {})[event.index] = opening
 
-    def _on_DemandExpired(self, event: Event) -> None:
+    def _on_demand_expired(self, event: DemandExpired) -> None:
         demand = self._end_demand(event, self._known(event), event.demander)
-        self._same(event, "demander", demand.demander)
+        self._same(event, "demander", event.demander, demand.demander)
         self.expired.setdefault(event.word, set()).add(event.index)
 
-    def _on_BondSlashed(self, event: Event) -> None:
+    def _on_bond_slashed(self, event: BondSlashed) -> None:
         commit = self._known(event)
-        self._same(event, "server", commit.record.server)
-        self._same(event, "amount", self.account(event.server).bond)
+        self._same(event, "server", event.server, commit.record.server)
+        self._same(event, "amount", event.amount, self.account(event.server).bond)
         if event.reward not in (0, event.amount // _FINDERS_PART):
             raise self._contradiction(event, f"the finder has {event.reward} of a bond of {event.amount} wei")
         self._change(event.server, bond=0, barred=True)
@@ -506,30 +574,29 @@ class JobHistory:
         self.entries = Entries(self._start(self.attempt, model))
         self._handed_in = set()
 
-    def _expect_attempt(self, event: Event, round: int | None = None) -> None:
-        named = event.round if round is None else round
-        if (named, event.attempt) != (self.round, self.attempt):
+    def _expect_attempt(self, event: RoundCommitted | RoundReopened, round: int) -> None:
+        if (round, event.attempt) != (self.round, self.attempt):
             raise AuditError(
-                f"{event.name} in block {event.block} is of round {named}, attempt {event.attempt}, but the "
+                f"{event.name} in block {event.block} is of round {round}, attempt {event.attempt}, but the "
                 f"events before it lead to round {self.round}, attempt {self.attempt}"
             )
 
-    def _same(self, event: Event, name: str, expected: Any) -> None:
+    def _same(self, event: Event, name: str, found: object, expected: object) -> None:
         """Compares an argument of an event with what the events before it make it."""
-        found = getattr(event, name)
         if found != expected:
             raise self._contradiction(event, f"its {name} is {_shown(found)}, expected {_shown(expected)}")
 
     def _contradiction(self, event: Event, what: str) -> AuditError:
         return AuditError(f"job {self.job}: {event.name} in block {event.block} can't be: {what}")
 
-    def _known(self, event: Event) -> Commit:
+    def _known(self, event: ChunkDemanded | ChunkAnswered | DemandExpired | BondSlashed) -> Commit:
         """The commit with the word that an event names."""
-        standing = self.commits.get(event.round) if "round" in event.arguments else None
+        round_ = None if isinstance(event, BondSlashed) else event.round
+        standing = None if round_ is None else self.commits.get(round_)
         if standing is not None and standing.word == event.word:
             return standing
         for commit in (*self.void.values(), *self.commits.values()):
-            if commit.word == event.word and event.arguments.get("round", commit.record.round) == commit.record.round:
+            if commit.word == event.word and round_ in (None, commit.record.round):
                 return commit
         raise self._contradiction(event, f"there is no record {event.word.hex()}")
 
@@ -538,13 +605,13 @@ class JobHistory:
             return True
         return commit.record.round > self.settled and self.commits.get(commit.record.round) is commit
 
-    def _end_demand(self, event: Event, commit: Commit, paid: str) -> OpenDemand:
+    def _end_demand(self, event: ChunkAnswered | DemandExpired, commit: Commit, paid: str) -> OpenDemand:
         """Ends the demand that an event names, its deposit going to somebody."""
         waiting = self.demands.get(event.word, {})
         demand = waiting.pop(event.index, None)
         if demand is None:
             raise self._contradiction(event, f"chunk {event.index} of round {event.round} is not demanded")
-        self._same(event, "deposit", demand.deposits * self.terms.demand_deposit)
+        self._same(event, "deposit", event.deposit, demand.deposits * self.terms.demand_deposit)
         if not waiting:
             del self.demands[event.word]
         self._change(commit.record.server, demands=self.account(commit.record.server).demands - 1)

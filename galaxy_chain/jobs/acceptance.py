@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from galaxy_chain.exceptions import UnsoundTermsError
 from galaxy_chain.jobs.terms import Chain, Concern, Limits, Role, check_terms
-from galaxy_chain.ledger.ledger import Ledger
+from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.ledger.structs import Terms
 from galaxy_chain.rpc.rpc import Rpc
 
@@ -33,7 +33,7 @@ def chain_of(rpc: Rpc) -> Chain:
 
 
 def accept_terms(
-    ledger: Ledger,
+    ledger: LedgerContract,
     what: str,
     terms: Terms,
     rule: str,

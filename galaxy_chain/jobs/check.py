@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from galaxy_chain.exceptions import JobMismatchError
 from galaxy_chain.ledger.artifacts import rule_of_code
-from galaxy_chain.ledger.ledger import Ledger
+from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.ledger.structs import Terms
 from galaxy_fl.content import Store
 from galaxy_fl.jobs.document import JobDocument
@@ -12,7 +12,7 @@ from galaxy_fl.jobs.document import JobDocument
 __all__ = ["check_job", "rule_of"]
 
 
-def rule_of(ledger: Ledger, job: int, terms: Terms) -> str:
+def rule_of(ledger: LedgerContract, job: int, terms: Terms) -> str:
     """The name of the job's rule, by the code of its contract.
 
     Raises:
@@ -28,7 +28,7 @@ def rule_of(ledger: Ledger, job: int, terms: Terms) -> str:
     return rule
 
 
-def check_job(ledger: Ledger, store: Store, job: int, terms: Terms) -> JobDocument:
+def check_job(ledger: LedgerContract, store: Store, job: int, terms: Terms) -> JobDocument:
     """The job's document, once it, the terms and the rule's code are seen to belong together.
 
     Whether the initial model belongs to its root is seen where it is read: no model is used without that.

@@ -11,7 +11,8 @@ from galaxy_chain.exceptions import NoLedgerError
 from galaxy_chain.jobs.acceptance import accept_terms
 from galaxy_chain.jobs.file import JobFile, SourceFile, TermsSection
 from galaxy_chain.jobs.terms import Concern, Limits, Role
-from galaxy_chain.ledger.ledger import Ledger
+from galaxy_chain.ledger.contract import LedgerContract
+from galaxy_chain.ledger.events import JobRegistered
 from galaxy_chain.ledger.structs import Model as LedgerModel
 from galaxy_chain.ledger.structs import Terms
 from galaxy_fl.content import ContentId, Store
@@ -37,7 +38,7 @@ class CreatedJob:
 
 
 def create_job(
-    ledger: Ledger,
+    ledger: LedgerContract,
     rules: Mapping[str, str],
     store: Store,
     job_file: JobFile,
@@ -95,7 +96,7 @@ def create_job(
 
 
 def register_job(
-    ledger: Ledger,
+    ledger: LedgerContract,
     rules: Mapping[str, str],
     store: Store,
     document: JobDocument,
@@ -130,16 +131,8 @@ def register_job(
     spec, content = store.put(text), store.put(initial.data)
     for kept in (spec, content, *(() if source is None else (store.put(source),))):
         store.pin(kept)
-    receipt = ledger.transact(
-        "registerJob",
-        on_ledger,
-        LedgerModel(tree_root(initial, on_ledger.chunk_parameters), content.digest),
-        value=terms.reward,
-    )
-    registered = [
-        event
-        for event in ledger.events(receipt.block, receipt.block, names=["JobRegistered"])
-        if "0x" + event.transaction.hex() == receipt.transaction
-    ]
+    model = LedgerModel(tree_root(initial, on_ledger.chunk_parameters), content.digest)
+    receipt = ledger.register_job(on_ledger, model, value=terms.reward).transact()
+    registered = ledger.emitted(JobRegistered, receipt)
     size = parameters - document.tensors.padding
     return CreatedJob(registered[0].job, creator, size, receipt.gas_used, on_ledger, tuple(concerns))

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from galaxy_chain.exceptions import LedgerRefusedError
 from galaxy_chain.ledger.announcements import commit_digest, finding_digest
-from galaxy_chain.ledger.ledger import Ledger
+from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.transactions.manager import Receipt
 from galaxy_fl.patience import Backoff, Waiting, poll, retry
 
@@ -24,7 +24,7 @@ Answer = TypeVar("Answer")
 
 
 def announce_finding(
-    ledger: Ledger, word: bytes, index: int, paid: Callable[[Receipt], None] = lambda receipt: None
+    ledger: LedgerContract, word: bytes, index: int, paid: Callable[[Receipt], None] = lambda receipt: None
 ) -> bytes:
     """Announces that a chunk of the record with that word is wrong or withheld, and returns the salt that shows it.
 
@@ -38,7 +38,7 @@ def announce_finding(
     return _announce(ledger, lambda sender, salt: finding_digest(sender, salt, word, index), paid)
 
 
-def announce_commit(ledger: Ledger, head: bytes, root: bytes) -> bytes:
+def announce_commit(ledger: LedgerContract, head: bytes, root: bytes) -> bytes:
     """Announces the commit of another than the named server, and returns the salt that shows it, once it counts in the
     next block: the ledger takes a commit whose announcement does not count, without a share.
 
@@ -51,17 +51,17 @@ def announce_commit(ledger: Ledger, head: bytes, root: bytes) -> bytes:
     return salt
 
 
-def wait_for_later(ledger: Ledger, announced: Receipt) -> None:
+def wait_for_later(ledger: LedgerContract, announced: Receipt) -> None:
     """Waits until the next block has another time than the announcement's: where blocks come faster than seconds, or
     when somebody asks for them, two may share one."""
     before, pause = ledger.rpc.block(announced.block).time, LATER_SECONDS / 20
     poll(lambda: ledger.rpc.block("latest").time, lambda now: now > before, Backoff(pause, pause), LATER_SECONDS)
 
 
-def _announce(ledger: Ledger, digest: Callable[[str, bytes], bytes], paid: Callable[[Receipt], None]) -> bytes:
+def _announce(ledger: LedgerContract, digest: Callable[[str, bytes], bytes], paid: Callable[[Receipt], None]) -> bytes:
     assert ledger.transactions is not None, "a ledger that only reads was asked to write"
     salt = secrets.token_bytes(32)
-    paid(ledger.transact("announce", digest(ledger.transactions.signer.address, salt)))
+    paid(ledger.announce(digest(ledger.transactions.signer.address, salt)).transact())
     return salt
 
 

@@ -1,7 +1,8 @@
 """The nodes of one Ethereum chain, by JSON-RPC over HTTP.
 
-Plain httpx instead of web3's provider: importing web3 takes more than a second, which every command would pay, and
-it sends again what must not be sent twice.
+Plain httpx instead of web3's provider. Importing web3 takes more than a second, which every command would pay. Its HTTP
+provider knows one node, gives up after about two seconds of retries, and reports "already known" as a failure where a
+retry of `eth_sendRawTransaction` meets what the first try has delivered.
 """
 
 from __future__ import annotations

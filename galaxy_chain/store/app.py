@@ -23,7 +23,7 @@ from fastapi.security import APIKeyHeader
 from pydantic import BaseModel, ConfigDict
 
 from galaxy_chain.exceptions import RpcError, UnknownJobError
-from galaxy_chain.ledger.ledger import Ledger
+from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.store.authorization import Doorkeeper
 from galaxy_chain.store.grants import Grant, Grants
 from galaxy_chain.store.quota import Quota
@@ -59,7 +59,7 @@ class Service:
     """What the API is a face of: a store, as `galaxy_chain.store.server.StoreServer` describes it."""
 
     store: LocalStore
-    ledger: Ledger
+    ledger: LedgerContract
     database: SqliteFile
     urls: Sequence[str]
     owners: Sequence[str]

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from galaxy_chain.ledger.ledger import Ledger
+from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.store.signed_request import NO_JOB
 from galaxy_fl.content import BLOCK_SIZE
 from galaxy_fl.content.problems import Refused
@@ -65,7 +65,9 @@ class Grants:
         clock: As `time.monotonic`.
     """
 
-    def __init__(self, ledger: Ledger, owners: Collection[str], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, ledger: LedgerContract, owners: Collection[str], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._ledger = ledger
         self._owners = frozenset(owners)
         self._clock = clock
@@ -104,7 +106,7 @@ class Grants:
             self._lock.release()
 
     def _ask(self, job: int, address: str) -> Grant:
-        on_ledger = self._ledger.job(job)
+        on_ledger = self._ledger.job_of(job)
         terms = on_ledger.terms
         vector = 4 * terms.parameters
         if on_ledger.owner not in self._owners:
@@ -116,10 +118,10 @@ class Grants:
             )
         if address in (on_ledger.owner, terms.server):
             return Grant(str(job), address, vector)
-        account = self._ledger.account(job, address)
+        account = self._ledger.account_of(job, address)
         if account.bond >= terms.bond and not account.barred:  # it may commit: nobody is named, or one takes over
             return Grant(str(job), address, vector)
-        if self._ledger.client(job, address).samples:
+        if self._ledger.client_of(job, address).samples:
             return Grant(str(job), address, vector, documents=False, sharers=terms.max_clients)
         raise Refused(
             403,

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from galaxy_chain.ledger.ledger import Ledger
+from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.store.app import Service, create_app
 from galaxy_chain.store.database import open_database
 from galaxy_fl.content import LocalStore
@@ -42,7 +42,7 @@ class StoreServer(HttpServer):
     def __init__(
         self,
         folder: Path,
-        ledger: Ledger,
+        ledger: LedgerContract,
         owners: Sequence[str],
         quota: int,
         host: str = "127.0.0.1",

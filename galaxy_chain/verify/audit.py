@@ -15,7 +15,7 @@ from galaxy_chain.following.claims import claims
 from galaxy_chain.following.follower import JobFollower
 from galaxy_chain.following.history import Commit, JobHistory
 from galaxy_chain.jobs.check import check_job
-from galaxy_chain.ledger.ledger import Ledger
+from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.ledger.records import client_amount, server_amount
 from galaxy_chain.ledger.submissions import Entry
 from galaxy_chain.verify.verifier import Verifier
@@ -144,7 +144,7 @@ class Auditor:
         JobMismatchError, JobDocumentError, ContentError: the job itself is not what it says.
     """
 
-    def __init__(self, ledger: Ledger, store: Store, job: int) -> None:
+    def __init__(self, ledger: LedgerContract, store: Store, job: int) -> None:
         self.ledger = ledger
         self.store = store
         self.job = job
@@ -265,8 +265,8 @@ class Auditor:
         for _ in range(10):
             self._follower.poll()
             self.history = history = self._follower.history
-            stored = self.ledger.job(self.job)
-            accounts = {address: self.ledger.account(self.job, address) for address in history.accounts}
+            stored = self.ledger.job_of(self.job)
+            accounts = {address: self.ledger.account_of(self.job, address) for address in history.accounts}
             found = (stored.state, stored.root, stored.head, stored.pool, stored.allotted, accounts)
             rebuilt = (
                 history.state,
@@ -288,21 +288,26 @@ class Auditor:
         if stored.terms != history.terms:
             raise AuditError(f"job {self.job}: the ledger's terms are not those of its registration")
         for commit in history.void.values():
-            if self.ledger.mark(self.job, commit.word).superseded != (commit.word in history.superseded):
+            if self.ledger.mark_of(self.job, commit.word).superseded != (commit.word in history.superseded):
                 raise AuditError(
                     f"round {commit.record.round}: the ledger and its events differ in whether the commit of attempt "
                     f"{commit.attempt} was superseded"
                 )
         for number in range(1, history.settled + 1):
-            claimed = self.ledger.claimed(self.job, number, history.commits[number].record.updates)
+            claimed = self._claimed(number, history.commits[number].record.updates)
             if claimed != history.claimed.get(number, set()):
                 raise AuditError(
                     f"round {number}: the ledger has credited the entries {sorted(claimed)}, its events say "
                     f"{sorted(history.claimed.get(number, set()))}"
                 )
 
+    def _claimed(self, round: int, updates: int) -> frozenset[int]:
+        """The numbers of a settled round's entries, of so many, that the ledger has credited."""
+        words = [self.ledger.claimed_of(self.job, round, place) for place in range((updates + 255) // 256)]
+        return frozenset(number for number in range(updates) if words[number // 256] >> number % 256 & 1)
+
     def _record(self, commit: Commit) -> None:
-        kept = self.ledger.record(self.job, commit.record.round)
+        kept = self.ledger.record_of(self.job, commit.record.round)
         if kept != commit.word:
             raise AuditError(
                 f"round {commit.record.round}: the ledger keeps the record {kept.hex()}, its events make "

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from galaxy_chain.exceptions import LedgerRefusedError, TransactionFailedError
+from galaxy_chain.exceptions import ErrorName, LedgerRefusedError, TransactionFailedError
 from galaxy_chain.following.history import Commit, JobHistory
 from galaxy_chain.ledger.announcing import announce_finding, once_it_counts, wait_for_later
-from galaxy_chain.ledger.ledger import Ledger
+from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.ledger.openings import Openings
 from galaxy_chain.transactions.manager import Receipt
 from galaxy_chain.verify.verifier import Verifier
 
 __all__ = ["challenge", "demand", "demand_price"]
 
-_OVERTAKEN = frozenset({"UnknownRecord", "AlreadyDemanded"})
+_OVERTAKEN: frozenset[ErrorName] = frozenset({"UnknownRecord", "AlreadyDemanded"})
 """Refusals that mean that somebody else was faster, or that the chain was reorganised meanwhile."""
 
 
 def challenge(
-    ledger: Ledger,
+    ledger: LedgerContract,
     verifier: Verifier,
     job: int,
     history: JobHistory,
@@ -46,7 +46,7 @@ def challenge(
     before(openings)
     salt = announce_finding(ledger, commit.word, chunk, paid)
     return _unless_overtaken(
-        lambda: once_it_counts(lambda: ledger.transact("challenge", job, commit.record, chunk, salt, openings.pack()))
+        lambda: once_it_counts(lambda: ledger.challenge(job, commit.record, chunk, salt, openings.pack()).transact())
     )
 
 
@@ -56,7 +56,7 @@ def demand_price(history: JobHistory, commit: Commit) -> int:
 
 
 def demand(
-    ledger: Ledger,
+    ledger: LedgerContract,
     job: int,
     history: JobHistory,
     commit: Commit,
@@ -86,7 +86,7 @@ def demand(
     # Its salt is new, so a program that died meanwhile can't go on with its demand. It waits for that one's end, and is
     # then refused, instead of paying twice.
     once = f"{job} {commit.word.hex()} {chunk}"
-    return _unless_overtaken(lambda: ledger.transact("demand", job, commit.record, chunk, salt, value=price, once=once))
+    return _unless_overtaken(lambda: ledger.demand(job, commit.record, chunk, salt, value=price).transact(once))
 
 
 def _unless_overtaken(act: Callable[[], Receipt]) -> Receipt | None:

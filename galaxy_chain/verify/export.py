@@ -8,7 +8,7 @@ from pathlib import Path
 
 from galaxy_chain.following.history import JobHistory
 from galaxy_chain.jobs.check import check_job
-from galaxy_chain.ledger.ledger import Ledger
+from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.verify.verifier import Verifier
 from galaxy_fl.content import Store
 from galaxy_fl.exceptions import ConfigurationError
@@ -39,7 +39,7 @@ def check_destination(path: Path) -> None:
         raise ConfigurationError(f"there is no folder {path.parent}: make it first, or name another file")
 
 
-def export_model(ledger: Ledger, store: Store, history: JobHistory, number: int, path: Path) -> None:
+def export_model(ledger: LedgerContract, store: Store, history: JobHistory, number: int, path: Path) -> None:
     """Write the model after round `number` of a job (0: the initial one) to a file, whole or not at all.
 
     The content and the root of its chunk tree are those on the ledger. A model that is missing is recomputed from the

@@ -17,7 +17,7 @@ from pathlib import Path
 from galaxy_chain.exceptions import LedgerRefusedError
 from galaxy_chain.following.follower import JobFollower
 from galaxy_chain.following.history import Commit, JobHistory
-from galaxy_chain.ledger.ledger import Ledger
+from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.verify.challenge import challenge
 from galaxy_chain.verify.verifier import Verifier, Verify
 from galaxy_fl.exceptions import (
@@ -123,7 +123,7 @@ class Inspection:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: LedgerContract,
         verifier: Verifier,
         follower: JobFollower,
         look: Callable[[], object],

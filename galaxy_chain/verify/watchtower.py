@@ -30,7 +30,7 @@ from pathlib import Path
 
 from galaxy_chain.coordinators.abandoned import is_abandoned
 from galaxy_chain.coordinators.standing_in import StandingIn
-from galaxy_chain.exceptions import LedgerRefusedError, RpcError, TransactionFailedError
+from galaxy_chain.exceptions import ErrorName, LedgerRefusedError, RpcError, TransactionFailedError
 from galaxy_chain.following.follower import JobFollower
 from galaxy_chain.following.history import Commit, JobHistory, OpenDemand
 from galaxy_chain.following.turns import idle_from, settle_from
@@ -38,7 +38,7 @@ from galaxy_chain.jobs.acceptance import accept_terms
 from galaxy_chain.jobs.answer_size import answer_gas
 from galaxy_chain.jobs.check import check_job
 from galaxy_chain.jobs.terms import Limits, Role
-from galaxy_chain.ledger.ledger import Ledger
+from galaxy_chain.ledger.contract import ContractCall, LedgerContract
 from galaxy_chain.ledger.openings import Opening, Openings
 from galaxy_chain.ledger.structs import Status
 from galaxy_chain.shown import ether
@@ -104,7 +104,7 @@ class Watchtower:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: LedgerContract,
         store: Store,
         job: int,
         grace: float = 10.0,
@@ -246,7 +246,7 @@ class Watchtower:
         found, record = [], commit.record
         ours = [demand.index for demand in self.history.open_demands(commit.word) if demand.demander == self._address]
         for index in ours:
-            if self._transact("expire", commit, index):
+            if self._transact(self._expire(commit, index)):
                 self.purse.take_back(record, index)
                 found.append(Finding(record.round, "refunded", index, "the commit was reverted meanwhile"))
         for index in self.history.expired.get(commit.word, ()):
@@ -259,7 +259,7 @@ class Watchtower:
         record, time = commit.record, self._follower.chain_time
         waiting = self.history.open_demands(commit.word)
         for due in waiting:
-            if time >= due.answer_by and self._transact("expire", commit, due.index):
+            if time >= due.answer_by and self._transact(self._expire(commit, due.index)):
                 return [Finding(record.round, "expired", due.index, "nobody answered")]
         if not self.purse.is_right(record) and (self._in_window(commit) or waiting):
             ours = any(each.demander == self._address or self.purse.wants(record, each.index) for each in waiting)
@@ -377,7 +377,7 @@ class Watchtower:
         announcing = self._gas_of_announcing()
         try:
             # Without an announcement: that it is refused for another reason is seen before anything is paid.
-            bound = self.ledger.most("demand", self.job, record, chunk, bytes(32), value=value)
+            bound = self.ledger.demand(self.job, record, chunk, value=value).most()
         except LedgerRefusedError as error:
             return self._passed(commit, chunk, error)
         self._check("demand", announcing + bound, value)
@@ -415,7 +415,7 @@ class Watchtower:
         if not self._standing_in.is_due(commit.word, demand, self._follower.chain_time):
             return []
         packed = self.verifier.openings(self.history, commit, demand.index).pack()
-        if not self._transact("answer", commit, demand.index, packed):
+        if not self._transact(self.ledger.answer(self.job, commit.record, demand.index, packed)):
             return []
         if demand.demander == self._address:
             self.purse.take_back(commit.record, demand.index)
@@ -438,7 +438,7 @@ class Watchtower:
     def _settle(self, commit: Commit) -> list[Finding]:
         number = commit.record.round
         try:
-            done = self._serve_everybody("settle", commit.record)
+            done = self._serve_everybody(self.ledger.settle(self.job, commit.record))
         except _UnaffordableError:
             self._unpaid.add(number)
             raise
@@ -453,24 +453,24 @@ class Watchtower:
             return []
         number = self.history.round
         try:
-            done = self._serve_everybody("cancelJob")
+            done = self._serve_everybody(self.ledger.cancel_job(self.job))
         except _UnaffordableError as error:
             self._leaves_idle = True
             return [Finding(number, "unaffordable", None, str(error))]
         return [Finding(number, "cancelled", None, "nobody brings it to its end")] if done else []
 
-    def _serve_everybody(self, name: str, *arguments: object) -> bool:
+    def _serve_everybody(self, call: ContractCall) -> bool:
         """Whether a transaction that earns nothing is done; somebody else may be faster."""
         bound = 0
         try:
-            bound = self.ledger.most(name, self.job, *arguments)
+            bound = call.most()
             if bound > self.max_settle:
                 raise _UnaffordableError(
-                    f"{name} takes gas for up to {ether(bound)}, more than the {ether(self.max_settle)} that are set "
-                    "for it: raise --max-settle, or leave it to those who are paid then"
+                    f"{call.name} takes gas for up to {ether(bound)}, more than the {ether(self.max_settle)} that are "
+                    "set for it: raise --max-settle, or leave it to those who are paid then"
                 )
-            self._check(name, bound)
-            receipt = self.ledger.transact(name, self.job, *arguments)
+            self._check(call.name, bound)
+            receipt = call.transact()
         except RoundMovedOnError:
             return False  # or it is not due yet
         except TransactionFailedError:
@@ -483,12 +483,15 @@ class Watchtower:
         self.purse.pay(receipt.fee)
         return True
 
-    def _transact(self, name: str, commit: Commit, chunk: int, *arguments: object) -> bool:
+    def _expire(self, commit: Commit, chunk: int) -> ContractCall:
+        return self.ledger.expire(self.job, commit.record, chunk)
+
+    def _transact(self, call: ContractCall) -> bool:
         """Whether it is done: somebody else may be faster, and the chain's clock behind this one's or ahead."""
         try:
-            bound = self.ledger.most(name, self.job, commit.record, chunk, *arguments)
-            self._check(name, bound)
-            receipt = self.ledger.transact(name, self.job, commit.record, chunk, *arguments)
+            bound = call.most()
+            self._check(call.name, bound)
+            receipt = call.transact()
         except TransactionFailedError:
             self.purse.pay(bound)
             return False
@@ -500,7 +503,7 @@ class Watchtower:
         return True
 
     def _gas_of_announcing(self) -> int:
-        return self.ledger.most("announce", bytes(32))
+        return self.ledger.announce(bytes(32)).most()
 
     def _gas_of_openings(self, commit: Commit) -> int:
         """What a challenge costs at most, in wei."""
@@ -524,7 +527,7 @@ class Watchtower:
             )
 
 
-PASSED = (
+PASSED: tuple[ErrorName, ...] = (
     "UnknownRecord",
     "AlreadyDemanded",
     "NotDemanded",

@@ -6,11 +6,12 @@ import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from galaxy_chain.coordinators import LedgerServerCoordinator
+from galaxy_chain.ledger.events import BondSlashed, Event
 from galaxy_chain.ledger.excluded import pack_excluded
 from galaxy_chain.ledger.structs import Model
 from galaxy_chain.transactions.manager import Receipt
@@ -20,6 +21,8 @@ from galaxy_fl.rounds.coordinator import Committed, Round, Submitted
 from galaxy_fl.rounds.server import ServerReport, run_server
 from galaxy_fl.vectors import tree_root
 from tests.galaxy_chain.federation import PATIENCE, Federation, made_up
+
+Kind = TypeVar("Kind", bound=Event)
 
 __all__ = [
     "ANSWER",
@@ -110,9 +113,9 @@ def commit_model(
     """Commits whatever it is told, leaving out the entries with these numbers."""
     history, ledger = serving.history, serving.ledger
     bits = pack_excluded(excluded, len(history.entries))
-    return ledger.transact(
-        "commitRound", serving.number, history.attempt, history.head, Model(root, content), bits, salt
-    )
+    return ledger.commit_round(
+        serving.number, history.attempt, history.head, Model(root, content), bits, salt
+    ).transact()
 
 
 def serve_round(serving: LedgerServerCoordinator) -> None:
@@ -153,8 +156,8 @@ def fine_job(federation: Federation, **terms: Any) -> int:
     content = federation.store.put(federation.initial.data)
     ledger = federation.ledger(federation.owner)
     model = Model(tree_root(federation.initial, 8), content.digest)
-    ledger.transact("registerJob", federation.terms(**{"chunk_parameters": 8, "answer_seconds": 2_000} | terms), model)
-    number: int = ledger.call("jobs")
+    ledger.register_job(federation.terms(**{"chunk_parameters": 8, "answer_seconds": 2_000} | terms), model).transact()
+    number: int = ledger.jobs()
     return number
 
 
@@ -171,22 +174,22 @@ def looks(watching: Watchtower) -> list[str]:
     return [finding.verdict for finding in watching.look()]
 
 
-def events(federation: Federation, name: str) -> list[Any]:
+def events(federation: Federation, kind: type[Kind]) -> list[Kind]:
     """The job's events of one kind."""
     ledger = federation.ledger()
     latest = federation.rpc.block("latest").number
-    return list(ledger.events(ledger.first_block, latest, job=federation.job, names=[name]))
+    return ledger.events(kind, ledger.first_block, latest, job=federation.job)
 
 
 def punished(federation: Federation, finder: str, round: int = 1, account: str | None = None) -> None:
     """The ledger has taken the bond, barred the server, and gone back to the round with its updates."""
     account, ledger = account or federation.server, federation.ledger()
-    at_stake = ledger.account(federation.job, account)
+    at_stake = ledger.account_of(federation.job, account)
     assert (at_stake.bond, at_stake.barred) == (0, True)
-    (slashed,) = events(federation, "BondSlashed")
+    (slashed,) = events(federation, BondSlashed)
     assert (slashed.server, slashed.amount) == (account, BOND)
     assert (slashed.finder, slashed.reward) == (finder, BOND // 4)
-    state = ledger.job(federation.job).state
+    state = ledger.job_of(federation.job).state
     assert (state.round, state.updates > 0) == (round, True)
     assert state.origin < state.attempt
 
@@ -194,9 +197,9 @@ def punished(federation: Federation, finder: str, round: int = 1, account: str |
 def finish(federation: Federation, honest: bytes) -> None:
     """Another server commits what is right."""
     serve_round(server(federation, account=rival(federation)))
-    assert federation.ledger().job(federation.job).root == honest
+    assert federation.ledger().job_of(federation.job).root == honest
     assert looks(tower(federation))[-1] == "right"
-    at_stake = federation.ledger().account(federation.job, rival(federation))
+    at_stake = federation.ledger().account_of(federation.job, rival(federation))
     assert (at_stake.bond, at_stake.barred) == (BOND, False)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from galaxy_chain.coordinators import LedgerClientCoordinator
 from galaxy_chain.exceptions import AlreadySubmittedError, ContentMismatchError, JobMismatchError, LedgerRefusedError
+from galaxy_chain.ledger.events import RoundReopened
 from galaxy_chain.ledger.structs import Update
 from galaxy_chain.verify.audit import Auditor
 from galaxy_chain.verify.verifier import address_bytes
@@ -21,7 +22,7 @@ from tests.galaxy_chain.federation import CHUNK, DOCUMENT, PATIENCE, SAMPLES, ma
 def submit(federation, index, update, attempt=1):
     """An update of a client that takes what it says for granted."""
     client = federation.client(index)
-    client.ledger.transact("submitUpdate", federation.job, attempt, first_model(federation), update)
+    client.ledger.submit_update(federation.job, attempt, first_model(federation), update).transact()
 
 
 def promise(federation, index, vector, content=None, weight=SAMPLES):
@@ -76,7 +77,7 @@ def test_a_commitment_of_another_does_not_open_under_the_thiefs_address(federati
     with pytest.raises(ContentMismatchError, match="not what its client committed to"):
         looking.update(looking.round(), looking.updates(looking.round())[1])
     assert excluded(federation) == (federation.clients[1],)
-    assert federation.ledger().job(federation.job).root == honest
+    assert federation.ledger().job_of(federation.job).root == honest
     assert earned(federation) == [True, False, True]
 
 
@@ -97,14 +98,14 @@ def test_with_reveal_after_close_a_copycat_finds_nothing_to_copy(federation, tmp
         with pytest.raises(ContentMissingError):
             federation.content(submission.update.content)
     thief = federation.ledger(federation.clients[1])
-    thief.transact("join", federation.job, SAMPLES, bytes(32))
-    thief.transact("submitUpdate", federation.job, 1, first_model(federation), first.update)
+    thief.join(federation.job, SAMPLES, bytes(32)).transact()
+    thief.submit_update(federation.job, 1, first_model(federation), first.update).transact()
     for client in honest:
         client.round()  # the round is closed, and they reveal
     assert federation.content(first.update.content).read_bytes() == made_up(100).tobytes()
     root = honest_root(federation, 1)
     assert excluded(federation) == (federation.clients[1],)
-    assert federation.ledger().job(federation.job).root == root
+    assert federation.ledger().job_of(federation.job).root == root
 
 
 def test_clients_that_stay_silent_so_that_too_few_remain_have_the_round_reopened(federation):
@@ -118,9 +119,9 @@ def test_clients_that_stay_silent_so_that_too_few_remain_have_the_round_reopened
         serving.reopen(serving.round(), {})
     federation.travel(600)
     serve_round(serving)
-    (reopened,) = events(federation, "RoundReopened")
+    (reopened,) = events(federation, RoundReopened)
     assert reopened.sender == federation.server
-    state = federation.ledger().job(federation.job).state
+    state = federation.ledger().job_of(federation.job).state
     assert (state.round, state.attempt, state.updates) == (1, 2, 0)
     # The same update again: nothing of the void attempt earns anything, nor does anybody have to train anew.
     federation.submit(0, 2)
@@ -138,11 +139,11 @@ def test_a_late_submission_of_a_void_attempt_lands_nowhere(federation):
     serve_round(server(federation))
     with pytest.raises(RoundMovedOnError, match="it is at attempt 2, not 1"):
         late.submit(void, made_up(8), SAMPLES)
-    assert federation.ledger().job(federation.job).state.updates == 0
+    assert federation.ledger().job_of(federation.job).state.updates == 0
     # The very retry of what was in is harmless, whenever it comes.
-    head = federation.ledger().job(federation.job).head
+    head = federation.ledger().job_of(federation.job).head
     submit(federation, 0, promise(federation, 0, made_up(100)))
-    assert federation.ledger().job(federation.job).head == head
+    assert federation.ledger().job_of(federation.job).head == head
 
 
 def test_one_that_submits_twice_has_its_first_update_taken(federation):
@@ -159,7 +160,7 @@ def test_more_samples_than_declared_or_none_are_refused(federation, weight):
     with pytest.raises(LedgerRefusedError, match="were declared when joining") as caught:
         submit(federation, 0, promise(federation, 0, made_up(9), weight=weight))
     assert caught.value.name == "WeightOutOfRange"
-    assert federation.ledger().job(federation.job).state.updates == 0
+    assert federation.ledger().job_of(federation.job).state.updates == 0
 
 
 def test_one_that_never_reveals_is_excluded(federation):
@@ -167,7 +168,7 @@ def test_one_that_never_reveals_is_excluded(federation):
     submit(federation, 2, replace(promise(federation, 2, made_up(9)), content=b"\7" * 32))
     honest = honest_root(federation, 2)
     assert excluded(federation) == (federation.clients[2],)
-    assert federation.ledger().job(federation.job).root == honest
+    assert federation.ledger().job_of(federation.job).root == honest
 
 
 def test_one_that_reveals_other_bytes_is_excluded(federation):
@@ -175,7 +176,7 @@ def test_one_that_reveals_other_bytes_is_excluded(federation):
     submit(federation, 2, promise(federation, 2, made_up(9), content=made_up(10)))
     honest = honest_root(federation, 2)
     assert excluded(federation) == (federation.clients[2],)
-    assert federation.ledger().job(federation.job).root == honest
+    assert federation.ledger().job_of(federation.job).root == honest
 
 
 def test_one_that_reveals_something_of_another_length_is_excluded(federation):
@@ -183,15 +184,15 @@ def test_one_that_reveals_something_of_another_length_is_excluded(federation):
     submit(federation, 2, promise(federation, 2, made_up(9), content=made_up(10, 149)))
     honest = honest_root(federation, 2)
     assert excluded(federation) == (federation.clients[2],)
-    assert federation.ledger().job(federation.job).root == honest
+    assert federation.ledger().job_of(federation.job).root == honest
 
 
 def test_an_outsider_gets_nowhere_in_a_closed_job(federation):
     federation.job = federation.register(open=False)
-    federation.ledger(federation.owner).transact("admit", federation.job, federation.clients)
+    federation.ledger(federation.owner).admit(federation.job, federation.clients).transact()
     federation.submit(0, 1, 2)
     outside = federation.ledger(stranger(federation))
-    head = federation.ledger().job(federation.job).head
+    head = federation.ledger().job_of(federation.job).head
     attempts = {
         "NotAdmitted": ("join", SAMPLES, bytes(32)),
         "NotJoined": ("submitUpdate", 1, first_model(federation), promise(federation, 0, made_up(1))),
@@ -201,12 +202,12 @@ def test_an_outsider_gets_nowhere_in_a_closed_job(federation):
     }
     for refused, (name, *arguments) in attempts.items():
         with pytest.raises(LedgerRefusedError) as caught:
-            outside.transact(name, federation.job, *arguments)
+            outside.function(name, federation.job, *arguments).transact()
         assert caught.value.name == refused
     with pytest.raises(LedgerRefusedError) as caught:
-        outside.transact("admit", federation.job, [stranger(federation)])
+        outside.admit(federation.job, [stranger(federation)]).transact()
     assert caught.value.name == "NotOwner"
-    state = federation.ledger().job(federation.job).state
+    state = federation.ledger().job_of(federation.job).state
     assert (state.round, state.updates, state.status) == (1, 3, 1)
     assert server(federation).round().phase is Phase.CLOSED
     finish(federation, honest_root(federation))
@@ -217,11 +218,11 @@ def test_one_that_gives_itself_weight_in_a_job_of_uniform_weights_is_refused_by_
     federation.job = federation.register(document, max_weight=1)
     greedy = federation.ledger(federation.clients[2])
     with pytest.raises(LedgerRefusedError, match="samples can't be declared: the job's terms allow 1 to 1"):
-        greedy.transact("join", federation.job, 2, bytes(32))
-    greedy.transact("join", federation.job, 1, bytes(32))
+        greedy.join(federation.job, 2, bytes(32)).transact()
+    greedy.join(federation.job, 1, bytes(32)).transact()
     update = promise(federation, 2, made_up(102), weight=2)
     with pytest.raises(LedgerRefusedError) as caught:
-        greedy.transact("submitUpdate", federation.job, 1, first_model(federation), update)
+        greedy.submit_update(federation.job, 1, first_model(federation), update).transact()
     assert caught.value.name == "WeightOutOfRange"
 
 

@@ -10,9 +10,9 @@ from eth_utils.crypto import keccak
 from galaxy_chain.cli.main import main
 from galaxy_chain.exceptions import ForeignLedgerError, RpcError
 from galaxy_chain.ledger.artifacts import artifact
+from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.ledger.deployment import Deployment
 from galaxy_chain.ledger.genuine import check_creation, created_address
-from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.ledger.structs import Model
 from galaxy_chain.transactions.accounts import NodeSigner
 from galaxy_chain.transactions.manager import Transactions
@@ -63,13 +63,13 @@ class Foreign:
         self.address = receipt.contract
         where = Deployment(chain_id=1337, ledger=self.address, block=receipt.block, rules=federation.deployment.rules)
         where.write(folder / "ledger.json")
-        self.ledger = Ledger(federation.rpc, where.ledger, self.transactions, any_ledger=True)
+        self.ledger = LedgerContract(federation.rpc, where.ledger, self.transactions, any_ledger=True)
         self.store = federation.store
         terms = federation.terms()
         content = self.store.put(federation.initial.data)
         model = Model(tree_root(federation.initial, terms.chunk_parameters), content.digest)
-        self.ledger.transact("registerJob", terms, model)
-        self.job = self.ledger.call("jobs")
+        self.ledger.register_job(terms, model).transact()
+        self.job = self.ledger.jobs()
 
     def run(self, *arguments):
         """Runs a command with the foreign ledger's file, and gives its exit code and what it says."""
@@ -156,9 +156,9 @@ def test_the_right_code_over_a_storage_of_the_authors_own_is_no_ledger_either(se
 def test_what_a_constructor_has_written_is_paid_by_others(seeded, federation):
     code, _ = seeded.run("bond", "deposit", 1, "1 ether", "--account", "dev:5", "--any-ledger")
     assert (code, seeded.balance()) == (0, BOND)
-    seeded.ledger.transact("withdrawBond", 1)
+    seeded.ledger.withdraw_bond(1).transact()
     assert seeded.balance() == 0
-    assert seeded.ledger.account(1, rival(federation)).bond == BOND
+    assert seeded.ledger.account_of(1, rival(federation)).bond == BOND
 
 
 def test_a_ledger_of_the_right_code_that_another_contract_has_made_is_refused(federation):
@@ -182,7 +182,7 @@ def test_a_bond_is_not_paid_into_a_job_with_an_unknown_rule(federation, tmp_path
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 30
-    assert federation.ledger().account(federation.job, rival(federation)).bond == 0
+    assert federation.ledger().account_of(federation.job, rival(federation)).bond == 0
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from eth_account import Account
 
 from galaxy_chain.exceptions import JobMismatchError, LedgerRefusedError, RpcError
 from galaxy_chain.ledger.announcing import announce_finding
+from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.ledger.deployment import deploy
-from galaxy_chain.ledger.ledger import Ledger
+from galaxy_chain.ledger.events import BondDeposited, ClientJoined
 from galaxy_chain.ledger.structs import Model
 from galaxy_chain.ledger.submissions import show
 from galaxy_chain.transactions.accounts import LocalSigner, NodeSigner
@@ -47,7 +48,7 @@ def committed(federation):
 def refusal(ledger, name, *arguments, value=0):
     """Why the ledger refuses a call."""
     with pytest.raises(LedgerRefusedError) as caught:
-        ledger.transact(name, *arguments, value=value)
+        ledger.function(name, *arguments, value=value).transact()
     return caught.value.name
 
 
@@ -57,7 +58,7 @@ def test_an_honest_commit_can_not_be_challenged_by_any_chunk(committed):
     for chunk in range(3):
         with pytest.raises(LedgerRefusedError, match="CommitIsRight"):
             challenge(malicious.ledger, malicious.verifier, committed.job, malicious.history, commit, chunk)
-    at_stake = committed.ledger().account(committed.job, committed.server)
+    at_stake = committed.ledger().account_of(committed.job, committed.server)
     assert (at_stake.bond, at_stake.barred) == (BOND, False)
     assert looks(tower(committed)) == ["right"]
 
@@ -85,7 +86,7 @@ def test_forged_openings_prove_nothing(committed):
     committed.rpc.request("evm_mine")
     for openings, reason in forgeries:
         assert refusal(malicious.ledger, "challenge", committed.job, commit.record, 0, salt, openings.pack()) == reason
-    assert committed.ledger().job(committed.job).state.round == 2
+    assert committed.ledger().job_of(committed.job).state.round == 2
 
 
 def test_a_record_with_another_beginning_of_the_head_is_unknown(federation):
@@ -114,7 +115,7 @@ def test_a_record_with_another_beginning_of_the_head_is_unknown(federation):
 
 def test_a_reward_is_paid_once_and_a_bond_not_before_its_window(federation):
     federation.job = federation.register(rounds=1)
-    federation.ledger(federation.owner).transact("fund", federation.job, value=POOL)
+    federation.ledger(federation.owner).fund(federation.job, value=POOL).transact()
     federation.submit(0, 1, 2)
     serve_round(server(federation))
     job, serving, client = (
@@ -127,19 +128,19 @@ def test_a_reward_is_paid_once_and_a_bond_not_before_its_window(federation):
     assert refusal(serving, "withdrawBond", job) == "WindowOpen"
     assert refusal(client, "finalizeJob", job) == "JobNotSettled"
     with pytest.raises(RoundMovedOnError, match="the time for it comes at"):
-        client.transact("claim", job, commit.record, all_of_it)
+        client.claim(job, commit.record, all_of_it).transact()
     federation.travel(86_500)
-    serving.transact("withdrawBond", job)
+    serving.withdraw_bond(job).transact()
     assert refusal(serving, "withdrawBond", job) == "NothingToPay"
-    client.transact("claim", job, commit.record, show(commit.blocks, [0]))  # settles it on the way
-    federation.ledger(stranger(federation)).transact("claim", job, commit.record, all_of_it)  # for the others
+    client.claim(job, commit.record, show(commit.blocks, [0])).transact()  # settles it on the way
+    federation.ledger(stranger(federation)).claim(job, commit.record, all_of_it).transact()  # for the others
     assert refusal(client, "claim", job, commit.record, all_of_it) == "NothingToPay"
     each = (POOL - POOL // 5) // 3
-    balances = [federation.ledger().account(job, account).balance for account in federation.clients]
+    balances = [federation.ledger().account_of(job, account).balance for account in federation.clients]
     assert balances == [each] * 3
-    assert federation.ledger().account(job, federation.server).balance == POOL // 5
+    assert federation.ledger().account_of(job, federation.server).balance == POOL // 5
     before = federation.rpc.number("eth_getBalance", federation.clients[0], "latest")
-    client.transact("withdraw", job)
+    client.withdraw(job).transact()
     assert federation.rpc.number("eth_getBalance", federation.clients[0], "latest") > before + each // 2
     assert refusal(client, "withdraw", job) == "NothingToPay"
     assert refusal(federation.ledger(stranger(federation)), "withdraw", job) == "NothingToPay"
@@ -149,7 +150,7 @@ def test_a_bond_is_locked_while_a_demand_waits(committed):
     watching = tower(committed)
     record = watching.history.commits[1].record
     committed.travel(86_000)
-    watching.ledger.transact("demand", committed.job, record, 0, bytes(32), value=10**16)
+    watching.ledger.demand(committed.job, record, 0, bytes(32), value=10**16).transact()
     committed.travel(1_000)
     assert refusal(committed.ledger(committed.server), "withdrawBond", committed.job) == "DemandsOpen"
 
@@ -173,15 +174,17 @@ def test_a_transaction_is_taken_once_and_on_its_own_chain_only(federation):
 
     transactions = Transactions(federation.rpc, Recording(key))
     where = federation.deployment
-    ledger = Ledger(federation.rpc, where.ledger, transactions, first_block=where.block, chain_id=where.chain_id)
-    ledger.transact("join", federation.job, SAMPLES, bytes(32))
+    ledger = LedgerContract(
+        federation.rpc, where.ledger, transactions, first_block=where.block, chain_id=where.chain_id
+    )
+    ledger.join(federation.job, SAMPLES, bytes(32)).transact()
     (transaction,) = sent
     with pytest.raises(RpcError, match="(?i)nonce"):
         send(transaction)
     elsewhere = {**transaction, "chainId": where.chain_id + 1, "nonce": 1}
     with pytest.raises(RpcError, match="(?i)chain"):
         send(elsewhere)
-    assert len(events(federation, "ClientJoined")) == 1
+    assert len(events(federation, ClientJoined)) == 1
 
 
 def test_nothing_of_one_ledger_counts_on_another(federation, tmp_path):
@@ -198,7 +201,7 @@ def test_nothing_of_one_ledger_counts_on_another(federation, tmp_path):
     there.enter()
     model, none = Model(honest_root(other), b"\1" * 32), b"\0"
     with pytest.raises(RoundMovedOnError, match="other updates are in"):
-        there.ledger.transact("commitRound", other.job, 1, here.history.head, model, none, bytes(32))
+        there.ledger.commit_round(other.job, 1, here.history.head, model, none, bytes(32)).transact()
     serve_round(here)
     serve_round(there)
     here.round()
@@ -218,13 +221,13 @@ def test_a_commit_that_a_reorganisation_puts_on_other_updates_does_not_land(fede
     path.write_bytes(federation.aggregate(serving, {}).tobytes())
     assert federation.rpc.request("evm_revert", snapshot) is True
     federation.submit(2, seed=3)  # another update of the same client takes its place
-    federation.ledger(federation.server).transact("depositBond", federation.job, value=BOND)
+    federation.ledger(federation.server).deposit_bond(federation.job, value=BOND).transact()
     with pytest.raises(RoundMovedOnError, match="other updates are in than those that were aggregated"):
         serving.commit(stale, path, {})
-    assert federation.ledger().job(federation.job).state.round == 1
+    assert federation.ledger().job_of(federation.job).state.round == 1
     honest = honest_root(federation)
     serve_round(serving)  # it looks again
-    assert federation.ledger().job(federation.job).root == honest
+    assert federation.ledger().job_of(federation.job).root == honest
     assert looks(tower(federation)) == ["right"]
 
 
@@ -248,12 +251,12 @@ def test_nobody_takes_part_in_a_job_with_a_hostile_rule(federation, hostile_code
     ):
         with pytest.raises(JobMismatchError, match="whose code is none of the rules known here"):
             takes_part()
-    assert events(federation, "ClientJoined") == events(federation, "BondDeposited") == []
+    assert events(federation, ClientJoined) == events(federation, BondDeposited) == []
 
 
 def test_a_hostile_owner_can_not_stop_a_challenge_by_cancelling(federation):
     federation.submit(0, 1, 2)
     serve_round(server(federation, OffByOne))
-    federation.ledger(federation.owner).transact("cancelJob", federation.job)
+    federation.ledger(federation.owner).cancel_job(federation.job).transact()
     assert looks(tower(federation)) == ["challenged"]
     punished(federation, federation.node.accounts[6])

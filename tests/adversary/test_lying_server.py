@@ -6,6 +6,7 @@ import pytest
 
 from galaxy_chain.coordinators import LedgerClientCoordinator
 from galaxy_chain.exceptions import LedgerRefusedError
+from galaxy_chain.ledger.events import BondSlashed
 from galaxy_chain.verify.audit import Auditor, WrongAggregateError
 from galaxy_chain.verify.challenge import challenge
 from galaxy_chain.verify.verifier import Verify
@@ -88,7 +89,7 @@ def test_off_by_one_is_challenged_by_an_audit(collected):
 def test_an_update_left_out_silently_or_taken_twice(collected, kind):
     honest = honest_root(collected)
     serve_round(server(collected, kind))
-    assert collected.ledger().job(collected.job).root != honest
+    assert collected.ledger().job_of(collected.job).root != honest
     assert looks(tower(collected)) == ["challenged"]
     punished(collected, collected.node.accounts[6])
     finish(collected, honest)
@@ -119,13 +120,13 @@ def test_what_was_built_on_a_lie_falls_with_it(collected):
 def test_the_right_root_with_other_content_is_healed_and_nobody_is_punished(collected):
     honest = honest_root(collected)
     serve_round(server(collected, OtherContent))
-    assert collected.ledger().job(collected.job).root == honest
+    assert collected.ledger().job_of(collected.job).root == honest
     client = collected.client(0)
     healed = client.model(client.round())
     assert healed.read_bytes() != made_up(4711).tobytes()
     assert looks(tower(collected)) == ["right"]
-    assert events(collected, "BondSlashed") == []
-    assert collected.ledger().account(collected.job, collected.server).bond == BOND
+    assert events(collected, BondSlashed) == []
+    assert collected.ledger().account_of(collected.job, collected.server).bond == BOND
 
 
 def test_a_server_that_challenges_itself_loses_three_quarters_of_its_bond(collected):
@@ -136,7 +137,7 @@ def test_a_server_that_challenges_itself_loses_three_quarters_of_its_bond(collec
     commit = accomplice.history.commits[1]
     challenge(accomplice.ledger, accomplice.verifier, collected.job, accomplice.history, commit, WRONG // CHUNK)
     punished(collected, puppet)
-    assert collected.ledger().account(collected.job, puppet).balance == BOND // 4
+    assert collected.ledger().account_of(collected.job, puppet).balance == BOND // 4
     with pytest.raises(LedgerRefusedError, match="barred"):
         server(collected).enter()
     finish(collected, honest)
@@ -156,7 +157,7 @@ def test_a_round_that_is_not_closed_can_not_be_committed(federation):
     serving.enter()
     with pytest.raises(RoundMovedOnError, match="still takes updates"):
         commit_model(serving, b"\1" * 32, b"\2" * 32)
-    assert federation.ledger().job(federation.job).state.round == 1
+    assert federation.ledger().job_of(federation.job).state.round == 1
     federation.submit(2)
     finish(federation, honest_root(federation))
 
@@ -171,7 +172,7 @@ def test_an_honest_client_that_is_excluded_is_seen_and_only_as_many_as_the_job_a
     with pytest.raises(LedgerRefusedError, match="2 updates are left out, but before .* no more than 1 may be"):
         commit_model(serving, honest, honest, (0, 1))
     collected.commit(excluded=(0,))
-    assert collected.ledger().job(collected.job).root == honest
+    assert collected.ledger().job_of(collected.job).root == honest
     (audited,) = Auditor(collected.ledger(), collected.store, collected.job).rounds()
     assert audited.excluded == (collected.clients[0],)
     assert f"{collected.clients[0]} was excluded, though its update is there and right" in audited.objections
@@ -185,9 +186,9 @@ def test_nobody_can_be_excluded_who_has_not_submitted(collected):
     serving.round()
     for bits in (b"\x08", b"\x80", b"", b"\0\0"):  # three entries have the bits 1, 2 and 4
         with pytest.raises(LedgerRefusedError) as caught:
-            serving.ledger.transact(
-                "commitRound", collected.job, 1, serving.history.head, serving.history.initial, bits, bytes(32)
-            )
+            serving.ledger.commit_round(
+                collected.job, 1, serving.history.head, serving.history.initial, bits, bytes(32)
+            ).transact()
         assert caught.value.name == "MalformedExcluded"
 
 

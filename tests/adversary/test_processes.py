@@ -39,7 +39,7 @@ def test_watch_challenges_an_off_by_one(federation, folder):
         with program(federation, folder, "server", "--job", federation.job, "--account", "dev:5") as serving:
             assert json.loads(serving.line('"committed"'))["model"] == honest.hex()
         watching.line('"right"')
-    assert federation.ledger().job(federation.job).root == honest
+    assert federation.ledger().job_of(federation.job).root == honest
 
 
 def test_watch_demands_what_is_withheld_until_the_server_has_nothing_to_say(federation, folder, tmp_path):
@@ -72,8 +72,8 @@ def test_server_takeover_finishes_what_a_dead_server_left(federation, folder):
     honest = honest_root(federation)
     with program(federation, folder, "server", "--job", federation.job, "--takeover", "--account", "dev:5") as serving:
         serving.line('"collecting"')
-        assert federation.ledger().job(federation.job).state.round == 1
+        assert federation.ledger().job_of(federation.job).state.round == 1
         federation.travel(700)
         assert json.loads(serving.line('"finished"'))["model"] == honest.hex()
-    assert federation.ledger().job(federation.job).root == honest
+    assert federation.ledger().job_of(federation.job).root == honest
     assert looks(tower(federation)) == ["right"]

@@ -40,7 +40,7 @@ def test_one_that_dies_before_its_commit(named):
     named.travel(700)
     assert other.round().phase is Phase.CLOSED
     finish(named, honest)
-    assert named.ledger().job(named.job).state.round == 2
+    assert named.ledger().job_of(named.job).state.round == 2
 
 
 def test_nobody_takes_over_who_has_not_said_so(named):
@@ -51,7 +51,7 @@ def test_nobody_takes_over_who_has_not_said_so(named):
 def test_one_that_dies_after_its_commit_and_before_its_content_is_out(named, tmp_path):
     honest = honest_root(named)
     serve_round(server(named, store=private(named, tmp_path)))
-    assert named.ledger().job(named.job).root == honest
+    assert named.ledger().job_of(named.job).root == honest
     client = named.client(0)
     assert client.model(client.round()).exists()  # healed
     named.submit(0, 1, 2, seed=2)
@@ -60,10 +60,10 @@ def test_one_that_dies_after_its_commit_and_before_its_content_is_out(named, tmp
     assert other.round().phase is Phase.COLLECTING
     named.travel(700)
     serve_round(other)
-    assert named.ledger().job(named.job).root == second
+    assert named.ledger().job_of(named.job).root == second
     assert looks(tower(named)) == ["right", "right"]
     # The dead one's bond is not lost, and waits for whoever has its key.
-    assert named.ledger().account(named.job, named.server).bond == BOND
+    assert named.ledger().account_of(named.job, named.server).bond == BOND
     named.travel(86_500)
-    named.ledger(named.server).transact("withdrawBond", named.job)
-    assert named.ledger().account(named.job, named.server).bond == 0
+    named.ledger(named.server).withdraw_bond(named.job).transact()
+    assert named.ledger().account_of(named.job, named.server).bond == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from galaxy_chain.exceptions import LedgerRefusedError
+from galaxy_chain.ledger.events import ChunkAnswered, ChunkDemanded
 from galaxy_chain.verify.audit import Auditor
 from galaxy_fl.exceptions import ContentMissingError
 from tests.adversary.arena import (
@@ -56,15 +57,15 @@ def test_a_withheld_wrong_chunk_is_found_by_following_the_paths(fine, tmp_path, 
         demanded.append(chunk)
         lying.round()  # answers whatever it can
     assert len(demanded) == len(set(demanded)) <= DEPTH
-    assert [event.index for event in events(fine, "ChunkAnswered")] == demanded[:-1]
+    assert [event.index for event in events(fine, ChunkAnswered)] == demanded[:-1]
     assert watching.look() == []
     fine.travel(ANSWER + 100)
     lying.round()
     assert looks(watching) == ["expired"]
     demander = fine.node.accounts[6]
     punished(fine, demander)
-    assert fine.ledger().account(fine.job, demander).balance == BOND // 4 + DEPOSIT
-    watching.ledger.transact("withdraw", fine.job)
+    assert fine.ledger().account_of(fine.job, demander).balance == BOND // 4 + DEPOSIT
+    watching.ledger.withdraw(fine.job).transact()
     finish(fine, honest)
 
 
@@ -88,7 +89,7 @@ def test_the_ledger_takes_no_answer_that_shows_the_wrong_chunk(fine, tmp_path):
     commit = lying.history.commits[1]
     openings = lying.verifier.openings(lying.history, commit, 0).pack()
     with pytest.raises(LedgerRefusedError, match="CommitIsWrong"):
-        lying.ledger.transact("answer", fine.job, commit.record, 0, openings)
+        lying.ledger.answer(fine.job, commit.record, 0, openings).transact()
 
 
 def test_demands_of_its_own_do_not_shield_a_lying_server(fine, tmp_path):
@@ -99,15 +100,15 @@ def test_demands_of_its_own_do_not_shield_a_lying_server(fine, tmp_path):
     accomplice = server(fine, account=stranger(fine))
     record = accomplice.history.commits[1].record
     for deposits, chunk in enumerate((5, 9), 1):
-        accomplice.ledger.transact("demand", fine.job, record, chunk, bytes(32), value=deposits * DEPOSIT)
+        accomplice.ledger.demand(fine.job, record, chunk, bytes(32), value=deposits * DEPOSIT).transact()
     watching = tower(fine)
     assert found(watching.look()) == [("demanded", 0)]
     lying.round()
-    assert sorted(event.index for event in events(fine, "ChunkAnswered")) == [5, 9]
+    assert sorted(event.index for event in events(fine, ChunkAnswered)) == [5, 9]
     fine.travel(ANSWER + 100)
     assert found(watching.look()) == [("expired", 0)]
     punished(fine, fine.node.accounts[6])
-    assert fine.ledger().account(fine.job, fine.node.accounts[6]).balance == BOND // 4 + 3 * DEPOSIT
+    assert fine.ledger().account_of(fine.job, fine.node.accounts[6]).balance == BOND // 4 + 3 * DEPOSIT
     finish(fine, honest)
 
 
@@ -129,8 +130,8 @@ def test_a_withheld_right_model_is_healed_by_whoever_recomputes_it(fine, tmp_pat
     watching = tower(fine)
     assert looks(watching) == ["right"]
     assert fine.content(content).exists()
-    assert fine.ledger().job(fine.job).root == honest
-    assert events(fine, "ChunkDemanded") == []
+    assert fine.ledger().job_of(fine.job).root == honest
+    assert events(fine, ChunkDemanded) == []
     client = fine.client(0)
     assert client.model(client.round()) == fine.content(content)
 
@@ -141,14 +142,14 @@ def test_an_honest_server_answers_every_demand_and_keeps_its_bond(fine):
     griefer = server(fine, account=stranger(fine))
     record = griefer.history.commits[1].record
     for deposits, chunk in enumerate((3, 0, 18), 1):
-        griefer.ledger.transact("demand", fine.job, record, chunk, bytes(32), value=deposits * DEPOSIT)
+        griefer.ledger.demand(fine.job, record, chunk, bytes(32), value=deposits * DEPOSIT).transact()
     serving.round()
-    assert sorted(event.index for event in events(fine, "ChunkAnswered")) == [0, 3, 18]
-    assert fine.ledger().account(fine.job, fine.server).balance == 6 * DEPOSIT
+    assert sorted(event.index for event in events(fine, ChunkAnswered)) == [0, 3, 18]
+    assert fine.ledger().account_of(fine.job, fine.server).balance == 6 * DEPOSIT
     fine.travel(ANSWER + 100)
     with pytest.raises(LedgerRefusedError, match="is not demanded"):
-        griefer.ledger.transact("expire", fine.job, record, 3)
-    at_stake = fine.ledger().account(fine.job, fine.server)
+        griefer.ledger.expire(fine.job, record, 3).transact()
+    at_stake = fine.ledger().account_of(fine.job, fine.server)
     assert (at_stake.bond, at_stake.demands, at_stake.barred) == (BOND, 0, False)
 
 
@@ -181,9 +182,9 @@ def test_a_silent_sock_puppets_update_is_demanded_and_the_bond_is_gone(fine, pup
 def test_an_answer_that_an_accomplice_has_asked_for_convinces_nobody(fine, puppet):
     accomplice = server(fine, account=stranger(fine))
     record = accomplice.history.commits[1].record
-    accomplice.ledger.transact("demand", fine.job, record, 4, bytes(32), value=DEPOSIT)
+    accomplice.ledger.demand(fine.job, record, 4, bytes(32), value=DEPOSIT).transact()
     puppet.round()
-    assert [event.index for event in events(fine, "ChunkAnswered")] == [4]
+    assert [event.index for event in events(fine, ChunkAnswered)] == [4]
     assert looks(tower(fine)) == ["demanded"]
 
 
@@ -192,8 +193,8 @@ def test_a_server_that_opens_what_is_demanded_of_its_sock_puppet_is_let_off(fine
     watching = tower(fine)
     assert looks(watching) == ["demanded"]
     puppet.round()
-    assert len(events(fine, "ChunkAnswered")) == 1
+    assert len(events(fine, ChunkAnswered)) == 1
     (finding,) = watching.look()
     assert finding.verdict == "unknown"
     assert "proved a chunk, but not the rest" in finding.reason
-    assert fine.ledger().account(fine.job, fine.server).bond == BOND
+    assert fine.ledger().account_of(fine.job, fine.server).bond == BOND

@@ -17,8 +17,8 @@ from galaxy_chain.following.follower import JobFollower
 from galaxy_chain.following.history import JobHistory
 from galaxy_chain.jobs.creation import register_job
 from galaxy_chain.jobs.file import TermsSection
+from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.ledger.deployment import Deployment
-from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.rpc.rpc import Rpc
 from galaxy_chain.transactions.accounts import NodeSigner
 from galaxy_chain.transactions.manager import Transactions
@@ -84,7 +84,7 @@ class Described:
         job = run(folder, "job", "create", "job.toml", "--account", "dev:0", GALAXY_RPC=url)["job"]
         home, rpc = folder / ".galaxy", Rpc(url)
         where = Deployment.read(home / "ledger.json")
-        known = JobFollower(Ledger(rpc, where.ledger, first_block=where.block), job).history
+        known = JobFollower(LedgerContract(rpc, where.ledger, first_block=where.block), job).history
         store = LocalStore(home / "store")
         document = JobDocument.from_bytes(store.block(known.terms.spec))
         vector = store.path(ContentId(known.initial.content, 4 * known.terms.parameters))
@@ -108,7 +108,7 @@ class Apart:
         self._accounts = [to_checksum_address(each) for each in self.rpc.request("eth_accounts")]
         where = Deployment.read(folder / ".galaxy" / "ledger.json")
         owner = Transactions(self.rpc, NodeSigner(self.address("owner")))
-        self.ledger = Ledger(self.rpc, where.ledger, owner, first_block=where.block)
+        self.ledger = LedgerContract(self.rpc, where.ledger, owner, first_block=where.block)
         terms = TermsSection(rounds=rounds, min_clients=2, max_clients=2, open=True, server="anyone")
         store = LocalStore(folder / ".galaxy" / "store")
         self.job = register_job(self.ledger, where.rules, store, of.document, of.initial, of.source, terms).job

@@ -13,8 +13,8 @@ import pytest
 from eth_utils.address import to_checksum_address
 
 from galaxy_chain.following.follower import JobFollower
+from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.ledger.deployment import Deployment
-from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.rpc.rpc import Rpc
 from galaxy_chain.transactions.accounts import NodeSigner
 from galaxy_chain.transactions.manager import Transactions
@@ -55,11 +55,11 @@ class Party:
         else:
             self.job = self._register(job_of)
 
-    def ledger(self) -> Ledger:
+    def ledger(self) -> LedgerContract:
         rpc = Rpc(self.url)
         where = Deployment.read(self.folder / ".galaxy" / "ledger.json")
         owner = NodeSigner(to_checksum_address(rpc.request("eth_accounts")[0]))
-        return Ledger(rpc, where.ledger, Transactions(rpc, owner), first_block=where.block)
+        return LedgerContract(rpc, where.ledger, Transactions(rpc, owner), first_block=where.block)
 
     def _register(self, other: Party) -> int:
         known = JobFollower(other.ledger(), other.job).history
@@ -68,8 +68,8 @@ class Party:
         ours.put(theirs.path(ContentId(known.initial.content, 4 * known.terms.parameters)))
         rule = Deployment.read(self.folder / ".galaxy" / "ledger.json").rules["weighted_mean"]
         ledger = self.ledger()
-        ledger.transact("registerJob", replace(known.terms, rule=rule), known.initial)
-        return ledger.call("jobs")
+        ledger.register_job(replace(known.terms, rule=rule), known.initial).transact()
+        return ledger.jobs()
 
     def run(self, *arguments, **variables):
         return run(self.folder, *arguments, GALAXY_RPC=self.url, **variables)

@@ -7,8 +7,10 @@ from typing import Any
 
 from galaxy_chain.following.follower import JobFollower
 from galaxy_chain.following.job_logs import JobLogs
+from galaxy_chain.ledger.abi import ledger_abi
+from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.ledger.deployment import deploy
-from galaxy_chain.ledger.ledger import Ledger, ledger_abi
+from galaxy_chain.ledger.events import Event
 from galaxy_chain.rpc.rpc import Block, Rpc
 from galaxy_chain.transactions.accounts import Keystore, LocalSigner, find_signer
 from galaxy_chain.transactions.manager import Transactions, TransactionSettings
@@ -48,14 +50,14 @@ def _logs(rpc: Rpc) -> None:
 
 
 def _ledger(rpc: Rpc) -> None:
-    ledger = Ledger(rpc, LEDGER, chain_id=1337, any_ledger=True)
-    ledger.job(1)
-    ledger.client(1, LEDGER)
-    ledger.events(0, 10)
+    ledger = LedgerContract(rpc, LEDGER, chain_id=1337, any_ledger=True)
+    ledger.job_of(1)
+    ledger.client_of(1, LEDGER)
+    ledger.events(Event, 0, 10)
 
 
 def _follow(rpc: Rpc) -> None:
-    follower = JobFollower(Ledger(rpc, LEDGER, chain_id=1337, any_ledger=True), 1)
+    follower = JobFollower(LedgerContract(rpc, LEDGER, chain_id=1337, any_ledger=True), 1)
     assert follower.history.owner is not None
     follower.poll()
 

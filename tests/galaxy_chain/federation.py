@@ -10,8 +10,8 @@ import pytest
 
 from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoordinator, Patience
 from galaxy_chain.jobs.terms import Limits
+from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.ledger.deployment import Deployment
-from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Model, Terms
 from galaxy_chain.node import Node
 from galaxy_chain.rpc.rpc import Rpc
@@ -74,11 +74,11 @@ class Federation:
         self.limits = Limits()
         self.job = self.register(**terms)
 
-    def ledger(self, account: str | None = None) -> Ledger:
+    def ledger(self, account: str | None = None) -> LedgerContract:
         """The ledger as an account sees it."""
         transactions = None if account is None else Transactions(self.rpc, NodeSigner(account))
         where = self.deployment
-        return Ledger(self.rpc, where.ledger, transactions, first_block=where.block, chain_id=where.chain_id)
+        return LedgerContract(self.rpc, where.ledger, transactions, first_block=where.block, chain_id=where.chain_id)
 
     def terms(self, document: JobDocument = DOCUMENT, **changed: Any) -> Terms:
         """The terms of a job; the document goes into the store."""
@@ -111,13 +111,10 @@ class Federation:
         """Registers another job with so many wei to be earned, and gives its number."""
         content = self.store.put(self.initial.data)
         ledger = self.ledger(self.owner)
-        ledger.transact(
-            "registerJob",
-            self.terms(document, **changed),
-            Model(tree_root(self.initial, CHUNK), content.digest),
-            value=pool,
-        )
-        number: int = ledger.call("jobs")
+        ledger.register_job(
+            self.terms(document, **changed), Model(tree_root(self.initial, CHUNK), content.digest), value=pool
+        ).transact()
+        number: int = ledger.jobs()
         return number
 
     def client(self, index: int) -> LedgerClientCoordinator:

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoordinator, Patience
-from galaxy_chain.ledger.abi import Event
+from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.ledger.deployment import deploy
-from galaxy_chain.ledger.ledger import Ledger
+from galaxy_chain.ledger.events import Event, RoundCommitted, UpdatesSubmitted
 from galaxy_chain.ledger.structs import Model, Terms
 from galaxy_chain.rpc.rpc import Rpc
 from galaxy_chain.transactions.accounts import NodeSigner
@@ -31,6 +31,8 @@ from galaxy_fl.training.results import TrainResult
 from galaxy_fl.training.task import TrainTask
 from galaxy_fl.vectors import read_vector, tree_root
 from tests.galaxy_chain.federation import CHUNK, DOCUMENT, PARAMETERS, made_up
+
+Kind = TypeVar("Kind", bound=Event)
 
 __all__ = ["FINAL", "ROUNDS", "Play"]
 
@@ -124,15 +126,15 @@ class Play:
         )
         content = self.store.put(initial.data)
         ledger = self.ledger(owner)
-        ledger.transact("registerJob", terms, Model(tree_root(initial, CHUNK), content.digest))
+        ledger.register_job(terms, Model(tree_root(initial, CHUNK), content.digest)).transact()
         self.first = self.height
-        number: int = ledger.call("jobs")
+        number: int = ledger.jobs()
         return number
 
-    def ledger(self, transactions: Transactions | None = None) -> Ledger:
+    def ledger(self, transactions: Transactions | None = None) -> LedgerContract:
         where = self.deployment
         rpc = self.rpc if transactions is None else transactions.rpc
-        return Ledger(rpc, where.ledger, transactions, first_block=where.block, chain_id=where.chain_id)
+        return LedgerContract(rpc, where.ledger, transactions, first_block=where.block, chain_id=where.chain_id)
 
     def open(self, name: str) -> LedgerClientCoordinator | LedgerServerCoordinator:
         """A participant's coordinator, with what it has kept."""
@@ -168,17 +170,17 @@ class Play:
     def height(self) -> int:
         return self.rpc.number("eth_blockNumber")
 
-    def events(self, *names: str) -> list[Event]:
+    def events(self, kind: type[Kind]) -> list[Kind]:
         """The job's events on the chain as it is now."""
-        return self.ledger().events(self.deployment.block, self.height, job=self.job, names=names or None)
+        return self.ledger().events(kind, self.deployment.block, self.height, job=self.job)
 
-    def wait_for(self, name: str, count: int = 1, **fields: Any) -> Event:
+    def wait_for(self, kind: type[Kind], count: int = 1, **fields: Any) -> Kind:
         """Waits for the chain to have so many of an event, and gives the last."""
         deadline = time.monotonic() + LONG
         while (
-            len(found := [e for e in self.events(name) if all(getattr(e, k) == v for k, v in fields.items())]) < count
+            len(found := [e for e in self.events(kind) if all(getattr(e, k) == v for k, v in fields.items())]) < count
         ):
-            assert time.monotonic() < deadline, f"{count} {name} never came: {self.ends}"
+            assert time.monotonic() < deadline, f"{count} {kind.__name__} never came: {self.ends}"
             time.sleep(0.02)
         return found[-1]
 
@@ -186,7 +188,7 @@ class Play:
         """Waits until b is held in a round, and, unless told otherwise, a has submitted in it."""
         assert self.trainers["b"].reached[number].wait(LONG), self.ends
         if submitted:
-            self.wait_for("UpdatesSubmitted", attempt=number)
+            self.wait_for(UpdatesSubmitted, attempt=number)
 
     def reorganise(self, back_to: int, longer: int = 0) -> None:
         """Replaces the blocks from `back_to` on by empty ones, as many and some more."""
@@ -209,21 +211,21 @@ class Play:
         for name, end in self.ends.items():
             assert isinstance(end, Round), f"{name} ended with {end!r}"
             assert end.over
-        assert self.ledger().job(self.job).root == FINAL
+        assert self.ledger().job_of(self.job).root == FINAL
         self.check_events(wrong)
 
     def check_events(self, wrong: Sequence[int]) -> None:
         """No event is missed and none applied twice: what each participant applied is what the chain has."""
-        on_chain = [(e.name, e.block, e.transaction) for e in self.events()]
+        on_chain = [(e.name, e.block, e.transaction) for e in self.events(Event)]
         assert len(set(on_chain)) == len(on_chain)
-        submitted = [(e.attempt, e.entries[:20]) for e in self.events("UpdatesSubmitted")]
+        submitted = [(e.attempt, e.entries[:20]) for e in self.events(UpdatesSubmitted)]
         assert len(submitted) == 2 * ROUNDS == len(set(submitted))
-        committed = [e.record.round for e in self.events("RoundCommitted")]
+        committed = [e.record.round for e in self.events(RoundCommitted)]
         assert committed == [*wrong, *range(1, ROUNDS + 1)]
         for name in self._threads:
             history = self.open(name).history
             assert [c.transaction for _, c in sorted(history.commits.items())] == [
-                e.transaction for e in self.events("RoundCommitted")[len(wrong) :]
+                e.transaction for e in self.events(RoundCommitted)[len(wrong) :]
             ]
             live = self.coordinators[name].history
             assert live.commits == history.commits

@@ -25,6 +25,6 @@ def deposit(
     value = wei_of(amount)
     ledger = at.connect(sender)
     if not at.any_ledger:
-        rule_of(ledger, job, ledger.job(job).terms)
-    receipt = ledger.transact("depositBond", job, value=value)
+        rule_of(ledger, job, ledger.job_of(job).terms)
+    receipt = ledger.deposit_bond(job, value=value).transact()
     console.print(f"{ether(value)} added to the bond in job {job}, {receipt.gas_used} gas")

@@ -22,7 +22,7 @@ def show(
     json: Json = False,
 ) -> None:
     """Show what an address has at stake in a job."""
-    found = at.connect().account(job, checksum(address))
+    found = at.connect().account_of(job, checksum(address))
     if json:
         print_json(vars(found))
     else:

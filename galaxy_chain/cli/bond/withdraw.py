@@ -13,5 +13,5 @@ def withdraw(job: JobNumber, sender: Account, at: AtLedger) -> None:
     """Take the bond back, once it is free: a window after the account's last commit, with no demand open on it."""
     ledger = at.connect(sender)
     with too_early():
-        receipt = ledger.transact("withdrawBond", job)
+        receipt = ledger.withdraw_bond(job).transact()
     console.print(f"the bond in job {job} is paid out, {receipt.gas_used} gas")

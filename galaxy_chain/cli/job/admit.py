@@ -21,5 +21,5 @@ def admit(
 ) -> None:
     """Admit clients to a job that is not open."""
     addresses = [checksum(client) for client in clients]
-    receipt = at.connect(sender).transact("admit", job, addresses)
+    receipt = at.connect(sender).admit(job, addresses).transact()
     console.print(f"admitted {len(addresses)} to job {job}, {receipt.gas_used} gas")

@@ -16,6 +16,6 @@ def cancel(job: JobNumber, sender: Account, at: AtLedger) -> None:
     """
     ledger = at.connect(sender)
     with too_early():
-        receipt = ledger.transact("cancelJob", job)
-    last = ledger.job(job).state.last_round
+        receipt = ledger.cancel_job(job).transact()
+    last = ledger.job_of(job).state.last_round
     console.print(f"job {job} is cancelled: it ends with round {last}, {receipt.gas_used} gas")

@@ -20,5 +20,5 @@ def expel(
     at: AtLedger,
 ) -> None:
     """Accept no more updates from a client, for good. It keeps what it has earned."""
-    receipt = at.connect(sender).transact("expel", job, checksum(client))
+    receipt = at.connect(sender).expel(job, checksum(client)).transact()
     console.print(f"{client} is expelled from job {job}, {receipt.gas_used} gas")

@@ -7,6 +7,7 @@ from galaxy_chain.cli.options import Account, AtLedger, JobNumber
 from galaxy_chain.cli.timing import too_early
 from galaxy_chain.coordinators.settlement import why_not_settled
 from galaxy_chain.following.follower import JobFollower
+from galaxy_chain.ledger.events import JobFinalized
 from galaxy_chain.shown import ether
 from galaxy_fl.exceptions import RoundMovedOnError
 
@@ -21,17 +22,13 @@ def finalize(job: JobNumber, sender: Account, at: AtLedger) -> None:
     ledger = at.connect(sender)
     try:
         with too_early():
-            receipt = ledger.transact("finalizeJob", job)
+            receipt = ledger.finalize_job(job).transact()
     except RoundMovedOnError as error:
         history = JobFollower(ledger, job).history
         if history.settled + 1 not in history.commits:
             raise
         raise RoundMovedOnError(f"{error}; {why_not_settled(history, history.settled + 1)}") from error
-    [final] = [
-        event
-        for event in ledger.events(receipt.block, receipt.block, job=job, names=["JobFinalized"])
-        if "0x" + event.transaction.hex() == receipt.transaction
-    ]
+    [final] = ledger.emitted(JobFinalized, receipt)
     console.print(
         f"job {job} is final: {ether(final.rest)} that no round has earned are credited to its owner {final.owner}, "
         f"{receipt.gas_used} gas"

@@ -13,8 +13,8 @@ def list_jobs(where: Where, json: Json = False) -> None:
     """List the jobs on the ledger."""
     ledger, store = where.connect(), where.contents()
     rows = []
-    for number in range(1, ledger.call("jobs") + 1):
-        job = ledger.job(number)
+    for number in range(1, ledger.jobs() + 1):
+        job = ledger.job_of(number)
         rows.append(
             {
                 "job": number,

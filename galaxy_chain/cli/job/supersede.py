@@ -31,7 +31,7 @@ def supersede(job: JobNumber, sender: Account, at: AtLedger) -> None:
             "account that was proved wrong"
         )
     try:
-        receipt = ledger.transact("supersede", job, history.commits[number].record)
+        receipt = ledger.supersede(job, history.commits[number].record).transact()
     except LedgerRefusedError as error:
         if error.name != "WindowOpen":
             raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from galaxy_chain.ledger.ledger import ledger_abi
+from galaxy_chain.ledger.abi import ledger_abi
 from tests.fuzz.clean import refused
 from tests.fuzz.reader import Reader
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 from galaxy_chain.exceptions import AuditError
 from galaxy_chain.following.history import JobHistory
-from galaxy_chain.ledger.abi import Event
-from galaxy_chain.ledger.ledger import ledger_abi
+from galaxy_chain.ledger import events
+from galaxy_chain.ledger.abi import ledger_abi
+from galaxy_chain.ledger.events import LedgerEvent
 from galaxy_chain.ledger.records import client_amount, round_reward, server_amount
 from galaxy_chain.ledger.structs import NEVER, Model, Record, Status, Terms
 from galaxy_chain.ledger.submissions import Entries
@@ -18,6 +20,7 @@ from tests.fuzz.reader import Reader
 __all__ = ["fuzz"]
 
 LEDGER = "0x" + "ab" * 20
+NO_RECORD = Record(0, 1, 0, b"", b"", Model(b"", b""), b"", 0, 0, 0, LEDGER, 0)
 
 
 def fuzz(data: bytes) -> bool:
@@ -28,13 +31,19 @@ def fuzz(data: bytes) -> bool:
         if not reader:
             break
         name = reader.pick(names)
-        event = Event(name, _arguments(name, history, reader), place, bytes(32), 0, bytes(32))
         try:
-            history.apply(event)
+            history.apply(_event(name, place, _arguments(name, history, reader)))
         except AuditError as error:
             return refused(error)
         _check(history)
     return bool(history.commits)
+
+
+def _event(name: str, block: int, arguments: dict[str, Any]) -> LedgerEvent:
+    kind: Any = getattr(events, name)
+    place = {"block": block, "block_hash": bytes(32), "log_index": 0, "transaction": bytes(32)}
+    event: LedgerEvent = kind(**{field.name: (place | arguments)[field.name] for field in fields(kind)})
+    return event
 
 
 def _arguments(name: str, history: JobHistory, reader: Reader) -> dict[str, Any]:
@@ -109,8 +118,9 @@ def _arguments(name: str, history: JobHistory, reader: Reader) -> dict[str, Any]
     arguments["amount"] = likely(lambda: _amount(name, history, arguments), number)
     if name == "RewardsClaimed":
         arguments |= {"word": 0, "entries": arguments["bits"]}
-    if name == "RoundCommitted" and registered:
-        arguments["record"] = _record(history, arguments, likely, number)
+    if name == "RoundCommitted":
+        # A job that is not registered has no terms to make a record of; there the history never looks at one.
+        arguments["record"] = _record(history, arguments, likely, number) if registered else NO_RECORD
         arguments["server"] = arguments["record"].server
     return arguments
 

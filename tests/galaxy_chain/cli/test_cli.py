@@ -312,7 +312,7 @@ def test_an_audit_tells_of_terms(at_ledger, federation):
     assert at_ledger.run("audit", job) == 0
     for said in ("answer_seconds is 1", "bond is 25 ether", "no server is named"):
         assert f"warning: {said}" in at_ledger.err
-    federation.ledger(federation.owner).transact("fund", job, value=100 * 10**18)
+    federation.ledger(federation.owner).fund(job, value=100 * 10**18).transact()
     assert at_ledger.run("audit", job) == 0
     assert "bond is 25 ether: one wrong commit takes back" in at_ledger.err
 
@@ -322,11 +322,11 @@ def test_nobody_pays_more_than_the_limits(at_ledger, federation):
     assert at_ledger.run("server", "--job", dear, "--account", "dev:1") == 34
     assert re.search("25 ether.*--max-bond", at_ledger.err)
     at_ledger.fails(2, "expected an amount", "server", "--job", dear, "--account", "dev:1", "--max-bond", "much")
-    assert federation.ledger().account(dear, federation.server).bond == 0
+    assert federation.ledger().account_of(dear, federation.server).bond == 0
     greedy = create(at_ledger, JOB + 'demand_deposit = "50 ether"\n')
     assert at_ledger.run(*client(greedy)) == 34
     assert re.search("50 ether.*--max-deposit", at_ledger.err)
-    assert federation.ledger().client(greedy, federation.node.accounts[5]).samples == 0
+    assert federation.ledger().client_of(greedy, federation.node.accounts[5]).samples == 0
     finishes(at_ledger, federation, greedy, "dev:5", "--max-deposit", "50 ether")
 
 
@@ -368,8 +368,8 @@ def test_data_that_do_not_fit_the_model_are_noticed_before_joining(at_ledger, fe
     assert at_ledger.run(*client(job)) == 8
     assert re.search("galaxy-chain: samples of shape .* do not fit the model", at_ledger.err)
     at_ledger.fails(8, "do not fit the model", "server", "--job", job, "--data", "digits", "--account", "dev:6")
-    assert federation.ledger().client(job, federation.node.accounts[5]).samples == 0
-    assert federation.ledger().account(job, federation.node.accounts[6]).bond == 0
+    assert federation.ledger().client_of(job, federation.node.accounts[5]).samples == 0
+    assert federation.ledger().account_of(job, federation.node.accounts[6]).bond == 0
 
 
 @pytest.mark.parametrize(
@@ -383,7 +383,7 @@ def test_data_that_do_not_fit_the_model_are_noticed_before_joining(at_ledger, fe
 def test_data_that_can_not_be_had(at_ledger, federation, option, value, code):
     job = create(at_ledger)
     at_ledger.fails(code, f"galaxy-chain: .*({value}|device)", *client(job), option, value)
-    assert federation.ledger().client(job, federation.node.accounts[5]).samples == 0
+    assert federation.ledger().client_of(job, federation.node.accounts[5]).samples == 0
 
 
 def test_a_loss_that_diverges_submits_nothing(at_ledger, federation):
@@ -391,7 +391,7 @@ def test_a_loss_that_diverges_submits_nothing(at_ledger, federation):
     assert at_ledger.run(*client(job)) == 10
     assert "the loss became nan" in at_ledger.err or "the loss became inf" in at_ledger.err
     assert "lower the learning rate" in at_ledger.err
-    assert federation.ledger().job(job).state.updates == 0
+    assert federation.ledger().job_of(job).state.updates == 0
     assert at_ledger.run("job", "cancel", job, "--account", "dev:0") == 0
     assert at_ledger.run(*client(job)) == 10  # which goes on to its last round
     assert at_ledger.json("job", "list")[-1]["status"] == "cancelled"
@@ -406,7 +406,7 @@ def test_a_loss_that_diverges_submits_nothing(at_ledger, federation):
 @pytest.mark.parametrize("which", ["document", "model"])
 def test_content_that_is_damaged_loses_nothing(at_ledger, federation, which, how):
     job = create(at_ledger)
-    registered = federation.ledger().job(job).terms
+    registered = federation.ledger().job_of(job).terms
     if which == "document":
         path = federation.store.path(federation.store.put(federation.store.block(registered.spec)))
     else:
@@ -487,7 +487,7 @@ def test_a_job_whose_document_is_elsewhere_is_shown_without_its_name(at_ledger, 
 def test_metrics_of_a_server_that_was_killed_while_it_wrote(at_ledger, federation):
     federation.submit(0, 1, 2)
     federation.commit()
-    model = federation.ledger().job(federation.job).root.hex()
+    model = federation.ledger().job_of(federation.job).root.hex()
     path = at_ledger.folder / ".galaxy" / "metrics" / f"{federation.deployment.ledger}-{federation.job}.jsonl"
     path.parent.mkdir()
     good = {"event": "committed", "attempt": 1, "model": model, "loss": 0.5, "accuracy": 0.9, "gas": 7, "seconds": 1.0}

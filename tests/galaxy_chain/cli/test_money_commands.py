@@ -20,7 +20,7 @@ WINDOW = 86_400 + 60
 def paid(federation, at_ledger):
     """A job of two rounds with a pool of ten ether, the first of which is committed, and the second collecting."""
     federation.job = federation.register(server=federation.server)
-    federation.ledger(federation.owner).transact("fund", federation.job, value=10 * ETHER)
+    federation.ledger(federation.owner).fund(federation.job, value=10 * ETHER).transact()
     federation.submit(0, 1, 2)
     federation.commit()
     federation.submit(0, 1, seed=2)
@@ -188,9 +188,9 @@ def test_what_is_demanded_is_shown_until_when(paid, federation):
     job = federation.job
     server = federation.serve()
     commit = server.history.commits[1]
-    federation.ledger(federation.clients[0]).transact(
-        "demand", job, commit.record, 1, bytes(32), value=federation.terms().demand_deposit
-    )
+    federation.ledger(federation.clients[0]).demand(
+        job, commit.record, 1, bytes(32), value=federation.terms().demand_deposit
+    ).transact()
     [demand] = paid.json("job", "show", job)["rounds"][0]["demands"]
     assert (demand["chunk"], demand["demander"]) == (1, federation.clients[0])
     assert paid.run("job", "show", job) == 0
@@ -212,7 +212,7 @@ def test_a_bond_is_shown_and_taken_back_when_it_is_free(paid, federation):
 def test_the_books_add_up_after_a_lie(federation):
     federation.job = job = federation.register(server=federation.server, rounds=3)
     ledger = federation.ledger(federation.owner)
-    ledger.transact("fund", job, value=10 * ETHER + 1)
+    ledger.fund(job, value=10 * ETHER + 1).transact()
     follower = JobFollower(ledger, job)
     for round in (1, 2):
         federation.submit(0, 1, 2, seed=round)

@@ -12,7 +12,8 @@ import pytest
 from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoordinator
 from galaxy_chain.exceptions import InsufficientFundsError
 from galaxy_chain.following import follower
-from galaxy_chain.ledger.ledger import Ledger
+from galaxy_chain.ledger.contract import ContractCall
+from galaxy_chain.ledger.events import ChunkAnswered
 from galaxy_chain.transactions.accounts import NodeSigner
 from galaxy_chain.transactions.manager import Transactions
 from galaxy_chain.verify import proofs
@@ -38,12 +39,12 @@ def demand(federation: Federation, *chunks: int, round: int = 1) -> None:
     ledger = federation.ledger(stranger(federation))
     record = server(federation).history.commits[round].record
     for chunk in chunks:
-        value = DEPOSIT * (1 + ledger.account(federation.job, record.server).demands)
-        ledger.transact("demand", federation.job, record, chunk, bytes(32), value=value)
+        value = DEPOSIT * (1 + ledger.account_of(federation.job, record.server).demands)
+        ledger.demand(federation.job, record, chunk, bytes(32), value=value).transact()
 
 
 def answered(federation: Federation) -> list[int]:
-    return [event.index for event in events(federation, "ChunkAnswered")]
+    return [event.index for event in events(federation, ChunkAnswered)]
 
 
 def wait_until(condition) -> None:
@@ -61,7 +62,7 @@ def test_many_are_answered_in_one_block_the_dearest_first(fine):
     wait_until(lambda: len(fine.rpc.request("eth_getBlockByNumber", "pending", False)["transactions"]) == 5)
     fine.rpc.request("evm_mine")
     assert answered(fine) == [9, 18, 0, 17, 3]
-    assert len({event.block for event in events(fine, "ChunkAnswered")}) == 1
+    assert len({event.block for event in events(fine, ChunkAnswered)}) == 1
     serving.close()
 
 
@@ -128,15 +129,15 @@ def test_what_is_lost_of_one_round_keeps_no_answer_for_another_up(fine, caplog):
 
 def test_a_server_that_can_not_pay_says_so_and_answers_as_soon_as_it_can(fine, monkeypatch, caplog):
     demand(fine, 3)
-    serving, begin = server(fine), Ledger.begin
+    serving, begin = server(fine), ContractCall.begin
 
-    def poor(ledger, name, *arguments, **more):
-        if name == "answer":
+    def poor(call, once):
+        if call.name == "answer":
             raise InsufficientFundsError(f"{fine.server} can't pay for it: send it some ether first")
-        return begin(ledger, name, *arguments, **more)
+        return begin(call, once)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Ledger, "begin", poor)
+        patched.setattr(ContractCall, "begin", poor)
         serving.round()
         serving.round()
     assert [message for message in caplog.messages if "send it some ether first" in message and "chunk 3" in message]
@@ -215,7 +216,7 @@ def test_where_the_server_answers_nobody_else_pays_for_it(fine, helper):
     server(fine).round()
     fine.travel(1_600)
     helper.round()
-    assert [event.sender for event in events(fine, "ChunkAnswered")] == [fine.server]
+    assert [event.sender for event in events(fine, ChunkAnswered)] == [fine.server]
 
 
 def test_a_client_answers_for_a_superseded_commit_too(fine):
@@ -225,11 +226,11 @@ def test_a_client_answers_for_a_superseded_commit_too(fine):
     record = server(fine).history.commits[1].record
     other = fine.serve(fine.clients[0])
     fine.travel(7_300)
-    fine.ledger(fine.clients[0]).transact("supersede", fine.job, record)
+    fine.ledger(fine.clients[0]).supersede(fine.job, record).transact()
     other.round()
     (void,) = other.history.void.values()
     value = DEPOSIT
-    fine.ledger(stranger(fine)).transact("demand", fine.job, record, 3, bytes(32), value=value)
+    fine.ledger(stranger(fine)).demand(fine.job, record, 3, bytes(32), value=value).transact()
     helper = fine.client(1)
     fine.travel(1_600)
     helper.round()

@@ -14,6 +14,7 @@ from galaxy_chain.coordinators.payout import Payout
 from galaxy_chain.coordinators.settlement import claim_rounds
 from galaxy_chain.following import claims
 from galaxy_chain.following.follower import JobFollower
+from galaxy_chain.ledger.events import BalanceWithdrawn, RewardsClaimed, RoundSettled
 from galaxy_chain.participants import run_client_of_job
 from galaxy_fl.exceptions import ContentMissingError
 from galaxy_fl.rounds.coordinator import Phase
@@ -85,8 +86,8 @@ def test_it_stays_until_what_it_has_earned_is_out(federation):
     assert client.end == [None]
     assert client.events == ["finished", "staying", "paid"]
     assert client.said[-1]["amount"] == 2 * (POOL // 2 * 8_000 // 10_000 // 3)
-    assert [(e.word, e.entries) for e in events(federation, "RewardsClaimed")] == [(0, 1), (0, 1)]
-    assert [event.account for event in events(federation, "BalanceWithdrawn")] == [federation.clients[0]]
+    assert [(e.word, e.entries) for e in events(federation, RewardsClaimed)] == [(0, 1), (0, 1)]
+    assert [event.account for event in events(federation, BalanceWithdrawn)] == [federation.clients[0]]
     assert federation.serve().history.settled == 2, "the claims have settled the rounds, for no server did"
 
 
@@ -99,7 +100,7 @@ def test_what_its_server_has_settled_it_claims_alone(federation):
         server.round()
         client.thread.join(LONG)
     assert client.said[-1] == {"event": "paid", "amount": SHARE}
-    assert len(events(federation, "RoundSettled")) == 1
+    assert len(events(federation, RoundSettled)) == 1
 
 
 def test_it_stays_for_its_pay_though_the_last_model_is_withheld(federation, monkeypatch):
@@ -137,7 +138,7 @@ def test_one_that_dies_between_claiming_and_withdrawing_goes_on_with_that(federa
     with staying(federation) as client:
         client.thread.join(LONG)
     assert client.said[-1] == {"event": "paid", "amount": SHARE}
-    assert len(events(federation, "RewardsClaimed")) == 1
+    assert len(events(federation, RewardsClaimed)) == 1
 
 
 def test_claims_for_many_take_as_many_transactions_as_they_need(federation, monkeypatch):
@@ -147,7 +148,7 @@ def test_claims_for_many_take_as_many_transactions_as_they_need(federation, monk
     ledger = federation.ledger(federation.node.accounts[8])
     steps = claim_rounds(ledger, JobFollower(ledger, federation.job), None)
     assert [(step.settled, step.clients) for step in steps] == [(True, 2), (False, 1)]
-    assert [event.entries for event in events(federation, "RewardsClaimed")] == [3, 4]
+    assert [event.entries for event in events(federation, RewardsClaimed)] == [3, 4]
 
 
 def test_without_a_pool_it_ends_with_the_last_round(federation):
@@ -219,7 +220,7 @@ def test_it_goes_on_where_the_last_commit_is_taken_back(federation):
     federation.commit(account=federation.clients[1])
     federation.travel(87_000)
     assert client.stay(client.round()).phase is Phase.FINISHED
-    assert [event.amount for event in events(federation, "BalanceWithdrawn")] == [SHARE]
+    assert [event.amount for event in events(federation, BalanceWithdrawn)] == [SHARE]
 
 
 @pytest.mark.parametrize("open_demand", [True, False])
@@ -232,16 +233,16 @@ def test_a_demand_puts_it_off(federation, open_demand):
     assert client.stays_until() == record.time + 86_400
     federation.travel(86_000)
     if open_demand:
-        federation.ledger(federation.node.accounts[7]).transact(
-            "demand", federation.job, record, 1, bytes(32), value=10**16
-        )
+        federation.ledger(federation.node.accounts[7]).demand(
+            federation.job, record, 1, bytes(32), value=10**16
+        ).transact()
     federation.travel(500)
     client.round()
     client._settleable_since = 0.0  # its server has had its time
     client._collect()
-    assert (events(federation, "BalanceWithdrawn") == []) == open_demand
+    assert (events(federation, BalanceWithdrawn) == []) == open_demand
     if open_demand:
         assert turns.settle_from(client.history) is None
         federation.serve().round()  # answers
         assert client.stay(over).over
-        assert [event.amount for event in events(federation, "BalanceWithdrawn")] == [SHARE]
+        assert [event.amount for event in events(federation, BalanceWithdrawn)] == [SHARE]

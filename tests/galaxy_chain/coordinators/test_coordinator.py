@@ -19,6 +19,7 @@ from galaxy_chain.exceptions import (
     UnknownJobError,
 )
 from galaxy_chain.following import follower
+from galaxy_chain.ledger.contract import ContractCall
 from galaxy_chain.ledger.structs import Model, Status
 from galaxy_chain.transactions.accounts import NodeSigner
 from galaxy_chain.transactions.manager import Transactions
@@ -54,7 +55,7 @@ def test_a_job_from_its_first_round_to_its_last(federation):
         federation.commit()
     round = server.round()
     assert (round.phase, round.over, round.number) == (Phase.FINISHED, True, 3)
-    assert tree_root(np.fromfile(server.model(round), "<i4"), CHUNK) == federation.ledger().job(federation.job).root
+    assert tree_root(np.fromfile(server.model(round), "<i4"), CHUNK) == federation.ledger().job_of(federation.job).root
 
 
 def test_a_client_wants_one_update_an_attempt_even_if_it_is_started_again(federation):
@@ -129,7 +130,7 @@ def test_a_client_that_is_not_admitted_pays_nothing_and_can_be_admitted_later(fe
     with pytest.raises(NotAdmittedError, match=f"galaxy-chain job admit {federation.job} {federation.clients[0]}"):
         federation.client(0)
     assert federation.rpc.number("eth_getBalance", federation.clients[0], "latest") == before
-    federation.ledger(federation.owner).transact("admit", federation.job, [federation.clients[0]])
+    federation.ledger(federation.owner).admit(federation.job, [federation.clients[0]]).transact()
     assert federation.client(0).wants_update(federation.client(0).round())
 
 
@@ -194,8 +195,8 @@ def test_a_model_that_comes_late_is_waited_for(federation):
 def test_a_model_of_another_root_than_the_ledgers_is_refused(federation):
     content = federation.store.put(made_up(9).data)
     ledger = federation.ledger(federation.owner)
-    ledger.transact("registerJob", federation.terms(), Model(b"\7" * 32, content.digest))
-    federation.job = ledger.call("jobs")
+    ledger.register_job(federation.terms(), Model(b"\7" * 32, content.digest)).transact()
+    federation.job = ledger.jobs()
     client = federation.client(0)
     with pytest.raises(ContentAlteredError, match="is not the one on the ledger"):
         client.model(client.round())
@@ -289,11 +290,11 @@ def test_a_server_beaten_to_it_looks_again(federation, tmp_path):
 def test_a_bond_is_paid_once_and_topped_up(federation):
     federation.serve()
     federation.serve()
-    assert federation.ledger().account(federation.job, federation.server).bond == 10**18
+    assert federation.ledger().account_of(federation.job, federation.server).bond == 10**18
     ledger = federation.ledger(federation.clients[0])
-    ledger.transact("depositBond", federation.job, value=10**17)
+    ledger.deposit_bond(federation.job, value=10**17).transact()
     federation.serve(federation.clients[0])
-    assert ledger.account(federation.job, federation.clients[0]).bond == 10**18
+    assert ledger.account_of(federation.job, federation.clients[0]).bond == 10**18
 
 
 def test_a_bond_that_was_withdrawn_is_deposited_again_and_again(federation, tmp_path):
@@ -304,12 +305,12 @@ def test_a_bond_that_was_withdrawn_is_deposited_again_and_again(federation, tmp_
         server = LedgerServerCoordinator(ledger, federation.store, federation.job, PATIENCE)
         server.enter()
         server.enter()
-        assert ledger.account(federation.job, federation.server).bond == 10**18
-        ledger.transact("withdrawBond", federation.job)
-        assert ledger.account(federation.job, federation.server).bond == 0
+        assert ledger.account_of(federation.job, federation.server).bond == 10**18
+        ledger.withdraw_bond(federation.job).transact()
+        assert ledger.account_of(federation.job, federation.server).bond == 0
         server.enter()  # the same program goes on
-        assert ledger.account(federation.job, federation.server).bond == 10**18
-        ledger.transact("withdrawBond", federation.job)
+        assert ledger.account_of(federation.job, federation.server).bond == 10**18
+        ledger.withdraw_bond(federation.job).transact()
 
 
 def refute(federation, server):
@@ -343,7 +344,7 @@ def test_a_cancelled_job_goes_on_to_the_round_in_which_that_was(federation):
     client = federation.client(0)
     federation.submit(0, 1, 2)
     federation.commit()
-    federation.ledger(federation.owner).transact("cancelJob", federation.job)
+    federation.ledger(federation.owner).cancel_job(federation.job).transact()
     assert client.round().phase is Phase.COLLECTING
     assert client.rounds == 2
     federation.submit(0, 1, 2, seed=2)
@@ -354,7 +355,7 @@ def test_a_cancelled_job_goes_on_to_the_round_in_which_that_was(federation):
 
 def test_a_cancelled_job_that_nobody_brings_to_its_end_is_over_once_it_is_idle(federation):
     client, server = federation.client(0), federation.serve()
-    federation.ledger(federation.owner).transact("cancelJob", federation.job)
+    federation.ledger(federation.owner).cancel_job(federation.job).transact()
     federation.travel(2 * 7_200 - 100)
     assert {each.round().phase for each in (client, server)} == {Phase.COLLECTING}
     federation.travel(200)
@@ -362,13 +363,13 @@ def test_a_cancelled_job_that_nobody_brings_to_its_end_is_over_once_it_is_idle(f
         assert {each.round().phase for each in (client, server)} == {Phase.CANCELLED}
         assert client.round().over
         if client.history.status is Status.RUNNING:
-            federation.ledger(federation.owner).transact("finalizeJob", federation.job)
+            federation.ledger(federation.owner).finalize_job(federation.job).transact()
 
 
 def test_a_cancelled_job_in_which_rounds_are_not_settled_is_over_only_when_they_are(federation):
     federation.submit(0, 1, 2)
     federation.commit()
-    federation.ledger(federation.owner).transact("cancelJob", federation.job)
+    federation.ledger(federation.owner).cancel_job(federation.job).transact()
     federation.travel(2 * 7_200 + 100)
     client = federation.client(0)
     assert client.round().phase is Phase.COLLECTING
@@ -594,12 +595,12 @@ def test_a_servers_clock_that_is_ahead_costs_one_aggregation_and_no_gas(federati
 
 def test_who_was_expelled_is_told_how_to_get_its_pay(federation):
     client = federation.client(0)
-    federation.ledger(federation.owner).transact("expel", federation.job, federation.clients[0])
+    federation.ledger(federation.owner).expel(federation.job, federation.clients[0]).transact()
     with pytest.raises(LedgerRefusedError, match="`galaxy-chain claim` and `galaxy-chain withdraw`"):
         client.submit(client.round(), made_up(3), SAMPLES)
 
 
-def test_a_server_that_dies_between_its_announcement_and_its_commit_has_its_share_all_the_same(federation):
+def test_a_server_that_dies_between_its_announcement_and_its_commit_has_its_share_all_the_same(federation, monkeypatch):
     federation.job = federation.register(pool=10**18)
     federation.submit(0, 1, 2)
     server = federation.serve()
@@ -607,16 +608,18 @@ def test_a_server_that_dies_between_its_announcement_and_its_commit_has_its_shar
     class Dies(BaseException):
         pass
 
-    def dies(name, *arguments, **more):
-        if name == "commitRound":
+    def dies(call, once=None):
+        if call.name == "commitRound":
             raise Dies
-        return transact(name, *arguments, **more)
+        return begin(call, once)
 
-    transact, server.ledger.transact = server.ledger.transact, dies
+    begin = ContractCall.begin
     path = federation.store.root.parent / "next"
     path.write_bytes(federation.aggregate(server, {}).tobytes())
-    with pytest.raises(Dies):
-        server.commit(server.round(), path, {})
+    with monkeypatch.context() as patched:
+        patched.setattr(ContractCall, "begin", dies)
+        with pytest.raises(Dies):
+            server.commit(server.round(), path, {})
     federation.commit()
     assert federation.serve().history.commits[1].record.share == 2_000
 
@@ -626,13 +629,13 @@ def test_an_announcement_counts_before_the_commit_is_sent(federation, monkeypatc
     federation.job = federation.register(pool=10**18)
     federation.submit(0, 1, 2)
     server = federation.serve()
-    sent, seen = server.ledger.transact, []
+    begin, seen = ContractCall.begin, []
 
-    def transact(name, *arguments, **more):
-        seen.append((name, time.monotonic()))
-        return sent(name, *arguments, **more)
+    def noted(call, once=None):
+        seen.append((call.name, time.monotonic()))
+        return begin(call, once)
 
-    server.ledger.transact = transact
+    monkeypatch.setattr(ContractCall, "begin", noted)
     path = federation.store.root.parent / "next"
     path.write_bytes(federation.aggregate(server, {}).tobytes())
     server.commit(server.round(), path, {})
@@ -662,7 +665,7 @@ def test_demands_on_a_void_commit_are_ended_for_they_lock_the_bond(federation):
     ledger = federation.ledger(federation.clients[1])
     server.answering.look = lambda *arguments: None
     server.round()
-    ledger.transact("demand", federation.job, server.history.commits[2].record, 1, bytes(32), value=10**16)
+    ledger.demand(federation.job, server.history.commits[2].record, 1, bytes(32), value=10**16).transact()
     refute(federation, server)
     server.round()
     assert server.history.account(federation.clients[0]).demands == 0
@@ -672,7 +675,7 @@ def test_demands_on_a_void_commit_are_ended_for_they_lock_the_bond(federation):
 def test_a_client_weighs_no_more_than_the_job_lets_it(federation, caplog):
     federation.job = federation.register(max_weight=30)
     client = federation.client(0)
-    assert federation.ledger().client(federation.job, client.address).samples == 30
+    assert federation.ledger().client_of(federation.job, client.address).samples == 30
     assert "40 samples are more than an update may weigh" in caplog.text
     client.enter(SAMPLES)
     client.submit(client.round(), made_up(1), SAMPLES)
@@ -721,7 +724,7 @@ def test_what_only_settled_rounds_need_is_let_go_and_the_last_round_can_be_answe
 
     server, ledger = federation.serve(), federation.ledger(federation.clients[0])
     commit = server.history.commits[3]
-    ledger.transact("demand", federation.job, commit.record, 2, bytes(32), value=10**16)
+    ledger.demand(federation.job, commit.record, 2, bytes(32), value=10**16).transact()
     server.round()
     server.round()
     assert list(server.history.answers) == [commit.word]
@@ -751,7 +754,7 @@ def test_nothing_is_let_go_from_a_round_that_owes_an_answer_on(federation):
     rounds = [play_round(federation, 1, account=other)]
     record = federation.serve().history.commits[1].record
     federation.travel(86_000)
-    federation.ledger(federation.clients[1]).transact("demand", federation.job, record, 0, bytes(32), value=10**16)
+    federation.ledger(federation.clients[1]).demand(federation.job, record, 0, bytes(32), value=10**16).transact()
     rounds.append(play_round(federation, 2, Keep(1)))
     federation.travel(
         500

@@ -73,14 +73,14 @@ def test_a_closing_that_is_not_confirmed_reveals_nothing_and_is_not_served(secre
 
 def test_a_cancelled_job_reveals_what_its_last_round_is_made_of(secret, tmp_path):
     clients = handed_in(secret, tmp_path, 0, 1, 2)
-    secret.ledger(secret.owner).transact("cancelJob", secret.job)
+    secret.ledger(secret.owner).cancel_job(secret.job).transact()
     assert {each.round().phase for each in clients} == {Phase.CLOSED}
     assert all(is_public(secret, seed) for seed in (100, 101, 102))
 
 
 def test_in_a_cancelled_job_that_is_not_brought_to_its_end_nothing_is_revealed(secret, tmp_path):
     clients = handed_in(secret, tmp_path, 0)
-    secret.ledger(secret.owner).transact("cancelJob", secret.job)
+    secret.ledger(secret.owner).cancel_job(secret.job).transact()
     secret.travel(2 * 7_200 + 100)
     assert {each.round().phase for each in clients} == {Phase.CANCELLED}
     clients[0].close()

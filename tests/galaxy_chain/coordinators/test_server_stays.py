@@ -13,6 +13,7 @@ import pytest
 from galaxy_chain.coordinators import LedgerServerCoordinator, Patience
 from galaxy_chain.exceptions import JobCancelledError
 from galaxy_chain.following import follower
+from galaxy_chain.ledger.events import BalanceWithdrawn, JobFinalized, RoundCommitted, RoundReopened, RoundSettled
 from galaxy_chain.participants import run_server_of_job
 from galaxy_fl.rounds.coordinator import Phase
 from galaxy_fl.rounds.server import run_server
@@ -84,24 +85,24 @@ def test_it_stays_after_the_last_round_answers_and_ends_by_a_blocks_time(short, 
     assert server.end == [None]
     assert [said["event"] for said in server.said] == ["started", "committed", "finished", "staying", "paid"]
     assert server.said[-1]["amount"] == 2 * 10**16, "the deposits of the demands that it answered"
-    short.ledger(short.server).transact("withdrawBond", short.job)
+    short.ledger(short.server).withdraw_bond(short.job).transact()
 
 
 def test_it_stays_where_a_cancelled_job_is_not_brought_to_its_end(federation, tmp_path):
     federation.submit(0, 1, 2)
     with serving(federation, tmp_path) as server:
         server.wait("committed")
-        federation.ledger(federation.owner).transact("cancelJob", federation.job)
+        federation.ledger(federation.owner).cancel_job(federation.job).transact()
         demand(federation, 0)
         wait_until(lambda: answered(federation) == [0] or server.end)
         assert not server.has_said("cancelled")
         federation.travel(87_000)
-        wait_until(lambda: events(federation, "RoundSettled") or server.end)
+        wait_until(lambda: events(federation, RoundSettled) or server.end)
         federation.travel(2 * 7_200 + 100)
         server.thread.join(LONG)
     (end,) = server.end
     assert isinstance(end, JobCancelledError)
-    federation.ledger(federation.server).transact("withdrawBond", federation.job)
+    federation.ledger(federation.server).withdraw_bond(federation.job).transact()
 
 
 def test_it_stays_until_its_share_is_out_and_settles_for_that(federation, tmp_path):
@@ -109,12 +110,12 @@ def test_it_stays_until_its_share_is_out_and_settles_for_that(federation, tmp_pa
     federation.submit(0, 1, 2)
     with serving(federation, tmp_path) as server:
         server.wait("staying")
-        assert events(federation, "RoundSettled") == []
+        assert events(federation, RoundSettled) == []
         federation.travel(86_500)
         server.thread.join(LONG)
     assert server.end == [None]
     assert server.said[-1] == {"event": "paid", "amount": 2 * 10**17}
-    assert [event.amount for event in events(federation, "BalanceWithdrawn")] == [2 * 10**17]
+    assert [event.amount for event in events(federation, BalanceWithdrawn)] == [2 * 10**17]
 
 
 def test_a_late_server_finalizes_the_job_because_its_bond_is_locked_until_then(federation, tmp_path):
@@ -124,7 +125,7 @@ def test_a_late_server_finalizes_the_job_because_its_bond_is_locked_until_then(f
     record = federation.serve().history.commits[1].record
     other = federation.serve(federation.clients[0])
     federation.travel(7_300)
-    other.ledger.transact("supersede", federation.job, record)
+    other.ledger.supersede(federation.job, record).transact()
     federation.commit(account=federation.clients[0])
     federation.submit(0, 1, 2, seed=2)
     federation.commit(account=federation.clients[0])
@@ -133,8 +134,8 @@ def test_a_late_server_finalizes_the_job_because_its_bond_is_locked_until_then(f
         federation.travel(87_500)
         server.thread.join(LONG)
     assert server.end == [None]
-    assert len(events(federation, "JobFinalized")) == 1
-    federation.ledger(federation.server).transact("withdrawBond", federation.job)
+    assert len(events(federation, JobFinalized)) == 1
+    federation.ledger(federation.server).withdraw_bond(federation.job).transact()
 
 
 def test_a_demand_that_waits_keeps_it_after_its_window(short, tmp_path):
@@ -149,7 +150,7 @@ def test_a_demand_that_waits_keeps_it_after_its_window(short, tmp_path):
         wait_until(lambda: server.coordinator._follower.number >= seen)
         assert not server.end
         record = server.coordinator.history.commits[1].record
-        short.ledger(stranger(short)).transact("expire", short.job, record, 1)
+        short.ledger(stranger(short)).expire(short.job, record, 1).transact()
         wait_until(lambda: server.end)
     (end,) = server.end
     assert "barred" in str(end)
@@ -232,9 +233,9 @@ def test_a_store_that_fails_is_blamed_on_nobody(short, how, caplog):
     objects.rmdir() if how == "empty" else objects.unlink()
     away.rename(objects)
     thread.join(LONG)
-    (committed,) = events(short, "RoundCommitted")
+    (committed,) = events(short, RoundCommitted)
     assert committed.record.excluded == b"\0"
-    assert events(short, "RoundReopened") == []
+    assert events(short, RoundReopened) == []
 
 
 def test_a_round_of_which_nothing_comes_is_reopened_in_the_end(federation):
@@ -247,10 +248,10 @@ def test_a_round_of_which_nothing_comes_is_reopened_in_the_end(federation):
     thread = threading.Thread(target=lambda: run_server(serving), daemon=True)
     thread.start()
     federation.travel(2_300)
-    assert events(federation, "RoundReopened") == []
+    assert events(federation, RoundReopened) == []
     federation.travel(200)
-    wait_until(lambda: events(federation, "RoundReopened"))
-    federation.ledger(federation.owner).transact("cancelJob", federation.job)
+    wait_until(lambda: events(federation, RoundReopened))
+    federation.ledger(federation.owner).cancel_job(federation.job).transact()
     federation.travel(2 * 7_200 + 100)
     thread.join(LONG)
     assert not thread.is_alive()

@@ -7,7 +7,7 @@ from typing import Any
 
 from galaxy_chain.following.history import JobHistory
 from galaxy_chain.ledger import structs
-from galaxy_chain.ledger.ledger import ledger_abi
+from galaxy_chain.ledger.abi import ledger_abi
 from tests.contracts.ledger import Chain, Commit, Job
 from tests.galaxy_chain.ledger.test_abi import snake
 

@@ -16,8 +16,9 @@ from galaxy_chain.following import follower as follower_module
 from galaxy_chain.following import job_logs
 from galaxy_chain.following.follower import Applied, Final, JobFollower, Reverted
 from galaxy_chain.following.window import LINKED
+from galaxy_chain.ledger.abi import ledger_abi
+from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.ledger.deployment import deploy
-from galaxy_chain.ledger.ledger import Ledger, ledger_abi
 from galaxy_chain.rpc.rpc import Rpc, UnreliableAnswerError
 from galaxy_chain.transactions.accounts import NodeSigner
 from galaxy_chain.transactions.manager import Transactions
@@ -334,9 +335,9 @@ def test_a_reorganisation_while_it_was_down(federation, tmp_path, depth):
 # Nodes in trouble, through a real proxy
 
 
-def ledger(federation: Federation, rpc: Rpc) -> Ledger:
+def ledger(federation: Federation, rpc: Rpc) -> LedgerContract:
     where = federation.deployment
-    return Ledger(rpc, where.ledger, first_block=where.block, chain_id=where.chain_id)
+    return LedgerContract(rpc, where.ledger, first_block=where.block, chain_id=where.chain_id)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoordinator
+from galaxy_chain.ledger.events import BondDeposited, ClientJoined, RoundCommitted, RoundReverted, UpdatesSubmitted
 from galaxy_fl.rounds.coordinator import Phase
 from tests.end_to_end.processes import anvil
 from tests.galaxy_chain.federation import PARAMETERS, made_up
@@ -35,26 +36,26 @@ def held_in_round_2(play):
 
 def test_an_update_during_collection(play):
     held_in_round_2(play)
-    play.reorganise(play.wait_for("UpdatesSubmitted", 3).block)
+    play.reorganise(play.wait_for(UpdatesSubmitted, 3).block)
     play.finish()
     assert play.trainers["a"].trained == [1, 2, 3], "what was trained is kept, and sent again"
 
 
 def test_a_commit_and_the_update_after_it(play):
     held_in_round_2(play)
-    play.reorganise(play.wait_for("RoundCommitted").block)
+    play.reorganise(play.wait_for(RoundCommitted).block)
     play.finish()
 
 
 def test_the_updates_that_were_committed_too(play):
     held_in_round_2(play)
-    play.reorganise(play.wait_for("UpdatesSubmitted", 1, attempt=1).block)
+    play.reorganise(play.wait_for(UpdatesSubmitted, 1, attempt=1).block)
     play.finish()
 
 
 def test_a_join(play):
     held_in_round_2(play)
-    play.reorganise(play.wait_for("ClientJoined", 2).block)
+    play.reorganise(play.wait_for(ClientJoined, 2).block)
     play.finish()
 
 
@@ -70,7 +71,7 @@ def test_a_join_alone(play):
     play.start("a", "b")
     play.held_in(1, submitted=False)
     assert play.trainers["a"].reached[1].wait(60)
-    play.reorganise(play.wait_for("ClientJoined", 2).block)
+    play.reorganise(play.wait_for(ClientJoined, 2).block)
     play.start("server")
     play.finish()
 
@@ -78,7 +79,7 @@ def test_a_join_alone(play):
 def test_a_bond(play):
     play.trainers["b"].hold(1)
     play.start("server")
-    play.reorganise(play.wait_for("BondDeposited").block)
+    play.reorganise(play.wait_for(BondDeposited).block)
     play.start("a", "b")
     play.held_in(1)
     play.finish()
@@ -86,7 +87,7 @@ def test_a_bond(play):
 
 def test_a_longer_branch(play):
     held_in_round_2(play)
-    play.reorganise(play.wait_for("RoundCommitted").block, longer=5)
+    play.reorganise(play.wait_for(RoundCommitted).block, longer=5)
     play.finish()
 
 
@@ -100,31 +101,31 @@ def test_blocks_without_events(play):
 
 def test_twice_in_a_row(play):
     held_in_round_2(play)
-    play.reorganise(play.wait_for("UpdatesSubmitted", 3).block)
-    play.reorganise(play.wait_for("RoundCommitted").block)
+    play.reorganise(play.wait_for(UpdatesSubmitted, 3).block)
+    play.reorganise(play.wait_for(RoundCommitted).block)
     play.finish()
 
 
 def test_twice_and_the_second_time_deeper_after_going_on(play):
     play.trainers["b"].hold(3)
     held_in_round_2(play)
-    play.reorganise(play.wait_for("UpdatesSubmitted", 3).block)
+    play.reorganise(play.wait_for(UpdatesSubmitted, 3).block)
     play.trainers["b"]._held[2].set()
     play.held_in(3)
-    play.reorganise(play.wait_for("RoundCommitted", 1).block)
+    play.reorganise(play.wait_for(RoundCommitted, 1).block)
     play.finish()
 
 
 def test_away_and_back(play):
     held_in_round_2(play)
     before = play.rpc.request("evm_snapshot")
-    submitted = play.wait_for("UpdatesSubmitted", 3)
+    submitted = play.wait_for(UpdatesSubmitted, 3)
     play.rpc.request("anvil_mine", "0x1")
     away = play.height
     assert play.rpc.request("evm_revert", before)
     play.rpc.request("anvil_mine", "0x2")
     assert play.height > away
-    assert play.wait_for("UpdatesSubmitted", 3).transaction == submitted.transaction
+    assert play.wait_for(UpdatesSubmitted, 3).transaction == submitted.transaction
     play.finish()
     assert play.trainers["a"].trained == [1, 2, 3]
 
@@ -135,10 +136,10 @@ def test_while_a_server_is_down(play):
     server = play.open("server")
     assert isinstance(server, LedgerServerCoordinator)
     server.enter()
-    play.wait_for("UpdatesSubmitted", 1)
+    play.wait_for(UpdatesSubmitted, 1)
     server.round()
     server.close()
-    play.reorganise(play.wait_for("BondDeposited").block)
+    play.reorganise(play.wait_for(BondDeposited).block)
     play.start("server")
     play.held_in(2)
     play.finish()
@@ -152,7 +153,7 @@ def test_while_a_client_is_down(play):
     client.submit(round, np.full(PARAMETERS, 4, np.int32), 10)
     client.round()
     client.close()
-    play.reorganise(play.wait_for("ClientJoined").block)
+    play.reorganise(play.wait_for(ClientJoined).block)
     play.start("server", "a", "b")
     play.finish()
 
@@ -162,15 +163,15 @@ def test_a_commit_while_its_server_is_down(play):
     play.trainers["b"].hold(2)
     play.start("a", "b", "server")
     play.held_in(2, submitted=False)
-    play.reorganise(play.wait_for("RoundCommitted").block)
+    play.reorganise(play.wait_for(RoundCommitted).block)
     play.finish()
 
 
 @pytest.mark.parametrize("play", [4], indirect=True)
 def test_the_last_commit(play):
     play.start("server", "a", "b")
-    play.reorganise(play.wait_for("RoundCommitted", 3).block)
-    play.wait_for("RoundCommitted", 3)
+    play.reorganise(play.wait_for(RoundCommitted, 3).block)
+    play.wait_for(RoundCommitted, 3)
     play.finish()
 
 
@@ -192,15 +193,15 @@ def test_an_update_that_is_taken_away_before_its_client_has_seen_it(play):
 @pytest.mark.parametrize("play", [4], indirect=True)
 def test_the_last_round(play):
     play.start("server", "a", "b")
-    play.wait_for("RoundCommitted", 3)
-    play.reorganise(play.wait_for("UpdatesSubmitted", 5).block)
+    play.wait_for(RoundCommitted, 3)
+    play.reorganise(play.wait_for(UpdatesSubmitted, 5).block)
     play.finish()
 
 
 @pytest.mark.parametrize("play", [3], indirect=True)
 def test_nobody_leaves_before_the_last_commit_is_confirmed(play):
     play.start("server", "a", "b")
-    play.wait_for("RoundCommitted", 3)
+    play.wait_for(RoundCommitted, 3)
     assert play.coordinators["a"].round().phase in (Phase.SETTLING, Phase.CLOSED)
     assert play.ends == {}
     play.finish()
@@ -211,12 +212,12 @@ def test_a_challenge(play, tmp_path):
     assert isinstance(liar, LedgerServerCoordinator)
     liar.enter()
     play.start("a", "b")
-    play.wait_for("UpdatesSubmitted", 2)
+    play.wait_for(UpdatesSubmitted, 2)
     wrong = tmp_path / "wrong"
     wrong.write_bytes(np.zeros(PARAMETERS, np.int32).tobytes())
     liar.commit(liar.round(), wrong, {})
-    play.reorganise(play.wait_for("RoundReverted").block)
-    play.wait_for("RoundReverted")
+    play.reorganise(play.wait_for(RoundReverted).block)
+    play.wait_for(RoundReverted)
     play.start("other")
     play.finish(wrong=[1])
     assert play.trainers["a"].trained == [1, 2, 3]
@@ -231,17 +232,17 @@ def test_an_attempts_number_that_comes_again_on_another_model(play, tmp_path):
     liar.enter()
     play.trainers["b"].hold(2)
     play.start("a", "b")
-    play.wait_for("UpdatesSubmitted", 2)
+    play.wait_for(UpdatesSubmitted, 2)
     vector = tmp_path / "vector"
     vector.write_bytes((made_up(0) + np.int32(6)).tobytes())
     honest.commit(honest.round(), vector, {})
     honest.close()
     play.held_in(2)
-    play.reorganise(play.wait_for("RoundCommitted").block)
+    play.reorganise(play.wait_for(RoundCommitted).block)
     vector.write_bytes(np.full(PARAMETERS, 3, np.int32).tobytes())
     liar.commit(liar.round(), vector, {})
-    assert play.wait_for("RoundCommitted").attempt == 1
-    play.wait_for("RoundReverted")
+    assert play.wait_for(RoundCommitted).attempt == 1
+    play.wait_for(RoundReverted)
     play.start("server")
     play.finish(wrong=[1])
     assert play.trainers["a"].trained == [1, 2, 3]

@@ -60,6 +60,6 @@ def test_a_document_that_is_missing_or_altered(federation):
         check(federation, spec=bytes(32))
     content = federation.store.put(DOCUMENT.to_bytes())
     alter(federation.store.path(content))
-    terms = federation.ledger().job(federation.job).terms
+    terms = federation.ledger().job_of(federation.job).terms
     with pytest.raises(ContentAlteredError):
         check_job(federation.ledger(), federation.store, 7, terms)

@@ -385,12 +385,12 @@ def test_hostile_terms_cost_nobody_anything(elsewhere):
     elsewhere.job = elsewhere.register(demand_deposit=1)
     with pytest.raises(UnsoundTermsError, match="demand_deposit is 1e-18 ether: an answer takes up to"):
         elsewhere.serve()
-    assert elsewhere.ledger().account(elsewhere.job, elsewhere.server).bond == 0
+    assert elsewhere.ledger().account_of(elsewhere.job, elsewhere.server).bond == 0
     elsewhere.client(0)  # it loses nothing by that
     elsewhere.job = elsewhere.register(demand_deposit=50 * ETHER)
     with pytest.raises(UnsoundTermsError, match="demand_deposit is 50 ether, and a demand is to cost 0.1 ether"):
         elsewhere.client(0)
-    assert elsewhere.ledger().client(elsewhere.job, elsewhere.clients[0]).samples == 0
+    assert elsewhere.ledger().client_of(elsewhere.job, elsewhere.clients[0]).samples == 0
     elsewhere.job = elsewhere.register()
     elsewhere.serve()
     elsewhere.client(0)

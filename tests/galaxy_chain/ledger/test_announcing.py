@@ -7,7 +7,7 @@ import pytest
 from galaxy_chain.exceptions import LedgerRefusedError
 from galaxy_chain.ledger.announcements import ANNOUNCEMENT_SECONDS, commit_digest, counts, finding_digest
 from galaxy_chain.ledger.announcing import announce_commit, announce_finding, once_it_counts
-from galaxy_chain.ledger.ledger import Ledger
+from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.rpc.rpc import Rpc
 from galaxy_chain.transactions.accounts import NodeSigner
 from galaxy_chain.transactions.manager import Transactions
@@ -19,7 +19,7 @@ WORD, ROOT = b"\1" * 32, b"\2" * 32
 def ledger(node, deployment, web3):
     rpc = Rpc(node.url)
     transactions = Transactions(rpc, NodeSigner(node.accounts[3]))
-    return Ledger(rpc, deployment.ledger, transactions, first_block=deployment.block)
+    return LedgerContract(rpc, deployment.ledger, transactions, first_block=deployment.block)
 
 
 def test_a_finding_is_announced_by_its_finder_alone(ledger, node):

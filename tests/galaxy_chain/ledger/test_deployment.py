@@ -8,9 +8,9 @@ import pytest
 
 from galaxy_chain.exceptions import ForeignLedgerError, NoLedgerError
 from galaxy_chain.ledger.artifacts import RULE_CONTRACTS, artifact
+from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.ledger.deployment import Deployment
 from galaxy_chain.ledger.genuine import created_address
-from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.rpc.rpc import Rpc
 from galaxy_chain.transactions.accounts import NodeSigner
 from galaxy_chain.transactions.manager import Transactions
@@ -27,7 +27,7 @@ def test_what_is_deployed_is_what_the_artifacts_say(deployment, web3):
 
 
 def test_the_ledger_has_made_the_contract_that_judges_openings(node, deployment, web3):
-    verifier = Ledger(Rpc(node.url), deployment.ledger).call("verifier")
+    verifier = LedgerContract(Rpc(node.url), deployment.ledger).verifier()
     assert verifier.lower() == created_address(deployment.ledger, 1)
     assert bytes(web3.eth.get_code(verifier)) == artifact("OpeningVerifier").runtime
 
@@ -40,8 +40,8 @@ def test_a_ledger_without_the_right_judge_is_refused(node):
     receipt = Transactions(rpc, NodeSigner(node.accounts[0])).send(None, leave + b"\0" + runtime)
     assert rpc.data("eth_getCode", receipt.contract, "latest") == runtime
     with pytest.raises(ForeignLedgerError, match=r"asks whether a commit is right, is not the one.*--any-ledger"):
-        Ledger(rpc, receipt.contract)
-    Ledger(rpc, receipt.contract, any_ledger=True)
+        LedgerContract(rpc, receipt.contract)
+    LedgerContract(rpc, receipt.contract, any_ledger=True)
 
 
 def test_it_is_read_as_it_was_written(deployment, tmp_path):

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import re
+from typing import get_args
 
 import pytest
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
-from galaxy_chain.exceptions import AlreadySubmittedError, LedgerRefusedError, NotAdmittedError, UnknownJobError
+from galaxy_chain.exceptions import (
+    AlreadySubmittedError,
+    ErrorName,
+    LedgerRefusedError,
+    NotAdmittedError,
+    UnknownJobError,
+)
+from galaxy_chain.ledger.abi import ledger_abi
 from galaxy_chain.ledger.artifacts import artifact
-from galaxy_chain.ledger.ledger import ADVICE, MOVED_ON, _refusal, ledger_abi
+from galaxy_chain.ledger.refusals import ADVICE, MOVED_ON, TIMES, refusal
 from galaxy_fl.exceptions import RoundMovedOnError
+from tests.galaxy_chain.ledger.test_abi import snake
 
 ERRORS = {
     entry["name"]: [part["type"] for part in entry["inputs"]]
@@ -39,10 +48,26 @@ def test_every_error_is_advised_upon_or_speaks_for_itself():
 
 @pytest.mark.parametrize("name", sorted(ERRORS))
 def test_every_refusal_is_told_in_words(name):
-    error = _refusal("answer", revert(name))
+    error = refusal("answer", revert(name))
     assert str(error).startswith("the ledger refuses answer: ")
     assert not re.search(r"[{}]|\\x", str(error))
     assert (name in str(error)) == (name in SPEAK_FOR_THEMSELVES)
+
+
+def test_the_names_of_refusals_are_the_contract_s():
+    assert get_args(ErrorName) == tuple(sorted(ERRORS))
+
+
+def test_times_are_arguments_of_the_contract_s_type_for_times():
+    times = {
+        snake(part["name"])
+        for name in ("GalaxyLedger", "Relay")
+        for entry in artifact(name).abi
+        if entry["type"] == "error"
+        for part in entry["inputs"]
+        if part["type"] == "uint40"
+    }
+    assert times - {"announced"} == TIMES  # that one is 0 where there is no announcement
 
 
 def test_each_call_and_error_of_what_moved_on_is_the_contract_s():
@@ -74,12 +99,12 @@ def test_each_call_and_error_of_what_moved_on_is_the_contract_s():
     ],
 )
 def test_the_caller_knows_whether_to_look_again(function, name, kind):
-    error = _refusal(function, revert(name))
+    error = refusal(function, revert(name))
     assert type(error) is kind
     if isinstance(error, LedgerRefusedError):
         assert error.name == name
 
 
 def test_what_is_no_error_of_the_ledger_is_left_to_others():
-    assert _refusal("join", b"") is None
-    assert _refusal("join", b"\1\2\3\4") is None
+    assert refusal("join", b"") is None
+    assert refusal("join", b"\1\2\3\4") is None

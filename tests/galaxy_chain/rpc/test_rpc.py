@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from galaxy_chain.exceptions import NoLedgerError, RpcError, WrongChainError
-from galaxy_chain.ledger.ledger import Ledger
+from galaxy_chain.ledger.contract import LedgerContract
+from galaxy_chain.ledger.events import Event
 from galaxy_chain.rpc import rpc as rpc_module
 from galaxy_chain.rpc.rpc import Block, Rpc, RpcAnswerError, TooMuchError, UnreliableAnswerError
 
@@ -204,7 +205,7 @@ def test_a_block_by_its_hash(liar):
 
 def test_another_chain(node):
     with pytest.raises(WrongChainError, match="is a node of chain 1337, but the ledger is on chain 5") as caught:
-        Ledger(Rpc(node.url), "0x" + "11" * 20, chain_id=5)
+        LedgerContract(Rpc(node.url), "0x" + "11" * 20, chain_id=5)
     assert caught.value.exit_code == 21
 
 
@@ -229,7 +230,7 @@ def test_an_answer_without_end(liar, monkeypatch):
 
 def test_an_address_without_code(node):
     with pytest.raises(NoLedgerError, match="no contract at 0x1111.*galaxy-chain deploy") as caught:
-        Ledger(Rpc(node.url), "0x" + "11" * 20)
+        LedgerContract(Rpc(node.url), "0x" + "11" * 20)
     assert caught.value.exit_code == 22
 
 
@@ -237,19 +238,19 @@ def test_an_address_without_code(node):
 def test_logs_that_are_no_list(federation, liar, result):
     ledger = federation.ledger()
     ledger.rpc = liar.says(result)
-    with pytest.raises(RpcError, match="which is no list"):
-        ledger.events(0, 1)
+    with pytest.raises(RpcError, match="which is not a list"):
+        ledger.events(Event, 0, 1)
 
 
 def test_logs_that_are_no_logs(federation, liar):
     ledger = federation.ledger()
     ledger.rpc = liar.says([{"topics": 5}])
     with pytest.raises(RpcError, match="malformed"):
-        ledger.events(0, 1)
+        ledger.events(Event, 0, 1)
 
 
 def test_an_answer_of_another_contract(federation, liar):
     ledger = federation.ledger()
     ledger.rpc = liar.says("0x1234")
     with pytest.raises(RpcError, match="jobOf can't have answered 1234"):
-        ledger.job(1)
+        ledger.job_of(1)

@@ -19,8 +19,8 @@ from galaxy_chain.exceptions import (
     TransactionError,
     UnknownJobError,
 )
+from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.ledger.deployment import Deployment, deploy
-from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Model, Terms, Update
 from galaxy_chain.rpc.rpc import Rpc, RpcAnswerError
 from galaxy_chain.transactions.accounts import LocalSigner, NodeSigner
@@ -66,8 +66,8 @@ def local(rpc: Rpc, ether: int = 1) -> LocalSigner:
     return signer
 
 
-def ledger_of(rpc: Rpc, deployed: Deployment, signer: Signer) -> Ledger:
-    return Ledger(rpc, deployed.ledger, Transactions(rpc, signer, settings=QUICK), first_block=deployed.block)
+def ledger_of(rpc: Rpc, deployed: Deployment, signer: Signer) -> LedgerContract:
+    return LedgerContract(rpc, deployed.ledger, Transactions(rpc, signer, settings=QUICK), first_block=deployed.block)
 
 
 def register(rpc: Rpc, deployed: Deployment, **changed: object) -> int:
@@ -79,8 +79,8 @@ def register(rpc: Rpc, deployed: Deployment, **changed: object) -> int:
         "parameters": 100,
     }  # fmt: skip
     ledger = ledger_of(rpc, deployed, unlocked(rpc))
-    ledger.transact("registerJob", Terms(**(terms | changed)), MODEL)
-    return ledger.call("jobs")
+    ledger.register_job(Terms(**(terms | changed)), MODEL).transact()
+    return ledger.jobs()
 
 
 @pytest.fixture(params=["unlocked", "local"])
@@ -90,24 +90,24 @@ def signer(request: pytest.FixtureRequest, rpc: Rpc) -> Signer:
 
 def test_a_transaction_is_in_a_block_when_it_returns(rpc, deployed, signer):
     job = register(rpc, deployed)
-    receipt = ledger_of(rpc, deployed, signer).transact("join", job, 10, bytes(32))
+    receipt = ledger_of(rpc, deployed, signer).join(job, 10, bytes(32)).transact()
     assert receipt.block == rpc.number("eth_blockNumber")
     assert 21_000 < receipt.gas_used < 100_000
     assert receipt.contract is None
-    assert ledger_of(rpc, deployed, signer).client(job, signer.address).samples == 10
+    assert ledger_of(rpc, deployed, signer).client_of(job, signer.address).samples == 10
 
 
 def test_ether_goes_with_it(rpc, deployed, signer):
     job = register(rpc, deployed, bond=7)
-    ledger_of(rpc, deployed, signer).transact("depositBond", job, value=7)
-    assert ledger_of(rpc, deployed, signer).account(job, signer.address).bond == 7
+    ledger_of(rpc, deployed, signer).deposit_bond(job, value=7).transact()
+    assert ledger_of(rpc, deployed, signer).account_of(job, signer.address).bond == 7
 
 
 def test_reverts_are_the_contracts_own_errors_and_cost_nothing(rpc, deployed, signer):
     job, closed = register(rpc, deployed), register(rpc, deployed, open=False)
     ledger = ledger_of(rpc, deployed, signer)
-    ledger.transact("join", job, 10, bytes(32))
-    ledger.transact("submitUpdate", job, 1, MODEL.root, UPDATE)
+    ledger.join(job, 10, bytes(32)).transact()
+    ledger.submit_update(job, 1, MODEL.root, UPDATE).transact()
     nonce = rpc.number("eth_getTransactionCount", signer.address, "latest")
     other = Update(b"\7" * 32, b"\4" * 32, 5)
     for error, said, call in [
@@ -127,7 +127,7 @@ def test_reverts_are_the_contracts_own_errors_and_cost_nothing(rpc, deployed, si
         (LedgerRefusedError, "nothing to pay out", ("withdraw", job)),
     ]:
         with pytest.raises(error, match=said) as caught:
-            ledger.transact(*call)
+            ledger.function(*call).transact()
         assert type(caught.value) is error
     assert rpc.number("eth_getTransactionCount", signer.address, "latest") == nonce
 
@@ -135,28 +135,28 @@ def test_reverts_are_the_contracts_own_errors_and_cost_nothing(rpc, deployed, si
 def test_a_retry_of_the_same_update_is_harmless(rpc, deployed, signer):
     ledger = ledger_of(rpc, deployed, signer)
     job = register(rpc, deployed)
-    ledger.transact("join", job, 10, bytes(32))
-    ledger.transact("submitUpdate", job, 1, MODEL.root, UPDATE)
-    ledger.transact("submitUpdate", job, 1, MODEL.root, UPDATE)
-    assert ledger.job(job).state.updates == 1
+    ledger.join(job, 10, bytes(32)).transact()
+    ledger.submit_update(job, 1, MODEL.root, UPDATE).transact()
+    ledger.submit_update(job, 1, MODEL.root, UPDATE).transact()
+    assert ledger.job_of(job).state.updates == 1
 
 
 def test_an_account_without_funds(rpc, deployed):
     poor = ledger_of(rpc, deployed, local(rpc, ether=0))
     job = register(rpc, deployed)
     with pytest.raises(InsufficientFundsError, match=r"can't pay .*send it some ether") as caught:
-        poor.transact("join", job, 10, bytes(32))
+        poor.join(job, 10, bytes(32)).transact()
     assert caught.value.exit_code == 26
     with pytest.raises(InsufficientFundsError):
-        poor.transact("depositBond", job, value=1)
+        poor.deposit_bond(job, value=1).transact()
 
 
 def test_a_call_to_what_is_no_ledger_is_the_nodes_refusal(rpc, deployed, signer):
-    ledger = Ledger(rpc, deployed.rules["relay"], Transactions(rpc, signer), any_ledger=True)
+    ledger = LedgerContract(rpc, deployed.rules["relay"], Transactions(rpc, signer), any_ledger=True)
     with pytest.raises(RpcAnswerError, match="refuses eth_estimateGas"):
-        ledger.transact("join", 1, 1, bytes(32))
+        ledger.join(1, 1, bytes(32)).transact()
     with pytest.raises(RpcError):
-        ledger.job(1)
+        ledger.job_of(1)
 
 
 def test_a_transaction_that_gets_into_no_block(rpc, signer):
@@ -179,12 +179,12 @@ def test_what_came_in_between_is_told_as_the_contracts_own_error(rpc, deployed):
     job = register(rpc, deployed)
     ledgers = [ledger_of(rpc, deployed, unlocked(rpc, index)) for index in (3, 4)]
     for ledger in ledgers:
-        ledger.transact("join", job, 10, bytes(32))
+        ledger.join(job, 10, bytes(32)).transact()
     rpc.request("evm_setAutomine", False)
 
     def submit(ledger):
         try:
-            return ledger.transact("submitUpdate", job, 1, MODEL.root, UPDATE)
+            return ledger.submit_update(job, 1, MODEL.root, UPDATE).transact()
         except RoundMovedOnError as error:
             return error
 

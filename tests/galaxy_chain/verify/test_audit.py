@@ -41,7 +41,7 @@ def test_an_honest_job_is_found_right(finished):
     first, second = audit(finished)
     assert (first.round, first.updates, first.excluded, first.server) == (1, 3, (), finished.server)
     assert (second.round, second.updates, second.excluded) == (2, 2, (finished.clients[1],))
-    assert second.root == finished.ledger().job(finished.job).root
+    assert second.root == finished.ledger().job_of(finished.job).root
 
 
 def test_a_job_that_has_only_begun_is_found_right(federation):
@@ -123,7 +123,7 @@ def test_a_lie_in_a_later_round_leaves_the_earlier_ones_right(federation):
 def dishonest(federation, update):
     """A client that hands in an update of its own making, a server that does not look."""
     client = federation.client(0)
-    client.ledger.transact("submitUpdate", federation.job, 1, tree_root(federation.initial, CHUNK), update)
+    client.ledger.submit_update(federation.job, 1, tree_root(federation.initial, CHUNK), update).transact()
     federation.submit(1, 2)
 
 
@@ -160,7 +160,7 @@ def test_a_model_with_other_content_than_its_root(federation):
     right = federation.aggregate(server, {})
     content = federation.store.put(right.data)
     model = Model(b"\7" * 32, content.digest)
-    server.ledger.transact("commitRound", federation.job, 1, server.history.head, model, b"\0", bytes(32))
+    server.ledger.commit_round(federation.job, 1, server.history.head, model, b"\0", bytes(32)).transact()
     with pytest.raises(AuditError, match="the model after round 1: .* is not the one on the ledger, 0707"):
         audit(federation)
 
@@ -168,8 +168,8 @@ def test_a_model_with_other_content_than_its_root(federation):
 def test_an_initial_model_with_another_root(federation):
     content = federation.store.put(federation.initial.data)
     ledger = federation.ledger(federation.owner)
-    ledger.transact("registerJob", federation.terms(), Model(b"\7" * 32, content.digest))
-    federation.job = ledger.call("jobs")
+    ledger.register_job(federation.terms(), Model(b"\7" * 32, content.digest)).transact()
+    federation.job = ledger.jobs()
     with pytest.raises(AuditError, match="the initial model: .* is not the one on the ledger"):
         audit(federation)
 
@@ -183,7 +183,7 @@ def test_a_job_that_does_not_fit_together(federation):
 def test_a_node_that_hides_the_last_commit(finished):
     auditor = Auditor(finished.ledger(), finished.store, finished.job)
     request = auditor.ledger.rpc.request
-    stored = auditor.ledger.job(finished.job)
+    stored = auditor.ledger.job_of(finished.job)
     assert stored.state.round == 3
     hidden = finished.rpc.request("eth_getLogs", {"address": auditor.ledger.address, "fromBlock": "0x0"})[-1]
     for _ in range(LINKED + 1):  # nearer to the head its absence shows in the block's bloom filter
@@ -232,7 +232,7 @@ def test_a_superseding_is_named_and_so_is_that_the_model_was_there(federation, m
     federation.travel(7_300)
     if missing:
         federation.content(commit.record.next.content).unlink()
-    other.ledger.transact("supersede", federation.job, commit.record)
+    other.ledger.supersede(federation.job, commit.record).transact()
     auditor = Auditor(federation.ledger(), LocalStore(federation.store.root), federation.job)
     (superseding,) = auditor.supersedings()
     assert (superseding.round, superseding.server, superseding.sender) == (1, federation.server, other.address)
@@ -242,12 +242,12 @@ def test_a_superseding_is_named_and_so_is_that_the_model_was_there(federation, m
 
 
 def test_a_commit_that_another_than_the_named_server_has_not_announced_is_named(federation):
-    federation.ledger(federation.owner).transact("fund", federation.job, value=1_000)
+    federation.ledger(federation.owner).fund(federation.job, value=1_000).transact()
     federation.submit(0, 1, 2)
     server = federation.serve()
     right = federation.aggregate(server, {})
     model = Model(tree_root(right, CHUNK), federation.store.put(right.data).digest)
-    server.ledger.transact("commitRound", federation.job, 1, server.history.head, model, b"\0", bytes(32))
+    server.ledger.commit_round(federation.job, 1, server.history.head, model, b"\0", bytes(32)).transact()
     (audited,) = audit(federation)
     assert audited.objections == (
         f"{federation.server} has not announced it, and so earns nothing with it: it may have copied it",
@@ -255,7 +255,7 @@ def test_a_commit_that_another_than_the_named_server_has_not_announced_is_named(
 
 
 def test_where_the_money_is(federation):
-    federation.ledger(federation.owner).transact("fund", federation.job, value=1_000)
+    federation.ledger(federation.owner).fund(federation.job, value=1_000).transact()
     federation.submit(0, 1, 2)
     federation.commit()
     federation.submit(0, 1, 2, seed=2)
@@ -269,7 +269,7 @@ def test_where_the_money_is(federation):
     assert money == AuditedMoney(1_000, 1_000, 0, 0, 0, 0, 1_000)
     federation.travel(86_500)
     commit = history(federation).commits[1]
-    federation.ledger(federation.clients[0]).transact("claim", federation.job, commit.record, show(commit.blocks, [0]))
+    federation.ledger(federation.clients[0]).claim(federation.job, commit.record, show(commit.blocks, [0])).transact()
     assert [audited.settled for audited in audit(federation)] == [True, False]
     money = Auditor(federation.ledger(), federation.store, federation.job).money()
     assert money == AuditedMoney(1_000, 1_000, 500, 233, 266, 1, 500)
@@ -279,12 +279,12 @@ def test_a_ledger_that_has_paid_somebody_else_than_its_events_say(federation):
     federation.submit(0, 1, 2)
     federation.commit()
     auditor = Auditor(federation.ledger(), federation.store, federation.job)
-    account = auditor.ledger.account
+    account = auditor.ledger.account_of
 
     def more(job, address):
         stored = account(job, address)
         return replace(stored, balance=stored.balance + 1)
 
-    auditor.ledger.account = more
+    auditor.ledger.account_of = more
     with pytest.raises(AuditError, match="the ledger's accounts is"):
         list(auditor.rounds())

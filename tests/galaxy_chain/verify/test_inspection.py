@@ -77,7 +77,7 @@ def test_a_client_that_comes_late_verifies_what_was_committed_before_oldest_firs
         client.model(client.round())
     assert challenged == [(1, 1)]
     assert client.round().number == 1
-    assert federation.ledger().account(federation.job, rival(federation)).barred is False
+    assert federation.ledger().account_of(federation.job, rival(federation)).barred is False
 
 
 def test_what_was_verified_is_remembered_when_the_client_starts_again(second, tmp_path, caplog):
@@ -216,9 +216,9 @@ def test_a_client_that_challenges_the_last_commit_goes_on_with_the_job(federatio
     client.looked = looked
     end = run_client(client, Idle(), SAMPLES)
     assert challenged == [(1, 1)]
-    assert federation.ledger().account(federation.job, federation.server).barred
+    assert federation.ledger().account_of(federation.job, federation.server).barred
     assert end.phase is Phase.FINISHED
-    assert federation.ledger().job(federation.job).root == honest
+    assert federation.ledger().job_of(federation.job).root == honest
 
 
 def test_a_client_that_verifies_nothing_asks_for_nothing(second, lie, caplog):

@@ -14,7 +14,7 @@ from galaxy_chain.exceptions import LedgerRefusedError, RpcError, UnknownJobErro
 from galaxy_chain.following import follower as follower_module
 from galaxy_chain.following.follower import JobFollower
 from galaxy_chain.jobs.terms import Limits
-from galaxy_chain.ledger.ledger import ledger_abi
+from galaxy_chain.ledger.abi import ledger_abi
 from galaxy_chain.ledger.structs import Record
 from galaxy_chain.verify import challenge as challenge_module
 from galaxy_chain.verify import watchtower as watch_module
@@ -73,12 +73,12 @@ def test_it_ends_when_nothing_more_can_be_challenged(federation):
     federation.travel(600)
     assert watching.look() == [Finding(1, "settled")]
     assert watching.over
-    assert watching.ledger.job(federation.job).state.settled == 1
+    assert watching.ledger.job_of(federation.job).state.settled == 1
 
 
 def test_it_ends_with_a_cancelled_job(federation):
     watching = watch(federation)
-    federation.ledger(federation.owner).transact("cancelJob", federation.job)
+    federation.ledger(federation.owner).cancel_job(federation.job).transact()
     watching.look()
     assert not watching.over  # it goes on to the end of the round
     federation.travel(2 * 7_200 + 100)
@@ -93,7 +93,7 @@ def test_what_is_wrong_and_can_not_be_challenged_any_more_is_passed_over(federat
     watching = watch(federation)
     assert watching.look() == []
     assert watching.over
-    assert not federation.ledger().account(federation.job, federation.server).barred
+    assert not federation.ledger().account_of(federation.job, federation.server).barred
 
 
 def test_content_may_take_its_time_before_it_counts_as_withheld(federation):
@@ -119,9 +119,9 @@ def test_withheld_content_is_demanded_after_the_grace(federation):
 def test_a_demand_of_another_neither_stops_a_challenge_nor_is_paid_for(federation):
     record = commit_wrong(federation)
     other = federation.ledger(federation.node.accounts[7])
-    other.transact("demand", federation.job, record, 2, bytes(32), value=DEPOSIT)
+    other.demand(federation.job, record, 2, bytes(32), value=DEPOSIT).transact()
     assert [finding.verdict for finding in watch(federation).look()] == ["challenged"]
-    assert other.account(federation.job, federation.server).demands == 1  # the other's deposit waits for it
+    assert other.account_of(federation.job, federation.server).demands == 1  # the other's deposit waits for it
 
 
 def test_the_deposits_of_demands_that_became_void_come_back(federation):
@@ -129,14 +129,14 @@ def test_the_deposits_of_demands_that_became_void_come_back(federation):
     content = withhold(federation, record)
     patient = watch(federation)
     assert [finding.verdict for finding in patient.look()] == ["demanded"]
-    patient.ledger.transact("demand", federation.job, record, 2, bytes(32), value=2 * DEPOSIT)
+    patient.ledger.demand(federation.job, record, 2, bytes(32), value=2 * DEPOSIT).transact()
     federation.store.put(content)
     assert [finding.verdict for finding in watch(federation, 7).look()] == ["challenged"]
     refunded = [finding for finding in patient.look() if finding.verdict == "refunded"]
     assert [(finding.round, finding.chunk) for finding in refunded] == [(1, 0), (1, 2)]
-    assert patient.ledger.account(federation.job, federation.node.accounts[6]).balance == 3 * DEPOSIT
+    assert patient.ledger.account_of(federation.job, federation.node.accounts[6]).balance == 3 * DEPOSIT
     assert patient.look() == []
-    assert patient.ledger.account(federation.job, federation.server).demands == 0
+    assert patient.ledger.account_of(federation.job, federation.server).demands == 0
 
 
 def test_two_watchtowers_that_want_the_same_chunk_pay_for_it_once(federation):
@@ -145,11 +145,11 @@ def test_two_watchtowers_that_want_the_same_chunk_pay_for_it_once(federation):
     assert [finding.verdict for finding in first.look()] == ["demanded"]
     assert second.look() == []
     assert second.look() == []
-    assert first.ledger.account(federation.job, federation.server).demands == 1
+    assert first.ledger.account_of(federation.job, federation.server).demands == 1
     federation.travel(3_700)
     assert [finding.verdict for finding in second.look()] == ["expired"]
     assert first.look() == []
-    amounts = [first.ledger.account(federation.job, federation.node.accounts[index]).balance for index in (6, 7)]
+    amounts = [first.ledger.account_of(federation.job, federation.node.accounts[index]).balance for index in (6, 7)]
     assert amounts == [10**18 // 4 + DEPOSIT, 0]
 
 
@@ -157,11 +157,11 @@ def test_an_overdue_demand_of_another_is_ended_for_it(federation):
     record = commit_wrong(federation)
     withhold(federation, record)
     other = federation.node.accounts[7]
-    federation.ledger(other).transact("demand", federation.job, record, 2, bytes(32), value=DEPOSIT)
+    federation.ledger(other).demand(federation.job, record, 2, bytes(32), value=DEPOSIT).transact()
     federation.travel(3_700)
     assert watch(federation).look() == [Finding(1, "expired", 2, "nobody answered")]
     # It was not announced, and so has its deposit back and nothing else.
-    assert federation.ledger().account(federation.job, other).balance == DEPOSIT
+    assert federation.ledger().account_of(federation.job, other).balance == DEPOSIT
 
 
 def test_there_is_nothing_to_watch_in_a_job_that_is_not_there(federation):
@@ -180,15 +180,15 @@ def test_it_answers_for_a_server_that_is_gone_and_not_before_that_has_had_its_ti
     assert watching.look() == [Finding(1, "right")]
     record = watching.history.commits[1].record
     griefer = federation.ledger(federation.node.accounts[7])
-    griefer.transact("demand", federation.job, record, 1, bytes(32), value=DEPOSIT)
+    griefer.demand(federation.job, record, 1, bytes(32), value=DEPOSIT).transact()
     assert watching.look() == []
     federation.travel(1_400)
     assert watching.look() == []  # the server has half of 3,000 s alone
     federation.travel(900)
     assert watching.look() == [Finding(1, "answered", 1, f"for {federation.server}")]
-    account = watching.ledger.account(federation.job, federation.server)
+    account = watching.ledger.account_of(federation.job, federation.server)
     assert (account.demands, account.bond, account.barred) == (0, 10**18, False)
-    assert watching.ledger.account(federation.job, federation.node.accounts[6]).balance == DEPOSIT
+    assert watching.ledger.account_of(federation.job, federation.node.accounts[6]).balance == DEPOSIT
     assert watching.look() == []
 
 
@@ -205,7 +205,7 @@ def test_it_answers_for_no_liar(federation):
 
 def test_it_settles_what_nobody_settles_and_only_for_so_much(federation):
     federation.job = federation.register(rounds=1)
-    federation.ledger(federation.owner).transact("fund", federation.job, value=10**18)
+    federation.ledger(federation.owner).fund(federation.job, value=10**18).transact()
     federation.submit(0, 1, 2)
     federation.commit()
     watching = watch(federation, max_settle=10)
@@ -269,7 +269,7 @@ def test_a_watchtower_that_died_while_it_demanded_goes_on_with_that_chunk(federa
     watching.close()
     again = watch(federation, own=tmp_path)
     assert [(finding.verdict, finding.chunk) for finding in again.look()] == [("demanded", 2)]
-    assert again.ledger.account(federation.job, federation.server).demands == 1
+    assert again.ledger.account_of(federation.job, federation.server).demands == 1
     assert DEPOSIT < again.purse.spent < 2 * DEPOSIT
 
 
@@ -280,7 +280,7 @@ def test_what_is_not_known_to_be_right_is_not_settled(federation):
     watching = watch(federation)
     assert watching.look() == []
     assert watching.over
-    assert watching.ledger.job(federation.job).state.settled == 0
+    assert watching.ledger.job_of(federation.job).state.settled == 0
 
 
 def test_a_superseded_lie_is_challenged_as_if_it_stood(federation):
@@ -288,12 +288,12 @@ def test_a_superseded_lie_is_challenged_as_if_it_stood(federation):
     other = federation.serve(federation.node.accounts[5])
     federation.travel(7_300)
     commit = other.history.commits[1]
-    other.ledger.transact("supersede", federation.job, commit.record)
+    other.ledger.supersede(federation.job, commit.record).transact()
     federation.store.put(content)
     watching = watch(federation)
     assert [(f.round, f.verdict) for f in watching.look()] == [(1, "challenged")]
-    assert watching.ledger.account(federation.job, federation.server).barred
-    assert watching.ledger.account(federation.job, federation.node.accounts[6]).balance == 10**18 // 4
+    assert watching.ledger.account_of(federation.job, federation.server).barred
+    assert watching.ledger.account_of(federation.job, federation.node.accounts[6]).balance == 10**18 // 4
     assert watching.look() == []
 
 
@@ -327,7 +327,7 @@ def test_of_a_hidden_update_exactly_the_chunks_are_demanded_that_no_content_of_i
     assert "does not explain this chunk" in finding.reason
     federation.travel(3_100)
     assert [finding.verdict for finding in watching.look()] == ["expired"]
-    assert watching.ledger.account(federation.job, federation.server).barred
+    assert watching.ledger.account_of(federation.job, federation.server).barred
 
 
 def test_a_hidden_update_explains_what_it_has_made(federation):
@@ -433,7 +433,7 @@ def test_another_demand_and_its_end_in_the_same_block(federation, monkeypatch):
     monkeypatch.undo()
     assert found == [[]]
     assert 0 < watching.purse.spent < DEPOSIT  # the gas of what came too late
-    assert watching.ledger.account(federation.job, federation.server).demands == 0
+    assert watching.ledger.account_of(federation.job, federation.server).demands == 0
     assert [finding.verdict for finding in watching.look()] == ["demanded"]
 
 
@@ -464,9 +464,9 @@ def test_a_clock_ahead_takes_no_young_content_for_withheld(federation, ahead):
 
 def test_a_clock_ahead_keeps_it_from_nothing_where_a_demand_waits(federation, ahead):
     record = commit_wrong(federation)
-    federation.ledger(federation.node.accounts[7]).transact(
-        "demand", federation.job, record, 2, bytes(32), value=DEPOSIT
-    )
+    federation.ledger(federation.node.accounts[7]).demand(
+        federation.job, record, 2, bytes(32), value=DEPOSIT
+    ).transact()
     assert [finding.verdict for finding in watch(federation).look()] == ["challenged"]
 
 
@@ -486,7 +486,7 @@ def test_terms_that_would_ruin_it_are_refused_before_anything_is_paid(federation
     assert "raise --max-spend" in finding.reason
     assert watching.look() == []  # said once
     assert watching.purse.spent == 0
-    assert watching.ledger.account(federation.job, federation.server).demands == 0
+    assert watching.ledger.account_of(federation.job, federation.server).demands == 0
 
 
 def test_a_price_that_others_have_driven_up_is_not_paid_until_it_falls(federation):
@@ -494,7 +494,7 @@ def test_a_price_that_others_have_driven_up_is_not_paid_until_it_falls(federatio
     content = withhold(federation, record)
     other = federation.ledger(federation.node.accounts[7])
     for deposits, chunk in enumerate((1, 2), 1):
-        other.transact("demand", federation.job, record, chunk, bytes(32), value=deposits * DEPOSIT)
+        other.demand(federation.job, record, chunk, bytes(32), value=deposits * DEPOSIT).transact()
     watching = watch(federation, max_spend=2 * DEPOSIT)
     (finding,) = watching.look()
     assert (finding.verdict, finding.chunk) == ("unaffordable", None)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from galaxy_chain.exceptions import RpcError
+from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.ledger.deployment import deploy
-from galaxy_chain.ledger.ledger import Ledger
 from galaxy_chain.node import Node
 from galaxy_chain.rpc.rpc import Rpc
 from galaxy_chain.store.grants import Grants
@@ -102,7 +102,7 @@ def test_a_grant_holds_for_some_seconds_without_the_ledger_and_no_longer(tmp_pat
         deployment, _ = deploy(rpc, Transactions(rpc, NodeSigner(node.accounts[0])))
         federation = Federation(node, deployment, tmp_path)
         federation.client(0)
-        grants = Grants(Ledger(rpc, deployment.ledger), [federation.owner], lambda: now[0])
+        grants = Grants(LedgerContract(rpc, deployment.ledger), [federation.owner], lambda: now[0])
         granted = grants.of(federation.job, federation.clients[0])
     assert grants.of(federation.job, federation.clients[0]) == granted
     now[0] = 11.0
