@@ -187,7 +187,7 @@ class LedgerServerPlace(_LedgerPlace):
         """A job to serve."""
         ledger, job = self._own_ledger(), int(job_id)
         store = self._place.store(ledger, job)
-        server = LedgerServerCoordinator(
+        return LedgerServerCoordinator(
             ledger,
             store,
             job,
@@ -196,8 +196,6 @@ class LedgerServerPlace(_LedgerPlace):
             leave=self._settings.leave,
             limits=self._settings.limits,
         )
-        server.answering.start()
-        return server
 
 
 class BlockchainMode:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -77,6 +78,8 @@ def demo(
                     console.print(f"audit      {len(audited)} rounds recomputed from ledger and content, all right")
                     for line, text in enumerate(earned):
                         console.print(f"{'' if line else 'earned':<10} {text}")
+                    console.print(f"model      {os.path.relpath(said['final_model'])}, and .safetensors beside it")
+                    console.print(f"reports    {home}")
                     console.print(f"ledger     {home / 'ledger.json'}")
                     console.print(f"content    {home / 'store'}")
                     console.print(f"metrics    {home / 'metrics'}")

@@ -6,25 +6,25 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from galaxy_chain.cli.limits import BondLimits, DepositLimits
 from galaxy_chain.cli.options import Account, JobOption, Json, Polling, Where
-from galaxy_chain.cli.reporting import reporting
+from galaxy_chain.cli.reporting import printer, warnings_printed
 from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoordinator, Patience
 from galaxy_chain.coordinators.keep import Keep
-from galaxy_chain.participants import DataChoice, run_client_of_job, run_server_of_job
+from galaxy_chain.exceptions import JobCancelledError
 from galaxy_chain.verify.inspection import Withheld
 from galaxy_chain.verify.verifier import Verify
-
-if TYPE_CHECKING:
-    from galaxy_chain.web.status import Status
+from galaxy_fl.participants.data import LocalData
+from galaxy_fl.participants.events import Listener, Role, Status
+from galaxy_fl.participants.metrics import MetricsFile
+from galaxy_fl.participants.participant import JobClient, JobServer, Outcome
+from galaxy_fl.trust import Trust
 
 __all__ = ["client", "server"]
-
-Say = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,11 +86,11 @@ class TestData:
         typer.Option(help="Data set on whose test split each model is evaluated.", rich_help_panel="Data"),
     ] = None
 
-    def choice(self, torch: Torch) -> DataChoice | None:
-        """The data, as participants take them."""
+    def local(self, torch: Torch) -> LocalData | None:
+        """Return the data, as participants take them."""
         if self.data is None:
             return None
-        return DataChoice(self.data, root=torch.data_root, device=torch.device, threads=torch.threads)
+        return LocalData(None, self.data, device=torch.device, threads=torch.threads, root=torch.data_root)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,10 +113,16 @@ class OwnData:
         int, typer.Option(min=0, help="Seed of the division, the same for all clients.", rich_help_panel="Data")
     ] = 0
 
-    def choice(self, torch: Torch) -> DataChoice:
-        """The data, as participants take them."""
-        return DataChoice(
-            self.data, self.shard, self.partition, self.partition_seed, torch.data_root, torch.device, torch.threads
+    def local(self, torch: Torch) -> LocalData:
+        """Return the data, as participants take them."""
+        return LocalData(
+            self.data,
+            device=torch.device,
+            threads=torch.threads,
+            shard=self.shard,
+            partition=self.partition,
+            partition_seed=self.partition_seed,
+            root=torch.data_root,
         )
 
 
@@ -155,10 +161,10 @@ def server(
     earned is paid out. Until then it settles rounds, and supersedes commits whose models are withheld.
     """
     kept = Keep.parse(keep)
-    limits = terms.limits()
-    choice = data.choice(torch)
+    local = data.local(torch)
+    trust = Trust.load()
     ledger = where.connect(sender)
-    with _taking_part("server", job, json, following.status) as (say, looked):
+    with _taking_part("server", job, json, following.status) as (listeners, looked):
         coordinator = LedgerServerCoordinator(
             ledger,
             where.contents(ledger, job),
@@ -167,12 +173,13 @@ def server(
             takeover=takeover,
             own=where.home,
             keep=kept,
-            limits=limits,
+            limits=terms.limits(),
             leave=leave,
         )
         with closing(coordinator):
             coordinator.looked = looked
-            run_server_of_job(coordinator, choice, where.place().metrics(ledger.address, job), say)
+            listeners.append(MetricsFile(where.place().metrics(ledger.address, job)))
+            _end(JobServer(coordinator, local, trust, listeners=listeners, alone=True).run())
 
 
 def client(
@@ -211,10 +218,10 @@ def client(
     Where it has earned something, it stays after the last round until that can be claimed, and takes it. It answers
     demands for servers that are gone.
     """
-    limits = terms.limits()
-    choice = data.choice(torch)
+    local = data.local(torch)
+    trust = Trust.load()
     ledger = where.connect(sender)
-    with _taking_part("client", job, json, following.status) as (say, looked):
+    with _taking_part("client", job, json, following.status) as (listeners, looked):
         coordinator = LedgerClientCoordinator(
             ledger,
             where.contents(ledger, job),
@@ -223,29 +230,43 @@ def client(
             verify=Verify.parse(verify),
             withheld=Withheld.parse(withheld),
             own=where.home,
-            limits=limits,
+            limits=terms.limits(),
             leave=leave,
         )
         with closing(coordinator):
             coordinator.looked = looked
-            run_client_of_job(coordinator, choice, say)
+            _end(JobClient(coordinator, local, trust, listeners=listeners, alone=True).run())
 
 
 @contextmanager
-def _taking_part(role: str, job: int, json: bool, status: str | None) -> Iterator[tuple[Say, Callable[[], None]]]:
-    """Yield what a participant reports by, and what it calls when it has seen the chain."""
+def _taking_part(
+    role: Role, job: int, json: bool, status: str | None
+) -> Iterator[tuple[list[Listener], Callable[[], None]]]:
+    """Yield what listens to a participant, and what it calls when it has seen the chain."""
     with ExitStack() as stack:
-        observer: Status | None = None
+        stack.enter_context(warnings_printed(json, job))
+        listeners, looked = [printer(json)], _nothing
         if status is not None:
-            from galaxy_chain.web.status import Status, serving  # uvicorn and FastAPI, which few ask for
+            from galaxy_chain.web.status import Health, serving  # uvicorn and FastAPI, which few ask for
 
-            observer = Status(role, job)
-            url = stack.enter_context(serving(observer, status))
-        say = stack.enter_context(reporting(json, job, observer))
-        if status is not None:
-            say({"event": "status", "url": url})
+            health = Health(role, job)
+            url = stack.enter_context(serving(health, status))
+            listeners[0](Status(url=url), str(job))
+            listeners, looked = [health, *listeners], health.looked
         try:
-            yield say, (lambda: None) if observer is None else observer.looked
+            yield listeners, looked
         except KeyboardInterrupt:
             sys.stderr.write("stopped; the same command goes on where it was\n")
             raise
+
+
+def _nothing() -> None:
+    """Nobody watches over the participant."""
+
+
+def _end(outcome: Outcome) -> None:
+    """End the command as its job has ended."""
+    if outcome.cancelled:
+        raise JobCancelledError(
+            f"job {outcome.job} was cancelled, and ends without its round {outcome.rounds}: nobody finished it"
+        )

@@ -1,38 +1,28 @@
-"""What a long-running command says: lines for people on a terminal, JSON for programs otherwise."""
+"""What a long-running command prints: lines for people on a terminal, JSON for programs otherwise."""
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
 
-from galaxy_chain.cli.console import console, line_for_people, print_json
+from galaxy_chain.cli.console import print_json
+from galaxy_fl.participants.console import Console
+from galaxy_fl.participants.events import Listener
+from galaxy_fl.participants.json_lines import JsonLines, now
 
-if TYPE_CHECKING:
-    from galaxy_chain.web.status import Status
-
-__all__ = ["reporting"]
-
-Say = Callable[[dict[str, Any]], None]
+__all__ = ["for_programs", "printer", "warnings_printed"]
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+def for_programs(json: bool) -> bool:
+    """Return whether to print JSON: where that is asked for, and where no terminal would show anything else."""
+    return json or not sys.stdout.isatty()
 
 
-class _Lines:
-    """Prints what is said, and no line twice in a row."""
-
-    def __init__(self) -> None:
-        self._last = ""
-
-    def __call__(self, said: dict[str, Any]) -> None:
-        if (line := line_for_people(said)) is not None and line != self._last:
-            console.print(line)
-            self._last = line
+def printer(json: bool) -> Listener:
+    """Return the listener that prints a participant's events; a ledger's jobs are numbers in JSON."""
+    return JsonLines(job=int) if for_programs(json) else Console()
 
 
 class _Warnings(logging.Handler):
@@ -47,38 +37,21 @@ class _Warnings(logging.Handler):
         message = record.getMessage()
         if self._json:
             level = record.levelname.lower()
-            print_json({"time": _now(), "job": self._job, "event": level, "message": message}, sys.stderr)
+            print_json({"time": now(), "job": self._job, "event": level, "message": message}, sys.stderr)
         else:
             sys.stderr.write(f"{message}\n")
 
 
 @contextmanager
-def reporting(json: bool, job: int, status: Status | None = None) -> Iterator[Say]:
-    """Gives what a participant of a job says things with.
-
-    Args:
-        json: Print JSON even on a terminal.
-        job: The job's number, which is in every line.
-        status: Observes what is said.
-    """
-    json = json or not sys.stdout.isatty()
-    lines = _Lines()
-
-    def say(said: dict[str, Any]) -> None:
-        if status is not None:
-            status.observe(said)
-        if json:
-            print_json({"time": _now(), "job": job, **said})
-        else:
-            lines(said)
-
-    handler = _Warnings(json, job)
+def warnings_printed(json: bool, job: int) -> Iterator[None]:
+    """Have what the library logs for a job on standard error, as JSON where programs read it."""
+    handler = _Warnings(for_programs(json), job)
     loggers = [logging.getLogger(name) for name in ("galaxy_fl", "galaxy_chain")]
     for logger in loggers:
         logger.addHandler(handler)
         logger.propagate = False
     try:
-        yield say
+        yield
     finally:
         for logger in loggers:
             logger.removeHandler(handler)

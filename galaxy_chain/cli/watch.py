@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from galaxy_chain.cli.console import console, print_json
 from galaxy_chain.cli.limits import DepositLimits
 from galaxy_chain.cli.options import Account, JobNumber, Json, Polling, Where
-from galaxy_chain.cli.reporting import reporting
+from galaxy_chain.cli.reporting import for_programs, warnings_printed
 from galaxy_chain.cli.values import amount
-from galaxy_chain.verify.watchtower import Watchtower
+from galaxy_chain.verify.watchtower import Finding, Watchtower
+from galaxy_fl.participants.json_lines import now
 
 __all__ = ["watch"]
 
@@ -51,7 +53,17 @@ def watch(
     started again.
     """
     ledger = where.connect(sender)
-    with reporting(json, job) as say:
+    said = ""
+
+    def say(event: dict[str, Any], line: str) -> None:
+        nonlocal said
+        if for_programs(json):
+            print_json({"time": now(), "job": job, **event})
+        elif line != said:
+            console.print(line)
+            said = line
+
+    with warnings_printed(json, job):
         tower = Watchtower(
             ledger,
             where.contents(),
@@ -64,7 +76,13 @@ def watch(
         )
         with closing(tower):
             tower.watch(
-                lambda finding: say({"event": "found", **vars(finding)}),
-                lambda why: say({"event": "trouble", "reason": why}),
+                lambda finding: say({"event": "found", **vars(finding)}, _line(finding)),
+                lambda why: say({"event": "trouble", "reason": why}, f"a look has failed, and is tried again: {why}"),
                 polling.poll,
             )
+
+
+def _line(finding: Finding) -> str:
+    chunk = "" if finding.chunk is None else f", chunk {finding.chunk}"
+    reason = f": {finding.reason}" if finding.reason else ""
+    return f"round {finding.round}: {finding.verdict}{chunk}{reason}"

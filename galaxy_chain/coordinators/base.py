@@ -66,6 +66,8 @@ class LedgerCoordinator:
         JobMismatchError, JobDocumentError, ContentError: the job can't be taken part in.
     """
 
+    shares_folder = True
+    leave = False
     role = "reader"
     """An account may take part in several."""
     entered_not: ErrorName | None = None
@@ -124,6 +126,11 @@ class LedgerCoordinator:
         return self.ledger.transactions.signer.address
 
     @property
+    def account(self) -> str:
+        """Address of the account."""
+        return self.address
+
+    @property
     def job_id(self) -> str:
         """The job's number."""
         return str(self.number)
@@ -173,6 +180,14 @@ class LedgerCoordinator:
         if self._model is None or self._model[0] != wanted:
             self._model = wanted, self._patiently(lambda: self.verifier.model_after(history, history.round - 1))
         return self._model[1]
+
+    def listen(self, paid: Callable[[int], None], challenged: Callable[[int, str, int], None]) -> None:
+        """Call `paid` from now on; only clients challenge."""
+        self.paid = paid
+
+    def model_root(self) -> bytes:
+        """Return the root of the newest model's chunk tree."""
+        return self.history.model.root
 
     def give_up(self, reason: str) -> None:
         """Is silent: on a ledger nobody waits for one participant longer than the job's terms allow."""

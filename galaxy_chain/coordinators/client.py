@@ -62,7 +62,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
         leave: bool = False,
     ) -> None:
         super().__init__(ledger, store, job, patience, own, limits)
-        self.kept = None if own is None else own / "trained" / self._name
+        self.kept: Path | None = None if own is None else own / "trained" / self._name
         """Where what this client has trained is kept."""
         self._pending = Pending(None if own is None else own / "pending", self._name)
         if self.job.reveal == "after-close" and own is None:
@@ -100,6 +100,15 @@ class LedgerClientCoordinator(LedgerCoordinator):
         self._sent = 0, 0
         """The attempt that this client has submitted to last, and the block that this was in; or, where it was refused
         because the round has moved on, the newest block that was seen by then."""
+
+    def listen(self, paid: Callable[[int], None], challenged: Callable[[int, str, int], None]) -> None:
+        """Call `paid` and `challenged` from now on."""
+        super().listen(paid, challenged)
+        self.challenged = lambda commit, chunk: challenged(commit.record.round, commit.record.server, chunk)
+
+    def begin(self) -> None:
+        """Answer demands in a thread of its own."""
+        self.answering.start()
 
     def round(self) -> Round:
         """Where the job stands now; reveals what has to be revealed now."""

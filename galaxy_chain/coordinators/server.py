@@ -99,6 +99,10 @@ class LedgerServerCoordinator(LedgerCoordinator):
                 f"what it leaves undone for {self.terms.aggregate_seconds} s"
             )
 
+    def begin(self) -> None:
+        """Answer demands in a thread of its own."""
+        self.answering.start()
+
     def enter(self) -> None:
         """Brings the account's bond up to what the job asks for."""
         # In this order: the deposits are counted before the amount is read, so what it has is among them, or not yet.
@@ -280,9 +284,14 @@ class LedgerServerCoordinator(LedgerCoordinator):
                 f"excluded: {error}"
             ) from error
 
+    @property
+    def wanted(self) -> int:
+        """How many updates make a round."""
+        return self.terms.min_clients
+
     def enough(self, usable: int) -> bool:
         """Whether that many make a round."""
-        return usable >= self.terms.min_clients
+        return usable >= self.wanted
 
     def commit(self, round: Round, next_model: Path, excluded: Mapping[Submitted, str]) -> Committed:
         """Puts the next model into the store, then commits it on the ledger."""

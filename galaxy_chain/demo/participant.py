@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -13,14 +12,18 @@ from pydantic import BaseModel, ConfigDict
 from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoordinator, Patience
 from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.ledger.deployment import Deployment
-from galaxy_chain.participants import DataChoice, run_client_of_job, run_server_of_job
 from galaxy_chain.rpc.rpc import Rpc
 from galaxy_chain.transactions.accounts import NodeSigner
 from galaxy_chain.transactions.manager import Transactions
 from galaxy_chain.verify.verifier import Verify
 from galaxy_fl.content import LocalStore
 from galaxy_fl.exceptions import GalaxyError
+from galaxy_fl.participants.data import LocalData
+from galaxy_fl.participants.events import Event, Failed
+from galaxy_fl.participants.metrics import MetricsFile
+from galaxy_fl.participants.participant import JobClient, JobServer
 from galaxy_fl.rounds.coordinator import Committed, Round, Submitted
+from galaxy_fl.trust import Trust
 from galaxy_fl.vectors import read_vector, write_vector
 
 __all__ = ["LYING_ROUND", "Instructions", "run"]
@@ -40,6 +43,8 @@ class Instructions(BaseModel):
     deployment: Deployment
     store: str
     metrics: str
+    output: str
+    """Folder for final models and reports."""
     job: int
     shard: str = "1/1"
     verify: str = "full"
@@ -58,10 +63,10 @@ class LyingServerCoordinator(LedgerServerCoordinator):
 
 
 def run(connection: Connection) -> None:
-    """Takes part in the job of the instructions that come first, and says what it does until it is finished."""
+    """Takes part in the job of the instructions that come first, and sends its events until it is finished."""
 
-    def say(said: dict[str, Any]) -> None:
-        connection.send_bytes(json.dumps(said).encode())
+    def send(event: Event, job: str) -> None:
+        connection.send_bytes(event.model_dump_json().encode())
 
     told = Instructions.model_validate_json(connection.recv_bytes())
     try:
@@ -70,17 +75,19 @@ def run(connection: Connection) -> None:
         transactions = Transactions(rpc, NodeSigner(told.account))
         ledger = LedgerContract(rpc, where.ledger, transactions, first_block=where.block, chain_id=where.chain_id)
         store = LocalStore(Path(told.store))
-        data = DataChoice("digits", shard=told.shard)
+        options: Any = {"output": Path(told.output), "alone": True}
         if told.role == "client":
-            verify = Verify.parse(told.verify)
-            run_client_of_job(LedgerClientCoordinator(ledger, store, told.job, PATIENCE, verify=verify), data, say)
-        elif told.role == "server":
-            coordinator = LedgerServerCoordinator(ledger, store, told.job, PATIENCE, takeover=True)
-            run_server_of_job(coordinator, data, Path(told.metrics), say)
+            data, verify = LocalData("digits", shard=told.shard), Verify.parse(told.verify)
+            client = LedgerClientCoordinator(ledger, store, told.job, PATIENCE, verify=verify)
+            JobClient(client, data, Trust(), listeners=[send], **options).run()
+            return
+        if told.role == "server":
+            server = LedgerServerCoordinator(ledger, store, told.job, PATIENCE, takeover=True)
         else:
-            liar = LyingServerCoordinator(ledger, store, told.job, PATIENCE, leave=True)
-            run_server_of_job(liar, data, Path(told.metrics), say)
+            server = LyingServerCoordinator(ledger, store, told.job, PATIENCE, leave=True)
+        metrics = MetricsFile(Path(told.metrics))
+        JobServer(server, LocalData(None, "digits"), Trust(), listeners=[send, metrics], **options).run()
     except GalaxyError as error:
-        say({"event": "failed", "message": str(error)})
+        send(Failed(message=str(error)), str(told.job))
     except (KeyboardInterrupt, BrokenPipeError):
         pass  # the demonstration is over

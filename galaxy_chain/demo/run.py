@@ -108,6 +108,16 @@ def demonstrate(
         from galaxy_chain.verify.audit import Auditor
         from galaxy_fl.content import LocalStore
         from galaxy_fl.exceptions import GalaxyError
+        from galaxy_fl.participants.events import (
+            EVENTS,
+            Challenged,
+            Committed,
+            Failed,
+            Finished,
+            Paid,
+            Staying,
+            Trained,
+        )
 
         with as_file(files("galaxy_chain.demo").joinpath("digits.toml")) as path:
             job_file = JobFile.read(path)
@@ -142,6 +152,7 @@ def demonstrate(
             deployment=deployment,
             store=str(store.root.absolute()),
             metrics=str(metrics.absolute()),
+            output=str(home.absolute()),
             job=created.job,
         )
         everybody = [told]
@@ -161,44 +172,46 @@ def demonstrate(
         over: set[str] = set()
         waiting: set[str] = set()
         trained = 0.0
-        committed: dict[int, dict[str, Any]] = {}
+        committed: dict[int, Committed] = {}
+        finished: Finished | None = None
         while connections:
             for connection in wait(list(connections)):
                 instructions = connections[connection]  # type: ignore[index]
+                who = f"the {instructions.role} {instructions.account}"
                 try:
-                    said = json.loads(connection.recv_bytes())  # type: ignore[union-attr]
+                    event = EVENTS.validate_json(connection.recv_bytes())  # type: ignore[union-attr]
                 except EOFError:
                     if instructions.account not in over:
-                        raise GalaxyError(
-                            f"the {instructions.role} {instructions.account} ended before the job did"
-                        ) from None
+                        raise GalaxyError(f"{who} ended before the job did") from None
                     del connections[connection]  # type: ignore[arg-type]
                     continue
-                match said["event"]:
-                    case "failed" if instructions.role == "liar":
+                number: int | None = None
+                match event:
+                    case Failed() if instructions.role == "liar":
                         del connections[connection]  # type: ignore[arg-type]
-                        say({"event": "barred", "server": instructions.account, "message": said["message"]})
-                    case "challenged":
-                        say(said | {"client": instructions.account})
-                    case "failed":
-                        raise GalaxyError(f"the {instructions.role} {instructions.account} failed: {said['message']}")
-                    case "trained":
-                        gas_of.setdefault(said["round"], []).append(said["gas"])
-                    case "committed":
-                        committed[said["round"]] = said
-                    case "finished":
+                        say({"event": "barred", "server": instructions.account, "message": event.message})
+                    case Failed():
+                        raise GalaxyError(f"{who} failed: {event.message}")
+                    case Challenged():
+                        say(event.model_dump(mode="json") | {"client": instructions.account})
+                    case Trained():
+                        number = event.round
+                        gas_of.setdefault(number, []).append(event.gas or 0)
+                    case Committed():
+                        number = event.round
+                        committed[number] = event
+                    case Finished():
                         over.add(instructions.account)
                         if instructions.role == "server":
-                            finished = said
-                    case "staying":
+                            finished = event
+                    case Staying():
                         waiting.add(instructions.account)
-                    case "paid":
-                        earned[instructions.account] = earned.get(instructions.account, 0) + said["amount"]
-                number = said.get("round")
+                    case Paid():
+                        earned[instructions.account] = earned.get(instructions.account, 0) + event.amount
                 # The server may be heard before the last client whose update it has aggregated.
-                if number in committed and len(gas_of[number]) == clients:
+                if number in committed and len(gas_of.get(number, ())) == clients:
                     told_of = committed.pop(number)
-                    say(told_of | {"gas": told_of["gas"] + sum(gas_of[number])})
+                    say(told_of.model_dump(mode="json") | {"gas": told_of.gas + sum(gas_of[number])})
             if not trained and connections and all(each.account in waiting for each in connections.values()):
                 trained = time.monotonic() - started
                 ahead = created.terms.challenge_seconds + BEHIND
@@ -212,7 +225,8 @@ def demonstrate(
                 amount = earned.get(instructions.account, 0)
                 line = {"role": instructions.role, "account": instructions.account, "amount": amount}
                 say({"event": "earned", **line})
-        say(finished | {"seconds": trained})
+        assert finished is not None
+        say(finished.model_dump(mode="json") | {"seconds": trained})
         if keep:
             say({"event": "kept"})
             while True:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import assert_never
 
 from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
@@ -13,16 +13,41 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, G
 
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.http_server import HttpServer, listen
+from galaxy_fl.participants.events import (
+    Cancelled,
+    Challenged,
+    Collecting,
+    Committed,
+    Evaluated,
+    Event,
+    Failed,
+    Finished,
+    Leaving,
+    Looking,
+    Noted,
+    Opened,
+    Paid,
+    Reopened,
+    Retrying,
+    Role,
+    Started,
+    Status,
+    Staying,
+    Trained,
+    Training,
+    Unreachable,
+    Waiting,
+)
 
-__all__ = ["PATIENCE", "Status", "serving"]
+__all__ = ["PATIENCE", "Health", "serving"]
 
 LABELS = ("role", "job")
 PATIENCE = 60.0
 """Seconds without a look at the chain after which a participant that should look counts as unhealthy."""
 
 
-class Status:
-    """Counts what a participant says, and knows when it last looked at the chain.
+class Health:
+    """A listener that counts what a participant does, and knows when it last looked at the chain.
 
     Args:
         role: `server` or `client`.
@@ -30,7 +55,7 @@ class Status:
         clock: Seconds, monotonic.
     """
 
-    def __init__(self, role: str, job: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, role: Role, job: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.role = role
         self.job = job
         self._clock = clock
@@ -61,27 +86,46 @@ class Status:
         """The participant has just seen the chain."""
         self._looked = self._clock()
 
-    def observe(self, said: dict[str, Any]) -> None:
-        """Counts what a participant says. From `training` on it works, and does not look, until it says more."""
-        event = said["event"]
-        self._working = event == "training"
+    def __call__(self, event: Event, job: str) -> None:
+        """Count. From `Training` on the participant works, and does not look, until it emits something else."""
+        self._working = isinstance(event, Training)
         self.looked()
-        if "round" in said:
-            self._round.set(said["round"])
-        if event in ("trained", "committed"):
-            self._rounds.inc()
-            self._seconds.inc(said["seconds"])
-        if said.get("gas"):
-            self._gas.inc(said["gas"])
-        for name, gauge in (("loss", self._loss), ("accuracy", self._accuracy)):
-            if said.get(name) is not None:
-                gauge.set(said[name])
-        if said.get("excluded"):
-            self._excluded.inc(len(said["excluded"]))
-        if event == "challenged":
-            self._challenges.inc()
-        if event == "finished":
-            self._done.set(1)
+        match event:
+            case Training() | Waiting() | Collecting() | Reopened():
+                self._round.set(event.round)
+            case Trained():
+                self._worked(event.round, event.seconds, event.gas)
+                self._measured(event)
+            case Committed():
+                self._worked(event.round, event.seconds, event.gas)
+                self._excluded.inc(len(event.excluded))
+                self._measured(event)
+            case Evaluated():
+                self._measured(event)
+            case Challenged():
+                self._round.set(event.round)
+                self._challenges.inc()
+            case Finished():
+                self._done.set(1)
+            case (
+                Started() | Cancelled() | Staying() | Leaving() | Paid() | Noted() | Status() | Opened() | Looking()
+                | Unreachable() | Retrying() | Failed()
+            ):  # fmt: skip
+                pass
+            case _:
+                assert_never(event)
+
+    def _worked(self, round: int, seconds: float, gas: int | None) -> None:
+        self._round.set(round)
+        self._rounds.inc()
+        self._seconds.inc(seconds)
+        self._gas.inc(gas or 0)
+
+    def _measured(self, event: Trained | Evaluated | Committed) -> None:
+        if event.loss is not None:
+            self._loss.set(event.loss)
+        if event.accuracy is not None:
+            self._accuracy.set(event.accuracy)
 
     @property
     def healthy(self) -> bool:
@@ -108,7 +152,7 @@ class Status:
 
 
 @contextmanager
-def serving(status: Status, address: str) -> Iterator[str]:
+def serving(status: Health, address: str) -> Iterator[str]:
     """Answers at `address`, `port` or `host:port` (loopback without a host), in a thread; gives the URL.
 
     Raises:

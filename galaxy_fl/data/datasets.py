@@ -17,7 +17,7 @@ from torch.utils.data import Dataset, TensorDataset
 from galaxy_fl.data.loaders import refuse_loader
 from galaxy_fl.exceptions import DataError
 
-__all__ = ["Split", "load"]
+__all__ = ["Split", "import_function", "load"]
 
 Split = Literal["train", "test"]
 
@@ -80,7 +80,7 @@ def _tensors(images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], brighte
 
 
 def _own(name: str, split: Split) -> Dataset[Any]:
-    function = _import(name)
+    function = import_function(name, "data set")
     try:
         takes_split = bool(inspect.signature(function).parameters)
     except (TypeError, ValueError) as error:
@@ -101,7 +101,16 @@ def _own(name: str, split: Split) -> Dataset[Any]:
     return dataset  # type: ignore[no-any-return]  # it behaves as one, which is all that torch asks
 
 
-def _import(name: str) -> Callable[..., Any]:
+def import_function(name: str, what: str) -> Callable[..., Any]:
+    """Import `module:function` from the current directory or an installed package.
+
+    Args:
+        name: Module and function.
+        what: What the function is for, to say in errors.
+
+    Raises:
+        DataError: there is no such function.
+    """
     module_name, _, function_name = name.partition(":")
     here = os.getcwd()
     sys.path.insert(0, here)
@@ -110,7 +119,7 @@ def _import(name: str) -> Callable[..., Any]:
         module = importlib.import_module(module_name)
     except Exception as error:
         raise DataError(
-            f"data set {name!r}: importing {module_name!r} (from {here} or the installed packages) "
+            f"{what} {name!r}: importing {module_name!r} (from {here} or the installed packages) "
             f"raised {type(error).__name__}: {error}"
         ) from error
     finally:
@@ -118,5 +127,5 @@ def _import(name: str) -> Callable[..., Any]:
     function = getattr(module, function_name, None)
     if not callable(function):
         where = getattr(module, "__file__", None) or "built in"
-        raise DataError(f"data set {name!r}: {module_name!r} ({where}) has no function {function_name!r}")
+        raise DataError(f"{what} {name!r}: {module_name!r} ({where}) has no function {function_name!r}")
     return function  # type: ignore[no-any-return]  # callable, as just checked

@@ -35,7 +35,8 @@ from galaxy_fl.modes.cluster_api import (
     Standing,
 )
 from galaxy_fl.modes.cluster_connection import PATIENCE, Connection
-from galaxy_fl.rounds.coordinator import Origin, Phase, Previous, Round
+from galaxy_fl.rounds.coordinator import Origin, Phase, Previous, Round, WithoutLedger
+from galaxy_fl.rounds.kept import kept_folder
 from galaxy_fl.vectors import Vector, as_vector
 
 __all__ = ["ClusterClientCoordinator", "ClusterClientPlace"]
@@ -136,7 +137,7 @@ class Heart:
             self._changed.wait(PRESENT / 3)
 
 
-class ClusterClientCoordinator:
+class ClusterClientCoordinator(WithoutLedger):
     """A job of a server.
 
     Raises:
@@ -144,8 +145,11 @@ class ClusterClientCoordinator:
         JobDocumentError, ContentError: what it says of the job can't be.
     """
 
+    shares_folder = False
+
     def __init__(self, connection: Connection, heart: Heart, job_id: str) -> None:
         self.job_id = job_id
+        self.account = connection.client_id
         self.origin = Origin(own=False, name=connection.url)
         self._connection = connection
         self._heart = heart
@@ -158,6 +162,7 @@ class ClusterClientCoordinator:
                 f"job {job_id} of {connection.url} has vectors of {said.parameters} parameters, but its document says "
                 f"{self._parameters}"
             )
+        self.kept: Path | None = kept_folder(connection.folder, job_id, connection.client_id, self.job)
         self._folder = Path(tempfile.mkdtemp(prefix="galaxy-cluster-"))
         self._remove = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._standing: Standing | None = None

@@ -73,7 +73,8 @@ class Connection:
         self.client_id = client_id
         self.patience = patience
         server = hashlib.sha256(self.url.encode()).hexdigest()[:16]
-        self._secret_file = folder.absolute() / "res" / "tokens" / f"{client_id}@{server}"
+        self.folder = folder.absolute()
+        self._secret_file = self.folder / "res" / "tokens" / f"{client_id}@{server}"
         self._claim: FileLock | None = None
         self._connecting = threading.Lock()
         self._prefix: str | None = None

@@ -15,7 +15,8 @@ from galaxy_fl.exceptions import ContentError, GivenUpError, RoundMovedOnError
 from galaxy_fl.files import FileLock, check_name, explained, lock_is_held, replacing
 from galaxy_fl.modes.job_folder import JobFolder, State, UpdateFile, parsed
 from galaxy_fl.patience import Backoff, poll
-from galaxy_fl.rounds.coordinator import Committed, Origin, Phase, Previous, Round, Submitted
+from galaxy_fl.rounds.coordinator import Committed, Origin, Phase, Previous, Round, Submitted, WithoutLedger
+from galaxy_fl.rounds.kept import kept_folder
 from galaxy_fl.vectors import Vector, as_vector, fitting_chunk, read_vector, tree_root, write_vector
 
 __all__ = ["DEFAULT_DEADLINE", "FolderClientCoordinator", "FolderServerCoordinator"]
@@ -33,8 +34,10 @@ _CHUNK_PARAMETERS = 64
 """The chain's default, so that a model has the same root in every mode; less where the model is no larger."""
 
 
-class _FolderCoordinator:
+class _FolderCoordinator(WithoutLedger):
     """What clients and servers of a job in a folder have in common."""
+
+    shares_folder = True
 
     def __init__(self, folder: JobFolder, origin: Origin) -> None:
         self.folder = folder
@@ -83,6 +86,8 @@ class FolderServerCoordinator(_FolderCoordinator):
     Args:
         alive: Whether a client that takes part is still there.
     """
+
+    account = ""
 
     def __init__(self, folder: JobFolder, origin: Origin, alive: Callable[[str], bool]) -> None:
         super().__init__(folder, origin)
@@ -184,10 +189,6 @@ class FolderServerCoordinator(_FolderCoordinator):
         """Nothing: there is no money at stake, and whoever operates the server shall see it."""
         return False
 
-    def stay(self, round: Round) -> Round:
-        """Ends with the job: its clients take what they need from the folder."""
-        return round
-
     def update(self, round: Round, submitted: Submitted) -> Path:
         """The vector file of an update, verified."""
         update = next(update for update in self._closed(round) if update.client == submitted.client)
@@ -198,9 +199,14 @@ class FolderServerCoordinator(_FolderCoordinator):
                 f"the update of {update.client} in round {round.number} can't be used: {error}"
             ) from error
 
+    @property
+    def wanted(self) -> int:
+        """How many updates make a round."""
+        return self.folder.terms.min_clients
+
     def enough(self, usable: int) -> bool:
         """Whether that many make a round."""
-        return usable >= self.folder.terms.min_clients
+        return usable >= self.wanted
 
     def commit(self, round: Round, next_model: Path, excluded: Mapping[Submitted, str]) -> Committed:
         """Keeps the next model, and then says that it is the one."""
@@ -241,7 +247,8 @@ class FolderClientCoordinator(_FolderCoordinator):
 
     def __init__(self, folder: JobFolder, origin: Origin, client_id: str) -> None:
         super().__init__(folder, origin)
-        self.client_id = check_name("client_id", client_id)
+        self.client_id = self.account = check_name("client_id", client_id)
+        self.kept: Path | None = kept_folder(folder.path.parents[2], folder.job_id, client_id, folder.document)
         self._aside = folder.aside(client_id)
         self._lock: FileLock | None = None
         self._done = 0

@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import queue
-import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from galaxy_fl.exceptions import GalaxyError
-from galaxy_fl.modes.mode import ClientPlace, ServerPlace
+from galaxy_fl.modes.mode import At, ClientPlace, Mode, ServerPlace
+from galaxy_fl.participants.events import Event, Failed, Listener, Looking, Retrying, Unreachable
+from galaxy_fl.participants.participant import Outcome
 from galaxy_fl.participants.work import Work
 
-__all__ = ["INTERRUPTED", "Participation", "say"]
+__all__ = ["Participation", "mode_settings", "raise_if_all_failed", "several"]
 
-INTERRUPTED = 130
-"""The exit code after Ctrl-C."""
 LOOK = 0.5
 """Seconds between two looks for new jobs."""
 AGAIN = 2.0
 """Seconds after which a job that failed for a reason that may pass is begun again."""
 
 AnyPlace = TypeVar("AnyPlace", ClientPlace, ServerPlace)
-
-
-def say(text: str) -> None:
-    """Prints a line, whole, from whichever thread."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
 
 
 class _Found(NamedTuple):
@@ -47,71 +41,61 @@ class Participation(Generic[AnyPlace]):
         places: Where to look; closed at the end.
         take_part: Takes part in a job of a place until it is over. Runs in a thread of its own, whose worker and whose
             sections are the given work's.
+        listeners: Take what happens besides.
     """
 
-    def __init__(self, places: Sequence[AnyPlace], take_part: Callable[[AnyPlace, str, Work], None]) -> None:
+    def __init__(
+        self,
+        places: Sequence[AnyPlace],
+        take_part: Callable[[AnyPlace, str, Work], Outcome],
+        listeners: Sequence[Listener] = (),
+    ) -> None:
         self._places: Sequence[AnyPlace] = places
-        self._take_part: Callable[[AnyPlace, str, Work], None] = take_part
+        self._take_part: Callable[[AnyPlace, str, Work], Outcome] = take_part
+        self._listeners = listeners
         self._work = Work()
         self._seen: set[_Found] = set()
         self._running: set[_Found] = set()
-        self._ended: queue.SimpleQueue[tuple[_Found, Exception | None]] = queue.SimpleQueue()
-        self._failed: list[Exception] = []
-        self._said: dict[int, str] = {}
+        self._ended: queue.SimpleQueue[tuple[_Found, Outcome | Exception]] = queue.SimpleQueue()
+        self._outcomes: list[Outcome] = []
+        self._unreachable: dict[int, str] = {}
 
-    def run(self, until_done: bool) -> Sequence[Exception]:
-        """Goes on until it is interrupted; or, `until_done`, until all jobs that were seen, at least one, are over.
+    def run(self, forever: bool = False) -> list[Outcome]:
+        """Continue until all jobs that were seen, at least one, are over; or `forever`, until it is interrupted.
+
+        An interrupt loses nothing: what participants know is kept elsewhere.
 
         Returns:
-            Why jobs were given up, in the order in which that happened.
-
-        Raises:
-            SystemExit: it was interrupted. What participants know is kept elsewhere, so nothing is lost.
+            How each job ended, in the order in which they did.
         """
         with ExitStack() as stack:
             for place in self._places:
                 stack.callback(place.close)
             stack.callback(self._work.stop)
-            try:
-                self._go_on(until_done)
-            except KeyboardInterrupt:
-                say("stopped; started again, it goes on where it was")
-                sys.exit(INTERRUPTED)
-        return self._failed
+            looking = False
+            while True:
+                self._look()
+                if not forever and self._seen and not self._running:
+                    return self._outcomes
+                if not self._running and not looking:
+                    self._emit(Looking(places=[place.name for place in self._places]))
+                looking = not self._running
+                self._collect(LOOK)
 
-    def run_program(self, until_done: bool) -> None:
-        """As `run`, for a program, whose exit code then says whether there is anything to show for it.
-
-        Raises:
-            SystemExit: it was interrupted; or all jobs were given up, with the exit code of the first error.
-        """
-        failed = self.run(until_done)
-        if failed:
-            say(f"{len(failed)} of {len(self._seen)} job{'' if len(self._seen) == 1 else 's'} given up")
-        if failed and len(failed) == len(self._seen):
-            sys.exit(failed[0].exit_code if isinstance(failed[0], GalaxyError) else GalaxyError.exit_code)
-
-    def _go_on(self, until_done: bool) -> None:
-        waiting = False
-        while True:
-            self._look()
-            if until_done and self._seen and not self._running:
-                return
-            if not self._running and not waiting:
-                say(f"waiting for jobs in {', '.join(place.name for place in self._places)}")
-            waiting = not self._running
-            self._collect(LOOK)
+    def _emit(self, event: Event, job: str = "") -> None:
+        for listener in self._listeners:
+            listener(event, job)
 
     def _look(self) -> None:
         for number, place in enumerate(self._places):
             try:
                 found = [_Found(number, job_id) for job_id in place.jobs()]
             except GalaxyError as error:
-                if self._said.get(number) != str(error):  # once, and not at every look
-                    say(f"{place.name} can't be reached now, and is tried again: {error}")
-                    self._said[number] = str(error)
+                if self._unreachable.get(number) != str(error):  # once, and not at every look
+                    self._emit(Unreachable(place=place.name, message=str(error)))
+                    self._unreachable[number] = str(error)
                 continue
-            self._said.pop(number, None)
+            self._unreachable.pop(number, None)
             for one in found:
                 if one not in self._seen:
                     self._seen.add(one)
@@ -124,33 +108,56 @@ class Participation(Generic[AnyPlace]):
     def _run(self, found: _Found, after: float) -> None:
         time.sleep(after)
         try:
-            self._take_part(self._places[found.place], found.job_id, self._work)
+            ended: Outcome | Exception = self._take_part(self._places[found.place], found.job_id, self._work)
         except Exception as error:
-            self._ended.put((found, error))
-        else:
-            self._ended.put((found, None))
+            ended = error
+        self._ended.put((found, ended))
 
     def _collect(self, seconds: float) -> None:
-        """Waits, and hears of the jobs that have ended meanwhile."""
+        """Wait, and take the jobs that have ended meanwhile."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             try:
-                found, error = self._ended.get(timeout=left)
+                found, ended = self._ended.get(timeout=left)
             except queue.Empty:
                 return
-            if isinstance(error, GalaxyError) and error.temporary:
-                say(f"job {found.job_id}: begins again: {error}")
+            if isinstance(ended, GalaxyError) and ended.temporary:
+                self._emit(Retrying(message=str(ended)), found.job_id)
                 self._start(found, AGAIN)
                 continue
             self._running.discard(found)
-            if error is not None:
-                self._failed.append(error)
-                self._explain(found, error)
+            if isinstance(ended, Exception):
+                self._emit(_failed(ended), found.job_id)
+                ended = Outcome(found.job_id, error=ended)
+            self._outcomes.append(ended)
             if not self._running:
                 return
 
-    def _explain(self, found: _Found, error: Exception) -> None:
-        if not isinstance(error, GalaxyError | OSError):  # a mistake in Galaxy: where it is helps to mend it
-            traceback.print_exception(error)
-        sys.stderr.write(f"job {found.job_id}: given up: {error}\n")
-        sys.stderr.flush()
+
+def _failed(error: Exception) -> Failed:
+    # A mistake in Galaxy: where it is helps to mend it.
+    mistake = not isinstance(error, GalaxyError | OSError)
+    trace = "".join(traceback.format_exception(error)) if mistake else None
+    return Failed(message=str(error) or type(error).__name__, trace=trace)
+
+
+def several(at: At | Sequence[At]) -> Sequence[At]:
+    """Return where to look, one or several, as a sequence."""
+    return [at] if at is None or isinstance(at, str | os.PathLike | Mode) else list(at)
+
+
+def mode_settings(at: At, trust: Sequence[str], settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a mode: one that is handed over as an object chooses jobs by whom its user trusts, too."""
+    return settings | ({"trust": tuple(trust)} if isinstance(at, Mode) and trust else {})
+
+
+def raise_if_all_failed(outcomes: list[Outcome]) -> list[Outcome]:
+    """Return the outcomes.
+
+    Raises:
+        Exception: all jobs were given up; the first error.
+    """
+    if outcomes and all(outcome.error is not None for outcome in outcomes):
+        assert outcomes[0].error is not None
+        raise outcomes[0].error
+    return outcomes

@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, assert_never
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from galaxy_fl.files import replacing, write_durably
+from galaxy_fl.participants.events import (
+    Cancelled,
+    Challenged,
+    Collecting,
+    Committed,
+    Evaluated,
+    Event,
+    Failed,
+    Finished,
+    Leaving,
+    Looking,
+    Noted,
+    Opened,
+    Paid,
+    Reopened,
+    Retrying,
+    Started,
+    Status,
+    Staying,
+    Trained,
+    Training,
+    Unreachable,
+    Waiting,
+)
 from galaxy_fl.training.results import Evaluation, TrainResult
 
 if TYPE_CHECKING:
@@ -52,10 +75,10 @@ class Report(BaseModel):
 
 
 class ReportFile:
-    """A report in `<path>.json` and `<path>.png`, written afresh when something is added; the picture every few
-    seconds, and at the end.
+    """A listener that keeps a report in `<path>.json` and `<path>.png`: the first is written after every round, the
+    picture every few seconds and at the end.
 
-    What is there already of the same job and participant is gone on with.
+    A report of the same job and participant that is there already is continued.
 
     Raises:
         OSError: the files can't be written.
@@ -63,7 +86,7 @@ class ReportFile:
 
     def __init__(self, path: Path, job: str, document: str, name: str, participant: str) -> None:
         self._path = path
-        self._drawn = -math.inf
+        self._drawn = time.monotonic()
         self.report = Report(job=job, document=document, name=name, participant=participant)
         try:
             kept = Report.model_validate_json(self._file(".json").read_bytes())
@@ -72,26 +95,32 @@ class ReportFile:
         if (kept.document, kept.participant) == (document, participant):
             self.report = kept
 
-    def trained(self, round: int, result: TrainResult) -> None:
-        """The participant has trained in a round."""
-        self._line(round).train = result
-        self._write()
+    @property
+    def path(self) -> Path:
+        """The JSON file."""
+        return self._file(".json")
 
-    def tested(self, round: int, evaluation: Evaluation) -> None:
-        """The model after a round was evaluated."""
-        self._line(round).test = evaluation
-        self._write()
-
-    def aggregated(self, round: int, updates: int, evaluation: Evaluation | None) -> None:
-        """A server has committed the model of a round, and evaluated it if it has test data."""
-        line = self._line(round)
-        line.updates, line.test = updates, evaluation
-        self._write()
-
-    def finished(self, final_model: str) -> None:
-        """There is a final model, of that hash."""
-        self.report.final_model = final_model
-        self._write()
+    def __call__(self, event: Event, job: str) -> None:
+        match event:
+            case Trained():
+                self._line(event.round).train = TrainResult(**_fields(event, TrainResult))
+            case Evaluated():
+                self._line(event.round).test = Evaluation(**_fields(event, Evaluation))
+            case Committed():
+                line = self._line(event.round)
+                line.updates, line.test = event.updates, None
+                if event.loss is not None and event.test_samples is not None:
+                    line.test = Evaluation(samples=event.test_samples, loss=event.loss, accuracy=event.accuracy)
+            case Finished():
+                self.report.final_model = event.sha256
+            case (
+                Started() | Training() | Waiting() | Collecting() | Reopened() | Challenged() | Cancelled() | Staying()
+                | Leaving() | Paid() | Noted() | Status() | Opened() | Looking() | Unreachable() | Retrying() | Failed()
+            ):  # fmt: skip
+                return
+            case _:
+                assert_never(event)
+        self._write(last=isinstance(event, Finished))
 
     def _line(self, round: int) -> RoundLine:
         lines = self.report.rounds
@@ -102,17 +131,21 @@ class ReportFile:
         lines.sort(key=lambda line: line.round)
         return self._line(round)
 
-    def _write(self) -> None:
+    def _write(self, last: bool) -> None:
         text = self.report.model_dump_json(indent=2) + "\n"
         write_durably(self._file(".json"), text)
         now = time.monotonic()
-        if self.report.final_model is not None or now - self._drawn > DRAW_SECONDS:
+        if last or now - self._drawn > DRAW_SECONDS:
             with replacing(self._file(".png")) as new:
                 _draw(self.report, new)
             self._drawn = time.monotonic()
 
     def _file(self, suffix: str) -> Path:
         return self._path.with_name(self._path.name + suffix)
+
+
+def _fields(event: BaseModel, of: type[BaseModel]) -> dict[str, Any]:
+    return {name: getattr(event, name) for name in of.model_fields}
 
 
 def _draw(report: Report, path: Path) -> None:

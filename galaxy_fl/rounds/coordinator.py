@@ -6,7 +6,7 @@ Standalone, cluster and chain mode differ in nothing but their coordinators.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -24,6 +24,7 @@ __all__ = [
     "Round",
     "ServerCoordinator",
     "Submitted",
+    "WithoutLedger",
 ]
 
 
@@ -105,7 +106,21 @@ class Previous:
 
 
 class Coordinator(Protocol):
-    """What clients and servers have in common."""
+    """What clients and servers have in common.
+
+    Attributes:
+        shares_folder: Whether the job's clients may share a working directory, so that each needs files of its own.
+        leave: Whether the participant ends with the job, although something of its own is in it for longer.
+        transaction: Hash of the last submission or commit; None without a ledger.
+    """
+
+    shares_folder: bool
+    leave: bool
+    transaction: str | None
+
+    @property
+    def account(self) -> str:
+        """Address of the participant on a ledger, its name elsewhere; empty for the server of a folder."""
 
     @property
     def job_id(self) -> str:
@@ -148,6 +163,24 @@ class Coordinator(Protocol):
             RoundMovedOnError: the round is over.
         """
 
+    def listen(self, paid: Callable[[int], None], challenged: Callable[[int, str, int], None]) -> None:
+        """Have the coordinator say what it does beside the rounds.
+
+        Args:
+            paid: Called with what was paid out to the participant, in wei.
+            challenged: Called with the round, the server and the chunk of a wrong commit that was challenged.
+        """
+
+    def begin(self) -> None:
+        """Begin what goes on beside the rounds, such as a thread that answers demands, unless it has begun."""
+
+    def stays_until(self) -> int | None:
+        """Return until when something of the participant's is in a job that is over, in seconds of the chain; None for
+        no longer, as everywhere without a ledger."""
+
+    def model_root(self) -> bytes | None:
+        """Return the root of the newest model's chunk tree, as a ledger has it; None without one."""
+
     def give_up(self, reason: str) -> None:
         """Says to the others that this participant can't go on, and why, so that nobody waits for it in vain.
 
@@ -162,7 +195,13 @@ class Coordinator(Protocol):
 
 
 class ClientCoordinator(Coordinator, Protocol):
-    """What a client's loop needs."""
+    """What a client's loop needs.
+
+    Attributes:
+        kept: Folder for what the client has trained and not submitted yet; None for a temporary one.
+    """
+
+    kept: Path | None
 
     def enter(self, samples: int) -> None:
         """Makes sure that the client takes part in the job, with that many samples."""
@@ -181,6 +220,13 @@ class ClientCoordinator(Coordinator, Protocol):
         """Whether a job that has reached its last round's end stays there; on a ledger that may be taken back for a
         while, and then the client goes on with what it has kept."""
 
+    def stay(self, round: Round) -> Round:
+        """Stay after the job's end, until what this client has earned is out.
+
+        Returns:
+            Where the job stands then: over as before, or not, because a commit was taken back.
+        """
+
     def submit(self, round: Round, update: Vector, weight: int) -> int:
         """Hands in the update: int32 of the model's size, weighing `weight`. Gives what it cost: gas, or 0
         without a ledger.
@@ -192,6 +238,10 @@ class ClientCoordinator(Coordinator, Protocol):
 
 class ServerCoordinator(Coordinator, Protocol):
     """What a server's loop needs."""
+
+    @property
+    def wanted(self) -> int:
+        """How many updates make a round."""
 
     def enter(self) -> None:
         """Makes sure that the server may commit."""
@@ -239,3 +289,28 @@ class ServerCoordinator(Coordinator, Protocol):
         Returns:
             Where the job stands then: over as before, or not, because a commit was taken back.
         """
+
+
+class WithoutLedger:
+    """The part of a coordinator that only a ledger has something to say about."""
+
+    leave = False
+    transaction: str | None = None
+
+    def listen(self, paid: Callable[[int], None], challenged: Callable[[int, str, int], None]) -> None:
+        """Call neither: nobody is paid or challenged."""
+
+    def begin(self) -> None:
+        """Begin nothing: nothing goes on beside the rounds."""
+
+    def stays_until(self) -> int | None:
+        """Return None: nobody has anything in a job that is over."""
+        return None
+
+    def stay(self, round: Round) -> Round:
+        """End with the job."""
+        return round
+
+    def model_root(self) -> bytes | None:
+        """Return None: no ledger has it."""
+        return None

@@ -9,9 +9,16 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from galaxy_fl.files import make_folder, sync, write_durably
+from galaxy_fl.jobs.document import JobDocument
 from galaxy_fl.training.results import TrainResult
 
-__all__ = ["Kept", "KeptUpdate", "digest_of"]
+__all__ = ["Kept", "KeptUpdate", "digest_of", "kept_folder"]
+
+
+def kept_folder(working: Path, job_id: str, client: str, document: JobDocument) -> Path:
+    """Return the folder below a working directory for what a client of a job has trained, whichever job has that id."""
+    digest = hashlib.sha256(document.to_bytes()).hexdigest()
+    return working / "res" / "trained" / f"{job_id}_client_{client}_{digest[:16]}"
 
 
 def digest_of(path: Path) -> str:

@@ -8,16 +8,16 @@ from contextlib import contextmanager
 
 import pytest
 
-from galaxy_chain import participants
 from galaxy_chain.coordinators import LedgerClientCoordinator
 from galaxy_chain.coordinators.payout import Payout
 from galaxy_chain.coordinators.settlement import claim_rounds
 from galaxy_chain.following import claims
 from galaxy_chain.following.follower import JobFollower
 from galaxy_chain.ledger.events import BalanceWithdrawn, RewardsClaimed, RoundSettled
-from galaxy_chain.participants import run_client_of_job
 from galaxy_fl.exceptions import ContentMissingError
+from galaxy_fl.participants.participant import JobClient
 from galaxy_fl.rounds.coordinator import Phase
+from galaxy_fl.trust import Trust
 from tests.adversary.arena import events
 from tests.galaxy_chain.coordinators.test_answering import wait_until
 from tests.galaxy_chain.federation import PATIENCE
@@ -40,11 +40,16 @@ class Staying:
         self.thread.start()
 
     def _run(self) -> None:
+        client = JobClient(self.coordinator, None, Trust(), output=None, listeners=[self._hear])
         try:
-            self.end.append(run_client_of_job(self.coordinator, None, self.said.append))
+            client.run()
+            self.end.append(None)
         except BaseException as error:
             self.end.append(error)
         self.coordinator.close()
+
+    def _hear(self, event, job: str) -> None:
+        self.said.append(event.model_dump(mode="json"))
 
     @property
     def events(self) -> list[str]:
@@ -111,7 +116,7 @@ def test_it_stays_for_its_pay_though_the_last_model_is_withheld(federation, monk
         federation.commit()
         raise ContentMissingError("the last model")
 
-    monkeypatch.setattr(participants, "_train_rounds", trains)
+    monkeypatch.setattr(JobClient, "_rounds", trains)
     with staying(federation) as client:
         client.wait("staying")
         federation.travel(86_500)

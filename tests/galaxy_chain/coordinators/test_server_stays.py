@@ -11,12 +11,12 @@ from types import SimpleNamespace
 import pytest
 
 from galaxy_chain.coordinators import LedgerServerCoordinator, Patience
-from galaxy_chain.exceptions import JobCancelledError
 from galaxy_chain.following import follower
 from galaxy_chain.ledger.events import BalanceWithdrawn, JobFinalized, RoundCommitted, RoundReopened, RoundSettled
-from galaxy_chain.participants import run_server_of_job
+from galaxy_fl.participants.participant import JobServer
 from galaxy_fl.rounds.coordinator import Phase
 from galaxy_fl.rounds.server import run_server
+from galaxy_fl.trust import Trust
 from tests.adversary.arena import events, stranger
 from tests.galaxy_chain.coordinators.test_answering import answered, demand, wait_until
 from tests.galaxy_chain.federation import PATIENCE
@@ -27,21 +27,24 @@ LONG = 60.0
 class Serving:
     """A server's program in a thread, as `galaxy-chain server` runs it."""
 
-    def __init__(self, federation, tmp_path, patience=PATIENCE, **options):
+    def __init__(self, federation, patience=PATIENCE, **options):
         ledger = federation.ledger(federation.server)
         self.coordinator = LedgerServerCoordinator(ledger, federation.store, federation.job, patience, **options)
         self.said: list[dict] = []
         self.end: list[object] = []
-        self._metrics = tmp_path / "metrics.jsonl"
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
     def _run(self) -> None:
+        server = JobServer(self.coordinator, None, Trust(), output=None, listeners=[self._hear], alone=True)
         try:
-            self.end.append(run_server_of_job(self.coordinator, None, self._metrics, self.said.append))
+            self.end.append(server.run().cancelled)
         except BaseException as error:
             self.end.append(error)
         self.coordinator.close()
+
+    def _hear(self, event, job: str) -> None:
+        self.said.append(event.model_dump(mode="json"))
 
     def has_said(self, event: str) -> bool:
         return any(said["event"] == event for said in self.said)
@@ -52,8 +55,8 @@ class Serving:
 
 
 @contextmanager
-def serving(federation, tmp_path, patience=PATIENCE, **options) -> Iterator[Serving]:
-    one = Serving(federation, tmp_path, patience, **options)
+def serving(federation, patience=PATIENCE, **options) -> Iterator[Serving]:
+    one = Serving(federation, patience, **options)
     try:
         yield one
     finally:
@@ -69,10 +72,10 @@ def short(federation):
     return federation
 
 
-def test_it_stays_after_the_last_round_answers_and_ends_by_a_blocks_time(short, tmp_path, monkeypatch):
+def test_it_stays_after_the_last_round_answers_and_ends_by_a_blocks_time(short, monkeypatch):
     ahead = SimpleNamespace(time=lambda: time.time() + 10**6, monotonic=time.monotonic)
     monkeypatch.setattr(follower, "time", ahead)  # its own clock says that the window is long over
-    with serving(short, tmp_path) as server:
+    with serving(short) as server:
         server.wait("staying")
         demand(short, 1)
         wait_until(lambda: answered(short) == [1] or server.end)
@@ -82,15 +85,15 @@ def test_it_stays_after_the_last_round_answers_and_ends_by_a_blocks_time(short, 
         assert not server.end
         short.travel(7_000)
         server.thread.join(LONG)
-    assert server.end == [None]
+    assert server.end == [False]
     assert [said["event"] for said in server.said] == ["started", "committed", "finished", "staying", "paid"]
     assert server.said[-1]["amount"] == 2 * 10**16, "the deposits of the demands that it answered"
     short.ledger(short.server).withdraw_bond(short.job).transact()
 
 
-def test_it_stays_where_a_cancelled_job_is_not_brought_to_its_end(federation, tmp_path):
+def test_it_stays_where_a_cancelled_job_is_not_brought_to_its_end(federation):
     federation.submit(0, 1, 2)
-    with serving(federation, tmp_path) as server:
+    with serving(federation) as server:
         server.wait("committed")
         federation.ledger(federation.owner).cancel_job(federation.job).transact()
         demand(federation, 0)
@@ -100,25 +103,24 @@ def test_it_stays_where_a_cancelled_job_is_not_brought_to_its_end(federation, tm
         wait_until(lambda: events(federation, RoundSettled) or server.end)
         federation.travel(2 * 7_200 + 100)
         server.thread.join(LONG)
-    (end,) = server.end
-    assert isinstance(end, JobCancelledError)
+    assert server.end == [True]
     federation.ledger(federation.server).withdraw_bond(federation.job).transact()
 
 
-def test_it_stays_until_its_share_is_out_and_settles_for_that(federation, tmp_path):
+def test_it_stays_until_its_share_is_out_and_settles_for_that(federation):
     federation.job = federation.register(rounds=1, pool=10**18)
     federation.submit(0, 1, 2)
-    with serving(federation, tmp_path) as server:
+    with serving(federation) as server:
         server.wait("staying")
         assert events(federation, RoundSettled) == []
         federation.travel(86_500)
         server.thread.join(LONG)
-    assert server.end == [None]
+    assert server.end == [False]
     assert server.said[-1] == {"event": "paid", "amount": 2 * 10**17}
     assert [event.amount for event in events(federation, BalanceWithdrawn)] == [2 * 10**17]
 
 
-def test_a_late_server_finalizes_the_job_because_its_bond_is_locked_until_then(federation, tmp_path):
+def test_a_late_server_finalizes_the_job_because_its_bond_is_locked_until_then(federation):
     federation.job = federation.register(rounds=2)
     federation.submit(0, 1, 2)
     federation.commit()
@@ -129,17 +131,17 @@ def test_a_late_server_finalizes_the_job_because_its_bond_is_locked_until_then(f
     federation.commit(account=federation.clients[0])
     federation.submit(0, 1, 2, seed=2)
     federation.commit(account=federation.clients[0])
-    with serving(federation, tmp_path) as server:
+    with serving(federation) as server:
         server.wait("staying")
         federation.travel(87_500)
         server.thread.join(LONG)
-    assert server.end == [None]
+    assert server.end == [False]
     assert len(events(federation, JobFinalized)) == 1
     federation.ledger(federation.server).withdraw_bond(federation.job).transact()
 
 
-def test_a_demand_that_waits_keeps_it_after_its_window(short, tmp_path):
-    with serving(short, tmp_path) as server:
+def test_a_demand_that_waits_keeps_it_after_its_window(short):
+    with serving(short) as server:
         server.wait("staying")
         server.coordinator.answering.stop()
         server.coordinator.answering.start = lambda: None
@@ -156,14 +158,14 @@ def test_a_demand_that_waits_keeps_it_after_its_window(short, tmp_path):
     assert "barred" in str(end)
 
 
-def test_who_means_it_leaves(short, tmp_path):
-    with serving(short, tmp_path, leave=True) as server:
+def test_who_means_it_leaves(short):
+    with serving(short, leave=True) as server:
         server.thread.join(LONG)
-    assert server.end == [None]
+    assert server.end == [False]
     assert server.said[-1]["event"] == "leaving"
 
 
-def test_it_answers_while_it_waits_for_a_silent_client(federation, tmp_path):
+def test_it_answers_while_it_waits_for_a_silent_client(federation):
     federation.job = federation.register(max_excluded=0)
     federation.submit(0, 1, 2)
     federation.commit()
@@ -171,17 +173,17 @@ def test_it_answers_while_it_waits_for_a_silent_client(federation, tmp_path):
     path = federation.content(list(federation.serve().history.entries)[1].update.content)
     silent = path.read_bytes()
     path.unlink()
-    with serving(federation, tmp_path, Patience(poll=0.02, content=10**6), leave=True) as server:
+    with serving(federation, Patience(poll=0.02, content=10**6), leave=True) as server:
         server.wait("started")
         demand(federation, 2, 0)
         wait_until(lambda: sorted(answered(federation)) == [0, 2] or server.end)
         assert not server.has_said("committed")
         federation.store.put(silent)
         server.thread.join(LONG)
-    assert server.end == [None]
+    assert server.end == [False]
 
 
-def test_no_error_ends_it_with_money_at_stake(federation, tmp_path, monkeypatch, caplog):
+def test_no_error_ends_it_with_money_at_stake(federation, monkeypatch, caplog):
     federation.submit(0, 1, 2)
     federation.commit()
     federation.submit(0, 1, 2, seed=2)
@@ -194,9 +196,9 @@ def test_no_error_ends_it_with_money_at_stake(federation, tmp_path, monkeypatch,
         return commit(*arguments)
 
     monkeypatch.setattr(LedgerServerCoordinator, "commit", fails)
-    with serving(federation, tmp_path, leave=True) as server:
+    with serving(federation, leave=True) as server:
         server.thread.join(LONG)
-    assert server.end == [None]
+    assert server.end == [False]
     assert not failures
     assert [message.rpartition(": ")[2] for message in caplog.messages if "tries again" in message] == [
         "no room",
@@ -205,14 +207,14 @@ def test_no_error_ends_it_with_money_at_stake(federation, tmp_path, monkeypatch,
     ]
 
 
-def test_an_error_ends_it_where_nothing_is_at_stake(federation, tmp_path, monkeypatch):
+def test_an_error_ends_it_where_nothing_is_at_stake(federation, monkeypatch):
     federation.submit(0, 1, 2)
 
     def fails(*arguments):
         raise MemoryError("no room")
 
     monkeypatch.setattr(LedgerServerCoordinator, "commit", fails)
-    with serving(federation, tmp_path) as server:
+    with serving(federation) as server:
         server.thread.join(LONG)
     assert [str(end) for end in server.end] == ["no room"]
 

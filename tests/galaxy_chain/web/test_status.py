@@ -7,8 +7,12 @@ import socket
 import httpx
 import pytest
 
-from galaxy_chain.web.status import PATIENCE, Status, serving
+from galaxy_chain.web.status import PATIENCE, Health, serving
 from galaxy_fl.exceptions import ConfigurationError
+from galaxy_fl.participants.events import EVENTS
+
+TRAINED = {"attempt": 1, "transaction": None, "samples": 9, "batches": 1}
+COMMITTED = {"attempt": 1, "transaction": None, "updates": 2, "model": "00"}
 
 
 class Clock:
@@ -26,7 +30,7 @@ def clock():
 
 @pytest.fixture
 def status(clock):
-    return Status("client", 7, clock)
+    return Health("client", 7, clock)
 
 
 def metric(status, name):
@@ -34,9 +38,19 @@ def metric(status, name):
 
 
 def test_it_counts_what_a_participant_says(status):
-    status.observe({"event": "started", "account": "0x1", "name": "digits"})
-    status.observe({"event": "trained", "round": 1, "gas": 46_000, "loss": 0.5, "accuracy": 0.75, "seconds": 2.5})
-    status.observe({"event": "trained", "round": 2, "gas": None, "loss": 0.4, "accuracy": None, "seconds": 1.5})
+    status(EVENTS.validate_python({"event": "started", "role": "client", "account": "0x1", "name": "digits"}), "7")
+    status(
+        EVENTS.validate_python(
+            {"event": "trained", **TRAINED, "round": 1, "gas": 46_000, "loss": 0.5, "accuracy": 0.75, "seconds": 2.5}
+        ),
+        "7",
+    )
+    status(
+        EVENTS.validate_python(
+            {"event": "trained", **TRAINED, "round": 2, "gas": None, "loss": 0.4, "accuracy": None, "seconds": 1.5}
+        ),
+        "7",
+    )
     assert metric(status, "round") == 2
     assert metric(status, "rounds_total") == 2
     assert metric(status, "gas_total") == 46_000
@@ -44,13 +58,18 @@ def test_it_counts_what_a_participant_says(status):
     assert metric(status, "accuracy") == 0.75
     assert metric(status, "work_seconds_total") == 4
     assert metric(status, "finished") == 0
-    status.observe({"event": "challenged", "round": 2, "server": "0x2", "chunk": 5})
-    status.observe({"event": "finished", "rounds": 2, "model": "00"})
+    status(EVENTS.validate_python({"event": "challenged", "round": 2, "server": "0x2", "chunk": 5}), "7")
+    status(EVENTS.validate_python({"event": "finished", "rounds": 2, "model": "00"}), "7")
     assert (metric(status, "challenges_total"), metric(status, "finished")) == (1, 1)
 
 
 def test_a_server_counts_what_it_left_out(status):
-    status.observe({"event": "committed", "round": 1, "gas": 80_000, "excluded": {"0x1": "gone"}, "seconds": 0.5})
+    status(
+        EVENTS.validate_python(
+            {"event": "committed", **COMMITTED, "round": 1, "gas": 80_000, "excluded": {"0x1": "gone"}, "seconds": 0.5}
+        ),
+        "7",
+    )
     assert metric(status, "excluded_total") == 1
 
 
@@ -60,10 +79,10 @@ def test_it_is_healthy_while_it_works_or_looks(status, clock):
     assert not status.healthy
     status.looked()
     assert status.healthy
-    status.observe({"event": "training", "round": 1})
+    status(EVENTS.validate_python({"event": "training", "round": 1}), "7")
     clock.now += 10 * PATIENCE
     assert status.healthy
-    status.observe({"event": "waiting", "round": 1})
+    status(EVENTS.validate_python({"event": "waiting", "round": 1, "awaited": "server"}), "7")
     assert status.healthy
     clock.now += PATIENCE + 1
     assert not status.healthy

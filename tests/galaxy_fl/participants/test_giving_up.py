@@ -10,12 +10,14 @@ import torch
 from torch.utils.data import TensorDataset
 
 from galaxy_fl.core.job_manager import JobManager
+from galaxy_fl.core.program import run_program
 from galaxy_fl.core.server import FLStandaloneServer
 from galaxy_fl.core.strategy import TrainStrategyFactory
 from galaxy_fl.core.trainer_controller import TrainerController
 from galaxy_fl.exceptions import DataError, GivenUpError, RoundMovedOnError
 from galaxy_fl.modes import folder_coordinators
 from galaxy_fl.participants.giving_up import giving_up
+from galaxy_fl.participants.participant import Outcome
 from galaxy_fl.participants.participation import Participation
 from galaxy_fl.participants.work import StoppedError
 from tests.galaxy_fl.core.models import Net
@@ -125,7 +127,7 @@ def test_a_program_ends_with_an_error_where_all_of_its_jobs_were_given_up(capfd,
         raise error
 
     with pytest.raises(SystemExit) as caught:
-        Participation([Shelf()], fail).run_program(until_done=True)
+        run_program(Participation([Shelf()], fail).run, until_done=True)
     assert caught.value.code == code
     assert capfd.readouterr().out.endswith("2 of 2 jobs given up\n")
 
@@ -134,6 +136,17 @@ def test_where_one_went_well_the_program_goes_on_and_says_how_many_did_not(capfd
     def take_part(place, job_id, work):
         if job_id == "1":
             raise DataError("no data")
+        return Outcome(job_id)
 
-    Participation([Shelf()], take_part).run_program(until_done=True)
+    run_program(Participation([Shelf()], take_part).run, until_done=True)
     assert capfd.readouterr().out.endswith("1 of 2 jobs given up\n")
+
+
+def test_an_interrupt_ends_a_program_with_its_own_code(capfd):
+    def interrupted(forever):
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as caught:
+        run_program(interrupted, until_done=False)
+    assert caught.value.code == 130
+    assert capfd.readouterr().out.endswith("stopped; started again, it goes on where it was\n")

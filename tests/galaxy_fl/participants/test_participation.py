@@ -9,6 +9,8 @@ import time
 import pytest
 
 from galaxy_fl.exceptions import ContentError, DataError, RoundMovedOnError, UnreachableError
+from galaxy_fl.participants.console import Console
+from galaxy_fl.participants.participant import Outcome
 from galaxy_fl.participants.participation import Participation
 
 
@@ -31,6 +33,16 @@ class Shelf:
         self.closed = True
 
 
+def participation(take_part, *places):
+    """What takes part in jobs, each of which just ends, with lines for people."""
+
+    def until_the_end(place, job_id, work):
+        take_part(place, job_id, work)
+        return Outcome(job_id)
+
+    return Participation(places, until_the_end, [Console()])
+
+
 def test_jobs_of_all_places_run_side_by_side():
     both_run = threading.Barrier(3, timeout=60)
     done = []
@@ -40,7 +52,7 @@ def test_jobs_of_all_places_run_side_by_side():
         done.append((place, job_id))
 
     places = [Shelf(["1", "2"]), Shelf(["1"])]
-    Participation(places, take_part).run(until_done=True)
+    participation(take_part, *places).run()
     assert len(done) == 3
     assert set(done) == {(places[0], "1"), (places[0], "2"), (places[1], "1")}
     assert all(place.closed for place in places)
@@ -54,7 +66,7 @@ def test_a_job_that_appears_later_is_found_while_another_runs():
             second.set()
         assert second.wait(60)
 
-    Participation([Shelf([], ["1"], ["1", "2"])], take_part).run(until_done=True)
+    participation(take_part, Shelf([], ["1"], ["1", "2"])).run()
 
 
 def test_a_job_that_fails_is_said_and_leaves_the_others_alone(capfd):
@@ -65,7 +77,7 @@ def test_a_job_that_fails_is_said_and_leaves_the_others_alone(capfd):
             raise DataError("samples of shape (3,) do not fit the model")
         done.append(job_id)
 
-    Participation([Shelf(["1", "2"], ["1", "2"])], take_part).run(until_done=True)
+    participation(take_part, Shelf(["1", "2"], ["1", "2"])).run()
     assert done == ["2"]
     assert capfd.readouterr().err == "job 1: given up: samples of shape (3,) do not fit the model\n"
 
@@ -74,7 +86,7 @@ def test_a_mistake_in_the_program_is_said_with_where_it_is(capfd):
     def take_part(place, job_id, work):
         raise AssertionError("impossible")
 
-    Participation([Shelf(["1"])], take_part).run(until_done=True)
+    participation(take_part, Shelf(["1"])).run()
     assert "in take_part" in capfd.readouterr().err
 
 
@@ -87,7 +99,7 @@ def test_what_passes_is_tried_again(capfd, passing):
         if len(tries) < 3:
             raise passing("the round is over")
 
-    Participation([Shelf(["1"])], take_part).run(until_done=True)
+    participation(take_part, Shelf(["1"])).run()
     assert tries == ["1"] * 3
     assert capfd.readouterr().err == ""
 
@@ -95,24 +107,22 @@ def test_what_passes_is_tried_again(capfd, passing):
 def test_a_place_that_is_away_is_said_once_and_asked_again(capfd):
     away = ContentError("no route to the server")
     done = []
-    Participation([Shelf(away, away, ["1"])], lambda place, job_id, work: done.append(job_id)).run(until_done=True)
+    participation(lambda place, job_id, work: done.append(job_id), Shelf(away, away, ["1"])).run()
     said = capfd.readouterr().out.splitlines()
     assert done == ["1"]
     assert said.count("the shelf can't be reached now, and is tried again: no route to the server") == 1
     assert said.count("waiting for jobs in the shelf") == 1
 
 
-def test_an_interrupt_ends_it_while_a_job_waits(capfd):
+def test_an_interrupt_ends_it_while_a_job_waits():
     def take_part(place, job_id, work):
         signal.raise_signal(signal.SIGINT)  # as from the terminal: it reaches the main thread
         threading.Event().wait()
 
     place = Shelf(["1"])
-    with pytest.raises(SystemExit) as caught:
-        Participation([place], take_part).run(until_done=False)
-    assert caught.value.code == 130
+    with pytest.raises(KeyboardInterrupt):
+        participation(take_part, place).run(forever=True)
     assert place.closed
-    assert capfd.readouterr().out.endswith("stopped; started again, it goes on where it was\n")
 
 
 def test_an_interrupt_waits_until_sections_are_left():
@@ -127,8 +137,8 @@ def test_an_interrupt_waits_until_sections_are_left():
         with work.section():
             raise AssertionError("the program goes on")
 
-    with pytest.raises(SystemExit):
-        Participation([Shelf(["1"])], take_part).run(until_done=False)
+    with pytest.raises(KeyboardInterrupt):
+        participation(take_part, Shelf(["1"])).run(forever=True)
     assert entered.is_set()
     assert left.is_set()
 
@@ -144,6 +154,6 @@ def test_a_workers_training_is_ended_by_an_interrupt():
             except (EOFError, OSError):
                 failed.set()
 
-    with pytest.raises(SystemExit):
-        Participation([Shelf(["1"])], take_part).run(until_done=False)
+    with pytest.raises(KeyboardInterrupt):
+        participation(take_part, Shelf(["1"])).run(forever=True)
     assert failed.is_set()

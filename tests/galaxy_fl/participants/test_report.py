@@ -7,11 +7,16 @@ import os
 
 import pytest
 
+from galaxy_fl.participants.events import Committed, Evaluated, Finished, Trained
 from galaxy_fl.participants.report import ReportFile
 from galaxy_fl.training.results import Evaluation, TrainResult
 
 TRAINED = TrainResult(samples=10, loss=1.5, accuracy=0.5, seconds=0.25, batches=2)
 TESTED = Evaluation(samples=5, loss=1.25, accuracy=None)
+
+
+def trained(round, **changed):
+    return Trained(round=round, attempt=round, gas=0, transaction=None, **TRAINED.model_dump() | changed)
 
 
 def report(folder, document="d", participant="client 1"):
@@ -24,11 +29,13 @@ def read(folder):
 
 def test_round_by_round(tmp_path):
     file = report(tmp_path)
-    file.trained(1, TRAINED)
+    file(trained(1), "7")
     assert read(tmp_path)["rounds"] == [{"round": 1, "train": TRAINED.model_dump(), "test": None, "updates": None}]
-    file.tested(1, TESTED)
-    file.aggregated(2, 3, TESTED)
-    file.finished("ab")
+    file(Evaluated(round=1, **TESTED.model_dump()), "7")
+    measured = {"loss": TESTED.loss, "accuracy": TESTED.accuracy, "test_samples": TESTED.samples}
+    made = {"model": "00", "gas": 0, "seconds": 0.5, "transaction": None, "excluded": {}}
+    file(Committed(round=2, attempt=2, updates=3, **made, **measured), "7")
+    file(Finished(rounds=2, model=None, sha256="ab"), "7")
     found = read(tmp_path)
     assert (found["job"], found["participant"], found["final_model"]) == ("7", "client 1", "ab")
     assert [line["test"] for line in found["rounds"]] == [TESTED.model_dump()] * 2
@@ -38,26 +45,26 @@ def test_round_by_round(tmp_path):
 
 
 def test_a_restarted_participant_goes_on_with_its_report(tmp_path):
-    report(tmp_path).trained(1, TRAINED)
-    report(tmp_path).trained(2, TRAINED)
+    report(tmp_path)(trained(1), "7")
+    report(tmp_path)(trained(2), "7")
     assert [line["round"] for line in read(tmp_path)["rounds"]] == [1, 2]
 
 
 @pytest.mark.parametrize("other", [{"document": "e"}, {"participant": "client 2"}])
 def test_another_jobs_report_is_not_gone_on_with(tmp_path, other):
-    report(tmp_path).trained(1, TRAINED)
-    report(tmp_path, **other).trained(2, TRAINED)
+    report(tmp_path)(trained(1), "7")
+    report(tmp_path, **other)(trained(2), "7")
     assert [line["round"] for line in read(tmp_path)["rounds"]] == [2]
 
 
 def test_a_file_that_is_no_report_is_replaced(tmp_path):
     (tmp_path / "report_7_client_1.json").write_text("{")
-    report(tmp_path).trained(1, TRAINED)
+    report(tmp_path)(trained(1), "7")
     assert len(read(tmp_path)["rounds"]) == 1
 
 
 def test_a_round_that_is_trained_again_replaces_its_line(tmp_path):
     file = report(tmp_path)
-    file.trained(1, TRAINED)
-    file.trained(1, TRAINED.model_copy(update={"loss": 0.5}))
+    file(trained(1), "7")
+    file(trained(1, loss=0.5), "7")
     assert [line["train"]["loss"] for line in read(tmp_path)["rounds"]] == [0.5]

@@ -1,0 +1,157 @@
+"""A participant's lines for people: what happens goes to standard output, what fails to standard error."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import assert_never
+
+from galaxy_fl.participants.events import (
+    Cancelled,
+    Challenged,
+    Collecting,
+    Committed,
+    Evaluated,
+    Event,
+    Failed,
+    Finished,
+    Leaving,
+    Looking,
+    Noted,
+    Opened,
+    Paid,
+    Reopened,
+    Retrying,
+    Started,
+    Status,
+    Staying,
+    Trained,
+    Training,
+    Unreachable,
+    Waiting,
+)
+
+__all__ = ["Console"]
+
+
+class Console:
+    """Prints each event as a line, whole, from whichever thread; of a job no line twice in a row."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, event: Event, job: str) -> None:
+        line = _line(event)
+        if line is None:
+            return
+        text = f"job {job}: {line}" if job else line
+        with self._lock:
+            if self._last.get(job) == text:
+                return
+            self._last[job] = text
+            stream = sys.stderr if isinstance(event, Failed) else sys.stdout
+            stream.write(text + "\n")
+            stream.flush()
+
+
+def _line(event: Event) -> str | None:
+    """What is worth a line of text; None for the rest."""
+    match event:
+        case Started(role="client"):
+            notes = "".join(f"; {note}" for note in event.notes)
+            return f"client {event.account} takes part with {event.samples} samples in “{event.name}”{notes}"
+        case Started():
+            return f"{f'server {event.account}'.strip()} takes part in “{event.name}”"
+        case Training():
+            return None
+        case Trained():
+            late = "too late" if event.gas is None else f"submitted for {event.gas} gas" if event.gas else "submitted"
+            return (
+                f"round {event.round}: trained on {event.samples} samples in {event.seconds:.2f} s, "
+                f"{_quality(event.loss, event.accuracy)}, {late}"
+            )
+        case Evaluated():
+            measured = _quality(event.loss, event.accuracy)
+            return f"after round {event.round}: {measured} on {event.samples} test samples"
+        case Waiting():
+            awaited = {"clients": "the other clients", "server": "the server"}[event.awaited]
+            return f"round {event.round}: waiting for {awaited}"
+        case Collecting():
+            return f"round {event.round}: {event.updates} of {event.wanted} updates are in"
+        case Committed():
+            measured = "" if event.loss is None else f", {_quality(event.loss, event.accuracy)}"
+            unmeasured = event.diverged or event.unevaluated
+            why = "" if unmeasured is None else f", not evaluated: {unmeasured}"
+            gas = f", {event.gas} gas" if event.gas else ""
+            return (
+                f"round {event.round}: aggregated {event.updates} update{'' if event.updates == 1 else 's'}{measured}, "
+                f"{event.seconds:.2f} s{gas}, model {event.model[:12]}…{why}{_reasons(event.excluded)}"
+            )
+        case Reopened():
+            return f"round {event.round}: too few usable updates, collecting again{_reasons(event.excluded)}"
+        case Challenged():
+            return (
+                f"round {event.round}: {event.server} committed a wrong model; challenged by chunk {event.chunk}, and "
+                "its bond is gone"
+            )
+        case Finished():
+            where = "" if event.final_model is None else f"; the final model is in {_shown(event.final_model)}"
+            root = "" if event.model is None else f", on the ledger {event.model}"
+            return f"finished after {event.rounds} rounds{where}{root}"
+        case Cancelled(by="owner"):
+            return f"was cancelled by its owner in round {event.round}"
+        case Cancelled():
+            return f"was cancelled, and ends without its round {event.round}"
+        case Staying(role="client"):
+            return f"staying for what was earned, until {_date(event.until)} at least; Ctrl-C loses nothing"
+        case Staying():
+            return f"staying to answer demands until {_date(event.until)}; Ctrl-C ends it, and risks the bond"
+        case Leaving(role="client"):
+            return (
+                f"leaving; from {_date(event.until)} on, `galaxy-chain claim` and `galaxy-chain withdraw` pay out what "
+                "was earned"
+            )
+        case Leaving():
+            return (
+                f"leaving, although the bond answers for commits until {_date(event.until)}; without --leave it stays"
+            )
+        case Paid():
+            return f"{event.amount / 10**18:g} ether were earned, and are paid out"
+        case Noted():
+            return event.message
+        case Status():
+            return f"status at {event.url}/healthz and /metrics"
+        case Opened():
+            return f"{event.role} of {', '.join(event.places)}"
+        case Looking():
+            return f"waiting for jobs in {', '.join(event.places)}"
+        case Unreachable():
+            return f"{event.place} can't be reached now, and is tried again: {event.message}"
+        case Retrying():
+            return f"begins again: {event.message}"
+        case Failed():
+            return f"{event.trace or ''}given up: {event.message}"
+        case _:
+            assert_never(event)
+
+
+def _quality(loss: float, accuracy: float | None) -> str:
+    return f"loss {loss:.3f}" if accuracy is None else f"loss {loss:.3f}, accuracy {100 * accuracy:.1f} %"
+
+
+def _reasons(excluded: Mapping[str, str]) -> str:
+    return "".join(f"; the update of {client} can't be used: {reason}" for client, reason in excluded.items())
+
+
+def _shown(path: str) -> str:
+    """The path as seen from the working directory, where it lies below it."""
+    return os.path.relpath(path) if Path(path).is_relative_to(Path.cwd()) else path
+
+
+def _date(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds).isoformat(" ", "seconds")

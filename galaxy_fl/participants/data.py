@@ -1,0 +1,109 @@
+"""A participant's own data, and how they are trained and evaluated on: its own affair, and no part of a job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from galaxy_fl.data.loaders import refuse_loader
+from galaxy_fl.exceptions import ConfigurationError
+from galaxy_fl.jobs.document import JobDocument
+from galaxy_fl.worker.messages import Prepared, WorkerSettings
+from galaxy_fl.worker.worker import Worker
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.utils.data import Dataset
+
+    from galaxy_fl.worker.served_data import ServedData
+
+__all__ = ["LocalData"]
+
+
+@dataclass(frozen=True)
+class LocalData:
+    """What a participant trains or evaluates on.
+
+    Attributes:
+        data: A torch Dataset of (sample, target), or the name of one: `digits`, `mnist`, `fashion-mnist`, `cifar-10`,
+            or `module:function`; None for a participant that only evaluates.
+        test_data: Likewise, to evaluate each model on; of a name its test split; None for no evaluation.
+        accuracy: Called with a model's output and the targets of a batch, returns the fraction that is right; or
+            `module:function`, where to import such a function from; None for the usual one, where targets are class
+            labels.
+        device: Torch device: cpu, cuda, mps, ….
+        threads: Torch threads; more than one may change the last bits.
+        shard, partition, partition_seed, root: For named data: which part of it, how it is divided and from which seed
+            (clients that share a data set agree on both), and where its files are.
+
+    Raises:
+        DataError: one of them is a DataLoader.
+        ConfigurationError: there are neither data nor test data, or `accuracy` is not of that form.
+    """
+
+    data: Dataset[Any] | str | None
+    test_data: Dataset[Any] | str | None = None
+    accuracy: Callable[[Tensor, Tensor], float] | str | None = None
+    device: str = "cpu"
+    threads: int = 1
+    shard: str = "1/1"
+    partition: str = "iid"
+    partition_seed: int = 0
+    root: str | None = None
+
+    def __post_init__(self) -> None:
+        refuse_loader(self.test_data, "test_data")
+        refuse_loader(self.data, "data")
+        if self.data is None and self.test_data is None:
+            raise ConfigurationError("there are no data: give data to train on, or test_data to evaluate models on")
+        if isinstance(self.accuracy, str) and not all(self.accuracy.partition(":")):
+            raise ConfigurationError(f"accuracy is {self.accuracy!r}, expected module:function, or the function itself")
+
+    @property
+    def evaluates(self) -> bool:
+        """Whether there are test data."""
+        return self.test_data is not None
+
+    def prepare(self, worker: Worker, document: JobDocument, source: bytes | None) -> Prepared:
+        """Have a worker load a job's model and these data.
+
+        Raises:
+            JobDocumentError, DataError, TrainingError: they do not fit each other.
+        """
+        # There may be nothing to train: then the worker gets the test data as those, too.
+        train = self.test_data if self.data is None else self.data
+        assert train is not None
+        name = train if isinstance(train, str) and self.accuracy is None else None
+        if self.test_data is not None and self.test_data != train:
+            name = None
+        settings = WorkerSettings(
+            data=name,
+            shard=self.shard,
+            partition=self.partition,
+            partition_seed=self.partition_seed,
+            data_root=self.root,
+            trains=self.data is not None,
+            device=self.device,
+            threads=self.threads,
+        )
+        return worker.prepare(document, settings, source, self._served() if name is None else None)
+
+    def _served(self) -> ServedData:
+        from galaxy_fl.data.datasets import import_function, load
+        from galaxy_fl.data.shards import load_shard
+        from galaxy_fl.worker.served_data import ServedData
+
+        root = None if self.root is None else Path(self.root)
+        test = load(self.test_data, "test", root) if isinstance(self.test_data, str) else self.test_data
+        train = self.data
+        if isinstance(train, str):
+            train = load_shard(train, "train", self.shard, self.partition, self.partition_seed, root)
+        if train is None:
+            assert test is not None
+            train = test
+        accuracy = self.accuracy
+        if isinstance(accuracy, str):
+            accuracy = import_function(accuracy, "accuracy")
+        return ServedData(train, test, accuracy)

@@ -1,0 +1,291 @@
+"""What a participant emits: a union of frozen models, whose JSON form is what `--json` prints.
+
+Listeners take each event together with the id of its job, which is empty for what concerns no single job.
+`docs/events.md` lists every event with its fields; a test compares that list with this union.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+__all__ = [
+    "EVENTS",
+    "Cancelled",
+    "Challenged",
+    "Collecting",
+    "Committed",
+    "Evaluated",
+    "Event",
+    "Failed",
+    "Finished",
+    "Leaving",
+    "Listener",
+    "Looking",
+    "Noted",
+    "Opened",
+    "Paid",
+    "Reopened",
+    "Retrying",
+    "Role",
+    "Started",
+    "Status",
+    "Staying",
+    "Trained",
+    "Training",
+    "Unreachable",
+    "Waiting",
+]
+
+Role: TypeAlias = Literal["client", "server"]
+
+
+class _Event(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Started(_Event):
+    """The participant takes part in a job."""
+
+    event: Literal["started"] = "started"
+    role: Role
+    account: str
+    """Address on a ledger, a client's name elsewhere; empty for the server of a folder."""
+    name: str
+    """Name of the job."""
+    samples: int | None = None
+    """How many samples a client trains on."""
+    notes: Sequence[str] = ()
+    """What the operator should know of how it trains."""
+
+
+class Training(_Event):
+    """A client begins to train."""
+
+    event: Literal["training"] = "training"
+    round: int
+
+
+class Trained(_Event):
+    """A client has trained and submitted its update, or came too late with it."""
+
+    event: Literal["trained"] = "trained"
+    round: int
+    attempt: int
+    gas: int | None
+    """Gas that the submission cost, 0 without a ledger; None where the round was over before the update was in."""
+    transaction: str | None
+    samples: int
+    loss: float
+    accuracy: float | None
+    seconds: float
+    batches: int
+
+
+class Evaluated(_Event):
+    """A client has evaluated the model after a round on its test data."""
+
+    event: Literal["evaluated"] = "evaluated"
+    round: int
+    samples: int
+    loss: float
+    accuracy: float | None
+
+
+class Waiting(_Event):
+    """A client waits for the others' updates, or for the server's commit."""
+
+    event: Literal["waiting"] = "waiting"
+    round: int
+    awaited: Literal["clients", "server"]
+
+
+class Collecting(_Event):
+    """A server waits for updates."""
+
+    event: Literal["collecting"] = "collecting"
+    round: int
+    updates: int
+    wanted: int
+    """How many updates make a round."""
+
+
+class Committed(_Event):
+    """A server has committed a round's model."""
+
+    event: Literal["committed"] = "committed"
+    round: int
+    attempt: int
+    updates: int
+    """How many updates are in the model."""
+    excluded: Mapping[str, str]
+    """Why each client whose update is not in it was excluded."""
+    seconds: float
+    """Time since the round was seen closed."""
+    transaction: str | None
+    model: str
+    """Root of the model's chunk tree."""
+    gas: int
+    loss: float | None = None
+    """Loss on the server's test data, where it has some."""
+    accuracy: float | None = None
+    test_samples: int | None = None
+    diverged: str | None = None
+    """Why the evaluation gave no finite loss."""
+    unevaluated: str | None = None
+    """Why the evaluation failed for another reason."""
+
+
+class Reopened(_Event):
+    """A server has had a round collected again, because too few updates were usable."""
+
+    event: Literal["reopened"] = "reopened"
+    round: int
+    attempt: int
+    updates: int
+    excluded: Mapping[str, str]
+    seconds: float
+    transaction: str | None
+
+
+class Challenged(_Event):
+    """A client has proved to the ledger that a commit was wrong."""
+
+    event: Literal["challenged"] = "challenged"
+    round: int
+    server: str
+    """Address of whoever committed it."""
+    chunk: int
+
+
+class Finished(_Event):
+    """The job's last round is committed."""
+
+    event: Literal["finished"] = "finished"
+    rounds: int
+    model: str | None
+    """Root of the final model's chunk tree, where a ledger has one."""
+    final_model: str | None = None
+    """Path of the final model's file; None where it is not here."""
+    sha256: str | None = None
+    """SHA-256 of the final model's vector."""
+
+
+class Cancelled(_Event):
+    """The job was cancelled, and ends without a round."""
+
+    event: Literal["cancelled"] = "cancelled"
+    round: int
+    by: Literal["owner"] | None = None
+    """None on a ledger, where others may cancel a job that its servers have abandoned."""
+
+
+class Staying(_Event):
+    """The job is over, and the participant stays for what it has earned or answers for."""
+
+    event: Literal["staying"] = "staying"
+    role: Role
+    until: int
+    """Time of the chain, in seconds."""
+
+
+class Leaving(_Event):
+    """The job is over, and the participant leaves, although something of its own is in it until a time."""
+
+    event: Literal["leaving"] = "leaving"
+    role: Role
+    until: int
+
+
+class Paid(_Event):
+    """What was earned is paid out."""
+
+    event: Literal["paid"] = "paid"
+    amount: int
+    """Amount in wei."""
+
+
+class Noted(_Event):
+    """Something that the operator should know, and that ends nothing."""
+
+    event: Literal["noted"] = "noted"
+    message: str
+
+
+class Status(_Event):
+    """Health and metrics are served."""
+
+    event: Literal["status"] = "status"
+    url: str
+
+
+class Opened(_Event):
+    """The participant has opened the places where it meets others."""
+
+    event: Literal["opened"] = "opened"
+    role: Role
+    places: Sequence[str]
+
+
+class Looking(_Event):
+    """There is nothing to do but look for jobs."""
+
+    event: Literal["looking"] = "looking"
+    places: Sequence[str]
+
+
+class Unreachable(_Event):
+    """A place can't be reached now, and is tried again."""
+
+    event: Literal["unreachable"] = "unreachable"
+    place: str
+    message: str
+
+
+class Retrying(_Event):
+    """A job has failed for a reason that may pass, and begins again."""
+
+    event: Literal["retrying"] = "retrying"
+    message: str
+
+
+class Failed(_Event):
+    """A job was given up."""
+
+    event: Literal["failed"] = "failed"
+    message: str
+    trace: str | None = None
+    """Where in the program it happened, for an error that is a mistake in it."""
+
+
+Event: TypeAlias = (
+    Started
+    | Training
+    | Trained
+    | Evaluated
+    | Waiting
+    | Collecting
+    | Committed
+    | Reopened
+    | Challenged
+    | Finished
+    | Cancelled
+    | Staying
+    | Leaving
+    | Paid
+    | Noted
+    | Status
+    | Opened
+    | Looking
+    | Unreachable
+    | Retrying
+    | Failed
+)
+
+EVENTS: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
+"""Reads and checks the JSON form."""
+
+Listener: TypeAlias = Callable[[Event, str], None]
+"""Takes an event and the id of its job, in whichever thread it happens."""

@@ -1,0 +1,42 @@
+"""A participant's events for programs: JSON, an event a line."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TextIO
+
+from galaxy_fl.participants.events import Event
+
+__all__ = ["JsonLines", "now"]
+
+
+def now() -> str:
+    """Return this moment as the lines have it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+class JsonLines:
+    """Writes each event as a line of JSON, with `time` and `job` in front.
+
+    Args:
+        stream: Returns the stream to write to; standard output by default.
+        job: What a line calls a job of that id.
+    """
+
+    def __init__(
+        self, stream: Callable[[], TextIO] = lambda: sys.stdout, job: Callable[[str], int | str] = lambda job: job
+    ) -> None:
+        self._stream = stream
+        self._job = job
+        self._lock = threading.Lock()
+
+    def __call__(self, event: Event, job: str) -> None:
+        line = json.dumps({"time": now(), "job": self._job(job) if job else None, **event.model_dump(mode="json")})
+        with self._lock:
+            stream = self._stream()
+            stream.write(line + "\n")
+            stream.flush()

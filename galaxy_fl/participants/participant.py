@@ -1,0 +1,389 @@
+"""A participant of one job, in every mode: a coordinator, local data, trust, and listeners."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from galaxy_fl.exceptions import ConfigurationError, ContentError, DivergedError, GalaxyError
+from galaxy_fl.faults import fault_point
+from galaxy_fl.files import is_name
+from galaxy_fl.jobs.document import SourceModel
+from galaxy_fl.participants.data import LocalData
+from galaxy_fl.participants.events import (
+    Cancelled,
+    Challenged,
+    Collecting,
+    Committed,
+    Evaluated,
+    Event,
+    Finished,
+    Leaving,
+    Listener,
+    Noted,
+    Paid,
+    Reopened,
+    Role,
+    Started,
+    Staying,
+    Trained,
+    Training,
+    Waiting,
+)
+from galaxy_fl.participants.giving_up import giving_up
+from galaxy_fl.participants.report import ReportFile
+from galaxy_fl.participants.work import Work
+from galaxy_fl.rounds.client import ClientReport, run_client
+from galaxy_fl.rounds.coordinator import ClientCoordinator, Coordinator, Phase, Round, ServerCoordinator
+from galaxy_fl.rounds.kept import Kept, digest_of
+from galaxy_fl.rounds.server import ServerReport, run_server
+from galaxy_fl.training.results import Evaluation, TrainResult
+from galaxy_fl.training.task import TrainTask
+from galaxy_fl.trust import Trust
+from galaxy_fl.worker.messages import Prepared
+from galaxy_fl.worker.worker import Worker
+
+__all__ = ["JobClient", "JobServer", "Outcome"]
+
+AnyCoordinator = TypeVar("AnyCoordinator", bound=Coordinator)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended for a participant.
+
+    Attributes:
+        job: Id of the job where it is.
+        rounds: How many rounds it had.
+        cancelled: Whether it ended without its last round.
+        final_model: File of the final model; None where it is not here, as at the server of a distillation.
+        report: The report's JSON file; None where no files are kept.
+        error: Why the job was given up; None where it was not.
+    """
+
+    job: str
+    rounds: int = 0
+    cancelled: bool = False
+    final_model: Path | None = None
+    report: Path | None = None
+    error: Exception | None = None
+
+
+class _JobParticipant(Generic[AnyCoordinator]):
+    """What clients and servers have in common.
+
+    Args:
+        coordinator: Where the job is; closed by whoever opened it.
+        data: What it trains and evaluates on; None for a server that does not evaluate.
+        trust: Whose model source may run here.
+        name: Distinguishes its report from others'; None for its account.
+        output: Folder for the final model and the report; None to write neither.
+        listeners: Take what it emits.
+        work: Owner of its worker and of the sections that its thread is in.
+        turn: Entered while a client trains or evaluates; None where it may do so at any time.
+        alone: Whether the job is its program's only one: then data that can't be used are an error of a server, too,
+            and the end of a job that was over before is told again.
+
+    Raises:
+        ConfigurationError: the job's id can't be part of a file's name.
+        OSError: the output folder can't be used.
+    """
+
+    role: Role
+
+    def __init__(
+        self,
+        coordinator: AnyCoordinator,
+        data: LocalData | None,
+        trust: Trust,
+        *,
+        name: str | None = None,
+        output: Path | None = Path(),
+        listeners: Sequence[Listener] = (),
+        work: Work | None = None,
+        turn: AbstractContextManager[object] | None = None,
+        alone: bool = False,
+    ) -> None:
+        job = coordinator.job_id
+        if not is_name(job):  # it may come from a stranger's server
+            raise ConfigurationError(f"the job's id {job!r} can't be part of a file's name, so it is not taken")
+        self.coordinator = coordinator
+        self._data = data
+        self._trust = trust
+        self._work = Work() if work is None else work
+        self._turn = nullcontext() if turn is None else turn
+        self._alone = alone
+        self._listeners = list(listeners)
+        self._worker: Worker | None = None
+        self._ended: Round | None = None
+        """The end that was told last."""
+        self._lacking: Exception | None = None
+        """Why the final model is not here, although the job has one."""
+        self._report: ReportFile | None = None
+        self._final: Path | None = None
+        self._sha256: str | None = None
+        """SHA-256 of the vector of the final model that the file has."""
+        name = coordinator.account if name is None else name
+        label = f"{self.role}_{name}" if name else self.role
+        if output is not None:
+            output = output.absolute()
+            output.mkdir(parents=True, exist_ok=True)
+            # Of a distillation each client has a student of its own, where clients share a folder.
+            own = f"_{name}" if coordinator.job.distils and coordinator.shares_folder else ""
+            self._final = output / f"final_model_pars_{job}{own}"
+            document = hashlib.sha256(coordinator.job.to_bytes()).hexdigest()
+            who = label.replace("_", " ", 1)
+            self._report = ReportFile(output / f"report_{job}_{label}", job, document, coordinator.job.name, who)
+            self._listeners.append(self._report)
+            if self._final.exists():  # of this job, if the report says so, and not of another of the same id
+                self._sha256 = self._report.report.final_model
+
+    def run(self) -> Outcome:
+        """Take part until the job is over, and what the participant has earned or answers for is settled.
+
+        Raises:
+            UntrustedModelError: the job's model is a program that may not run here.
+            ContentError, OSError, TrainingError: the job is over, but its final model could not be written.
+            GalaxyError: whatever can't be mended.
+        """
+        self.coordinator.listen(
+            paid=lambda amount: self._emit(Paid(amount=amount)),
+            challenged=lambda number, server, chunk: self._emit(Challenged(round=number, server=server, chunk=chunk)),
+        )
+        with giving_up(self.coordinator):
+            round = self._run()
+            if self._lacking is not None:
+                raise self._lacking
+        final = None if self._sha256 is None else self._final
+        report = None if self._report is None else self._report.path
+        cancelled = round.phase is Phase.CANCELLED
+        return Outcome(self.coordinator.job_id, self.coordinator.rounds, cancelled, final, report)
+
+    def _run(self) -> Round:
+        raise NotImplementedError
+
+    def _emit(self, event: Event) -> None:
+        with self._work.section():
+            for listener in self._listeners:
+                listener(event, self.coordinator.job_id)
+
+    def _prepare(self, worker: Worker, data: LocalData, turn: AbstractContextManager[object]) -> Prepared:
+        """Have a worker load model and data, in its turn."""
+        model, source = self.coordinator.job.model, None
+        if isinstance(model, SourceModel):
+            source = self.coordinator.source()
+            self._trust.check(model, source, self.coordinator.origin)
+        with turn, self._work.section():
+            return data.prepare(worker, self.coordinator.job, source)
+
+    def _started(self, prepared: Prepared | None) -> None:
+        samples, notes = (None, ()) if prepared is None else (prepared.samples, prepared.notes)
+        job = self.coordinator.job.name
+        account = self.coordinator.account
+        self._emit(Started(role=self.role, account=account, name=job, samples=samples, notes=list(notes)))
+
+    def _evaluate(self, vector: Path) -> Evaluation:
+        assert self._worker is not None
+        with self._work.section():
+            return self._worker.evaluate(vector)
+
+    def _keep(self, vector: Path) -> None:
+        """Write the final model, unless it is there. Failing, it ends nothing that money may depend on."""
+        if self._final is None:
+            return
+        try:
+            with self._work.section():
+                if (sha256 := digest_of(vector)) != self._sha256:
+                    with Worker() as clean:  # another than the one that has run the model's code
+                        clean.export(self.coordinator.job, vector, self._final)
+                self._sha256 = sha256
+            self._lacking = None
+        except (OSError, GalaxyError) as error:
+            self._lacks(error)
+
+    def _lacks(self, error: Exception) -> None:
+        self._lacking = error
+        self._emit(Noted(message=f"the final model can't be written: {error}"))
+
+    def _over(self, round: Round) -> None:
+        """Tell that the job is over, once, and until when the participant stays, or what it leaves behind."""
+        coordinator = self.coordinator
+        root = coordinator.model_root()
+        if round != self._ended:
+            self._ended = round
+            if round.phase is Phase.CANCELLED:
+                self._emit(Cancelled(round=round.number, by="owner" if root is None else None))
+            else:
+                final = None if self._sha256 is None else str(self._final)
+                model = None if root is None else root.hex()
+                rounds = coordinator.rounds
+                self._emit(Finished(rounds=rounds, model=model, final_model=final, sha256=self._sha256))
+        if (until := coordinator.stays_until()) is not None:
+            told = Leaving if coordinator.leave else Staying
+            self._emit(told(role=self.role, until=until))
+
+
+class JobClient(_JobParticipant[ClientCoordinator]):
+    """A client of one job."""
+
+    role: Role = "client"
+
+    _was_started = False
+
+    def _run(self) -> Round:
+        coordinator = self.coordinator
+        round = coordinator.round()
+        late = round.over
+        while True:
+            if not round.over:
+                coordinator.begin()
+            try:
+                round = self._rounds(round)
+            except ContentError as error:
+                # The last model may be withheld: what this client has earned it gets out all the same.
+                if not (round := coordinator.round()).over:
+                    raise
+                self._lacks(error)
+            self._over(round)
+            if (round := coordinator.stay(round)).over:
+                break
+            self._lacking, late = None, False
+        if coordinator.kept is not None and coordinator.is_settled():
+            Kept(coordinator.kept).clear()
+        if late:  # whoever comes when all is over may come for its money alone
+            self._lacking = None
+        return round
+
+    def _rounds(self, round: Round) -> Round:
+        """Train round after round until the job is over; the worker process ends with that."""
+        coordinator = self.coordinator
+        if round.over:
+            if self._final is None:
+                return round
+            return run_client(coordinator, self, 0, model=self._model, folder=coordinator.kept)
+        assert self._data is not None
+        with self._work.worker() as self._worker:
+            try:
+                prepared = self._prepare(self._worker, self._data, self._turn)
+                if not self._was_started:  # not again where a commit was taken back, and the job goes on
+                    self._was_started = True
+                    self._started(prepared)
+                return run_client(
+                    coordinator, self, prepared.samples, self._trained, self._waits, self._model, coordinator.kept
+                )
+            finally:
+                self._worker = None
+
+    def train(self, task: TrainTask) -> TrainResult:
+        """Train, when it is this job's turn."""
+        assert self._worker is not None
+        with self._turn, self._work.section():
+            self._emit(Training(round=task.round))
+            result = self._worker.train(task)
+        fault_point("after-training")
+        return result
+
+    def _trained(self, done: ClientReport) -> None:
+        transaction = None if done.gas is None else self.coordinator.transaction
+        result, round = done.result.model_dump(), done.round
+        self._emit(Trained(round=round.number, attempt=round.attempt, gas=done.gas, transaction=transaction, **result))
+
+    def _waits(self, round: Round) -> None:
+        self._emit(Waiting(round=round.number, awaited="clients" if round.phase is Phase.COLLECTING else "server"))
+
+    def _model(self, rounds: int, vector: Path) -> None:
+        """Take the model after so many rounds: evaluate it, and keep the last one."""
+        if self._worker is not None and self._data is not None and self._data.evaluates:
+            try:
+                with self._turn:
+                    evaluation = self._evaluate(vector)
+            except GalaxyError as error:
+                self._emit(Noted(message=f"the model after round {rounds} can't be evaluated: {error}"))
+            else:
+                self._emit(Evaluated(round=rounds, **evaluation.model_dump()))
+        if rounds == self.coordinator.rounds:
+            self._keep(vector)
+
+
+class JobServer(_JobParticipant[ServerCoordinator]):
+    """A server of one job."""
+
+    role: Role = "server"
+
+    def _run(self) -> Round:
+        coordinator = self.coordinator
+        coordinator.begin()
+        first = coordinator.round()
+        if first.over and not self._alone and (self._sha256 is not None or coordinator.job.distils):
+            self._ended = first  # an earlier start has told it
+        evaluates = self._data is not None and not coordinator.job.distils and not first.over
+        with self._work.worker() if evaluates else nullcontext() as self._worker:
+            if self._worker is not None and self._data is not None:
+                try:
+                    self._prepare(self._worker, self._data, nullcontext())
+                except GalaxyError as error:  # whoever can't evaluate the models can aggregate them all the same
+                    if self._alone and not coordinator.endures(error):
+                        raise
+                    self._worker = None  # its bond is worth more than its measurements
+                    self._emit(Noted(message=f"its models are not evaluated here: {error}"))
+            if first != self._ended:
+                self._started(None)
+            return run_server(coordinator, self._done, self._waits, self._over)
+
+    def _done(self, done: ServerReport) -> None:
+        round = done.round
+        excluded = {submitted.client: reason for submitted, reason in done.excluded.items()}
+        used, transaction = done.updates - len(excluded), self.coordinator.transaction
+        if done.model is None or done.committed is None:
+            self._emit(
+                Reopened(
+                    round=round.number,
+                    attempt=round.attempt,
+                    updates=used,
+                    excluded=excluded,
+                    seconds=done.seconds,
+                    transaction=transaction,
+                )
+            )
+            return
+        loss = accuracy = samples = diverged = unevaluated = None
+        if self._worker is not None:
+            try:
+                evaluation = self._evaluate(done.model)
+                loss, accuracy, samples = evaluation.loss, evaluation.accuracy, evaluation.samples
+            except DivergedError as error:
+                diverged = str(error)
+            except GalaxyError as error:  # the round is committed all the same, and the job goes on
+                unevaluated = str(error)
+        self._emit(
+            Committed(
+                round=round.number,
+                attempt=round.attempt,
+                updates=used,
+                excluded=excluded,
+                seconds=done.seconds,
+                transaction=transaction,
+                model=done.committed.model.hex(),
+                gas=done.committed.gas,
+                loss=loss,
+                accuracy=accuracy,
+                test_samples=samples,
+                diverged=diverged,
+                unevaluated=unevaluated,
+            )
+        )
+
+    def _waits(self, round: Round) -> None:
+        self._emit(Collecting(round=round.number, updates=round.updates, wanted=self.coordinator.wanted))
+
+    def _over(self, round: Round) -> None:
+        if round != self._ended and round.phase is Phase.FINISHED and not self.coordinator.job.distils:
+            try:
+                self._keep(self.coordinator.model(round))
+            except ContentError as error:  # what it answers for it answers for all the same
+                self._lacks(error)
+        super()._over(round)
