@@ -17,6 +17,7 @@ SETTINGS = frozenset(
             "account",
             "data_root",
             "device",
+            "output",
             "threads",
             "poll",
             "fee_cap",

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -78,6 +79,37 @@ class Torch:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Own:
+    """What a participant measures, trusts, and leaves behind."""
+
+    accuracy: Annotated[
+        str | None,
+        typer.Option(
+            help="Function of your own, module:function, which takes a model's output and the targets of a batch and "
+            "returns the fraction that is right.",
+            rich_help_panel="Data",
+        ),
+    ] = None
+    trust: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Whose model source may run here, beside GALAXY_TRUST: an owner's address, or a source's digest. May "
+            "be given several times."
+        ),
+    ] = None
+    output: Annotated[
+        Path,
+        typer.Option(
+            envvar="GALAXY_OUTPUT", help="Folder for the final model (a state_dict, and safetensors) and the report."
+        ),
+    ] = Path()
+
+    def trusted(self) -> Trust:
+        """Return whom this operator trusts."""
+        return Trust.load(self.trust or ())
+
+
+@dataclass(frozen=True, kw_only=True)
 class TestData:
     """What a server evaluates models on."""
 
@@ -86,11 +118,11 @@ class TestData:
         typer.Option(help="Data set on whose test split each model is evaluated.", rich_help_panel="Data"),
     ] = None
 
-    def local(self, torch: Torch) -> LocalData | None:
+    def local(self, torch: Torch, accuracy: str | None) -> LocalData | None:
         """Return the data, as participants take them."""
         if self.data is None:
             return None
-        return LocalData(None, self.data, device=torch.device, threads=torch.threads, root=torch.data_root)
+        return LocalData(None, self.data, accuracy, torch.device, torch.threads, root=torch.data_root)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,16 +145,23 @@ class OwnData:
         int, typer.Option(min=0, help="Seed of the division, the same for all clients.", rich_help_panel="Data")
     ] = 0
 
-    def local(self, torch: Torch) -> LocalData:
+    test_data: Annotated[
+        str | None,
+        typer.Option(help="Data set on whose test split each model is evaluated.", rich_help_panel="Data"),
+    ] = None
+
+    def local(self, torch: Torch, accuracy: str | None) -> LocalData:
         """Return the data, as participants take them."""
         return LocalData(
             self.data,
-            device=torch.device,
-            threads=torch.threads,
-            shard=self.shard,
-            partition=self.partition,
-            partition_seed=self.partition_seed,
-            root=torch.data_root,
+            self.test_data,
+            accuracy,
+            torch.device,
+            torch.threads,
+            self.shard,
+            self.partition,
+            self.partition_seed,
+            torch.data_root,
         )
 
 
@@ -130,6 +169,7 @@ def server(
     job: JobOption,
     data: TestData,
     torch: Torch,
+    own: Own,
     sender: Account,
     terms: BondLimits,
     following: Following,
@@ -161,8 +201,8 @@ def server(
     earned is paid out. Until then it settles rounds, and supersedes commits whose models are withheld.
     """
     kept = Keep.parse(keep)
-    local = data.local(torch)
-    trust = Trust.load()
+    local = data.local(torch, own.accuracy)
+    trust = own.trusted()
     ledger = where.connect(sender)
     with _taking_part("server", job, json, following.status) as (listeners, looked):
         coordinator = LedgerServerCoordinator(
@@ -179,13 +219,14 @@ def server(
         with closing(coordinator):
             coordinator.looked = looked
             listeners.append(MetricsFile(where.place().metrics(ledger.address, job)))
-            _end(JobServer(coordinator, local, trust, listeners=listeners, alone=True).run())
+            _end(JobServer(coordinator, local, trust, output=own.output, listeners=listeners, alone=True).run())
 
 
 def client(
     job: JobOption,
     data: OwnData,
     torch: Torch,
+    own: Own,
     sender: Account,
     terms: DepositLimits,
     following: Following,
@@ -218,8 +259,8 @@ def client(
     Where it has earned something, it stays after the last round until that can be claimed, and takes it. It answers
     demands for servers that are gone.
     """
-    local = data.local(torch)
-    trust = Trust.load()
+    local = data.local(torch, own.accuracy)
+    trust = own.trusted()
     ledger = where.connect(sender)
     with _taking_part("client", job, json, following.status) as (listeners, looked):
         coordinator = LedgerClientCoordinator(
@@ -235,7 +276,7 @@ def client(
         )
         with closing(coordinator):
             coordinator.looked = looked
-            _end(JobClient(coordinator, local, trust, listeners=listeners, alone=True).run())
+            _end(JobClient(coordinator, local, trust, output=own.output, listeners=listeners, alone=True).run())
 
 
 @contextmanager

@@ -74,12 +74,10 @@ class LocalData:
         """
         # There may be nothing to train: then the worker gets the test data as those, too.
         train = self.test_data if self.data is None else self.data
-        assert train is not None
-        name = train if isinstance(train, str) and self.accuracy is None else None
-        if self.test_data is not None and self.test_data != train:
-            name = None
+        named = isinstance(train, str) and isinstance(self.test_data, str | None) and self.accuracy is None
         settings = WorkerSettings(
-            data=name,
+            data=train if named and isinstance(train, str) else None,
+            test_data=self.test_data if named and isinstance(self.test_data, str) else None,
             shard=self.shard,
             partition=self.partition,
             partition_seed=self.partition_seed,
@@ -88,7 +86,7 @@ class LocalData:
             device=self.device,
             threads=self.threads,
         )
-        return worker.prepare(document, settings, source, self._served() if name is None else None)
+        return worker.prepare(document, settings, source, None if named else self._served())
 
     def _served(self) -> ServedData:
         from galaxy_fl.data.datasets import import_function, load

@@ -1,7 +1,7 @@
 """What a participant emits: a union of frozen models, whose JSON form is what `--json` prints.
 
 Listeners take each event together with the id of its job, which is empty for what concerns no single job.
-`docs/events.md` lists every event with its fields; a test compares that list with this union.
+`docs/reference/events.md` lists every event with its fields; a test compares that list with this union.
 """
 
 from __future__ import annotations

@@ -71,8 +71,10 @@ class WorkerSettings(_Strict):
     """A participant's own settings for a job: its data, and how they are trained on. No other participant sees them."""
 
     data: str | None
-    """A name for `galaxy_fl.data.datasets.load`; training takes its shard of "train", evaluation "test". None where
-    data are served. Shard and partition are of named data only."""
+    """Name for `galaxy_fl.data.datasets.load`; training takes its shard of "train". None where data are served. Shard
+    and partition are for named data only."""
+    test_data: str | None = None
+    """Name of the data set whose "test" split models are evaluated on."""
     shard: str = "1/1"
     partition: str = "iid"
     partition_seed: int = 0

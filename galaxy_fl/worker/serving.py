@@ -166,6 +166,8 @@ class Session:
             self._data = load_shard(
                 settings.data, "train", settings.shard, settings.partition, settings.partition_seed, self._root
             )
+            if settings.test_data is not None:
+                self._test = load(settings.test_data, "test", self._root)
         elif offer is not None:
             self._data = FetchedData(parent, "train", offer.train)
             self._test = None if offer.test is None else FetchedData(parent, "test", offer.test)

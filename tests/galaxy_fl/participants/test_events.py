@@ -36,9 +36,9 @@ COMMITTED = Committed(
 
 
 def documented() -> dict[str, list[str]]:
-    """The fields of each event in docs/events.md."""
+    """The fields of each event in docs/reference/events.md."""
     found = {}
-    for line in (ROOT / "docs" / "events.md").read_text().splitlines():
+    for line in (ROOT / "docs" / "reference" / "events.md").read_text().splitlines():
         if (row := re.fullmatch(r"\| `(\w+)` \| (?:client|server|both) \| .* \| (.*) \|", line)) is not None:
             found[row[1]] = re.findall(r"(?:^|, )`(\w+)`", re.sub(r" \([^)]*\)", "", row[2]))
     return found
