@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoordinator, Patience
+from galaxy_chain.coordinators.keep import Keep
 from galaxy_chain.jobs.creation import register_job
 from galaxy_chain.jobs.file import TermsSection, Wei
 from galaxy_chain.jobs.terms import Limits
@@ -51,8 +52,17 @@ class ChainSettings(BaseModel):
     """The longest pause between two looks at the chain, in seconds."""
     jobs: tuple[int, ...] | None = None
     """Which jobs to take part in; None for those whose owner is trusted, and for a server those that name it, too."""
+    confirmations: Annotated[int, Field(ge=1)] = 1
+    """How many blocks the last commit must have before a job counts as finished."""
+    content_timeout: Annotated[float, Field(ge=0)] = 10.0
+    """How long to wait for content that is missing, in seconds."""
     leave: bool = False
-    """Whether a server ends with a job's last round, though its bond answers for its commits longer."""
+    """Whether to end with a job's last round, although a server's bond answers for its commits longer, and a client's
+    rewards are available only later."""
+    takeover: bool = False
+    """Whether a server serves although a job names another, and commits what that one leaves undone."""
+    keep: str = "all"
+    """Rounds whose contents a server keeps pinned: `all`, `last:N` or `audited`."""
     verify: str = "full"
     """How much of each commit a client recomputes: `full`, `sample:K` or `off`."""
     withheld: str = "go-on"
@@ -89,6 +99,11 @@ class ChainSettings(BaseModel):
             return cls.model_validate(from_file | from_environment | given)
         except ValidationError as error:
             raise ConfigurationError(f"settings of the blockchain mode: {explain(error)}") from error
+
+    @property
+    def patience(self) -> Patience:
+        """How long a participant waits."""
+        return Patience(self.poll, self.confirmations, self.content_timeout)
 
     @property
     def limits(self) -> Limits:
@@ -165,11 +180,12 @@ class LedgerClientPlace(_LedgerPlace):
             ledger,
             self._place.store(ledger, job),
             job,
-            Patience(poll=self._settings.poll),
+            self._settings.patience,
             verify=Verify.parse(self._settings.verify),
             withheld=Withheld.parse(self._settings.withheld),
             own=self._place.home,
             limits=self._settings.limits,
+            leave=self._settings.leave,
         )
 
 
@@ -191,8 +207,10 @@ class LedgerServerPlace(_LedgerPlace):
             ledger,
             store,
             job,
-            Patience(self._settings.poll),
+            self._settings.patience,
+            takeover=self._settings.takeover,
             own=self._place.home,
+            keep=Keep.parse(self._settings.keep),
             leave=self._settings.leave,
             limits=self._settings.limits,
         )
