@@ -41,18 +41,18 @@ def ask_password(name: str) -> str:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a command works: a node, a ledger, a store, and the folder for all that is kept.
+    """Where a participant works: a node, a ledger, a store, and the folder for everything that is kept.
 
     Attributes:
-        rpc_url: Of the node; several with commas between.
+        rpc_url: URL of the node, or several separated by commas.
         home: The folder.
-        ledger_file: What `galaxy-chain deploy` has written.
-        store_folder: Of the content store, or of the copies where another is read.
-        store_url: Of a content store that is served; None for the folder.
-        ipfs: The RPC of an IPFS node behind the folder.
-        gateways: URLs of IPFS gateways, to read from.
+        ledger_file: File that `galaxy-chain deploy` has written.
+        store_folder: Folder of the content store, or of the copies of one that is elsewhere.
+        store_url: URL of a content store that is served; None for the folder.
+        ipfs: URL of the RPC of an IPFS node behind the folder.
+        gateways: URLs of IPFS gateways to read from.
         fee_cap: The most to offer for a unit of gas, in gwei.
-        any_ledger: Take a contract of any code for the ledger, and made in any way.
+        any_ledger: Whether any contract is accepted as the ledger, whatever its code, and however it was made.
     """
 
     rpc_url: str
@@ -92,10 +92,10 @@ class Place:
         )
 
     def deployment(self) -> Deployment:
-        """What the ledger's file says.
+        """The content of the ledger's file.
 
         Raises:
-            NoLedgerError, ConfigurationError: there is none, or it is not valid.
+            NoLedgerError, ConfigurationError: the file is missing, or not valid.
         """
         from galaxy_chain.ledger.deployment import Deployment
 
@@ -105,7 +105,7 @@ class Place:
         """The ledger, to read.
 
         Raises:
-            GalaxyError: it, or the node, is not there.
+            GalaxyError: the ledger or the node is not there.
         """
         return self.ledger_of(None)
 
@@ -113,15 +113,17 @@ class Place:
         """The ledger, to write to by an account.
 
         Raises:
-            GalaxyError: it, the node or the account is not there.
+            GalaxyError: the ledger, the node or the account is not there.
         """
         return self.ledger_of(self.signer(account))
 
     def signer(self, account: str | None) -> Signer:
-        """The account that is meant; asked for its password on the terminal.
+        """The account of that name, address or `dev:N`; None for the key in GALAXY_KEY.
+
+        Its password is asked for on the terminal where the environment has none.
 
         Raises:
-            AccountError: there is no such account, or its key can't be opened.
+            AccountError: there is no such account, or its key cannot be opened.
             RpcError: the node fails.
         """
         from galaxy_chain.rpc.rpc import Rpc
@@ -130,14 +132,14 @@ class Place:
         return find_signer(account, Keystore(self.home / "keystore"), Rpc(self.rpc_url), ask_password)
 
     def ledger_of(self, signer: Signer | None, rpc: Rpc | None = None) -> LedgerContract:
-        """The ledger, to write to where there is a signer; made sure of that it is one.
+        """The ledger, once its code is known to be a ledger's; to write to where there is a signer.
 
         Args:
             rpc: The node, if it is to be asked in another way than usual.
 
         Raises:
-            ForeignLedgerError: it is another contract than the ledger that is known here.
-            GalaxyError: it, or the node, is not there.
+            ForeignLedgerError: the contract is not the ledger that is known here.
+            GalaxyError: the ledger or the node is not there.
         """
         from galaxy_chain.ledger.contract import LedgerContract
         from galaxy_chain.ledger.genuine import check_creation
@@ -165,12 +167,12 @@ class Place:
         """The content store.
 
         Args:
-            ledger: Whose account writes, where the store is served by somebody; None to read.
-            job: For which job it writes; 0 for one that is not registered yet.
+            ledger: Ledger whose account writes where the store is served by somebody; None to read.
+            job: Number of the job to write for; 0 for one that is not registered yet.
 
         Raises:
-            ContentError: its folder can't be used.
-            ConfigurationError: a URL is none.
+            ContentError: the folder cannot be used.
+            ConfigurationError: a URL is not valid.
         """
         if self.store_url is None:
             from galaxy_chain.store.open import open_store
@@ -186,14 +188,14 @@ class Place:
 
     @property
     def transaction_settings(self) -> TransactionSettings:
-        """How transactions are got in."""
+        """How transactions are sent."""
         from galaxy_chain.transactions.manager import TransactionSettings
 
         return TransactionSettings(fee_cap=int(self.fee_cap * 10**9))
 
     @property
     def journal(self) -> Path:
-        """The file of the accounts' transactions, which all programs of this home share."""
+        """The journal of the accounts' transactions, which all programs of this home share."""
         return self.home / "transactions.sqlite"
 
     def metrics(self, ledger: str, job: int) -> Path:

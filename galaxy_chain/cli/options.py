@@ -29,6 +29,7 @@ __all__ = [
     "Polling",
     "StoreOption",
     "Where",
+    "accounts",
 ]
 
 
@@ -36,6 +37,13 @@ def _job_number(number: int | None) -> int | None:
     if number is not None and not 1 <= number < 2**63:
         raise typer.BadParameter(f"{number} is not the number of a job: the first is 1")
     return number
+
+
+def accounts(context: typer.Context, incomplete: str) -> list[str]:
+    """The names of keystore files, for a shell that completes."""
+    home = Path(context.params.get("home") or DEFAULT_HOME)
+    names = sorted(path.name.removesuffix(".json") for path in (home / "keystore").glob("[!.]*"))
+    return [name for name in names if name.startswith(incomplete)]
 
 
 JobNumber = Annotated[int, typer.Argument(callback=_job_number, help="Job number.")]
@@ -59,6 +67,7 @@ class Account:
         str | None,
         typer.Option(
             envvar="GALAXY_ACCOUNT",
+            autocompletion=accounts,
             help="Name or address of a keystore file, or dev:N for the node's N-th unlocked account. Without it the "
             "key in GALAXY_KEY.",
             rich_help_panel="Account",

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
+
+import galaxy_chain
 
 __all__ = ["options"]
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"galaxy-chain {version('galaxy-fl')}")
+        typer.echo(f"galaxy-chain {galaxy_chain.__version__}")
         raise typer.Exit
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from galaxy_chain.cli.console import console
-from galaxy_chain.cli.options import Home
+from galaxy_chain.cli.options import Home, accounts
 from galaxy_chain.cli.secrets import secret
 from galaxy_chain.exceptions import AccountError
 from galaxy_chain.transactions.accounts import PASSWORD_VARIABLE, Keystore
@@ -18,7 +18,7 @@ __all__ = ["export_key"]
 
 
 def export_key(
-    name: Annotated[str, typer.Argument(help="Name of the key on this machine.")],
+    name: Annotated[str, typer.Argument(autocompletion=accounts, help="Name of the key on this machine.")],
     at: Home,
     file: Annotated[
         Path | None, typer.Argument(help="New file to write, readable by its owner alone; by default standard output.")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -92,6 +94,47 @@ print([name for name in sys.modules if name.startswith(("galaxy_chain.ledger", "
 """
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path)
     assert ended.stdout.splitlines()[-1] == "[]"
+
+
+# ---- Completion
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["jo"], {"job"}),
+        (["account", ""], {"new", "list", "import", "export"}),
+        (["job", "e"], {"example", "export", "expel"}),
+        (["server", "--max"], {"--max-bond"}),
+        (["client", "--job", "1", "--sh"], {"--shard"}),
+        (["account", "export", ""], {"alice", "bob"}),
+        (["account", "export", "a"], {"alice"}),
+        (["claim", "1", "--account", "b"], {"bob"}),
+        (["claim", "1", "--home", "elsewhere", "--account", ""], {"carol"}),
+    ],
+)
+def test_a_shell_completes_commands_options_and_accounts(terminal, monkeypatch, words, found):
+    Path("galaxy.toml").write_text("not toml")  # is read when a command runs, not while it is typed
+    for name in (".galaxy/keystore/alice.json", ".galaxy/keystore/bob.json", "elsewhere/keystore/carol.json"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    monkeypatch.setenv("_GALAXY_CHAIN_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", " ".join(["galaxy-chain", *words]))
+    monkeypatch.setenv("COMP_CWORD", str(len(words)))
+    assert terminal.run() == 0
+    assert set(terminal.out.split()) == found
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_script_for_a_shell_is_shown(terminal, monkeypatch, shell):
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
+    assert terminal.run("--show-completion", shell) == 0
+    assert "_GALAXY_CHAIN_COMPLETE=complete_" in terminal.out
+
+
+def test_the_version_is_that_of_the_package(terminal):
+    assert terminal.run("--version") == 0
+    assert terminal.out == f"galaxy-chain {version('galaxy-fl')}\n"
 
 
 # ---- Groups of options
