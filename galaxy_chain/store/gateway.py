@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import httpx
 
-from galaxy_fl.content.content_id import Codec, ContentId
-from galaxy_fl.content.dag import LARGEST_NODE, walk
+from galaxy_fl.content.content_id import Codec, ContentId, parse
+from galaxy_fl.content.dag import LARGEST_NODE, content_of, walk
 from galaxy_fl.content.local import LocalStore
 from galaxy_fl.content.remote import (
     DEFAULT_TIMEOUTS,
@@ -54,6 +54,22 @@ class Gateway:
     def block(self, digest: bytes) -> bytes:
         """Verified content of at most one block."""
         return self._block(ContentId(digest, 0).cid)  # all sizes up to a block's have the same cid
+
+    def identify(self, cid: str) -> ContentId:
+        """The content of a cid with the size that the gateway says."""
+        if parse(cid)[1] is Codec.RAW:
+            return content_of(cid, self._block(cid))
+
+        def ask() -> ContentId:
+            with self._asked(cid) as response:
+                if response.headers.get("content-type") == _RAW:
+                    return content_of(cid, self._checked(cid, response))
+                size = response.headers.get("content-length", "")
+            if not size.isdecimal():
+                raise ContentMissingError(f"{self.where} does not say how large {cid} is: use another source")
+            return ContentId.from_cid(cid, int(size))
+
+        return persistently(ask, self.where, self._timeouts.restart)
 
     def _pieces(self, content: ContentId) -> Iterator[bytes]:
         with self._asked(content.cid) as response:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from galaxy_fl.content.content_id import Codec, ContentId, parse
-from galaxy_fl.content.dag import walk
+from galaxy_fl.content.dag import content_of, walk
 from galaxy_fl.content.local import LocalStore
 from galaxy_fl.content.remote import RemoteError, arriving
 from galaxy_fl.content.store import GcReport, Source
@@ -114,6 +114,12 @@ class IpfsStore:
         """Makes sure that the node answers: whether it finds the content is a matter of who else is there."""
         with suppress(ContentMissingError):
             self.node.block(ContentId(digest, 0).cid)
+
+    def identify(self, cid: str) -> ContentId:
+        try:
+            return self.copies.identify(cid)
+        except (ContentMissingError, ContentAlteredError):
+            return content_of(cid, self.node.block(cid))
 
     def has(self, content: ContentId) -> bool:
         """Whether the folder has it; what it has not may be on the network all the same."""

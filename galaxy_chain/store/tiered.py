@@ -63,6 +63,16 @@ class TieredStore:
                 return read()
         raise type(failures[0])("\n".join(map(str, failures))) from failures[0]
 
+    def identify(self, cid: str) -> ContentId:
+        failures: list[ContentError] = []
+        sources: tuple[Store | Gateway, ...] = (self._own, *self._gateways)
+        for source in sources:
+            try:
+                return source.identify(cid)
+            except _NOT_HERE as error:
+                failures.append(error)
+        raise type(failures[0])("\n".join(map(str, failures))) from failures[0]
+
     def probe(self, digest: bytes) -> None:
         """Makes sure that what is nearest answers, and one of the gateways, where there are any."""
         self._own.probe(digest)

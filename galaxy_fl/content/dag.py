@@ -11,7 +11,7 @@ from galaxy_fl.exceptions import ContentAlteredError, ContentError, ContentMissi
 
 from .content_id import BLOCK_SIZE, Codec, ContentId, parse, spelled
 
-__all__ = ["LARGEST_NODE", "LINKS", "walk"]
+__all__ = ["LARGEST_NODE", "LINKS", "content_of", "walk"]
 
 LINKS = 174
 """Children of a node at most."""
@@ -57,20 +57,39 @@ def _walk(cid: str, size: int, span: int, get: Callable[[str], bytes]) -> Iterat
         yield from _walk(child, part, below, get)
 
 
+def content_of(cid: str, root: bytes) -> ContentId:
+    """The content of `cid` by its root block: of the size that the block says, which whoever made it may have made up.
+
+    Raises ContentAlteredError if the block is not the root of such a tree.
+    """
+    try:
+        if parse(cid)[1] is Codec.RAW:
+            return ContentId.from_cid(cid, len(root))
+        [data] = _parts(root, 1)
+        [size] = (value for field, value in _fields(data) if field == 3 and isinstance(value, int))
+        return ContentId.from_cid(cid, size)
+    except (ValueError, IndexError, ContentError) as error:
+        raise ContentAlteredError(f"the block {cid} is not the root of a file: {error}") from error
+
+
 def _children(node: bytes) -> list[str]:
     try:
-        links = [value for field, value in _fields(node) if field == 2]
-        ids = [value for link in links for field, value in _fields(link) if field == 1]
+        ids = [cid for link in _parts(node, 2) for cid in _parts(link, 1)]
         cids = list(map(spelled, ids))
         for cid in cids:
             parse(cid)
     except (ValueError, IndexError, ContentError) as error:
-        raise ContentAlteredError(f"a block of a tree is no dag-pb node: {error}") from error
+        raise ContentAlteredError(f"a block of a tree is not a dag-pb node: {error}") from error
     return cids
 
 
-def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
-    """The length-delimited fields of a protocol buffer; its numbers are skipped."""
+def _parts(message: bytes, number: int) -> list[bytes]:
+    """The length-delimited fields of that number."""
+    return [value for field, value in _fields(message) if field == number and isinstance(value, bytes)]
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, bytes | int]]:
+    """The fields of a protocol buffer: length-delimited ones and numbers, which is all that a node has."""
     position = 0
     while position < len(message):
         key, position = _varint(message, position)
@@ -80,7 +99,9 @@ def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
                 raise ValueError("a field is longer than the message")
             yield key >> 3, message[position : position + value]
             position += value
-        elif key & 7 != 0:
+        elif key & 7 == 0:
+            yield key >> 3, value
+        else:
             raise ValueError(f"wire type {key & 7}")
 
 

@@ -199,6 +199,22 @@ class HttpStore:
             f" network, and at the log of {self.where}"
         )
 
+    def identify(self, cid: str) -> ContentId:
+        with suppress(ContentMissingError, ContentAlteredError):
+            return self.copies.identify(cid)
+
+        def ask() -> int:
+            response = self._request("GET", f"/content/{cid}")
+            if response.status_code != 200:
+                self._answer(response)
+            response.close()  # its head says it all
+            return int(response.headers["content-length"])
+
+        try:
+            return ContentId.from_cid(cid, persistently(ask, self.where, self._timeouts.restart))
+        except (KeyError, ValueError) as error:
+            raise RemoteError(f"{self.where} does not say how large {cid} is: update it") from error
+
     def has(self, content: ContentId) -> bool:
         """Whether the folder has it; what it has not may be on the server all the same."""
         return self.copies.has(content)

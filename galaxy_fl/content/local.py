@@ -228,6 +228,11 @@ class LocalStore:
             raise _altered(cid, path, f"it has {content.size} bytes")
         return content
 
+    def identify(self, cid: str) -> ContentId:
+        if (found := self.find(cid)) is None:
+            raise self._missing(cid)
+        return found
+
     def contents(self) -> Iterator[tuple[str, int]]:
         for path in self._files():
             try:

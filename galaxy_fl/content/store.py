@@ -62,6 +62,11 @@ class Store(Protocol):
         put theirs, past any copy of its own. Raises ContentError if it does not."""
         ...
 
+    def identify(self, cid: str) -> ContentId:
+        """The content of a cid with its size, asked for where the content is; nothing is verified, nor copied, before
+        it is read. For those who know the cid alone."""
+        ...
+
     def has(self, content: ContentId) -> bool:
         """Whether content of this id and size is there. It is not hashed."""
         ...

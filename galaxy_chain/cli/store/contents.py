@@ -1,4 +1,4 @@
-"""What the commands of galaxy-chain store have in common: content by its cid alone, and who may write."""
+"""What the commands of galaxy-chain store have in common: content ids, and who may write."""
 
 from __future__ import annotations
 
@@ -7,31 +7,14 @@ from typing import Annotated
 import typer
 
 from galaxy_chain.cli.options import Account, Where
-from galaxy_fl.content import Codec, ContentId, Store, parse
-from galaxy_fl.exceptions import ContentMissingError
+from galaxy_fl.content import Store
 
-__all__ = ["Cid", "WrittenFor", "find", "writable"]
+__all__ = ["Cid", "WrittenFor", "writable"]
 
 Cid = Annotated[str, typer.Argument(help="Content id.")]
 WrittenFor = Annotated[
     int, typer.Option("--job", min=0, help="Job to write for where the store is served; 0 before it is registered.")
 ]
-
-
-def find(store: Store, cid: str) -> ContentId:
-    """The content of that cid, which does not say its size.
-
-    Raises:
-        ContentError: the text is not a content id.
-        ContentMissingError: there is no such content, or it is elsewhere and its size is unknown.
-    """
-    digest, codec = parse(cid)
-    if codec is Codec.RAW:
-        return ContentId(digest, len(store.block(digest)))
-    size = dict(store.contents()).get(cid)
-    if size is None:
-        raise ContentMissingError(f"{cid} is not in the store: `galaxy-chain store list` shows what is")
-    return ContentId.from_cid(cid, size)
 
 
 def writable(where: Where, sender: Account, job: int) -> Store:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from galaxy_chain.cli.options import AtStore
-from galaxy_chain.cli.store.contents import Cid, find
+from galaxy_chain.cli.store.contents import Cid
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.files import replacing
 
@@ -28,7 +28,7 @@ def get(
     if file is None and sys.stdout.isatty():
         raise ConfigurationError("content is bytes, not text: name a file, or redirect standard output")
     store = at.contents()
-    path = store.path(find(store, cid))
+    path = store.path(store.identify(cid))
     if file is not None:
         with replacing(file) as new:
             shutil.copyfile(path, new)

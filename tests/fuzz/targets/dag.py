@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+from contextlib import suppress
 from hashlib import sha256
 
 from galaxy_fl.content.content_id import BLOCK_SIZE, ContentId
-from galaxy_fl.content.dag import walk
+from galaxy_fl.content.dag import content_of, walk
 from galaxy_fl.exceptions import ContentAlteredError, ContentMissingError
 from tests.fuzz.clean import refused
 from tests.fuzz.reader import Reader
@@ -40,6 +41,9 @@ def fuzz(data: bytes) -> bool:
         return blocks[cid]
 
     try:
+        for cid, block in blocks.items():
+            with suppress(ContentAlteredError):
+                assert content_of(cid, block).cid == cid
         received = sum(map(len, walk(ContentId(sha256(root).digest(), size), get)))
     except (ContentAlteredError, ContentMissingError) as error:
         return refused(error)

@@ -95,7 +95,7 @@ def test_a_served_store_is_written_to_by_those_who_may(at_ledger, federation, mo
         [served] = (at_ledger.folder / "served" / "objects").glob(f"*/{cid}")
         pinned = at_ledger.folder / "served" / "pins" / cid
         assert (served.read_bytes(), pinned.exists()) == (content, True)
-        assert at_ledger.run("store", "get", cid, "copy") == 0
+        assert at_ledger.run("store", "get", cid, "copy", "--home", "elsewhere") == 0
         assert Path("copy").read_bytes() == content
         assert at_ledger.run("store", "unpin", cid, "--account", "dev:0") == 0
         assert not pinned.exists()

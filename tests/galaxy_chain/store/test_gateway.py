@@ -56,6 +56,7 @@ def gateway(request, ipfs, trustless):
 @pytest.mark.parametrize("size", SIZES)
 def test_content_is_read_from_a_gateway_of_either_kind(participant, gateway, local, size):
     content = participant("one").put(random_bytes(size))
+    assert gateway.identify(content.cid) == content
     gateway.fetch(content, local)
     assert local.get(content) == random_bytes(size)
 

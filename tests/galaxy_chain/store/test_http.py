@@ -70,6 +70,7 @@ class TestHttpStore(StoreConformance):
 def test_what_one_puts_everybody_reads(participant, size):
     data = fill("count", size)
     content = participant("one").put(data)
+    assert participant("reader", None).identify(content.cid) == content
     assert participant("reader", None).get(content) == data
     assert participant("another").path(content).read_bytes() == data
     assert participant("third", None).get(content, size // 2) == data[size // 2 :]

@@ -120,6 +120,7 @@ def test_what_one_participant_puts_another_reads(participant, size):
     data = random.Random(size).randbytes(size)
     content = participant("one").put(data)
     other = participant("other")
+    assert other.identify(content.cid) == content
     assert not other.has(content)
     assert other.get(content, size // 3, size // 2) == data[size // 3 : size // 2]
     assert other.has(content)

@@ -43,6 +43,7 @@ class StoreConformance:
         assert store.get(content) == data
         assert store.path(content).read_bytes() == data
         assert store.has(content)
+        assert store.identify(content.cid) == content
 
     def test_every_kind_of_source_is_the_same_content(self, store, tmp_path):
         data = fill("count", 3 * BLOCK_SIZE + 5)
@@ -118,6 +119,10 @@ class StoreConformance:
         for read in (store.get, store.path):
             with pytest.raises(ContentMissingError, match=ABSENT.cid):
                 read(ABSENT)
+        with pytest.raises(ContentMissingError, match=ABSENT.cid):
+            store.identify(ABSENT.cid)
+        with pytest.raises(ContentError, match="'nonsense' is not a content id"):
+            store.identify("nonsense")
 
     def test_content_that_was_removed_is_missing(self, store):
         content = store.put(b"short-lived")
