@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 class Answering:
     """Answers what is demanded of one account's commits in a job; for others, what is demanded of right commits whose
-    content is to be had.
+    content is available.
 
     Its own are answered at once; `standing_in.py` says when others' are.
 
@@ -168,7 +168,7 @@ class Answering:
         if commit.record.server != self._address and (
             isinstance(error, ContentError) or (isinstance(error, LedgerRefusedError) and error.name in WRONG)
         ):
-            return  # what is not to be had here, or is wrong, others see to
+            return  # what is unavailable here, or is wrong, others see to
         message = f"the demand for chunk {demand.index} of round {commit.record.round} can't be answered: {error!r}"
         if message not in said:
             logger.warning(message)

@@ -90,7 +90,7 @@ class LedgerCoordinator:
         self.looked: Callable[[], None] = lambda: None
         """Called whenever the chain was seen."""
         self.transaction: str | None = None
-        """Of the last submission or commit."""
+        """Hash of the transaction of the last submission or commit."""
         self.paid: Callable[[int], None] = lambda amount: None
         """Called with what was paid out to the account, in wei."""
         self._name = f"{ledger.address}-{job}-{self.address}"

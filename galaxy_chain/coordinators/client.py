@@ -39,7 +39,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
 
     Args:
         verify: How it checks every commit that can be challenged, before it trains; one that is wrong it challenges.
-        withheld: What it does where a commit can't be checked, for its content is missing.
+        withheld: What it does where a commit can't be checked because its content is missing.
         leave: End with the job's last round, though rewards can be had only when its window is over.
         own: As of every participant; what was trained and not handed in is there, too, and updates that are not
             revealed yet where the job reveals after close.
@@ -127,7 +127,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
         return replace(round, draw=self._pending.wasted(history.round, history.model.root, history.attempt))
 
     def _inspected(self, round: Round) -> Round:
-        """The same, or where the job goes on although it seemed to be over: its last commits are verified, too."""
+        """The same, or where the job continues although it seemed to be over: its last commits are verified, too."""
         while round.phase in (Phase.SETTLING, Phase.FINISHED, Phase.CANCELLED):
             try:
                 self._inspection.look()
@@ -207,7 +207,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
         self._sent = client.attempt, self._follower.number
 
     def previous(self, round: Round) -> Previous:
-        """What this client handed in last, and the others in the round before, as far as it is to be had."""
+        """What this client handed in last, and the others in the round before, as far as it is available."""
         history = self._expect(round)
         mine = [
             (number, submission)
@@ -288,7 +288,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
 
     def stay(self, round: Round) -> Round:
         """Stays after the job's end until what this client has earned is out: claims it once all of it can be settled,
-        and withdraws. Returns as soon as the job goes on, because a commit was taken back."""
+        and withdraws. Returns as soon as the job continues, because a commit was taken back."""
         while not self.leave and round.over and self._payout.owed(self.history):
             self._collect()
             time.sleep(self.patience.poll)

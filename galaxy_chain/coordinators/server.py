@@ -54,7 +54,7 @@ class LedgerServerCoordinator(LedgerCoordinator):
         takeover: Serve although the job names another server: commit what that one has left undone when its time is up.
             Such a commit is announced, because it earns its share only so.
         keep: Which rounds' contents stay pinned. After each commit the others are let go, as far as they can't be
-            challenged any more; what the job starts from stays, for other jobs may start from it.
+            challenged any more; what the job starts from stays, because other jobs may start from it.
         leave: Don't stay after the job's end: whoever means that answers for the bond in another way, or gives it up.
 
     Besides, it keeps the job going: it settles rounds as they can be settled, supersedes a commit whose model can't be
@@ -142,8 +142,9 @@ class LedgerServerCoordinator(LedgerCoordinator):
 
     @property
     def _now(self) -> int:
-        """The time to go by: the clock's, too, for an idle development chain's own stands still, until the ledger has
-        refused what was tried by it. Not where clients reveal when the round is closed: that waits for a block."""
+        """The time that decides: the machine's clock counts, too, because an idle development chain's own stands still,
+        until the ledger has refused what was tried by it. Where clients reveal after the round has closed, a block has
+        to say so."""
         if self._clock_is_ahead or self.job.reveal == "after-close":
             return super()._now
         return max(super()._now, self._follower.next_time)
@@ -170,7 +171,7 @@ class LedgerServerCoordinator(LedgerCoordinator):
 
     def stay(self, round: Round) -> Round:
         """Stays until the bond is free and what was earned is out: a block says that the last window is over, no demand
-        waits, and the rounds are settled. At last lets go what need not stay. Returns as soon as the job goes on,
+        waits, and the rounds are settled. At last lets go what need not stay. Returns as soon as the job continues,
         because a commit was taken back."""
         while not self.leave and round.over:
             if self.bond_locked_until() is None and self._is_paid():
@@ -195,13 +196,13 @@ class LedgerServerCoordinator(LedgerCoordinator):
         return self._payout.owed(self.history) == 0
 
     def endures(self, error: Exception) -> bool:
-        """Whether the server goes on: with money at stake always; without, only where content can't be had, or the
+        """Whether the server continues: with money at stake always; without, only where content can't be had, or the
         store can't be used, which others may mend."""
         if not isinstance(error, ContentError) and not self._at_stake():
             return False
         if repr(error) != self._trouble:
             self._trouble = repr(error)
-            LOG.warning("job %d: goes on, and tries again what failed: %s", self.number, error or self._trouble)
+            LOG.warning("job %d: continues, and tries again what failed: %s", self.number, error or self._trouble)
         longest = min(LONGEST_PAUSE, self.terms.aggregate_seconds / 4)  # its turn to commit shall not pass by
         self._pause = max(self.patience.poll, min(longest, 2 * self._pause))
         time.sleep(self._pause)

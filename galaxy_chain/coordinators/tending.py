@@ -1,4 +1,4 @@
-"""What participants do so that a job goes on, or ends, whoever is silent: they settle, supersede, finalize, cancel."""
+"""What keeps a job going, or ends it, whoever is silent: settling, superseding, finalizing, cancelling."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class Span:
         return asked > 1
 
     def answered(self) -> None:
-        """The last range was no problem."""
+        """The last range was not a problem."""
         self.blocks = min(LARGEST_SPAN, self.blocks + self.blocks // 4 + 1)
 
 
@@ -105,7 +105,7 @@ class JobLogs:
 
     def _checked(self, answer: Any, first: int, last: int) -> list[Log]:
         if not isinstance(answer, list):
-            raise UnreliableAnswerError(f"{self.rpc.name} answers eth_getLogs with {answer!r:.200}, which is no list")
+            raise UnreliableAnswerError(f"{self.rpc.name} answers eth_getLogs with {answer!r:.200}, not with a list")
         logs = [self._log(entry) for entry in answer]
         for log in logs:
             if not first <= log.block <= last:

@@ -51,7 +51,7 @@ class Window:
         return self.blocks[index] if 0 <= index < len(self.blocks) else None
 
     def is_ahead_of(self, latest: Block) -> bool:
-        """Whether `latest` is no other branch, as far as can be seen, but only less of this one."""
+        """Whether `latest` is not another branch, as far as can be seen, but only less of this one."""
         if not self.blocks or latest.number >= self.blocks[-1].number:
             return False
         if (ours := self.at(latest.number)) is None:

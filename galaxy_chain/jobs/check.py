@@ -36,7 +36,7 @@ def check_job(ledger: LedgerContract, store: Store, job: int, terms: Terms) -> J
     Raises:
         JobMismatchError: they do not.
         JobDocumentError: the document itself is not valid.
-        ContentError: it is not to be had.
+        ContentError: it is unavailable.
         RpcError: the node fails.
     """
     document = JobDocument.from_bytes(store.block(terms.spec))

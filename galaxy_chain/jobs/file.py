@@ -53,7 +53,7 @@ def wei(value: object) -> object:
     """An amount as people write it, "0.5 ether", in wei; integers are wei already.
 
     Raises:
-        ValueError: it is no amount, or no whole number of wei.
+        ValueError: it is not an amount, or not a whole number of wei.
     """
     if not isinstance(value, str):
         return value
@@ -65,9 +65,9 @@ def wei(value: object) -> object:
             amount = Decimal(number).scaleb(UNITS[unit.strip()])
             whole = amount.is_finite() and amount == amount.to_integral_value()
     except ArithmeticError:
-        raise ValueError(f"{number!r} is no number") from None
+        raise ValueError(f"{number!r} is not a number") from None
     if not whole or amount.adjusted() > 40:
-        raise ValueError("it is no whole number of wei, or more than there are")
+        raise ValueError("it is not a whole number of wei, or more than there are")
     return int(amount)
 
 
@@ -285,7 +285,7 @@ class JobFile(_Strict):
         except OSError as error:
             raise JobDocumentError(f"the job file {path} can't be read: {error.strerror}") from error
         except (ValueError, RecursionError) as error:  # tomllib lets through those of long integers and deep nesting
-            raise JobDocumentError(f"{path} is no valid TOML: {error}") from error
+            raise JobDocumentError(f"{path} is not valid TOML: {error}") from error
         try:
             return cls.model_validate(value)
         except ValidationError as error:

@@ -129,7 +129,7 @@ class Chain:
         )
 
     def state(self, header: Any) -> Any:
-        """The state after a block (py-evm `StateAPI`), for reading."""
+        """The state after a block (py-evm `StateAPI`), to read."""
         return PragueVM.build_state(self._db, header, self._chain_context)
 
     # Transactions and blocks: in the engine's thread
@@ -320,7 +320,7 @@ class Chain:
     # Development: in the engine's thread
 
     def set_next_timestamp(self, timestamp: int) -> None:
-        """The next block gets this time (seconds), and time goes on from there."""
+        """The next block gets this time (seconds), and time continues from there."""
         if timestamp <= self.head.header.timestamp:
             raise RPCError(f"timestamp {timestamp} is not after that of the latest block, {self.head.header.timestamp}")
         self._exact_timestamp = timestamp

@@ -327,7 +327,7 @@ def _flag(value: Any) -> bool:
 
 
 def _message(transaction: Any) -> Message:
-    """A transaction object as what is executed; fees are left out, for calls are free."""
+    """A transaction object as what is executed; fees are left out, because calls are free."""
     request = parameters.mapping(transaction)
     sender, to, value = request.get("from"), request.get("to"), request.get("value")
     gas = request.get("gas")

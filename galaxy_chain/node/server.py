@@ -63,7 +63,7 @@ class Node(HttpServer):
         self.chain_id = chain_id
 
     def _application(self, host: str, accounts: int, chain_id: int, mnemonic: str) -> Application:
-        # imported here, for py-evm takes a second
+        # imported here, because py-evm takes a second
         from eth_typing import Address
 
         from galaxy_chain.node.accounts import derive_keys

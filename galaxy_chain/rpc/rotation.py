@@ -13,7 +13,7 @@ BACKOFF = Backoff(0.1, 5.0, jitter=1.0)
 
 
 class Rotation:
-    """Stays with a node until that one fails, then goes on with the one that is ready first.
+    """Stays with a node until that one fails, then continues with the one that is ready first.
 
     Args:
         nodes: How many there are; they are known by their index.

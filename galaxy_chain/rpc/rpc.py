@@ -57,7 +57,7 @@ class TooMuchError(RpcError):
 
 
 class UnreliableAnswerError(RpcError):
-    """What a node says contradicts what it said before, or is no answer to the question: ask again, or another node."""
+    """A node contradicts what it said before, or does not answer the question: ask again, or another node."""
 
 
 class _Trouble(Exception):
@@ -96,7 +96,7 @@ _HASH = re.compile(r"0x[0-9a-fA-F]{64}")
 
 def _hash(value: Any) -> str:
     if not isinstance(value, str) or not _HASH.fullmatch(value):
-        raise ValueError(f"{value!r:.80} is no hash")
+        raise ValueError(f"{value!r:.80} is not a hash")
     return value.lower()
 
 
@@ -116,7 +116,7 @@ def number(value: Any) -> int:
     """
     quantity = _quantity(value)
     if quantity is None or quantity >= 2**63:
-        raise ValueError(f"{value!r:.80} is no number")
+        raise ValueError(f"{value!r:.80} is not a number")
     return quantity
 
 
@@ -125,7 +125,7 @@ _BLOOM = re.compile(r"0x[0-9a-fA-F]{0,512}")
 
 def _bloom(value: Any) -> int:
     if value is not None and (not isinstance(value, str) or not _BLOOM.fullmatch(value)):
-        raise ValueError(f"{value!r:.80} is no bloom filter")
+        raise ValueError(f"{value!r:.80} is not a bloom filter")
     return int(value or "0x0", 16) if value != "0x" else 0
 
 
@@ -207,7 +207,7 @@ class Rpc:
     """A chain's JSON-RPC: plain requests with plain JSON answers, and errors that say what to do.
 
     A request goes to the node that answered last. Where that one is in trouble (refuses connections, breaks off, is
-    silent, answers 429 or 503 or something that is no JSON-RPC, or does not have the block whose state it is asked
+    silent, answers 429 or 503 or something that is not JSON-RPC, or does not have the block whose state it is asked
     for), the next one is asked, and so on in turn, with pauses that grow. Until the first answer each node is tried
     once, so that a wrong url is said at once. Any other error that a node answers with is an answer. Each new
     connection is asked for its chain, once that is known.
@@ -237,7 +237,7 @@ class Rpc:
         self.random = random
         self._timeout = timeout
         self._client = httpx.Client(
-            # certificates take 30 ms to load, for nothing where there is no TLS
+            # certificates take 30 ms to load, which would be wasted where there is no TLS
             verify=any(part.startswith("https:") for part in self.urls),
             timeout=httpx.Timeout(timeout, connect=min(timeout, CONNECT_SECONDS)),
             headers={"Content-Type": "application/json", "Accept-Encoding": "gzip"},
@@ -402,7 +402,7 @@ class Rpc:
             text = body[:1000].decode(errors="replace")
             raise _Trouble(
                 f"{name} answers {method} with HTTP status {status} and something that is not JSON, "
-                f"{text!r:.100}: it is no Ethereum node"
+                f"{text!r:.100}: it is not an Ethereum node"
             ) from error
         if not isinstance(answer, dict):
             raise _Trouble(f"{name} answers {method} with something that is not JSON-RPC: {answer!r:.200}")
@@ -429,24 +429,24 @@ class Rpc:
         """The result of a request that gives a quantity.
 
         Raises:
-            RpcError: as `request`, or the answer is no quantity.
+            RpcError: as `request`, or the answer is not a quantity.
         """
         result = self.request(method, *parameters)
         if (quantity := _quantity(result)) is None:
-            raise RpcError(f"{self.name} answers {method} with {result!r:.200}, which is no quantity")
+            raise RpcError(f"{self.name} answers {method} with {result!r:.200}, which is not a quantity")
         return quantity
 
     def data(self, method: str, *parameters: Any) -> bytes:
         """The result of a request that gives bytes.
 
         Raises:
-            RpcError: as `request`, or the answer is no hexadecimal.
+            RpcError: as `request`, or the answer is not hexadecimal.
         """
         result = self.request(method, *parameters)
         try:
             return bytes.fromhex(result.removeprefix("0x"))
         except (AttributeError, ValueError) as error:
-            raise RpcError(f"{self.name} answers {method} with {result!r:.200}, which is no hexadecimal") from error
+            raise RpcError(f"{self.name} answers {method} with {result!r:.200}, which is not hexadecimal") from error
 
     def block(self, number: int | str) -> Block:
         """A block's header by number or tag.

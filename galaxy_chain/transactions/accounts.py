@@ -41,7 +41,7 @@ LARGEST_FILE = 2**16
 LARGEST_SCRYPT_BYTES = 2**30
 """What opening a key may take, and twice the time of that: geth's own take a quarter."""
 MOST_ITERATIONS = 10_000_000
-"""Of PBKDF2, some seconds: ten times eth_account's own."""
+"""Iterations of PBKDF2, which take some seconds: ten times eth_account's own."""
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,7 @@ class Keystore:
         return named if named.is_file() or not (self.folder / name).is_file() else self.folder / name
 
     def explain(self, name: str) -> None:
-        """Says why a file of this name is no key, where there is one.
+        """Says why a file of this name is not a key, where there is one.
 
         Raises:
             AccountError: it is none.
@@ -284,7 +284,7 @@ def _check_cost(key: dict[str, Any]) -> None:
     """Makes sure that opening a key takes seconds and no more memory than there is: its file says how much.
 
     Raises:
-        ValueError, TypeError, KeyError: it takes more, or it is no keystore file of version 3.
+        ValueError, TypeError, KeyError: it takes more, or it is not a keystore file of version 3.
     """
     if key["version"] != 3:
         raise ValueError(f"it has version {key['version']!r:.20}, expected 3")
@@ -322,7 +322,7 @@ def _unlocked(rpc: Rpc) -> list[str]:
     """The accounts that a node signs for, with checksum."""
     accounts = rpc.request("eth_accounts")
     if not isinstance(accounts, list) or not all(map(is_address, accounts)):
-        raise RpcError(f"{rpc.name} answers eth_accounts with {accounts!r:.200}, which is no list of addresses")
+        raise RpcError(f"{rpc.name} answers eth_accounts with {accounts!r:.200}, which is not a list of addresses")
     return [to_checksum_address(account) for account in accounts]
 
 

@@ -46,7 +46,7 @@ CREATE TABLE signed (
 
 
 class State(StrEnum):
-    """Of an intent. A live one holds its nonce."""
+    """Where an intent stands. A live one holds its nonce."""
 
     LIVE = "live"
     DONE = "done"

@@ -58,7 +58,7 @@ QUICK_PAUSE = 0.1
 """Seconds. Up to here only the receipt is asked for: on a chain that makes blocks at once that is all."""
 DIFFERENT_GAS = 1000
 LARGEST_GAS = 2**24
-"""Of a transaction, by EIP-7825."""
+"""The largest gas limit of a transaction (EIP-7825)."""
 RESCUE_SECONDS = 2.0
 """How long an earlier transaction of the account may hold up a later one before that one's process looks after both."""
 
@@ -159,14 +159,14 @@ class Transactions:
             to: None to deploy `data`.
             value: Wei.
             key: Names what is wanted (job, attempt and action). If the same call is in the journal under this key, and
-                has not failed, it is gone on with, and nothing else is sent: whoever was killed asks again. Another
+                has not failed, it is continued, and nothing else is sent: whoever was killed asks again. Another
                 call under this key waits for the end of that one first.
 
         Raises:
             RpcAnswerError: it would revert, or did; `data` has the revert data.
             InsufficientFundsError: the account can't pay for it.
             TransactionError: it did not get in in time, or failed without saying why. Where it may get in all the same,
-                the message says so, and the same `key` goes on with it.
+                the message says so, and the same `key` continues with it.
             RpcError: no node answers. It may get in all the same.
         """
         call = Call(None if to is None else to_checksum_address(to), data, value)
@@ -447,7 +447,7 @@ class Transactions:
         if following.state.phase is Phase.MINED:
             late = f"{what} is in a block, but not confirmed by {settings.confirmations} after {settings.timeout:.0f} s"
         elif following.behind is not None:
-            late += f", for no transaction with nonce {following.behind} is, which is due before its {intent.nonce}"
+            late += f", because no transaction with nonce {following.behind} is, which is due before its {intent.nonce}"
         said = "" if refused is None else f"; when it was sent last, the node said: {refused.reason}"
         raise TransactionError(f"{late}: see whether the chain makes blocks; it may get in still{said}") from refused
 

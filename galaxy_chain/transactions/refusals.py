@@ -1,4 +1,4 @@
-"""Why a node does not take a transaction: there are no codes for it, only each client's own words."""
+"""Why a node does not take a transaction: there are no codes for that, only each client's own words."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ class Reason(Enum):
     OVERTAKEN = auto()
     """Other programs of the account took the nonce again and again."""
     REFUSED = auto()
-    """The node does not take it, for a reason that waiting does not change."""
+    """The node refuses it for a reason that waiting does not change."""
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class AuditedRound:
     excluded: tuple[str, ...]
     server: str
     root: bytes
-    """Of the model that the round made."""
+    """Root of the chunk tree of the model that the round made."""
     settled: bool
     """Whether it can't be reverted any more, and what it earned is everybody's own."""
     reward: int
@@ -158,7 +158,7 @@ class Auditor:
 
         Raises:
             AuditError: the first lie: names the round and what is wrong in it.
-            ContentMissingError: content that an audit needs is nowhere to be had.
+            ContentMissingError: content that an audit needs is unavailable everywhere.
             ContentAlteredError: content that a store holds is not what its id says.
         """
         history = self.history
@@ -184,7 +184,7 @@ class Auditor:
         self._state()
 
     def reopenings(self) -> Iterator[AuditedReopening]:
-        """The attempts that were given up, in order, by what is to be had of them now."""
+        """The attempts that were given up, in order, by what is available of them now."""
         least = self.history.terms.min_clients
         for reopening in self.history.reopened:
             usable = sum(self._usable(entry) for entry in reopening.entries)

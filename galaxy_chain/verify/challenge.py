@@ -83,8 +83,8 @@ def demand(
     salt = announce_finding(ledger, commit.word, chunk, announced.append)
     paid(announced[-1])
     wait_for_later(ledger, announced[-1])
-    # Its salt is new, so a program that died meanwhile can't go on with its demand. It waits for that one's end, and is
-    # then refused, instead of paying twice.
+    # Its salt is new, so a program that died meanwhile can't continue with its demand. It waits for that one's end,
+    # and is then refused, instead of paying twice.
     once = f"{job} {commit.word.hex()} {chunk}"
     return _unless_overtaken(lambda: ledger.demand(job, commit.record, chunk, salt, value=price).transact(once))
 

@@ -226,7 +226,7 @@ class Inspection:
         if done is not None:
             self._challenged(commit, chunk)
         if commit.word in history.superseded:
-            return  # the round goes on as it is
+            return  # the round continues as it is
         raise RoundMovedOnError(f"round {number} was committed wrongly, and has been challenged")
 
 

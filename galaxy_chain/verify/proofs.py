@@ -37,7 +37,7 @@ class Proofs:
         """What an answer for chunk `index` of a commit has to show.
 
         Raises:
-            ContentMissingError, ContentAlteredError: something is not to be had.
+            ContentMissingError, ContentAlteredError: something is unavailable.
         """
         number = commit.record.round
         return Openings(

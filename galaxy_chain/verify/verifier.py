@@ -39,7 +39,7 @@ __all__ = ["Unexplained", "Verifier", "Verify", "address_bytes"]
 
 
 def _nor(lacking: ContentMissingError | ContentAlteredError, why: object) -> ContentMissingError | ContentAlteredError:
-    return type(lacking)(f"{lacking}; nor can it be recomputed, for {why}")
+    return type(lacking)(f"{lacking}; nor can it be recomputed, because {why}")
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Verify:
             return cls(None if text == "full" else 0)
         match = re.fullmatch(r"sample:([1-9]\d{0,5})", text)
         if match is None:
-            raise ConfigurationError(f"{text!r} is no way to verify: expected full, sample:K (K chunks) or off")
+            raise ConfigurationError(f"{text!r} is not a way to verify: expected full, sample:K (K chunks) or off")
         return cls(int(match[1]))
 
 
@@ -109,7 +109,7 @@ class Verifier:
         """The vector file of a model, content and root verified.
 
         Raises:
-            ContentMissingError: it is not to be had.
+            ContentMissingError: it is unavailable.
             ContentAlteredError: it is not what the id says, or has another root than the ledger's.
         """
         path, root = self._vector(model.content, what)
@@ -124,7 +124,7 @@ class Verifier:
         """The vector file of an update, content and commitment verified.
 
         Raises:
-            ContentMissingError: it is not to be had.
+            ContentMissingError: it is unavailable.
             ContentAlteredError: it is not what the id says, or not what its client committed to.
         """
         path, root = self._vector(entry.update.content, what)
@@ -150,7 +150,7 @@ class Verifier:
         into the store for whoever comes next.
 
         Raises:
-            ContentMissingError, ContentAlteredError: it is not to be had, and can't be recomputed.
+            ContentMissingError, ContentAlteredError: it is unavailable, and can't be recomputed.
         """
         return self._end_of(history, [history.commits[each] for each in range(1, number + 1)])
 
@@ -165,8 +165,8 @@ class Verifier:
     def withheld(self, history: JobHistory, commit: Commit) -> ContentError | None:
         """Why the model that was committed can't be had: somebody withholds it.
 
-        None where it can be had or recomputed; and where the store does not even give the job's document, for then it
-        may be the store's fault.
+        None where it is available or can be recomputed; and where the store does not even have the job's document,
+        because then it may be the store's fault.
         """
         if commit.word in self._had:
             return None
@@ -187,7 +187,7 @@ class Verifier:
         """The vector file of the model to which commits of the rounds from the first on lead."""
         number = len(line)
         begin, lacking = number, None
-        while True:  # down to the newest model that is to be had, and from there up again, however far that is
+        while True:  # down to the newest model that is available, and from there up again, however far that is
             try:
                 path = self._committed(history, line, begin)
                 break
@@ -220,7 +220,7 @@ class Verifier:
         """The model that the commit should have made, in a temporary file.
 
         Raises:
-            ContentMissingError, ContentAlteredError: the model before or an update is not to be had.
+            ContentMissingError, ContentAlteredError: the model before or an update is unavailable.
         """
         with self._aggregated(self._end_of(history, history.lineage(commit)), commit) as path:
             yield path
@@ -257,7 +257,7 @@ class Verifier:
         """The first parameter that a commit has wrong, what it is and what it should be; None if all are right.
 
         Raises:
-            ContentMissingError, ContentAlteredError: something that is needed is not to be had.
+            ContentMissingError, ContentAlteredError: something that is needed is unavailable.
         """
         with self.recomputed(history, commit) as ours:
             if tree_root(self.read(ours), self.terms.chunk_parameters) == commit.record.next.root:
@@ -271,7 +271,7 @@ class Verifier:
         """The index of a chunk that a commit has wrong, None where none was found.
 
         Raises:
-            ContentMissingError, ContentAlteredError: something that is needed is not to be had.
+            ContentMissingError, ContentAlteredError: something that is needed is unavailable.
         """
         if how.chunks == 0:
             return None
@@ -306,7 +306,7 @@ class Verifier:
         INT32_MAX, can't come of any content, and nobody can open it.
 
         Raises:
-            ContentMissingError, ContentAlteredError: the model before, or the committed one, is not to be had.
+            ContentMissingError, ContentAlteredError: the model before, or the committed one, is unavailable.
         """
         number = commit.record.round
         previous = self._end_of(history, history.lineage(commit))
@@ -336,7 +336,7 @@ class Verifier:
         """What a challenge or an answer for chunk `index` of a commit has to show.
 
         Raises:
-            ContentMissingError, ContentAlteredError: something is not to be had.
+            ContentMissingError, ContentAlteredError: something is unavailable.
         """
         number, line = commit.record.round, history.lineage(commit)
         return Openings(

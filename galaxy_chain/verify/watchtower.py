@@ -8,7 +8,7 @@ Whatever can be challenged is looked at, oldest first: commits that stand and ar
   lies beneath, and the next demand goes there. Each goes at least one level down, so that after as many as the tree has
   levels the server has to open a wrong chunk, which the ledger refuses, or to be silent: either loses its bond.
 - A commit that can't be recomputed, because updates in it are withheld: a chunk that no content of theirs explains is
-  demanded, for it can't be opened. Where all are explained, a random one is demanded, once: whoever hides an update
+  demanded, because it can't be opened. Where all are explained, a random one is demanded, once: whoever hides an update
   has at least to have one, the one that was committed to.
 - A right commit of which others demand chunks: in the third quarter of the time for it the watchtower answers for a
   committer that may be gone. What nobody has answered in time it has expire.
@@ -290,7 +290,7 @@ class Watchtower:
         if found.chunks:
             who = ", ".join(found.missing)
             reason = f"whatever the missing update of {who} is, it does not explain this chunk: {error}"
-            # One is enough, for nobody can open it. Not always the same: somebody may demand it in front of this one.
+            # One is enough, because nobody can open it; a random one, because somebody may demand it just before.
             return self._demand(commit, random.SystemRandom().choice(found.chunks), reason)
         # Answers that others have asked for may be those that suit the server.
         if any(self.purse.wants(commit.record, chunk) for chunk in answers):
@@ -430,7 +430,7 @@ class Watchtower:
         return commit if self.purse.is_right(commit.record) else None
 
     def _settles_at(self, commit: Commit) -> int:
-        """A turn later than it could be, for a server settles its own rounds."""
+        """One turn later than possible, because a server settles its own rounds."""
         begins = settle_from(self.history, commit.record.round)
         assert begins is not None
         return begins + self.history.terms.aggregate_seconds

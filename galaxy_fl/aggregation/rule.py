@@ -54,7 +54,7 @@ class Rule(Protocol):
 
         Raises:
             AggregationError: number of updates, a weight or `rule_word` out of range.
-            VectorError: the model is no vector, or an update has another type or length.
+            VectorError: the model is not a vector, or an update has another type or length.
         """
         ...
 
@@ -82,7 +82,7 @@ def paired(model: Vector, updates: Iterable[Vector], weights: Sequence[int]) -> 
 
     Raises:
         AggregationError: there are not as many updates as weights.
-        VectorError: the model is no vector, or an update has another type or length.
+        VectorError: the model is not a vector, or an update has another type or length.
     """
     parameters = len(as_vector(model))
     drawn = 0

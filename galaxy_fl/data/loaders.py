@@ -1,4 +1,4 @@
-"""A DataLoader is no data set."""
+"""A DataLoader is not a data set."""
 
 from __future__ import annotations
 

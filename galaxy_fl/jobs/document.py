@@ -234,7 +234,7 @@ class JobDocument(_Strict):
         if len(content) > MAX_BYTES:
             raise JobDocumentError(f"a job document has at most {MAX_BYTES} bytes, this one {len(content)}")
         try:
-            # Through JSON, for the strict types of Python know no tuple in it.
+            # Through JSON, because strict Python types accept no list for a tuple.
             document = cls.model_validate_json(content)
         except ValidationError as error:
             raise JobDocumentError(f"the job document is not valid: {explain(error)}") from error

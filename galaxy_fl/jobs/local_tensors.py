@@ -1,6 +1,6 @@
 """Local tensors: what of a model's state is not in its vectors, and goes with the job document instead (section 8).
 
-Integer and boolean tensors belong to each client, which goes on from its own; tensors of floats and complex numbers
+Integer and boolean tensors belong to each client, which continues from its own; tensors of floats and complex numbers
 that no fixed point carries, such as a mask of -inf, are constants. The document says what each of them begins with.
 """
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_LOCAL_BYTES", "LocalTensor"]
 
 MAX_LOCAL_BYTES = 2**28
-"""Of one tensor; a document of 262,144 bytes could not hold many more, however well they are compressed."""
+"""Bytes of one tensor; a document of 262,144 bytes could not hold many more, however well they are compressed."""
 
 TensorType = Literal[
     "bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64",

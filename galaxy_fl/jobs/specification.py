@@ -73,7 +73,7 @@ class TrainSpecification(BaseModel):
     """Keyword arguments of the optimizer; SGD has momentum 0.5 unless it is given here."""
     learning_rate: float = Field(default=0.01, gt=0)
     scheduler: ClassName | None = None
-    """A class of torch.optim.lr_scheduler; it takes a step after each local epoch and goes on from round to round."""
+    """A class of torch.optim.lr_scheduler; it takes a step after each local epoch and continues from round to round."""
     scheduler_options: dict[str, Option] = {}
     """Keyword arguments of the scheduler."""
     loss: ClassName = "CrossEntropyLoss"

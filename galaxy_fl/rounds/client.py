@@ -59,8 +59,8 @@ def run_client(
 ) -> Round:
     """Takes part in a job until it is over.
 
-    In a distillation the client goes on from its own weights each round and learns from the others' of the round before
-    (Zhang et al., "Deep Mutual Learning", CVPR 2018); otherwise it begins with the round's model.
+    In a distillation the client continues from its own weights each round and learns from the others' of the round
+    before (Zhang et al., "Deep Mutual Learning", CVPR 2018); otherwise it begins with the round's model.
 
     Args:
         coordinator: Where the job is.
@@ -143,7 +143,7 @@ def _train(coordinator: ClientCoordinator, trainer: Trainer, round: Round, begin
     if coordinator.job.distils:
         previous = coordinator.previous(round)
         start = _student(round, kept, previous) or begin
-        # By content, for clients have other names in other modes, and sums of floats have an order.
+        # By content, because clients have other names in other modes, and sums of floats have an order.
         teachers = sorted(previous.peers, key=digest_of)
     seed = round_seed(coordinator.job.train.seed, round.number, round.draw)
     before, after = kept.local_before(round.number), kept.local(round.number)

@@ -81,7 +81,7 @@ class Committed:
 
 @dataclass(frozen=True)
 class Origin:
-    """Whose job it is, which is what an operator trusts or not before the job's model source runs.
+    """The owner of a job, whom an operator trusts or not before the job's model source runs.
 
     Attributes:
         own: It comes from this client's own folder.
@@ -94,7 +94,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Previous:
-    """What distillation goes on from.
+    """What distillation continues from.
 
     Attributes:
         own: The vector file of the client's latest update in the job; None before its first.
@@ -128,7 +128,7 @@ class Coordinator(Protocol):
 
     @property
     def origin(self) -> Origin:
-        """Whose job it is."""
+        """The owner of the job."""
 
     @property
     def job(self) -> JobDocument:
@@ -142,7 +142,7 @@ class Coordinator(Protocol):
         """The source of the job's model, which is what the document says; only where that names a source.
 
         Raises:
-            ContentError: it is not to be had.
+            ContentError: it is unavailable.
         """
 
     def round(self) -> Round:
@@ -159,7 +159,7 @@ class Coordinator(Protocol):
         """The vector file of the model that the round starts from (after the last one: the final model), verified.
 
         Raises:
-            ContentError: it is not to be had.
+            ContentError: it is unavailable.
             RoundMovedOnError: the round is over.
         """
 
@@ -182,7 +182,7 @@ class Coordinator(Protocol):
         """Return the root of the newest model's chunk tree, as a ledger has it; None without one."""
 
     def give_up(self, reason: str) -> None:
-        """Says to the others that this participant can't go on, and why, so that nobody waits for it in vain.
+        """Tells the others that this participant can't continue, and why, so that nobody waits for it in vain.
 
         A client's word ends nothing for other clients. On a ledger participants give up by being silent.
 
@@ -218,7 +218,7 @@ class ClientCoordinator(Coordinator, Protocol):
 
     def is_settled(self) -> bool:
         """Whether a job that has reached its last round's end stays there; on a ledger that may be taken back for a
-        while, and then the client goes on with what it has kept."""
+        while, and then the client continues with what it has kept."""
 
     def stay(self, round: Round) -> Round:
         """Stay after the job's end, until what this client has earned is out.
@@ -255,7 +255,7 @@ class ServerCoordinator(Coordinator, Protocol):
 
     def gather(self, round: Round, updates: Sequence[Submitted]) -> tuple[dict[Submitted, Path], dict[Submitted, str]]:
         """The vector files of the updates that can be used, verified, in their order; and why the others can't be: they
-        are not to be had, or not what was promised.
+        are unavailable, or not what was promised.
 
         Raises:
             ContentError: none is to blame but the place where they are.
@@ -281,7 +281,7 @@ class ServerCoordinator(Coordinator, Protocol):
         """
 
     def endures(self, error: Exception) -> bool:
-        """Whether the server goes on after an error, which it has told of, and has waited a while; False: it ends."""
+        """Reports an error, waits a while, and returns whether the server continues."""
 
     def stay(self, round: Round) -> Round:
         """Stays after the job's end, while this server answers for what it has done.

@@ -36,7 +36,7 @@ class KeptUpdate(BaseModel):
     begin: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     """The SHA-256 of the round's model."""
     draw: Annotated[int, Field(ge=0)]
-    """Of the round's randomness."""
+    """The drawing of the round's randomness that it was trained with."""
     result: TrainResult
 
 

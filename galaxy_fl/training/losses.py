@@ -69,7 +69,7 @@ def _of_two(candidate: Any) -> bool:
     return is_loss and len(inspect.signature(candidate.forward).parameters) == 3
 
 
-# LinearCrossEntropyLoss is a layer with weights of its own, which are no part of a job's model.
+# LinearCrossEntropyLoss is a layer with weights of its own, which are not part of a job's model.
 LOSSES: dict[str, Any] = {
     name: found
     for name, found in inspect.getmembers(nn, _of_two)

@@ -8,7 +8,7 @@ __all__ = ["Evaluation", "TrainResult"]
 
 
 class Evaluation(BaseModel):
-    """Of a model on a data set."""
+    """How good a model is on a data set."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -16,11 +16,11 @@ class Evaluation(BaseModel):
     loss: float
     """Mean over the samples."""
     accuracy: float | None
-    """The fraction of class labels that is right, or a user's own measure; None where neither is to be had."""
+    """The fraction of class labels that is right, or a user's own measure; None where neither is available."""
 
 
 class TrainResult(Evaluation):
-    """Of one client's round. `loss` and `accuracy` are means over the last local epoch, as it ran."""
+    """What training in a round came to. `loss` and `accuracy` are means over the last local epoch, as it ran."""
 
     seconds: float = Field(ge=0)
     batches: int = Field(ge=1)

@@ -58,7 +58,7 @@ def _run(content: bytes, source: str) -> ModuleType:
         code = compile(content, FILE, "exec")
     except (SyntaxError, ValueError) as error:  # ValueError: it has null bytes
         line = f" in line {error.lineno}" if isinstance(error, SyntaxError) else ""
-        raise JobDocumentError(f"the model's source is no valid Python{line}: {error}") from error
+        raise JobDocumentError(f"the model's source is not valid Python{line}: {error}") from error
     linecache.cache[FILE] = (len(content), None, source.splitlines(keepends=True), FILE)
     module = sys.modules[MODULE] = ModuleType(MODULE)
     try:
@@ -83,7 +83,7 @@ def _class(module: ModuleType, name: str) -> Any:
             else f"the model's source defines no torch.nn.Module, and so no {name}"
         )
     if not _is_model(found):
-        raise JobDocumentError(f"{name} in the model's source is no class of torch.nn.Module: {found!r:.100}")
+        raise JobDocumentError(f"{name} in the model's source is not a class of torch.nn.Module: {found!r:.100}")
     try:
         inspect.signature(found).bind()
     except TypeError as error:

@@ -52,7 +52,7 @@ MAX_DIMENSIONS = 64
 """Those of a numpy array."""
 
 MAX_PARAMETERS = 2**53 - 1
-"""Of a layout: the largest integer that canonical JSON (RFC 8785) can carry exactly."""
+"""The largest size of a layout: the largest integer that canonical JSON (RFC 8785) can carry exactly."""
 
 State: TypeAlias = "Mapping[str, torch.Tensor | npt.NDArray[Any]]"
 

@@ -130,7 +130,7 @@ def test_amounts(amount, is_wei):
     ["", "5", "5 euro", "x ether", "ether", "1e-19 ether", "0.5 wei", "nan ether", "inf ether", "1e99999999 ether"],
 )
 def test_what_is_no_amount(amount):
-    with pytest.raises(ValueError, match=r"expected an amount|is no number|no whole number of wei"):
+    with pytest.raises(ValueError, match=r"expected an amount|is not a number|not a whole number of wei"):
         wei(amount)
 
 
@@ -198,7 +198,7 @@ def test_a_field_that_fits_none_of_its_types_is_named_once(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(b"name =", "is no valid TOML"), (b"\xff", "is no valid TOML"), (b"a = 1\na = 2", "is no valid TOML")],
+    [(b"name =", "is not valid TOML"), (b"\xff", "is not valid TOML"), (b"a = 1\na = 2", "is not valid TOML")],
 )
 def test_what_is_no_toml(tmp_path, content, said):
     path = tmp_path / "job.toml"

@@ -155,13 +155,13 @@ def test_an_error_has_code_reason_and_revert_data(liar, error, code, reason, dat
 
 @pytest.mark.parametrize("result", [None, "", "0x", "0xg", 5, [], {}, "hello"])
 def test_what_is_no_quantity(liar, result):
-    with pytest.raises(RpcError, match="which is no quantity"):
+    with pytest.raises(RpcError, match="which is not a quantity"):
         liar.says(result).number("eth_gasPrice")
 
 
 @pytest.mark.parametrize("result", [None, "0x1", "0xgg", 5, [], {}])
 def test_what_is_no_data(liar, result):
-    with pytest.raises(RpcError, match="which is no hexadecimal"):
+    with pytest.raises(RpcError, match="which is not hexadecimal"):
         liar.says(result).data("eth_getCode")
 
 

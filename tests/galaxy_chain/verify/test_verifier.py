@@ -113,7 +113,7 @@ def test_healing_names_the_round_that_it_can_not_get_over(federation):
     for number in (1, 2):
         federation.content(view.history.commits[number].record.next.content).unlink()
     federation.content(view.history.commits[1].entries[2].update.content).unlink()
-    said = f"model after round 2.*nor can it be recomputed, for round 1: the update of {federation.clients[2]}"
+    said = f"model after round 2.*nor can it be recomputed, because round 1: the update of {federation.clients[2]}"
     with pytest.raises(ContentMissingError, match=said):
         view.verifier.model_after(view.history, 2)
 
@@ -125,7 +125,7 @@ def test_a_model_that_can_not_be_recomputed_either_says_both_reasons(federation,
     federation.content(commit.record.next.content).unlink()
     update = federation.content(commit.entries[1].update.content)
     update.unlink() if how == "missing" else alter(update)
-    said = f"model after round 1.*nor can it be recomputed, for round 1: the update of {federation.clients[1]}"
+    said = f"model after round 1.*nor can it be recomputed, because round 1: the update of {federation.clients[1]}"
     with pytest.raises(ContentMissingError, match=said):
         view.verifier.model_after(view.history, 1)
 

@@ -75,8 +75,8 @@ def test_what_reads_a_models_code_as_torch_fx_does_finds_its_lines():
 @pytest.mark.parametrize(
     ("source", "name", "error", "said"),
     [
-        ("class Net(:\n", "Net", JobDocumentError, "no valid Python in line 1"),
-        ("x = 1\0", "Net", JobDocumentError, "no valid Python"),
+        ("class Net(:\n", "Net", JobDocumentError, "not valid Python in line 1"),
+        ("x = 1\0", "Net", JobDocumentError, "not valid Python"),
         (
             "import layers_of_mine\n",
             "Net",
@@ -88,8 +88,8 @@ def test_what_reads_a_models_code_as_torch_fx_does_finds_its_lines():
         ("import sys\nsys.exit(4)\n", "Net", TrainingError, r"exit\(4\) \(line 2 of the source\)"),
         ("x = 1\n", "Net", JobDocumentError, "defines no torch.nn.Module, and so no Net"),
         (GOOD, "net", JobDocumentError, "did you mean Net"),
-        (GOOD, "helper", JobDocumentError, "helper in the model's source is no class"),
-        (GOOD, "Sizes", JobDocumentError, "Sizes in the model's source is no class of torch.nn.Module"),
+        (GOOD, "helper", JobDocumentError, "helper in the model's source is not a class"),
+        (GOOD, "Sizes", JobDocumentError, "Sizes in the model's source is not a class of torch.nn.Module"),
         (GOOD, "Needs", JobDocumentError, "made without arguments, but missing a required argument: 'width'"),
         (GOOD, "Fails", TrainingError, r"making the model Fails raised OSError: no weights here \(line 30"),
         (GOOD, "Leaves", TrainingError, r"making the model Leaves ended the program with exit\(3\)"),
