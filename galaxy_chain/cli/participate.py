@@ -93,8 +93,8 @@ class Own:
     trust: Annotated[
         list[str] | None,
         typer.Option(
-            help="Whose model source may run here, beside GALAXY_TRUST: an owner's address, or a source's digest. May "
-            "be given several times."
+            help="Owner's address, or digest of a model's source, whose program may run here, beside those in "
+            "GALAXY_TRUST. Repeatable."
         ),
     ] = None
     output: Annotated[
