@@ -18,14 +18,15 @@ def lazily(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any]
 
     Args:
         package: The package, whose `__version__` is that of the distribution.
-        homes: The module that defines each name.
+        homes: The module that defines each name, or the package whose module has it.
     """
 
     def get(name: str) -> Any:
         if name == "__version__":
             found: Any = version(DISTRIBUTION)
         elif name in homes:
-            found = getattr(importlib.import_module(homes[name]), name)
+            home = importlib.import_module(homes[name])
+            found = getattr(home, name, None) or importlib.import_module(f"{homes[name]}.{name}")
         else:
             raise AttributeError(f"module {package!r} has no attribute {name!r}", name=name, obj=sys.modules[package])
         setattr(sys.modules[package], name, found)

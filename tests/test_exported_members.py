@@ -40,8 +40,9 @@ def test_they_are_sorted_and_all_there(package):
 @pytest.mark.parametrize("package", PACKAGES)
 def test_nothing_else_is_public(package):
     public(package)  # all that is imported lazily is there now
+    # Modules become attributes of their package when they are imported, by their own name.
     found = {name for name, value in vars(package).items() if not name.startswith("_") and not inspect.ismodule(value)}
-    assert found == {name for name in package.__all__ if not name.startswith("_")}
+    assert found == {name for name, value in public(package).items() if not inspect.ismodule(value)}
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -71,6 +72,8 @@ def test_a_name_that_there_is_not(package):
 
 @pytest.mark.parametrize("member", MEMBERS)
 def test_each_has_a_docstring_and_what_is_not_an_error_an_example(member):
+    if not (inspect.isclass(member) or inspect.isfunction(member)):
+        return  # a module of classes, and aliases of types
     text = inspect.getdoc(member)
     assert text
     if inspect.isclass(member) and issubclass(member, BaseException):
@@ -93,13 +96,13 @@ def test_their_methods_have_docstrings(member):
         assert inspect.getdoc(method), f"{member}.{name}"
 
 
-def test_examples_that_need_nobody_else_work(tmp_path, monkeypatch):
+def test_the_examples_work(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     finder, runner = doctest.DocTestFinder(), doctest.DocTestRunner()
-    for name in ("Train", "Averaging", "Distillation", "Job", "submit"):
-        for found in finder.find(getattr(galaxy_fl, name), name, globs={"galaxy": galaxy_fl}):
+    for name, member in public(galaxy_fl).items():
+        for found in finder.find(member, name, globs={"galaxy": galaxy_fl}):
             runner.run(found)
-    assert runner.tries > 5
+    assert runner.tries > 20
     assert runner.failures == 0
 
 

@@ -1,4 +1,4 @@
-"""A job as its author describes it; what its participants get is its document (`galaxy_fl.jobs.document`)."""
+"""PFL's job: its attributes can be changed until it is submitted. Galaxy's own is `galaxy_fl.Job`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Job"]
 
 
 class Job:
-    """What `JobManager.generate_job` gives. Its attributes are the arguments; those of PFL have getters and setters.
+    """What `JobManager.generate_job` returns. Its attributes are the arguments; those of PFL have getters and setters.
 
     Args:
         server_host: PFL's; kept and not used, since a mode knows where it is.
@@ -30,9 +30,9 @@ class Job:
         deadline: Seconds that others have, once `min_clients` updates are in.
         distillation_reduction: The divergence divided by the samples (`batchmean`), or by the classes, too (`mean`).
         output: What the model ends in: `logits`, `probabilities` or `log-probabilities`. None until the job is
-            submitted: then its structure says it.
+            submitted: then its structure decides it.
         fraction_bits: How finely tensors are carried, by name or pattern such as `norm.*`, where what follows from
-            their initial values does not do: a value x is rounded to a multiple of 2**-bits, and may be up to
+            their initial values does not suit: a value x is rounded to a multiple of 2**-bits, and may be up to
             2**(31 - bits). Give fewer to tensors whose values grow large.
     """
 
@@ -70,6 +70,9 @@ class Job:
         self.distillation_reduction = distillation_reduction
         self.output = output
         self.fraction_bits = dict(fraction_bits or {})
+
+    def __repr__(self) -> str:
+        return f"Job(job_id={self.job_id!r}, train_model_class_name={self.train_model_class_name!r}, {self.work_mode})"
 
     def get_server_host(self) -> str:
         return self.server_host

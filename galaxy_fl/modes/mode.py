@@ -131,6 +131,9 @@ class _Folder:
 
     folder: str
 
+    def __str__(self) -> str:
+        return self.folder
+
     def submit(self, request: JobRequest, **settings: Any) -> str:
         return find_mode("standalone").submit(request, folder=self.folder, **settings)
 
@@ -150,6 +153,9 @@ class _Server:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", self.url):
             raise ConfigurationError(f"at is {self.url!r}, expected the URL of a cluster's server: https://host:port")
+
+    def __str__(self) -> str:
+        return self.url
 
     def submit(self, request: JobRequest, **settings: Any) -> str:
         raise ConfigurationError(

@@ -32,8 +32,6 @@ __all__ = ["Client"]
 class Client:
     """A client of all the jobs where it looks, each in a thread and a worker process of its own.
 
-        galaxy_fl.Client(data=my_dataset, test_data="digits").run()
-
     Args:
         data: What to train on: a torch Dataset of (sample, target), or the name of one: `digits`, `mnist`,
             `fashion-mnist`, `cifar-10`, or `module:function`.
@@ -51,8 +49,16 @@ class Client:
         shard, partition, partition_seed, data_root: For named data: which part, as in `1/4`; how it is divided, and
             from which seed; where its files are.
         output: Folder for final models and reports.
-        listeners: Take the events (`galaxy_fl.participants.events`); the default prints lines for people.
+        listeners: Functions that take each event (`galaxy_fl.events`) and the id of its job; the default prints lines for
+            people.
         settings: Settings of the mode, such as `authority` of a cluster; see docs/migration.md.
+
+    Example:
+        >>> import galaxy_fl as galaxy
+        >>> client = galaxy.Client(data="digits", shard="1/2", name="1", test_data="digits")
+        >>> client
+        <Client 1 at .>
+        >>> outcomes = client.run()  # doctest: +SKIP
     """
 
     def __init__(
@@ -89,6 +95,9 @@ class Client:
         self._concurrency = concurrency
         self._output = Path(output)
         self._listeners: Sequence[Listener] = (Console(),) if listeners is None else tuple(listeners)
+
+    def __repr__(self) -> str:
+        return f"<Client {self._name or '0'} at {', '.join(str(mode) for mode, _ in self._meetings)}>"
 
     def run(self, forever: bool = False) -> list[Outcome]:
         """Take part in jobs as they appear, until all that were seen, at least one, are over.

@@ -39,7 +39,13 @@ __all__ = ["Console"]
 
 
 class Console:
-    """Prints each event as a line, whole, from whichever thread; of a job no line twice in a row."""
+    """Listener that prints each event as a line, whole, from whichever thread; of a job no line twice in a row.
+
+    Example:
+        >>> import galaxy_fl as galaxy
+        >>> galaxy.Console()(galaxy.events.Noted(message="the last batch is smaller"), "7")
+        job 7: the last batch is smaller
+    """
 
     def __init__(self) -> None:
         self._last: dict[str, str] = {}

@@ -20,11 +20,16 @@ def now() -> str:
 
 
 class JsonLines:
-    """Writes each event as a line of JSON, with `time` and `job` in front.
+    """Listener that writes each event as a line of JSON, with `time` and `job` in front.
 
     Args:
         stream: Returns the stream to write to; standard output by default.
         job: What a line calls a job of that id.
+
+    Example:
+        >>> import galaxy_fl as galaxy
+        >>> galaxy.JsonLines()(galaxy.events.Training(round=1), "7")  # doctest: +ELLIPSIS
+        {"time": "...", "job": "7", "event": "training", "round": 1}
     """
 
     def __init__(

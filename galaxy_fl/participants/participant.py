@@ -63,6 +63,11 @@ class Outcome:
         final_model: File of the final model; None where it is not here, as at the server of a distillation.
         report: The report's JSON file; None where no files are kept.
         error: Why the job was given up; None where it was not.
+
+    Example:
+        >>> import galaxy_fl as galaxy
+        >>> for outcome in galaxy.Client(data="digits").run():  # doctest: +SKIP
+        ...     print(outcome.job, outcome.final_model)
     """
 
     job: str

@@ -29,8 +29,6 @@ __all__ = ["Server"]
 class Server:
     """A server of all the jobs of a place, each in a thread of its own.
 
-        galaxy_fl.Server(test_data="digits").run()
-
     Args:
         at: Where it serves: None for the working directory, a folder, the URL at which it listens for a cluster's
             clients, such as `http://0.0.0.0:9763`, or an object such as `galaxy_chain.Ledger`.
@@ -44,8 +42,16 @@ class Server:
         trust: What is trusted beside GALAXY_TRUST and galaxy.toml, for models whose source is not this server's.
         data_root: Where the files of named data are.
         output: Folder for final models and reports.
-        listeners: Take the events (`galaxy_fl.participants.events`); the default prints lines for people.
+        listeners: Functions that take each event (`galaxy_fl.events`) and the id of its job; the default prints lines for
+            people.
         settings: Settings of the mode, such as `certificate` and `key` of a cluster; see docs/migration.md.
+
+    Example:
+        >>> import galaxy_fl as galaxy
+        >>> server = galaxy.Server(at="http://0.0.0.0:9763", test_data="digits")
+        >>> server
+        <Server at http://0.0.0.0:9763>
+        >>> outcomes = server.run()  # doctest: +SKIP
     """
 
     def __init__(
@@ -71,6 +77,9 @@ class Server:
         self._name = name
         self._output = Path(output)
         self._listeners: Sequence[Listener] = (Console(),) if listeners is None else tuple(listeners)
+
+    def __repr__(self) -> str:
+        return f"<Server at {self._mode}>"
 
     def run(self, forever: bool = False) -> list[Outcome]:
         """Serve jobs as they appear, until all that were seen, at least one, are over.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 import galaxy_chain
 import galaxy_fl as galaxy
@@ -24,6 +26,19 @@ class Elsewhere:
     """Not a mode: it has none of the methods of one."""
 
 
+class Digits(Dataset[tuple[Tensor, int]]):
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return torch.zeros(1, 8, 8), index
+
+
+def listen(event: galaxy.Event, job: str) -> None:
+    if isinstance(event, galaxy.events.Trained):
+        print(job, event.round, event.loss)
+
+
 def main() -> None:
     train = galaxy.Train(loss="nll", learning_rate=0.1, batch_size=32, optimizer_options={"weight_decay": 0.01})
     job = galaxy.Job(model=Net, rounds=5, train=train)
@@ -33,6 +48,10 @@ def main() -> None:
     print(ids, galaxy.__version__, galaxy_chain.__version__)
     try:
         galaxy.submit(job)
+        outcomes: list[galaxy.Outcome] = galaxy.Client(data=Digits(), name="1", at="federation").run()
+        galaxy.Client(data="digits", shard="1/2", listeners=[galaxy.Console(), listen]).run(forever=True)
+        galaxy.Server(test_data="digits").run()
+        print([outcome.final_model for outcome in outcomes])
     except galaxy.JobDocumentError as error:
         raise SystemExit(error.exit_code) from error
     except galaxy_chain.LedgerRefusedError as error:
@@ -49,6 +68,9 @@ def wrong() -> None:
     galaxy.Averaging("median")  # E: incompatible type
     galaxy.submit(Net)  # E: incompatible type "type[Net]"; expected "Job"
     galaxy.submit(galaxy.Job(Net, rounds=5), at=Elsewhere())  # E: incompatible type "Elsewhere"
+    galaxy.Client(dat="digits")  # E: argument
+    galaxy.Client(data=3)  # E: incompatible type "int"
+    galaxy.Server(listeners=[print, main])  # E: List item
     galaxy.Jbo(Net, rounds=5)  # E: Module has no attribute "Jbo"
     number: int = galaxy.submit(galaxy.Job(Net, rounds=5))  # E: Incompatible types in assignment
     galaxy.Job(Net, rounds=5).rounds = number  # E: read-only

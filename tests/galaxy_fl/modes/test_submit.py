@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import galaxy_fl
 from galaxy_fl import (
     Averaging,
     ConfigurationError,
@@ -19,6 +21,8 @@ from galaxy_fl import (
     Train,
     submit,
 )
+from galaxy_fl.core.job_manager import JobManager
+from galaxy_fl.core.strategy import FederateStrategy, TrainStrategyFactory
 from galaxy_fl.jobs.document import JobDocument, source_id
 from galaxy_fl.vectors import encode, read_vector
 from tests.galaxy_fl.core import models
@@ -157,3 +161,27 @@ def test_the_output_on_a_sample_is_compared(monkeypatch):
     monkeypatch.setattr(Sized, "forward", lambda self, x: 2 * self.layers(x))
     with pytest.raises(JobDocumentError, match="on the sample"):
         submit(job, sample=torch.rand(3, 1, 8, 8))
+
+
+@pytest.mark.parametrize("distils", [False, True])
+def test_pfls_manager_makes_the_same_job(distils):
+    model = Net()
+    strategy = TrainStrategyFactory(learning_rate=0.1, loss_function="L1loss", batch_size=8, epoch=2, seed=3)
+    fed_strategy = FederateStrategy.FED_DISTILLATION if distils else FederateStrategy.FED_AVG
+    made = JobManager().generate_job(
+        train_strategy=strategy, model=Net, fed_strategy=fed_strategy, distillation_alpha=0.5, min_clients=2
+    )
+    JobManager().submit_job(made, model)
+    train = Train(learning_rate=0.1, loss="l1", batch_size=8, seed=3)
+    method = Distillation(alpha=0.5) if distils else Averaging()
+    job_id = submit(Job(model, rounds=2, train=train, method=method, min_clients=2))
+    assert document(job_id) == document(made.job_id)
+    assert terms(job_id) == terms(made.job_id)
+    np.testing.assert_array_equal(vector(job_id), vector(made.job_id))
+
+
+def test_the_migration_page_names_what_there_is():
+    text = (Path(__file__).parents[3] / "docs" / "migration.md").read_text()
+    named = set(re.findall(r"galaxy\.([A-Za-z]+)", text)) - {"toml"}
+    assert len(named) > 5
+    assert named <= set(galaxy_fl.__all__)
