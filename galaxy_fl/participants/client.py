@@ -49,8 +49,8 @@ class Client:
         shard, partition, partition_seed, data_root: For named data: which part, as in `1/4`; how it is divided, and
             from which seed; where its files are.
         output: Folder for final models and reports.
-        listeners: Functions that take each event (`galaxy_fl.events`) and the id of its job; the default prints lines for
-            people.
+        listeners: Functions that take each event (`galaxy_fl.events`) and the id of its job; the default prints lines
+            for people.
         settings: Settings of the mode, such as `authority` of a cluster; see docs/migration.md.
 
     Example:

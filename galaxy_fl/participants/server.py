@@ -42,8 +42,8 @@ class Server:
         trust: What is trusted beside GALAXY_TRUST and galaxy.toml, for models whose source is not this server's.
         data_root: Where the files of named data are.
         output: Folder for final models and reports.
-        listeners: Functions that take each event (`galaxy_fl.events`) and the id of its job; the default prints lines for
-            people.
+        listeners: Functions that take each event (`galaxy_fl.events`) and the id of its job; the default prints lines
+            for people.
         settings: Settings of the mode, such as `certificate` and `key` of a cluster; see docs/migration.md.
 
     Example:
