@@ -282,7 +282,7 @@ class Rpc:
         while True:
             now = self.clock()
             wait = self._rotation.wait(now)
-            if now - began + wait > self.patience:
+            if (now - began if tried else 0.0) + wait > self.patience:  # it is asked once, however slow this is
                 raise self._given_up(f" (tried for {now - began:.0f} s)")
             if wait > 0:
                 self.sleep(wait)

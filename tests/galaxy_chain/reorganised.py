@@ -39,7 +39,7 @@ __all__ = ["FINAL", "ROUNDS", "Play"]
 ROUNDS = 3
 SAMPLES = 10
 STEPS = {"a": 4, "b": 8}
-LONG = 60.0
+LONG = 300.0
 FINAL = tree_root(made_up(0) + np.int32(ROUNDS * 6), CHUNK)
 """The root of the final model, if each round has the updates of both clients: their mean is 6."""
 

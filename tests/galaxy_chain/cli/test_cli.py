@@ -208,7 +208,7 @@ def serving(federation, job):
     thread = threading.Thread(target=lambda: end.append(run_server(server)))
     thread.start()
     yield
-    thread.join(60)
+    thread.join(300)
     assert [round.phase for round in end] == [Phase.FINISHED]
 
 

@@ -22,7 +22,7 @@ from tests.adversary.arena import events, fine_job, server, stranger
 from tests.galaxy_chain.federation import PATIENCE, Federation, made_up, said
 
 DEPOSIT = 10**16
-LONG = 60.0
+LONG = 300.0
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from tests.adversary.arena import events
 from tests.galaxy_chain.coordinators.test_answering import wait_until
 from tests.galaxy_chain.federation import PATIENCE
 
-LONG = 60.0
+LONG = 300.0
 POOL = 10**18
 SHARE = POOL * 8_000 // 10_000 // 3
 """What each of three clients earns in a round, where there is only one."""

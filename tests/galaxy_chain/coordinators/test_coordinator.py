@@ -83,7 +83,7 @@ def test_a_client_that_waits_is_woken_by_the_next_update_and_the_next_round(fede
     waiter.start()
     federation.submit(0, 1, 2)
     federation.commit()
-    waiter.join(60)
+    waiter.join(300)
     assert found[-1].number == 2
     assert [round.updates for round in found[:-1]] == sorted({round.updates for round in found[:-1]})
 
@@ -510,7 +510,7 @@ def test_a_client_waits_for_a_withheld_model_until_it_is_superseded(withheld):
     waiter.start()
     withheld.travel(7_300)
     other.round()
-    waiter.join(60)
+    waiter.join(300)
     assert len(found) == 1
 
 

@@ -21,7 +21,7 @@ from tests.adversary.arena import events, stranger
 from tests.galaxy_chain.coordinators.test_answering import answered, demand, wait_until
 from tests.galaxy_chain.federation import PATIENCE
 
-LONG = 60.0
+LONG = 300.0
 
 
 class Serving:

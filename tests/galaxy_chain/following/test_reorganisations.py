@@ -70,7 +70,7 @@ def test_a_join_alone(play):
     play.trainers["b"].hold(1)
     play.start("a", "b")
     play.held_in(1, submitted=False)
-    assert play.trainers["a"].reached[1].wait(60)
+    assert play.trainers["a"].reached[1].wait(300)
     play.reorganise(play.wait_for(ClientJoined, 2).block)
     play.start("server")
     play.finish()

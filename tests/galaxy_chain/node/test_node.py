@@ -80,7 +80,7 @@ def word(number: int) -> str:
 
 
 def post(node: Node, body: bytes, headers: dict[str, str] | None = None, method: str = "POST") -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", node.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", node.port, timeout=300)
     try:
         connection.request(method, "/", body, {"Content-Type": "application/json", **(headers or {})})
         response = connection.getresponse()
@@ -770,7 +770,7 @@ def test_a_body_of_more_than_5_mib_is_refused(node: Node) -> None:
 
 
 def test_a_connection_serves_many_requests(node: Node) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", node.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", node.port, timeout=300)
     body = b'{"jsonrpc":"2.0","id":1,"method":"eth_blockNumber","params":[]}'
     connection.connect()
     used = connection.sock
@@ -826,7 +826,7 @@ def test_serve_prints_nothing_and_ends_cleanly_on_a_signal(number: signal.Signal
         port = int(process.stdout.readline())
         with socket.create_connection(("127.0.0.1", port)):
             process.send_signal(number)
-            output, errors = process.communicate(timeout=30)
+            output, errors = process.communicate(timeout=300)
     assert (process.returncode, output, errors) == (0, "ended\n", "")
 
 

@@ -107,7 +107,7 @@ def test_several_nodes_are_separated_by_commas(node, proxy, second):
 
 
 def test_a_node_that_starts_again_is_waited_for(node, proxy):
-    rpc = Rpc(proxy.url, timeout=5)
+    rpc = Rpc(proxy.url, timeout=60)
     rpc.check_chain(1337)
     proxy.down()
     with ThreadPoolExecutor() as threads:
@@ -115,7 +115,7 @@ def test_a_node_that_starts_again_is_waited_for(node, proxy):
         with pytest.raises(TimeoutError):
             answer.result(0.2)
         proxy.up()
-        assert answer.result(20) >= 0
+        assert answer.result(300) >= 0
 
 
 def test_patience_has_an_end(node, proxy, clock):
@@ -378,6 +378,6 @@ def test_a_node_that_dribbles_is_given_up(clock):
 
         thread = threading.Thread(target=dribble)
         thread.start()
-        with pytest.raises(RpcError, match=r"has not answered eth_chainId after 0\.2 s"):
-            Rpc(f"http://127.0.0.1:{server.getsockname()[1]}", timeout=0.2).request("eth_chainId")
+        with pytest.raises(RpcError, match=r"has not answered eth_chainId after 1 s"):
+            Rpc(f"http://127.0.0.1:{server.getsockname()[1]}", timeout=1).request("eth_chainId")
         thread.join()

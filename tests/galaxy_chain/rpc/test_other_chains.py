@@ -62,7 +62,7 @@ def test_fees_without_every_method_for_them(latest_anvil, methods):
         if len(methods) == 2:
             assert fees.tip == max(0, rpc.number("eth_gasPrice") - base_fee)
         account = NodeSigner(rpc.request("eth_accounts")[0])
-        sent = Transactions(rpc, account, settings=TransactionSettings(timeout=20)).send(account.address, b"")
+        sent = Transactions(rpc, account, settings=TransactionSettings(timeout=300)).send(account.address, b"")
         assert sent.gas_used == 21_000
 
 
@@ -146,7 +146,7 @@ def test_what_fits_a_transaction_is_not_refused_for_what_it_is_allowed_on_top(la
     with lacking(latest_anvil, change=change) as url:
         rpc = Rpc(url)
         account = NodeSigner(rpc.request("eth_accounts")[0])
-        sent = Transactions(rpc, account, settings=TransactionSettings(timeout=20)).send(account.address, b"")
+        sent = Transactions(rpc, account, settings=TransactionSettings(timeout=300)).send(account.address, b"")
         gas = int(rpc.request("eth_getTransactionByHash", sent.transaction)["gas"], 16)
     assert allowed <= gas < allowed + 1000
     assert (gas <= 2**24) == (estimate <= 2**24)

@@ -29,7 +29,7 @@ from galaxy_fl.exceptions import RoundMovedOnError
 from tests.end_to_end.processes import anvil
 
 MODEL = Model(b"\1" * 32, b"\2" * 32)
-QUICK = TransactionSettings(timeout=20)
+QUICK = TransactionSettings(timeout=300)
 UPDATE = Update(b"\3" * 32, b"\4" * 32, 5)
 
 

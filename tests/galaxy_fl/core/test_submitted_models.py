@@ -103,7 +103,7 @@ def run(*participants):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(120)
+        thread.join(300)
         assert not thread.is_alive()
 
 

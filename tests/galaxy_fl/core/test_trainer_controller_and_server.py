@@ -52,7 +52,7 @@ def run(*participants) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(120)
+        thread.join(300)
         assert not thread.is_alive()
 
 
@@ -177,11 +177,11 @@ def test_jobs_that_wait_for_others_block_nobody():
         done.set()
 
     threading.Thread(target=look, daemon=True).start()
-    assert done.wait(60)
+    assert done.wait(300)
     assert not any(Path(f"final_model_pars_{job}").exists() for job in waiting)
     run(TrainerController(data=part(1), client_id=1, concurrent_num=1))
     for thread in threads:
-        thread.join(60)
+        thread.join(300)
         assert not thread.is_alive()
     assert all(Path(f"final_model_pars_{job}").exists() for job in waiting)
 
@@ -196,7 +196,7 @@ def test_a_job_that_is_damaged_is_given_up_and_the_other_goes_on(capfd):
     assert Path(f"final_model_pars_{good}").exists()
     assert f"job {bad}: given up: " in capfd.readouterr().err
     Path(f"res/jobs/{bad}/cancelled").touch()
-    server.join(60)
+    server.join(300)
     assert f"job {bad}: was cancelled by its owner in round 1" in capfd.readouterr().out
 
 

@@ -46,7 +46,7 @@ def request(job_id: str = "1", rounds: int = 3, **given: Any) -> JobRequest:
     return JobRequest(job_id, of_job, Terms(rounds, **given), initial, source)
 
 
-def eventually(condition: Callable[[], Any], seconds: float = 60) -> Any:
+def eventually(condition: Callable[[], Any], seconds: float = 300) -> Any:
     """What the condition gives, as soon as that is true."""
     until = time.monotonic() + seconds
     while not (found := condition()):
@@ -77,7 +77,7 @@ class Running:
         self.thread = threading.Thread(target=record, daemon=True)
         self.thread.start()
 
-    def finish(self, seconds: float = 60) -> Any:
+    def finish(self, seconds: float = 300) -> Any:
         """Its result, or what it raised."""
         self.thread.join(seconds)
         assert not self.thread.is_alive(), "it does not end"

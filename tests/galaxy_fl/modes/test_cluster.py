@@ -167,12 +167,12 @@ def test_a_server_that_is_killed_and_started_again_ends_with_the_same_model(meet
         def train(self, task):
             if task.round == 2:
                 half.set()
-                assert go_on.wait(30)
+                assert go_on.wait(300)
             return super().train(task)
 
     trainers = [Counting(3), Slow(8)]
     clients = [Running(run_client, meeting.client(f"{one.step}").open("1"), one, 10) for one in trainers]
-    assert half.wait(30)
+    assert half.wait(300)
     eventually(lambda: meeting.job().updates(2, 2))  # one of two updates is in
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
@@ -181,7 +181,7 @@ def test_a_server_that_is_killed_and_started_again_ends_with_the_same_model(meet
     go_on.set()
     for client in clients:
         assert client.finish().phase is Phase.FINISHED
-    again.communicate(timeout=60)
+    again.communicate(timeout=300)
     assert again.returncode == 0
     assert np.array_equal(meeting.model(4), INITIAL + 18)
     assert [len(trainer.tasks) for trainer in trainers] == [3, 3]

@@ -41,7 +41,7 @@ class Guest:
     def __init__(self, url, name):
         self.name = name
         self.secret = secrets.token_urlsafe(32)
-        self.http = httpx.Client(base_url=f"{url}/api/version/", verify=False, timeout=60)
+        self.http = httpx.Client(base_url=f"{url}/api/version/", verify=False, timeout=300)
         assert self.http.post("clients", json={"client_id": name, "secret": self.secret}).status_code == 204
         self.http.headers["Authorization"] = f"Bearer {name}.{self.secret}"
 
@@ -168,7 +168,7 @@ def test_a_later_request_takes_over_from_one_that_hangs(guests):
     def hanging():
         yield UPDATE[:100]
         begun.set()
-        assert go_on.wait(60)
+        assert go_on.wait(300)
         yield UPDATE[100:]
 
     def send():
@@ -177,7 +177,7 @@ def test_a_later_request_takes_over_from_one_that_hangs(guests):
     answers: list[httpx.Response] = []
     thread = threading.Thread(target=send)
     thread.start()
-    assert begun.wait(60)
+    assert begun.wait(300)
     eventually(lambda: guest.http.get("jobs/1/updates/1").json()["bytes"] == 100)
     assert guest.send(UPDATE[100:], 100).json()["bytes"] == len(UPDATE)
     go_on.set()
@@ -219,7 +219,7 @@ def test_where_it_is_distilled_only_the_round_befores_are_seen(meeting):
 
 
 def test_without_a_token_nothing_is_told(guests, meeting):
-    stranger = httpx.Client(base_url=meeting._server.name, verify=False, timeout=60)
+    stranger = httpx.Client(base_url=meeting._server.name, verify=False, timeout=300)
     paths = stranger.get("/api/version/openapi.json").json()["paths"]
     tried = 0
     headers = [{}, {"Authorization": "Bearer a"}, {"Authorization": f"Bearer a.{guests[1].secret}"}]
@@ -288,7 +288,7 @@ def test_a_heartbeat_of_unknown_jobs_fills_nothing(guests, meeting):
 def test_a_question_for_the_next_round_is_answered_when_it_begins(guests, meeting):
     answers: list[dict] = []
     thread = threading.Thread(
-        target=lambda: answers.append(guests[0].http.get("jobs/1/round?after=1/collecting", timeout=60).json())
+        target=lambda: answers.append(guests[0].http.get("jobs/1/round?after=1/collecting", timeout=300).json())
     )
     thread.start()
     for guest in guests:
@@ -297,7 +297,7 @@ def test_a_question_for_the_next_round_is_answered_when_it_begins(guests, meetin
     serving = meeting._server.open("1")
     assert answers == []
     closed = serving.round()
-    thread.join(60)
+    thread.join(300)
     assert (answers[0]["attempt"], answers[0]["phase"]) == (closed.attempt, closed.phase.value)
     assert guests[0].http.get("jobs/1/round?after=1/collecting").json() == answers[0]
     problem(guests[0].http.get("jobs/1/round?after=x"), 422, "invalid")

@@ -35,7 +35,7 @@ class Asker:
     def __init__(self, server: StoreServer, who: Writer | None = None) -> None:
         self.url = server.url
         self.who = who
-        self.http = httpx.Client(base_url=server.url, timeout=60)
+        self.http = httpx.Client(base_url=server.url, timeout=300)
         weakref.finalize(self, self.http.close)
 
     def __call__(

@@ -38,7 +38,7 @@ class Serving:
     def end(self, how: signal.Signals) -> int:
         """Its exit code."""
         self.process.send_signal(how)
-        return self.process.wait(timeout=30)
+        return self.process.wait(timeout=300)
 
 
 @pytest.fixture
