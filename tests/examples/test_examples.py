@@ -1,0 +1,172 @@
+"""Each example runs as its first line says, and ends with a trained model."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.end_to_end.processes import LONG, environment
+from tests.examples.stage import EXAMPLES, Stage
+
+pytestmark = pytest.mark.xdist_group("examples")  # they share a process that has loaded torch
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    with Stage(tmp_path) as stage:
+        yield stage
+
+
+def final_models(folder: Path) -> list[dict[str, torch.Tensor]]:
+    """The final models in a folder, each of which is there twice."""
+    models = [path for path in sorted(folder.glob("final_model_pars_*")) if path.suffix != ".safetensors"]
+    for path in models:
+        twin = load_file(path.with_name(path.name + ".safetensors"))
+        assert {name: tensor.tolist() for name, tensor in twin.items()} == {
+            name: tensor.tolist() for name, tensor in torch.load(path, weights_only=True).items()
+        }
+    return [torch.load(path, weights_only=True) for path in models]
+
+
+def accuracies(folder: Path) -> list[float]:
+    """The last accuracy on test data in each report of a folder that has one."""
+    found = []
+    for path in sorted(folder.glob("report_*.json")):
+        tests = [round_["test"]["accuracy"] for round_ in json.loads(path.read_text())["rounds"] if round_["test"]]
+        found += tests[-1:]
+    return found
+
+
+def test_hello(stage: Stage, tmp_path: Path) -> None:
+    assert stage.run("hello/model.py").startswith("job ")
+    programs = [
+        stage.start(f"hello/{name}.py", *more) for name, *more in (["client", "1"], ["server"], ["client", "2"])
+    ]
+    for program in programs:
+        stage.finish(program)
+    [model] = final_models(tmp_path)
+    assert model["layers.1.weight"].shape == (32, 64)
+    [accuracy] = accuracies(tmp_path)  # the server's: the clients were given nothing to test with
+    assert accuracy > 0.8
+
+
+def test_the_programs_of_the_readme(stage: Stage, tmp_path: Path) -> None:
+    blocks = re.findall(r"```python\n# (\w+\.py)(.*?)```", (EXAMPLES.parent / "README.md").read_text(), re.DOTALL)
+    for name, text in blocks:
+        (tmp_path / name).write_text(f"# {text}")
+    stage.run(str(tmp_path / "model.py"))
+    programs = [stage.start(str(tmp_path / "client.py"), number) for number in ("1", "2")]
+    programs.append(stage.start(str(tmp_path / "server.py")))
+    for program in programs:
+        stage.finish(program)
+    assert len(final_models(tmp_path)) == 1
+
+
+def test_own_data(stage: Stage, tmp_path: Path) -> None:
+    stage.run("own_data/model.py")
+    programs = [stage.start("own_data/server.py")]
+    programs += [stage.start("own_data/client.py", plant) for plant in ("north", "south")]
+    for program in programs:
+        stage.finish(program)
+    assert len(final_models(tmp_path)) == 1
+    north, south = accuracies(tmp_path)
+    assert north == south > 0.7  # of the failures are found, which are few
+
+
+def test_distillation(stage: Stage, tmp_path: Path) -> None:
+    stage.run("distillation/model.py")
+    programs = [stage.start("distillation/client.py", str(number)) for number in (1, 2, 3)]
+    programs.append(stage.start("distillation/server.py"))
+    for program in programs:
+        stage.finish(program)
+    students = final_models(tmp_path)
+    assert len(students) == 3
+    assert not torch.equal(students[0]["layers.1.weight"], students[1]["layers.1.weight"])
+    assert len(students) == len(accuracies(tmp_path))
+    assert min(accuracies(tmp_path)) > 0.4
+
+
+def test_cluster(stage: Stage, tmp_path: Path) -> None:
+    """Server and clients have a folder of their own each, as on machines of their own."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    stage.run("cluster/model.py", folder="server")
+    programs = [stage.start("cluster/server.py", url, folder="server")]
+    programs += [stage.start("cluster/client.py", number, url, folder=f"client-{number}") for number in ("1", "2")]
+    for program in programs:
+        stage.finish(program)
+    models = [final_models(tmp_path / folder) for folder in ("server", "client-1", "client-2")]
+    assert all(len(found) == 1 for found in models)
+    first = {name: tensor.tolist() for name, tensor in models[0][0].items()}
+    assert all({name: tensor.tolist() for name, tensor in found[0].items()} == first for found in models)
+
+
+@pytest.fixture
+def commands(tmp_path: Path) -> dict[str, str]:
+    """An environment in which `galaxy-chain` is the one under test."""
+    program = tmp_path / "bin" / "galaxy-chain"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m galaxy_chain "$@"\n')
+    program.chmod(0o755)
+    return environment(PATH=f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+
+
+def free_ports(count: int) -> list[str]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    try:
+        return [str(each.getsockname()[1]) for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+@pytest.mark.extended
+def test_ledger_by_hand(tmp_path: Path, commands: dict[str, str]) -> None:
+    folder = tmp_path / "job"
+    folder.mkdir()
+    script = EXAMPLES / "ledger_by_hand" / "job.sh"
+    done = subprocess.run([script, folder, *free_ports(1)], env=commands, capture_output=True, text=True, timeout=LONG)
+    assert done.returncode == 0, done.stderr
+    assert "3 of 3 rounds are committed, and all are right" in done.stdout
+    assert load_file(folder / "model.safetensors")
+
+
+@pytest.mark.extended
+def test_two_machines(tmp_path: Path, commands: dict[str, str]) -> None:
+    chain, store = free_ports(2)
+    variables = commands | {"CHAIN_PORT": chain, "STORE_PORT": store}
+    here, there = tmp_path / "first", tmp_path / "second"
+    for folder in (here, there):
+        folder.mkdir()
+    scripts = EXAMPLES / "two_machines"
+    first = subprocess.Popen(
+        [scripts / "first.sh", "127.0.0.1", here],
+        env=variables,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert first.stdout is not None
+        assert any(line.startswith("give ") for line in first.stdout), "it has ended before it was ready"
+        arguments = ["127.0.0.1", here / ".galaxy" / "ledger.json", there]
+        done = subprocess.run(
+            [scripts / "second.sh", *arguments], env=variables, capture_output=True, text=True, timeout=LONG
+        )
+    finally:
+        os.killpg(first.pid, signal.SIGKILL)
+        first.communicate()
+    assert done.returncode == 0, done.stderr
+    assert "3 of 3 rounds are committed, and all are right" in done.stdout
+    assert load_file(there / "model.safetensors")
