@@ -7,6 +7,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
 
+import matplotlib.backends.backend_agg
+import matplotlib.figure  # noqa: F401
 from pydantic import BaseModel, ConfigDict
 
 from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoordinator, Patience

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -94,8 +95,7 @@ class _JobParticipant(Generic[AnyCoordinator]):
             and the end of a job that was over before is told again.
 
     Raises:
-        ConfigurationError: the job's id can't be part of a file's name.
-        OSError: the output folder can't be used.
+        ConfigurationError: the job's id can't be part of a file's name, or the output folder can't be used.
     """
 
     role: Role
@@ -129,21 +129,21 @@ class _JobParticipant(Generic[AnyCoordinator]):
         self._lacking: Exception | None = None
         """Why the final model is not here, although the job has one."""
         self._report: ReportFile | None = None
+        self._unreported = ""
+        """Why the report could not be written last."""
         self._final: Path | None = None
         self._sha256: str | None = None
         """SHA-256 of the vector of the final model that the file has."""
         name = coordinator.account if name is None else name
         label = f"{self.role}_{name}" if name else self.role
         if output is not None:
-            output = output.absolute()
-            output.mkdir(parents=True, exist_ok=True)
+            output = _usable(output.absolute())
             # Of a distillation each client has a student of its own, where clients share a folder.
             own = f"_{name}" if coordinator.job.distils and coordinator.shares_folder else ""
             self._final = output / f"final_model_pars_{job}{own}"
             document = hashlib.sha256(coordinator.job.to_bytes()).hexdigest()
             who = label.replace("_", " ", 1)
             self._report = ReportFile(output / f"report_{job}_{label}", job, document, coordinator.job.name, who)
-            self._listeners.append(self._report)
             if self._final.exists():  # of this job, if the report says so, and not of another of the same id
                 self._sha256 = self._report.report.final_model
 
@@ -173,8 +173,18 @@ class _JobParticipant(Generic[AnyCoordinator]):
 
     def _emit(self, event: Event) -> None:
         with self._work.section():
+            if self._report is not None:  # first: whoever hears of the end finds the files
+                self._write_report(self._report, event)
             for listener in self._listeners:
                 listener(event, self.coordinator.job_id)
+
+    def _write_report(self, report: ReportFile, event: Event) -> None:
+        try:
+            report(event, self.coordinator.job_id)
+        except OSError as error:  # a full disk: a report is not worth an update, or a bond
+            if str(error) != self._unreported:
+                self._unreported = str(error)
+                self._emit(Noted(message=f"the report can't be written: {error}"))
 
     def _prepare(self, worker: Worker, data: LocalData, turn: AbstractContextManager[object]) -> Prepared:
         """Have a worker load model and data, in its turn."""
@@ -236,7 +246,6 @@ class JobClient(_JobParticipant[ClientCoordinator]):
     """A client of one job."""
 
     role: Role = "client"
-
     _was_started = False
 
     def _run(self) -> Round:
@@ -392,3 +401,18 @@ class JobServer(_JobParticipant[ServerCoordinator]):
             except ContentError as error:  # what it answers for it answers for all the same
                 self._lacks(error)
         super()._over(round)
+
+
+def _usable(output: Path) -> Path:
+    """Return a folder that files can be written into."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        usable = os.access(output, os.W_OK)
+    except OSError:
+        usable = False
+    if not usable:
+        raise ConfigurationError(
+            f"{output} can't be used for what a participant leaves, its final model and its report: name a folder that "
+            "can be written to (output=…, --output)"
+        )
+    return output

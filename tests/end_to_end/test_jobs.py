@@ -10,7 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from eth_utils.address import to_checksum_address
+from safetensors.torch import load_file
 
 from galaxy_chain.following.follower import JobFollower
 from galaxy_chain.ledger.contract import LedgerContract
@@ -117,6 +119,30 @@ def undisturbed(embedded_url, tmp_path_factory):
     for program in (server, first, second):
         wait_until_alone(program.process.pid)
     return party
+
+
+def test_everybody_leaves_the_final_model_and_a_report_of_its_own(undisturbed):
+    """A server and two clients, in terminals of one folder."""
+    folder, job = undisturbed.folder, undisturbed.job
+    final = torch.load(folder / f"final_model_pars_{job}", weights_only=True)
+    for name, tensor in load_file(folder / f"final_model_pars_{job}.safetensors").items():
+        assert torch.equal(tensor, final[name])
+    undisturbed.run("job", "export", job, "--to", "exported.pt")
+    exported = torch.load(folder / "exported.pt", weights_only=True)
+    assert exported.keys() == final.keys()
+    assert all(torch.equal(exported[name], final[name]) for name in final)
+    accounts = Rpc(undisturbed.url).request("eth_accounts")
+    reports = {}
+    for who, number in (("server", 1), ("client", 2), ("client", 3)):
+        name = f"report_{job}_{who}_{to_checksum_address(accounts[number])}"
+        assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        reports[number] = json.loads((folder / f"{name}.json").read_text())
+    assert len({report["final_model"] for report in reports.values()}) == 1
+    assert [line["updates"] for line in reports[1]["rounds"]] == [2, 2]
+    assert all(line["test"]["samples"] == 360 for line in reports[1]["rounds"])
+    for number in (2, 3):
+        assert [line["train"]["samples"] for line in reports[number]["rounds"]] == [72, 72]
+    assert not list(folder.glob(".galaxy-*"))
 
 
 def test_whoever_is_interrupted_or_killed_goes_on_where_it_was(embedded_url, folder, undisturbed):
