@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
 from typing import Any
 
 __all__ = ["lazily"]
@@ -23,6 +22,8 @@ def lazily(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any]
 
     def get(name: str) -> Any:
         if name == "__version__":
+            from importlib.metadata import version  # takes longer than all the rest
+
             found: Any = version(DISTRIBUTION)
         elif name in homes:
             home = importlib.import_module(homes[name])
