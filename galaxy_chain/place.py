@@ -115,6 +115,7 @@ class Place:
         Raises:
             GalaxyError: the ledger, the node or the account is not there.
         """
+        self.deployment()  # before anybody types a password in vain
         return self.ledger_of(self.signer(account))
 
     def signer(self, account: str | None) -> Signer:
