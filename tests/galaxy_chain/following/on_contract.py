@@ -9,7 +9,6 @@ from galaxy_chain.following.history import JobHistory
 from galaxy_chain.ledger import structs
 from galaxy_chain.ledger.abi import ledger_abi
 from tests.contracts.ledger import Chain, Commit, Job
-from tests.galaxy_chain.ledger.test_abi import snake
 
 __all__ = ["Followed"]
 
@@ -87,4 +86,4 @@ class Followed:
 
 def plain(struct: Any) -> dict[str, Any]:
     """A struct of the contract with the names of its twin's fields."""
-    return {snake(name): value for name, value in vars(struct).items()}
+    return {structs.python_name(name): value for name, value in vars(struct).items()}
