@@ -6,12 +6,15 @@ import inspect
 import re
 from pathlib import Path
 
+import pytest
+
 import galaxy_chain.exceptions
 import galaxy_fl.exceptions
 import galaxy_fl.exceptions.fl_expection
 from galaxy_fl.exceptions import GalaxyError
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
 
 
 def test_the_exit_codes_are_those_of_the_errors() -> None:
@@ -23,3 +26,19 @@ def test_the_exit_codes_are_those_of_the_errors() -> None:
     page = (DOCS / "reference" / "exit-codes.md").read_text()
     rows = re.findall(r"^\| (\d+) \| `(\w+)` \| (?:.*?) \|$", page, re.MULTILINE)
     assert {int(code): name for code, name in rows} == codes
+
+
+@pytest.mark.parametrize("page", ["operations", "protocol", "security"])
+def test_the_tests_that_a_page_names_exist(page: str) -> None:
+    """`tests/FOLDER/FILE.py`, `FILE.py::NAME`, where `::NAME` alone is of the file before; `game` is a short name."""
+    text = (DOCS / f"{page}.md").read_text()
+    missing = [path for path in re.findall(r"`(tests/[\w/]+(?:\.\w+)?)", text) if not (ROOT / path).exists()]
+    file = ""
+    for named, name in re.findall(r"`([\w/.]*)::(\w+)`", text.replace("`file::test`", "")):
+        file = named or file
+        path = ROOT / ("tests/contracts/test_game.py" if file == "game" else file)
+        if "/" not in file and file != "game":
+            path = ROOT / "tests" / "adversary" / file
+        if not path.exists() or f"def {name}(" not in path.read_text():
+            missing.append(f"{file}::{name}")
+    assert not missing
