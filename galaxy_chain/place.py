@@ -180,12 +180,12 @@ class Place:
 
             return open_store(self.store_folder, self.ipfs, self.gateways)
         from galaxy_chain.store.signed_request import Writer
-        from galaxy_fl.content.http_store import HttpStore
+        from galaxy_fl.content.http_store import http_store
 
         writer: Writer | None = None
         if ledger is not None and ledger.transactions is not None:
             writer = Writer(ledger.transactions.signer, ledger.rpc, job)
-        return HttpStore(self.store_url, self.store_folder, writer)
+        return http_store(self.store_url, self.store_folder, writer)
 
     @property
     def transaction_settings(self) -> TransactionSettings:

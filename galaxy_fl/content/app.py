@@ -19,7 +19,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict
 
-from galaxy_fl.content.content_id import ContentId
+from galaxy_fl.content.content_id import CID_PATTERN, ContentId
 from galaxy_fl.content.problems import Refused, problems
 from galaxy_fl.content.uploads import Uploads, Writing
 from galaxy_fl.exceptions import ContentError
@@ -30,9 +30,7 @@ _OCTETS = "application/octet-stream"
 _BYTES = {"content": {_OCTETS: {"schema": {"type": "string", "format": "binary"}}}}
 _LARGEST = 2**40
 _RANGE = re.compile(r"bytes=(?:(\d{1,19})-(\d{0,19})|-(\d{1,19}))", re.ASCII)
-_CID = r"^baf(krei|ybei)[a-h][a-z2-7]{50}[aeimquy4]$"
-"""CIDv1, base32, sha2-256, codec raw or dag-pb; the last character has two bits that are zero."""
-Cid = Annotated[str, InPath(pattern=_CID, description="CIDv1, base32")]
+Cid = Annotated[str, InPath(pattern=CID_PATTERN, description="CIDv1, base32")]
 Size = Annotated[int, Query(ge=0, le=_LARGEST, description="Bytes of the content.")]
 
 

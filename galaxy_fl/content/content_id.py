@@ -19,10 +19,13 @@ from aleph_cid import CidHasher
 
 from galaxy_fl.exceptions import ContentError
 
-__all__ = ["BLOCK_SIZE", "Codec", "ContentId", "Hasher", "blocks", "parse", "spelled"]
+__all__ = ["BLOCK_SIZE", "CID_PATTERN", "Codec", "ContentId", "Hasher", "blocks", "parse", "spelled"]
 
 BLOCK_SIZE = 262_144
 """Bytes in a block, the unit that is hashed; the last may be shorter."""
+
+CID_PATTERN = r"^baf(krei|ybei)[a-h][a-z2-7]{50}[aeimquy4]$"
+"""CIDv1, base32, sha2-256, codec raw or dag-pb; the last character has two bits that are zero."""
 
 _READ_SIZE = 4 * BLOCK_SIZE
 

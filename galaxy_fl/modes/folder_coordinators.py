@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import shutil
@@ -11,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from galaxy_fl.content.content_id import ContentId
 from galaxy_fl.exceptions import ContentError, GivenUpError, RoundMovedOnError
 from galaxy_fl.files import FileLock, check_name, explained, lock_is_held, replacing
 from galaxy_fl.modes.job_folder import JobFolder, State, UpdateFile, parsed
@@ -213,14 +213,14 @@ class FolderServerCoordinator(_FolderCoordinator):
         state = self._expect(round, Phase.CLOSED)
         chunk = fitting_chunk(self.folder.parameters, _CHUNK_PARAMETERS)
         root = tree_root(read_vector(next_model, self.folder.parameters), chunk)
-        sha256 = self.folder.put_model(round.number + 1, next_model)
+        cid = self.folder.put_model(round.number + 1, next_model)
         left_out = {submitted.client for submitted in excluded}
         self.folder.write_state(
             State(
                 round=round.number + 1,
                 attempt=round.attempt + 1,
                 phase=Phase.FINISHED if round.number == self.rounds else Phase.COLLECTING,
-                model=sha256,
+                model=cid,
                 previous=tuple(update.name for update in self._closed(round) if update.client not in left_out),
                 previous_attempt=state.attempt,
             )
@@ -332,7 +332,7 @@ class FolderClientCoordinator(_FolderCoordinator):
             self._expect(round, Phase.COLLECTING)
             self.folder.check_weight(self.client_id, weight)
             vector = as_vector(update, self.folder.parameters)
-            named = UpdateFile(self.client_id, weight, hashlib.sha256(vector.data).hexdigest())
+            named = UpdateFile(self.client_id, weight, ContentId.of(vector.data).cid)
             path = self.folder.update_file(round.number, round.attempt, named)
             with explained(f"write {path}"), replacing(path, aside=self._aside) as new:
                 write_vector(new, vector)

@@ -8,10 +8,10 @@ Below the working directory, `res/jobs/<job_id>/` has
     models/<n>                   the vector that round n starts from; `rounds + 1` is the final model. All stay
     clients/<client>.json        who takes part, and the samples declared
     clients/<client>.lock        held by the client's program while it takes part (standalone)
-    updates/<n>-<attempt>/<client>-<weight>-<sha256>
+    updates/<n>-<attempt>/<client>-<weight>-<cid>
                                  an update: its vector under a name that says all else, so that one rename hands it in
-    uploads/<n>-<attempt>/<client>
-                                 what a cluster's client has sent of an update so far
+    uploads/<client>/<attempt>-<cid>
+                                 what a cluster's client has sent of an update so far; with `.whole`, all of it
     state.json                   where the job stands; written by the server alone
     cancelled                    there once the job is cancelled
     gave-up/<client>             why a client can't take part; gone when it takes part again
@@ -39,6 +39,7 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from galaxy_fl.aggregation import MAX_WEIGHT, RULES
+from galaxy_fl.content.content_id import CID_PATTERN, ContentId
 from galaxy_fl.exceptions import (
     AggregationError,
     ConfigurationError,
@@ -53,7 +54,6 @@ from galaxy_fl.jobs.document import JobDocument, SourceModel, source_id
 from galaxy_fl.jobs.request import JobRequest
 from galaxy_fl.jobs.terms import Terms
 from galaxy_fl.rounds.coordinator import Phase
-from galaxy_fl.rounds.kept import digest_of
 from galaxy_fl.validation import explain
 from galaxy_fl.vectors import as_vector, write_vector
 
@@ -62,23 +62,23 @@ __all__ = ["JobFolder", "JobsFolder", "State", "UpdateFile", "parsed"]
 _log = logging.getLogger(__name__)
 _TERMS = TypeAdapter(Terms)
 _OVER = (Phase.FINISHED, Phase.CANCELLED)
-_UPDATE = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,63})-([1-9][0-9]{0,7})-([0-9a-f]{64})")
+_UPDATE = re.compile(rf"([A-Za-z0-9][A-Za-z0-9._-]{{0,63}})-([1-9][0-9]{{0,7}})-({CID_PATTERN[1:-1]})")
 
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Cid = Annotated[str, Field(pattern=CID_PATTERN)]
 
 
 @dataclass(frozen=True)
 class UpdateFile:
-    """An update, which is what its file's name says: whose, its weight, and the SHA-256 of its vector."""
+    """An update, which is what its file's name says: whose, its weight, and the content id of its vector."""
 
     client: str
     weight: int
-    sha256: str
+    cid: str
 
     @property
     def name(self) -> str:
         """The file's."""
-        return f"{self.client}-{self.weight}-{self.sha256}"
+        return f"{self.client}-{self.weight}-{self.cid}"
 
     @classmethod
     def parse(cls, name: str) -> UpdateFile | None:
@@ -94,7 +94,7 @@ def parsed(names: Iterable[str]) -> list[UpdateFile]:
 
 def _update_name(name: str) -> str:
     if UpdateFile.parse(name) is None:
-        raise ValueError("it is not an update's name, <client>-<weight>-<sha256>")
+        raise ValueError("it is not an update's name, <client>-<weight>-<cid>")
     return name
 
 
@@ -107,7 +107,7 @@ class State(BaseModel):
     attempt: Annotated[int, Field(ge=1)] = 1
     """Grows by one with every commit and reopening, and is never used again."""
     phase: Phase = Phase.COLLECTING
-    model: Sha256
+    model: Cid
     """Of `models/<round>`."""
     closed: tuple[Annotated[str, AfterValidator(_update_name)], ...] = ()
     """The updates of the closed round, in the order of their clients, written before any is aggregated."""
@@ -136,7 +136,9 @@ class JobFolder:
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
         self.job_id = path.name
-        self.document = JobDocument.from_bytes(self._read("job.json"))
+        content = self._read("job.json")
+        self.document = JobDocument.from_bytes(content)
+        self.document_id = ContentId.of(content).cid
         try:
             self.terms = _TERMS.validate_json(self._read("terms.json"))
         except ValidationError as error:
@@ -242,34 +244,34 @@ class JobFolder:
             raise ContentAlteredError(f"{self.path / 'model.py'} is {found}, but the job names {model.source}")
         return source
 
-    def model(self, round: int, sha256: str) -> Path:
+    def model(self, round: int, cid: str) -> Path:
         """The vector that a round starts from, verified.
 
         Raises:
             ContentError: it is not there, or not what it was.
         """
-        return self._vector(Path("models", str(round)), sha256)
+        return self._vector(Path("models", str(round)), cid)
 
     def put_model(self, round: int, source: Path) -> str:
-        """Keeps a vector file as the one that the next round, `round`, starts from, and gives its SHA-256."""
-        sha256 = digest_of(source)
+        """Keeps a vector file as the one that the next round, `round`, starts from, and returns its content id."""
+        cid = ContentId.of_file(source).cid
         path = self.path / "models" / str(round)
         with explained(f"write {path}"), replacing(path, aside=self.aside(".server")) as new:
-            if sha256 == self.state.model:  # a distillation's stays the same: one file for all rounds
+            if cid == self.state.model:  # a distillation's stays the same: one file for all rounds
                 new.unlink()
-                os.link(self.model(round - 1, sha256), new)
+                os.link(self.model(round - 1, cid), new)
             else:
                 shutil.copyfile(source, new)
-        return sha256
+        return cid
 
-    def _vector(self, name: Path, sha256: str) -> Path:
+    def _vector(self, name: Path, cid: str) -> Path:
         path = self.path / name
         try:
             length = path.stat().st_size
             if length != 4 * self.parameters:
                 raise ContentAlteredError(f"{path} has {length} bytes, expected {4 * self.parameters}")
-            if (found := digest_of(path)) != sha256:
-                raise ContentAlteredError(f"{path} has the SHA-256 {found}, expected {sha256}: look after the disk")
+            if (found := ContentId.of_file(path).cid) != cid:
+                raise ContentAlteredError(f"{path} is {found}, expected {cid}: look after the disk")
         except FileNotFoundError:
             raise ContentMissingError(f"{path} is gone") from None
         except OSError as error:
@@ -334,7 +336,7 @@ class JobFolder:
         Raises:
             ContentError: it is not there, or not what it was.
         """
-        return self._vector(Path("updates", f"{round}-{attempt}", update.name), update.sha256)
+        return self._vector(Path("updates", f"{round}-{attempt}", update.name), update.cid)
 
     def update_of(self, client: str, round: int, attempt: int) -> UpdateFile | None:
         """What a client has handed in."""
@@ -361,9 +363,9 @@ class JobFolder:
         """Where the vector of an update goes."""
         return self._attempt("updates", round, attempt) / update.name
 
-    def upload_file(self, round: int, attempt: int, client: str) -> Path:
+    def upload_file(self, attempt: int, client: str, cid: str) -> Path:
         """Where a cluster's server gathers it."""
-        return self._attempt("uploads", round, attempt) / client
+        return self.path / "uploads" / client / f"{attempt}-{cid}"
 
     def prune(self) -> None:
         """Removes updates that nobody needs any more; for the server alone. A distillation goes on from each client's
@@ -387,9 +389,10 @@ class JobFolder:
                 if not latest and not (attempt == state.previous_attempt and path.name in kept):
                     path.unlink(missing_ok=True)
             _remove_if_empty(folder)
-        for round, attempt in self._attempts("uploads"):
-            if attempt < state.attempt:
-                shutil.rmtree(self._attempt("uploads", round, attempt), ignore_errors=True)
+        for path in self.path.glob("uploads/*/*"):  # the folders stay: somebody may be sending just now
+            number = path.name.partition("-")[0]
+            if not number.isdecimal() or int(number) < state.attempt:
+                path.unlink(missing_ok=True)
 
     def _attempt(self, kind: str, round: int, attempt: int) -> Path:
         return self.path / kind / f"{round}-{attempt}"
@@ -479,7 +482,7 @@ class JobsFolder:
                 (new / "terms.json").write_bytes(_TERMS.dump_json(request.terms))
                 if request.source is not None:
                     (new / "model.py").write_bytes(request.source)
-                state = State(model=digest_of(model))
+                state = State(model=ContentId.of_file(model).cid)
                 (new / "state.json").write_text(state.model_dump_json(), encoding="utf-8")
                 for written in (*new.rglob("*"), new):
                     sync(written)

@@ -13,7 +13,7 @@ from galaxy_chain.store.server import StoreServer
 from galaxy_chain.store.signed_request import Writer
 from galaxy_chain.transactions.accounts import NodeSigner
 from galaxy_fl.content import BLOCK_SIZE, ContentId, LocalStore
-from galaxy_fl.content.http_store import HttpStore
+from galaxy_fl.content.http_store import HttpStore, http_store
 from galaxy_fl.content.remote import RemoteError, Timeouts
 from galaxy_fl.exceptions import ConfigurationError, ContentAlteredError, ContentError, ContentMissingError
 from tests.galaxy_chain.federation import PARAMETERS
@@ -46,7 +46,7 @@ def participant(server, node, federation, tmp_path):
         name: str, address: str | None = federation.owner, job: int = 0, url: str = server.url
     ) -> HttpStore:
         who = None if address is None else writer(node, address, job)
-        return HttpStore(url, tmp_path / name, who, QUICK)
+        return http_store(url, tmp_path / name, who, QUICK)
 
     return participant
 
@@ -143,10 +143,10 @@ def test_putting_what_the_server_has_begins_its_grace_anew(participant, served):
 
 def test_an_account_that_a_development_node_signs_for_can_put(server, node, federation, tmp_path):
     who = Writer(NodeSigner(federation.owner), Rpc(node.url))
-    store = HttpStore(server.url, tmp_path / "copies", who, QUICK)
+    store = http_store(server.url, tmp_path / "copies", who, QUICK)
     content = store.put(b"content")
     store.pin(content)
-    assert HttpStore(server.url, tmp_path / "reader").get(content) == b"content"
+    assert http_store(server.url, tmp_path / "reader").get(content) == b"content"
 
 
 def test_a_client_that_has_joined_puts_its_updates(participant, federation, served):
@@ -218,7 +218,7 @@ def test_an_upload_that_breaks_off_again_and_again_goes_on_where_it_was(federati
     data = fill("count", 6 << 20)
     network = Cutting(up=2_500_000)
     with behind(network, federation, tmp_path / "served"):
-        store = HttpStore(network.url, tmp_path / "copies", writer(node, federation.owner), QUICK)
+        store = http_store(network.url, tmp_path / "copies", writer(node, federation.owner), QUICK)
         content = store.put(data)
     assert LocalStore(tmp_path / "served").get(content) == data
     assert network.connections >= 3
@@ -230,14 +230,14 @@ def test_a_download_that_breaks_off_again_and_again_goes_on_where_it_was(federat
     content = LocalStore(tmp_path / "served").put(data)
     network = Cutting(down=2_500_000)
     with behind(network, federation, tmp_path / "served"):
-        assert HttpStore(network.url, tmp_path / "copies", timeouts=QUICK).get(content) == data
+        assert http_store(network.url, tmp_path / "copies", timeouts=QUICK).get(content) == data
     assert network.connections == 3
 
 
 def test_a_network_that_lets_nothing_through_is_said(federation, node, tmp_path):
     network = Cutting(up=100)
     with behind(network, federation, tmp_path / "served"):
-        store = HttpStore(network.url, tmp_path / "copies", writer(node, federation.owner), QUICK)
+        store = http_store(network.url, tmp_path / "copies", writer(node, federation.owner), QUICK)
         with pytest.raises(RemoteError, match="can't be reached"):
             store.put(b"content")
 
@@ -248,13 +248,13 @@ def test_a_network_that_lets_nothing_through_is_said(federation, node, tmp_path)
 @pytest.mark.parametrize("url", ["", "store", "ftp://host", "http://user:secret@host", "http://host/?a=b"])
 def test_what_is_no_address_of_a_store(tmp_path, url):
     with pytest.raises(ConfigurationError):
-        HttpStore(url, tmp_path / "copies")
+        http_store(url, tmp_path / "copies")
 
 
 def test_a_server_that_is_not_there_is_said_and_what_is_here_can_be_read(tmp_path, node, federation):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    store = HttpStore(f"http://127.0.0.1:{port}", tmp_path / "copies", writer(node, federation.owner), QUICK)
+    store = http_store(f"http://127.0.0.1:{port}", tmp_path / "copies", writer(node, federation.owner), QUICK)
     with pytest.raises(RemoteError, match=f"127.0.0.1:{port} can't be reached.*start it"):
         store.put(b"content")
     assert store.get(ContentId.of(b"content")) == b"content"
@@ -270,7 +270,7 @@ def test_a_server_that_is_not_there_is_said_and_what_is_here_can_be_read(tmp_pat
 def test_a_server_that_gives_something_else_is_not_believed(tmp_path, body):
     content = ContentId.of(b"what was asked for")
     with serve(lambda asked: Answer(body)) as url:
-        store = HttpStore(url, tmp_path / "copies", timeouts=QUICK)
+        store = http_store(url, tmp_path / "copies", timeouts=QUICK)
         with pytest.raises(ContentAlteredError, match=content.cid):
             store.get(content)
         with pytest.raises((ContentAlteredError, RemoteError)):
@@ -284,7 +284,7 @@ def test_a_server_that_never_ends_is_left(tmp_path):
             yield bytes(1 << 16)
 
     with serve(lambda asked: Answer(without_end())) as url:
-        store = HttpStore(url, tmp_path / "copies", timeouts=QUICK)
+        store = http_store(url, tmp_path / "copies", timeouts=QUICK)
         with pytest.raises(ContentAlteredError, match="sends more than the"):
             store.get(ABSENT)
         with pytest.raises(RemoteError, match="more than 262144 bytes"):
@@ -294,7 +294,7 @@ def test_a_server_that_never_ends_is_left(tmp_path):
 @pytest.mark.parametrize("status", [200, 404, 418, 500])
 def test_something_that_is_no_content_store_is_said(tmp_path, node, federation, status):
     with serve(lambda asked: Answer(b"<html>", status)) as url:
-        store = HttpStore(url, tmp_path / "copies", writer(node, federation.owner), QUICK)
+        store = http_store(url, tmp_path / "copies", writer(node, federation.owner), QUICK)
         with pytest.raises(RemoteError, match="is that (its address|the address of a Galaxy content store)"):
             store.put(b"content")
 
@@ -307,7 +307,7 @@ def test_a_server_that_is_busy_is_asked_again(participant, server, served, tmp_p
         return Answer(b"", busy.pop()) if busy else Answer(b"content")
 
     with serve(answer) as url:
-        assert HttpStore(url, tmp_path / "copies", timeouts=QUICK).get(content) == b"content"
+        assert http_store(url, tmp_path / "copies", timeouts=QUICK).get(content) == b"content"
     assert busy == []
 
 

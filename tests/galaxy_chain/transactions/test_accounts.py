@@ -17,7 +17,7 @@ from galaxy_chain.rpc.rpc import Rpc
 from galaxy_chain.store.open import AUTHORIZATION_VARIABLE
 from galaxy_chain.transactions import accounts
 from galaxy_chain.transactions.accounts import Keystore, LocalSigner, NodeSigner, find_signer
-from galaxy_fl.modes.cluster_server import REGISTRATION_VARIABLE
+from galaxy_fl.modes.cluster.server import REGISTRATION_VARIABLE
 
 KEY = "0x" + "11" * 32
 ADDRESS = Account.from_key(KEY).address

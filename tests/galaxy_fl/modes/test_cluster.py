@@ -25,8 +25,8 @@ from galaxy_fl.exceptions import (
     UnreachableError,
 )
 from galaxy_fl.modes.cluster import MODE
-from galaxy_fl.modes.cluster_client import ClusterClientPlace
-from galaxy_fl.modes.registry import Presence
+from galaxy_fl.modes.cluster.client import ClusterClientPlace
+from galaxy_fl.modes.cluster.registry import Presence
 from galaxy_fl.rounds.client import run_client
 from galaxy_fl.rounds.coordinator import Origin, Phase
 from galaxy_fl.rounds.server import run_server
@@ -149,7 +149,7 @@ def test_a_download_that_is_cut_goes_on_where_it_was(meeting, tmp_path):
         client = place.open("1")
         model = client.model(client.round())
         assert cutter.left == 0
-        assert 0 == cutter.begun[0] < cutter.begun[1] < cutter.begun[2]
+        assert 0 < cutter.begun[0] < cutter.begun[1]  # what the first asks for has no range
         assert np.array_equal(read_vector(model, LARGE), np.arange(LARGE))
         place.close()
 
@@ -424,13 +424,13 @@ def test_a_vector_that_is_not_what_the_server_said_is_refused(meeting, tmp_path)
     client = meeting.client("a").open("1")
     seen = client.round()
     (job.path / "models" / "1").write_bytes(bytes(4 * PARAMETERS))
-    with pytest.raises(ContentAlteredError, match="twice"):
+    with pytest.raises(ContentAlteredError, match=f"as {job.state.model} .* is baf"):
         client.model(seen)
     (job.path / "models" / "1").write_bytes(bytes(4 * PARAMETERS + 1))
-    with pytest.raises(ContentAlteredError, match="longer than"):
+    with pytest.raises(ContentAlteredError, match="something else"):
         client.model(seen)
     (job.path / "models" / "1").unlink()
-    with pytest.raises(GalaxyError, match="is gone"):
+    with pytest.raises(GalaxyError, match="is not here"):
         client.model(seen)
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from galaxy_fl.aggregation import MAX_WEIGHT
+from galaxy_fl.content import ContentId
 from galaxy_fl.exceptions import ConfigurationError, ContentError, GalaxyError
 from galaxy_fl.files import check_name
 from galaxy_fl.modes.folder_coordinators import FolderClientCoordinator, FolderServerCoordinator
@@ -25,6 +26,8 @@ from tests.galaxy_fl.modes.meeting import PARAMETERS, alter, document, request, 
 
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", fullmatch=True)
 HERE = Origin(own=True, name="here")
+
+CID = ContentId.of(b"another").cid
 
 
 @pytest.fixture
@@ -39,7 +42,7 @@ def job(jobs):
 
 @given(NAMES, st.integers(1, MAX_WEIGHT), st.binary(min_size=32, max_size=32))
 def test_an_updates_name_says_all_of_it(client, weight, digest):
-    update = UpdateFile(client, weight, digest.hex())
+    update = UpdateFile(client, weight, ContentId(digest, 400).cid)
     assert check_name("client_id", client) == client
     assert UpdateFile.parse(update.name) == update
     assert len(update.name) < 255
@@ -51,7 +54,10 @@ def test_no_text_makes_parsing_fail(name):
     assert update is None or update.name == name
 
 
-@pytest.mark.parametrize("name", ["a-0-" + "0" * 64, f"a-{2**24}-" + "0" * 64, "a-1-" + "0" * 63, "../a-1-" + "0" * 64])
+@pytest.mark.parametrize(
+    "name",
+    [f"a-0-{CID}", f"a-{2**24}-{CID}", f"a-1-{CID[:-1]}", f"../a-1-{CID}", f"a-1-{'0' * 64}", f"a-1-{CID.upper()}"],
+)
 def test_what_is_no_updates_name(name):
     assert UpdateFile.parse(name) is None
 
@@ -116,7 +122,7 @@ def test_a_state_of_the_wrong_kind_is_refused(job, phase):
 
 
 def test_an_update_of_another_length_or_content_is_refused(job):
-    update = UpdateFile("a", 1, "0" * 64)
+    update = UpdateFile("a", 1, CID)
     path = job.update_file(1, 1, update)
     path.parent.mkdir()
     with pytest.raises(ContentError, match="is gone"):
@@ -125,7 +131,7 @@ def test_an_update_of_another_length_or_content_is_refused(job):
     with pytest.raises(ContentError, match=f"has {4 * PARAMETERS - 1} bytes, expected {4 * PARAMETERS}"):
         job.update(1, 1, update)
     path.write_bytes(bytes(4 * PARAMETERS))
-    with pytest.raises(ContentError, match="has the SHA-256"):
+    with pytest.raises(ContentError, match=f"expected {CID}"):
         job.update(1, 1, update)
 
 

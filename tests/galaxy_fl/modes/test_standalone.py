@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import signal
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+from galaxy_fl.content import ContentId
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.files import lock_is_held
 from galaxy_fl.rounds.client import run_client
@@ -132,7 +132,7 @@ def test_a_server_that_is_killed_anywhere_ends_with_the_same_model(meeting, numb
     for client in clients:
         assert client.finish().phase is Phase.FINISHED
     expected = (INITIAL + 12).astype("<i4").tobytes()
-    assert meeting.job().state.model == hashlib.sha256(expected).hexdigest()
+    assert meeting.job().state.model == ContentId.of(expected).cid
     assert np.array_equal(meeting.model(3), INITIAL + 12)
     assert [len(trainer.tasks) for trainer in trainers] == [2, 2]
     assert list(meeting.job().path.glob("temporary/.server/*")) == []

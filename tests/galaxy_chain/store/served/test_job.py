@@ -8,14 +8,14 @@ from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoord
 from galaxy_chain.store.signed_request import NO_JOB
 from galaxy_chain.verify.audit import Auditor
 from galaxy_fl.content import LocalStore
-from galaxy_fl.content.http_store import HttpStore
+from galaxy_fl.content.http_store import HttpStore, http_store
 from tests.galaxy_chain.federation import PATIENCE, SAMPLES, made_up
 from tests.galaxy_chain.store.served.serving import writer
 
 
 def test_a_round_is_trained_committed_and_audited(federation, node, server, served, tmp_path):
     def store(address: str, job: int) -> HttpStore:
-        return HttpStore(server.url, tmp_path / f"{address}-{job}", writer(node, address, job))
+        return http_store(server.url, tmp_path / f"{address}-{job}", writer(node, address, job))
 
     federation.store = store(federation.owner, NO_JOB)
     job = federation.job = federation.register()
@@ -34,7 +34,7 @@ def test_a_round_is_trained_committed_and_audited(federation, node, server, serv
     (tmp_path / "next").write_bytes(federation.aggregate(serving, {}).tobytes())
     serving.commit(serving.round(), tmp_path / "next", {})
 
-    reader = HttpStore(server.url, tmp_path / "reader")
+    reader = http_store(server.url, tmp_path / "reader")
     [audited] = list(Auditor(federation.ledger(), reader, job).rounds())
     assert (audited.round, audited.updates) == (1, 3)
     assert served.gc(0).removed == 0  # document, both models and the updates are pinned: audits don't depend on caches

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from galaxy_fl.content import ContentId, LocalStore
-from galaxy_fl.content.http_store import HttpStore
+from galaxy_fl.content.http_store import http_store
 from galaxy_fl.content.remote import RemoteError, Timeouts
 from galaxy_fl.exceptions import ConfigurationError, ContentError
 from tests.galaxy_chain.store.served.serving import Asker, store_server, writer
@@ -104,7 +104,7 @@ def test_what_is_arriving_when_it_is_killed_goes_on_afterwards(serving, tmp_path
 def test_a_client_waits_for_a_server_that_is_started_again(serving, tmp_path, owner, federation):
     with serving(tmp_path / "served") as server:
         url, port = server.url, server.url.rpartition(":")[2]
-    store = HttpStore(url, tmp_path / "copies", owner, Timeouts(restart=60))
+    store = http_store(url, tmp_path / "copies", owner, Timeouts(restart=60))
     with ThreadPoolExecutor() as threads:
         waiting = threads.submit(store.put, b"content")
         with serving(tmp_path / "served", "--port", port) as server:
@@ -174,7 +174,7 @@ def test_a_full_disk_is_told_and_the_rest_goes_on(serving, tmp_path, owner):
         assert response.status_code == 507
         assert kind(response) == "full"
         assert "disk is full" in response.json()["detail"]
-        store = HttpStore(server.url, tmp_path / "copies", owner)
+        store = http_store(server.url, tmp_path / "copies", owner)
         with pytest.raises(RemoteError, match="disk is full"):
             store.put(data)
         assert asker.read(content).status_code == 404

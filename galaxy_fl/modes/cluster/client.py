@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from galaxy_fl.content import ContentId, LocalStore, Store, parse
+from galaxy_fl.content.http_store import HttpStore
 from galaxy_fl.exceptions import (
     ContentAlteredError,
     ContentError,
@@ -21,25 +22,27 @@ from galaxy_fl.exceptions import (
     RoundMovedOnError,
 )
 from galaxy_fl.files import check_name
-from galaxy_fl.jobs.document import JobDocument, SourceModel, source_id
-from galaxy_fl.modes.cluster_api import (
+from galaxy_fl.jobs.document import JobDocument, SourceModel
+from galaxy_fl.modes.cluster.connection import PATIENCE, Connection
+from galaxy_fl.modes.cluster.messages import (
     PRESENT,
-    Arrived,
     GaveUp,
-    Handing,
     Heartbeat,
     Job,
     Jobs,
     Participation,
     PreviousUpdates,
     Standing,
+    Submission,
 )
-from galaxy_fl.modes.cluster_connection import PATIENCE, Connection
 from galaxy_fl.rounds.coordinator import Origin, Phase, Previous, Round, WithoutLedger
 from galaxy_fl.rounds.kept import kept_folder
 from galaxy_fl.vectors import Vector, as_vector
 
-__all__ = ["ClusterClientCoordinator", "ClusterClientPlace"]
+__all__ = ["ClusterClientCoordinator", "ClusterClientPlace", "Sources"]
+
+Sources = Callable[[Path], Store]
+"""Opens a store in a folder, with further sources behind it."""
 
 _LOOK = 2.0
 """How often a client asks for jobs at most, in seconds: a server has many clients."""
@@ -56,13 +59,21 @@ class ClusterClientPlace:
         folder: Where it keeps its secret.
         authority: A certificate to trust; None for the system's.
         patience: How long the server may be away, in seconds.
+        sources: As `ClusterClientCoordinator`.
     """
 
     def __init__(
-        self, url: str, client_id: str, folder: Path, authority: Path | None = None, patience: float = PATIENCE
+        self,
+        url: str,
+        client_id: str,
+        folder: Path,
+        authority: Path | None = None,
+        patience: float = PATIENCE,
+        sources: Sources | None = None,
     ) -> None:
         self.connection = Connection(url, check_name("client_id", client_id), folder, authority, patience)
         self.heart = Heart(self.connection)
+        self._sources = sources
         self._found: tuple[float, Sequence[str]] | None = None
 
     @property
@@ -74,12 +85,12 @@ class ClusterClientPlace:
         """The jobs that are not over, oldest first, as of a moment ago. A server that is away is not waited for."""
         now = time.monotonic()
         if self._found is None or now - self._found[0] > _LOOK:
-            self._found = now, self.connection.ask(Jobs, "GET", "jobs", patience=0).jobs
+            self._found = now, self.connection.ask(Jobs, "/jobs", patience=0).jobs
         return self._found[1]
 
     def open(self, job_id: str) -> ClusterClientCoordinator:
         """A job to take part in."""
-        return ClusterClientCoordinator(self.connection, self.heart, check_name("job_id", job_id))
+        return ClusterClientCoordinator(self.connection, self.heart, check_name("job_id", job_id), self._sources)
 
     def close(self) -> None:
         """Leaves the server."""
@@ -131,7 +142,7 @@ class Heart:
             with self._lock:
                 jobs = sorted({job.job_id for job in self._jobs})
             with suppress(GalaxyError):  # the loops of the jobs say what is wrong
-                self._connection.tell("POST", "heartbeat", Heartbeat(jobs=jobs), patience=0)
+                self._connection.tell("/heartbeat", Heartbeat(jobs=jobs), patience=0)
             if stopped:
                 return
             self._changed.wait(PRESENT / 3)
@@ -140,6 +151,9 @@ class Heart:
 class ClusterClientCoordinator(WithoutLedger):
     """A job of a server.
 
+    Args:
+        sources: Makes a store of further sources in a folder, which are asked before the server is; None for none.
+
     Raises:
         UnreachableError: the server was away for too long.
         JobDocumentError, ContentError: what it says of the job can't be.
@@ -147,15 +161,20 @@ class ClusterClientCoordinator(WithoutLedger):
 
     shares_folder = False
 
-    def __init__(self, connection: Connection, heart: Heart, job_id: str) -> None:
+    def __init__(self, connection: Connection, heart: Heart, job_id: str, sources: Sources | None = None) -> None:
         self.job_id = job_id
         self.account = connection.client_id
         self.origin = Origin(own=False, name=connection.url)
         self._connection = connection
         self._heart = heart
-        self.job = JobDocument.from_bytes(connection.small(f"jobs/{job_id}/document"))
-        said = connection.ask(Job, "GET", f"jobs/{job_id}")
+        said = connection.ask(Job, f"/jobs/{job_id}")
         self.rounds = said.rounds
+        self._folder = Path(tempfile.mkdtemp(prefix="galaxy-cluster-"))
+        self._remove = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        self._copies = LocalStore(self._folder)
+        self._further = None if sources is None else sources(self._folder)
+        self._store = HttpStore(connection, self._copies, f"/jobs/{job_id}")
+        self.job = JobDocument.from_bytes(self._store.block(parse(said.document)[0]))
         self._parameters = self.job.tensors.parameters
         if said.parameters != self._parameters:
             raise JobDocumentError(
@@ -163,8 +182,6 @@ class ClusterClientCoordinator(WithoutLedger):
                 f"{self._parameters}"
             )
         self.kept: Path | None = kept_folder(connection.folder, job_id, connection.client_id, self.job)
-        self._folder = Path(tempfile.mkdtemp(prefix="galaxy-cluster-"))
-        self._remove = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._standing: Standing | None = None
         self._done = 0
         """The last attempt that wants nothing more of this client."""
@@ -172,28 +189,22 @@ class ClusterClientCoordinator(WithoutLedger):
     def source(self) -> bytes:
         """The source of the job's model, verified."""
         assert isinstance(self.job.model, SourceModel)
-        source = self._connection.small(f"jobs/{self.job_id}/source")
-        if (found := source_id(source)) != self.job.model.source:
-            raise ContentAlteredError(
-                f"{self.origin.name} gives the source {found}, but the job names {self.job.model.source}"
-            )
-        return source
+        return self._store.block(parse(self.job.model.source)[0])
 
     def round(self) -> Round:
         """Where the job stands now."""
-        return self._stands(self._connection.ask(Standing, "GET", f"jobs/{self.job_id}/round"))
+        return self._stands(self._connection.ask(Standing, f"/jobs/{self.job_id}/state"))
 
     def wait(self, seen: Round) -> Round:
         """Where the job stands once that is no longer `seen`. The server keeps the question open."""
-        after = f"{seen.attempt}/{seen.phase.value}"
-        path = f"jobs/{self.job_id}/round"
-        while (round := self._stands(self._connection.ask(Standing, "GET", path, after=after))) == seen:
+        target = f"/jobs/{self.job_id}/state?after={seen.attempt}/{seen.phase.value}"
+        while (round := self._stands(self._connection.ask(Standing, target))) == seen:
             continue
         return round
 
     def _stands(self, standing: Standing) -> Round:
         self._standing = standing
-        if standing.handed_in:
+        if standing.submitted:
             self._done = max(self._done, standing.attempt)
         round = Round(standing.round, standing.attempt, standing.phase, 0)
         if round.phase is Phase.CANCELLED or (round.over and self.job.distils):
@@ -201,31 +212,42 @@ class ClusterClientCoordinator(WithoutLedger):
         return round
 
     def model(self, round: Round) -> Path:
-        """The vector file of the round's model, downloaded and verified. It stays until the next one is asked for."""
-        standing = self._expect(round)
-        path = self._folder / standing.model
-        if not path.exists():
-            self._keep_only({standing.model})
-            self._download(f"models/{standing.round}", standing.model, round)
+        """The vector file of the round's model, fetched and verified. It stays until the next one is asked for."""
+        cid = self._expect(round).model
+        self._keep_only({cid})
+        path = self._fetch(cid, round)
         if round.over:
             self._heart.leave(self)
         return path
 
-    def _keep_only(self, names: set[str]) -> None:
-        for path in self._folder.iterdir():
-            if path.name not in names:
-                path.unlink()
+    def _keep_only(self, cids: set[str]) -> None:
+        for cid in self._copies.pins() - cids:
+            self._copies.unpin(self._vector(cid))
+        self._copies.gc(grace_seconds=0)
 
-    def _download(self, path: str, sha256: str, round: Round) -> Path:
-        destination = self._folder / sha256
-        if not destination.exists():
-            try:
-                self._connection.download(f"jobs/{self.job_id}/{path}", destination, 4 * self._parameters, sha256)
-            except ContentMissingError:
-                self.round()
-                self._expect(round)  # if the round is over, that is why
-                raise
-        return destination
+    def _vector(self, cid: str) -> ContentId:
+        return ContentId.from_cid(cid, 4 * self._parameters)
+
+    def _fetch(self, cid: str, round: Round) -> Path:
+        content = self._vector(cid)
+        path = None
+        if self._further is not None and not self._copies.has(content):
+            with suppress(ContentError):  # then the server has it
+                path = self._further.path(content)
+        try:
+            path = path or self._read(content)
+        except ContentMissingError:
+            self.round()
+            self._expect(round)  # if the round is over, that is why
+            raise
+        self._copies.pin(content)
+        return path
+
+    def _read(self, content: ContentId) -> Path:
+        try:
+            return self._store.path(content)
+        except ContentAlteredError:  # once more, should it have been the network
+            return self._store.path(content)
 
     def _expect(self, round: Round) -> Standing:
         if self._standing is None or self._standing.attempt != round.attempt:
@@ -240,7 +262,7 @@ class ClusterClientCoordinator(WithoutLedger):
 
     def enter(self, samples: int) -> None:
         """Takes part, with that many samples. From now on the server waits for this client."""
-        self._connection.tell("POST", f"jobs/{self.job_id}/clients", Participation(samples=samples))
+        self._connection.tell(f"/jobs/{self.job_id}/clients", Participation(samples=samples))
         self._heart.enter(self)
 
     def wants_update(self, round: Round) -> bool:
@@ -248,14 +270,15 @@ class ClusterClientCoordinator(WithoutLedger):
         return round.phase is Phase.COLLECTING and round.attempt > self._done
 
     def previous(self, round: Round) -> Previous:
-        """What this client handed in last, and the others in the round before, as far as it is to be had."""
-        found = self._connection.ask(PreviousUpdates, "GET", f"jobs/{self.job_id}/previous", attempt=round.attempt)
-        self._keep_only({self._expect(round).model, *found.peers, found.own or ""})
-        own = None if found.own is None else self._download(f"previous/{found.own}", found.own, round)
+        """What this client submitted last, and the others in the round before, as far as it is available."""
+        target = f"/jobs/{self.job_id}/previous?attempt={round.attempt}"
+        found = self._connection.ask(PreviousUpdates, target)
+        self._keep_only({self._expect(round).model, *found.peers, *([found.own] if found.own else [])})
+        own = None if found.own is None else self._fetch(found.own, round)
         peers = []
-        for sha256 in found.peers:
+        for cid in found.peers:
             with suppress(ContentError):
-                peers.append(self._download(f"previous/{sha256}", sha256, round))
+                peers.append(self._fetch(cid, round))
         return Previous(own, peers)
 
     def is_settled(self) -> bool:
@@ -263,17 +286,17 @@ class ClusterClientCoordinator(WithoutLedger):
         return True
 
     def submit(self, round: Round, update: Vector, weight: int) -> int:
-        """Sends the update, in as many pieces as it takes, and hands it in; that costs nothing."""
+        """Uploads the update, in as many pieces as it takes, and submits it; that costs nothing."""
+        base = f"/jobs/{self.job_id}/attempts/{round.attempt}"
+        store = HttpStore(self._connection, self._copies, base)
         vector = as_vector(update, self._parameters)
-        path = f"jobs/{self.job_id}/updates/{round.attempt}"
-        handing = Handing(weight=weight, sha256=hashlib.sha256(vector.data).hexdigest())
         try:
             for sending in range(1, _SENDINGS + 1):
-                self._connection.upload(path, vector, lambda: self._connection.ask(Arrived, "GET", path).bytes)
                 try:
-                    self._connection.tell("POST", path, handing)
+                    cid = store.put(vector.data).cid
+                    self._connection.tell(base, Submission(weight=weight, cid=cid))
                     break
-                except ContentAlteredError:
+                except (ContentAlteredError, ContentMissingError):
                     if sending == _SENDINGS:
                         raise
         finally:
@@ -281,8 +304,9 @@ class ClusterClientCoordinator(WithoutLedger):
         return 0
 
     def give_up(self, reason: str) -> None:
-        """Says that this client can't take part; gone when it does again. A server that is away is not waited for."""
-        self._connection.tell("POST", f"jobs/{self.job_id}/gave-up", GaveUp(reason=reason[:1000]), patience=0)
+        """Tells the server that this client can't take part; gone when it does again. A server that is away is not
+        waited for."""
+        self._connection.tell(f"/jobs/{self.job_id}/gave-up", GaveUp(reason=reason[:1000]), patience=0)
 
     def close(self) -> None:
         """Leaves: the server no longer waits for this client. The files that it gave are gone."""

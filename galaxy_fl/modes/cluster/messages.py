@@ -1,21 +1,19 @@
-"""What a cluster's server and its clients say to each other: the JSON of its HTTP API, in one place.
+"""What a cluster's server and its clients tell each other: the JSON of its HTTP API, in one place.
 
 Below the prefix that `GET /` tells. Everything but registering needs `Authorization: Bearer <client_id>.<secret>`.
 
-    POST clients                                  register: the client chooses its secret, so a retry is harmless
-    POST heartbeat                                which jobs the client takes part in; a job not named is left
-    GET  jobs                                     the jobs that are not over
-    GET  jobs/{job}                               how many rounds it has, and how long its vectors are
-    GET  jobs/{job}/document, jobs/{job}/source   bytes
-    POST jobs/{job}/clients                       take part
-    POST jobs/{job}/gave-up                       that the client can't take part, and why
-    GET  jobs/{job}/round?after=ATTEMPT/PHASE     where it stands, as soon as that is something else, or after 20 s
-    GET  jobs/{job}/models/{round}                bytes, of any range
-    GET  jobs/{job}/updates/{attempt}             how much of the client's own update has arrived
-    PUT  jobs/{job}/updates/{attempt}?offset=N    the bytes of it from there on
-    POST jobs/{job}/updates/{attempt}             hands it in
-    GET  jobs/{job}/previous                      what a distillation goes on from
-    GET  jobs/{job}/previous/{sha256}             bytes, of any range
+    POST clients                            register: the client chooses its secret, so a retry is harmless
+    POST heartbeat                          which jobs the client takes part in; a job not named is left
+    GET  jobs                               the jobs that are not over
+    GET  jobs/{job}                         its document's content id, its rounds, how long its vectors are
+    POST jobs/{job}/clients                 take part
+    POST jobs/{job}/gave-up                 that the client can't take part, and why
+    GET  jobs/{job}/state?after=ATTEMPT/PHASE   where it stands, as soon as that is something else, or after 20 s
+    GET  jobs/{job}/previous?attempt=N      the content ids of what a distillation continues from
+    POST jobs/{job}/attempts/{n}            submits an update, by its content id
+
+Bytes are a content store's (`galaxy_fl.content.app`): everything of a job is read by content id below `jobs/{job}`, and
+an update is uploaded below `jobs/{job}/attempts/{n}` before it is submitted. Errors are `galaxy_fl.content.problem`.
 """
 
 from __future__ import annotations
@@ -25,6 +23,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from galaxy_fl.aggregation import MAX_WEIGHT
+from galaxy_fl.content.content_id import CID_PATTERN
 from galaxy_fl.files import NAME_PATTERN
 from galaxy_fl.rounds.coordinator import Phase
 
@@ -34,17 +33,15 @@ __all__ = [
     "REGISTRATION_VARIABLE",
     "SECRET_PATTERN",
     "Api",
-    "Arrived",
     "GaveUp",
-    "Handing",
     "Heartbeat",
     "Job",
     "Jobs",
     "Participation",
     "PreviousUpdates",
-    "Problem",
     "Registration",
     "Standing",
+    "Submission",
 ]
 
 LONGEST_WAIT = 20.0
@@ -57,7 +54,7 @@ SECRET_PATTERN = r"^[A-Za-z0-9_-]{43}$"
 """256 bits, in base64 for URLs."""
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Cid = Annotated[str, Field(pattern=CID_PATTERN)]
 Number = Annotated[int, Field(ge=1, le=2**32)]
 
 
@@ -67,15 +64,6 @@ class _Said(BaseModel):
 
 class _Asked(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Problem(_Said):
-    """Every answer that is not a success."""
-
-    error: str
-    """For programs: `round_moved_on`, `not_found`, …"""
-    message: str
-    """For people."""
 
 
 class Api(_Said):
@@ -108,8 +96,9 @@ class Jobs(_Said):
 
 
 class Job(_Said):
-    """What never changes about a job, beside its document."""
+    """What never changes about a job."""
 
+    document: Cid
     rounds: Number
     parameters: Annotated[int, Field(ge=1)]
     """d; a vector has four times as many bytes."""
@@ -133,29 +122,22 @@ class Standing(_Said):
     round: Number
     attempt: Number
     phase: Phase
-    model: Sha256
-    """Of the vector that the round starts from."""
-    handed_in: bool
-    """Whether the client that asks has handed in."""
+    model: Cid
+    """The vector that the round starts from."""
+    submitted: bool
+    """Whether the client that asks has submitted its update."""
 
 
-class Arrived(_Said):
-    """How much of an update has arrived."""
-
-    bytes: Annotated[int, Field(ge=0)]
-    handed_in: bool
-
-
-class Handing(_Asked):
-    """What an update weighs, and which vector it must be."""
+class Submission(_Asked):
+    """An update that was uploaded."""
 
     weight: Annotated[int, Field(ge=1, le=MAX_WEIGHT)]
-    sha256: Sha256
+    cid: Cid
 
 
 class PreviousUpdates(_Said):
-    """The vectors that a distillation goes on from."""
+    """The vectors that a distillation continues from."""
 
-    own: Sha256 | None
-    peers: list[Sha256]
+    own: Cid | None
+    peers: list[Cid]
     """In the order of the clients' names."""

@@ -18,8 +18,8 @@ from galaxy_fl.modes.standalone import StandaloneSettings
 from galaxy_fl.validation import explain
 
 if TYPE_CHECKING:
-    from galaxy_fl.modes.cluster_client import ClusterClientPlace
-    from galaxy_fl.modes.cluster_server import ClusterServerPlace
+    from galaxy_fl.modes.cluster.client import ClusterClientPlace
+    from galaxy_fl.modes.cluster.server import ClusterServerPlace
 
 __all__ = ["MODE", "ClusterClientSettings", "ClusterMode", "ClusterServerSettings"]
 
@@ -84,14 +84,14 @@ class ClusterMode:
 
     def client_places(self, client_id: str, **settings: Any) -> Sequence[ClusterClientPlace]:
         """The servers."""
-        from galaxy_fl.modes.cluster_client import ClusterClientPlace
+        from galaxy_fl.modes.cluster.client import ClusterClientPlace
 
         chosen = _settings(ClusterClientSettings, settings)
         return [ClusterClientPlace(url, client_id, chosen.folder, chosen.authority) for url in chosen.server_url]
 
     def server_place(self, **settings: Any) -> ClusterServerPlace:
         """The folder, with the API in front of it."""
-        from galaxy_fl.modes.cluster_server import ClusterServerPlace
+        from galaxy_fl.modes.cluster.server import ClusterServerPlace
 
         chosen = _settings(ClusterServerSettings, settings)
         return ClusterServerPlace(

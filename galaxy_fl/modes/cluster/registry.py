@@ -13,7 +13,7 @@ from pathlib import Path
 
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.files import explained, is_name, write_durably
-from galaxy_fl.modes.cluster_api import PRESENT, SECRET_PATTERN
+from galaxy_fl.modes.cluster.messages import PRESENT, SECRET_PATTERN
 
 __all__ = ["MAX_CLIENTS", "Presence", "Registry"]
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from galaxy_fl.http_server import HttpServer, is_loopback, listen
-from galaxy_fl.modes.cluster_api import PRESENT, REGISTRATION_VARIABLE
-from galaxy_fl.modes.cluster_app import Service, create_app
+from galaxy_fl.modes.cluster.app import Service, create_app
+from galaxy_fl.modes.cluster.messages import PRESENT, REGISTRATION_VARIABLE
 from galaxy_fl.modes.folder_coordinators import FolderServerCoordinator
 from galaxy_fl.modes.job_folder import JobsFolder
 from galaxy_fl.modes.standalone import lock_server
