@@ -125,6 +125,8 @@ def test_everybody_leaves_the_final_model_and_a_report_of_its_own(undisturbed):
     """A server and two clients, in terminals of one folder."""
     folder, job = undisturbed.folder, undisturbed.job
     final = torch.load(folder / f"final_model_pars_{job}", weights_only=True)
+    modes = {path.stat().st_mode for path in folder.glob(f"final_model_pars_{job}*")}
+    assert len(modes) == 1, "both files are readable by the same people"
     for name, tensor in load_file(folder / f"final_model_pars_{job}.safetensors").items():
         assert torch.equal(tensor, final[name])
     undisturbed.run("job", "export", job, "--to", "exported.pt")
