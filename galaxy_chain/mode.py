@@ -21,8 +21,10 @@ from galaxy_chain.ledger.contract import JobOnLedger, LedgerContract
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Status
 from galaxy_chain.place import DEFAULT_FEE_CAP, DEFAULT_HOME, DEFAULT_RPC, Place
 from galaxy_chain.settings_file import SETTINGS_FILE, read_settings
+from galaxy_chain.store.open import open_store
 from galaxy_chain.verify.inspection import Withheld
 from galaxy_chain.verify.verifier import Verify
+from galaxy_fl.content import Store
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.jobs.request import JobRequest
 from galaxy_fl.trust import Trust
@@ -218,6 +220,10 @@ class LedgerServerPlace(_LedgerPlace):
 
 class BlockchainMode:
     """Jobs on a ledger."""
+
+    def open_store(self, folder: Path, ipfs: str | None, gateways: Sequence[str]) -> Store:
+        """The store in `folder`, with an IPFS node and gateways behind it, also for jobs without a ledger."""
+        return open_store(folder, ipfs, gateways)
 
     def submit(self, request: JobRequest, **settings: Any) -> str:
         """Registers a job; its id is its number on the ledger.

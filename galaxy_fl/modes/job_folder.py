@@ -12,6 +12,7 @@ Below the working directory, `res/jobs/<job_id>/` has
                                  an update: its vector under a name that says all else, so that one rename hands it in
     uploads/<client>/<attempt>-<cid>
                                  what a cluster's client has sent of an update so far; with `.whole`, all of it
+    published/                   the store of a cluster's server that keeps the current model on an IPFS node, too
     state.json                   where the job stands; written by the server alone
     cancelled                    there once the job is cancelled
     gave-up/<client>             why a client can't take part; gone when it takes part again

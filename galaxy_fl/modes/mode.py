@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 from urllib.parse import urlsplit
 
+from galaxy_fl.content.store import Store
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.jobs.request import JobRequest
 from galaxy_fl.rounds.coordinator import ClientCoordinator, ServerCoordinator
 
-__all__ = ["At", "ClientPlace", "Mode", "ServerPlace", "find_mode", "meeting"]
+__all__ = ["At", "ClientPlace", "Mode", "OpensStores", "ServerPlace", "find_mode", "further_sources", "meeting"]
 
 
 class ClientPlace(Protocol):
@@ -79,6 +81,32 @@ class Mode(Protocol):
 
     def server_place(self, **settings: Any) -> ServerPlace:
         """Return the place that a server serves."""
+
+
+@runtime_checkable
+class OpensStores(Protocol):
+    """A mode whose package has stores of its own."""
+
+    def open_store(self, folder: Path, ipfs: str | None, gateways: Sequence[str]) -> Store:
+        """Return the store in `folder`, with an IPFS node (its RPC's URL) and gateways behind it."""
+
+
+def further_sources(ipfs: str | None, gateways: Sequence[str]) -> Callable[[Path], Store] | None:
+    """Return what opens a store with these sources behind a folder; None where none is named.
+
+    Raises:
+        ConfigurationError: a URL is none, or no package that knows IPFS is installed.
+    """
+    if ipfs is None and not gateways:
+        return None
+    from galaxy_fl.content.remote import check_url  # which loads httpx
+
+    for url in (*([] if ipfs is None else [ipfs]), *gateways):
+        check_url(url, "an IPFS node or a gateway")
+    for entry in entry_points(group="galaxy_fl.modes"):
+        if not entry.value.startswith("galaxy_fl.") and isinstance(mode := entry.load(), OpensStores):
+            return lambda folder: mode.open_store(folder, ipfs, gateways)
+    raise ConfigurationError("ipfs and gateway are sources of galaxy_chain: install it, or leave them out")
 
 
 At: TypeAlias = str | os.PathLike[str] | Mode | None

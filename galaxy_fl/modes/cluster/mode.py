@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Validati
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.jobs.request import JobRequest
 from galaxy_fl.modes.job_folder import JobsFolder
+from galaxy_fl.modes.mode import further_sources
 from galaxy_fl.modes.standalone import StandaloneSettings
 from galaxy_fl.validation import explain
 
@@ -42,6 +43,8 @@ class ClusterServerSettings(StandaloneSettings):
     """The server's certificate with its chain, in PEM format. Set it and `key` for HTTPS."""
     key: Path | None = None
     """The certificate's private key, in PEM format."""
+    ipfs: str | None = None
+    """The RPC of an IPFS node on which the server keeps each round's model, so that clients can read it there, too."""
 
     @model_validator(mode="after")
     def _both(self) -> ClusterServerSettings:
@@ -66,6 +69,10 @@ class ClusterClientSettings(StandaloneSettings):
     authority: Path | None = None
     """The certificate of the authority that vouches for the servers, in PEM format; None for those that the system
     knows. Set it where a server's certificate is self-made."""
+    ipfs: str | None = None
+    """The RPC of an IPFS node that is asked for models before the server is. Set it where there are many clients."""
+    gateway: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()
+    """Gateways of IPFS, asked likewise."""
 
 
 def _settings(kind: type[Settings], given: dict[str, Any]) -> Settings:
@@ -87,7 +94,11 @@ class ClusterMode:
         from galaxy_fl.modes.cluster.client import ClusterClientPlace
 
         chosen = _settings(ClusterClientSettings, settings)
-        return [ClusterClientPlace(url, client_id, chosen.folder, chosen.authority) for url in chosen.server_url]
+        sources = further_sources(chosen.ipfs, chosen.gateway)
+        return [
+            ClusterClientPlace(url, client_id, chosen.folder, chosen.authority, sources=sources)
+            for url in chosen.server_url
+        ]
 
     def server_place(self, **settings: Any) -> ClusterServerPlace:
         """The folder, with the API in front of it."""
@@ -95,7 +106,13 @@ class ClusterMode:
 
         chosen = _settings(ClusterServerSettings, settings)
         return ClusterServerPlace(
-            chosen.folder, chosen.ip, chosen.port, chosen.api_version, chosen.certificate, chosen.key
+            chosen.folder,
+            chosen.ip,
+            chosen.port,
+            chosen.api_version,
+            chosen.certificate,
+            chosen.key,
+            further_sources(chosen.ipfs, ()),
         )
 
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import logging
 import operator
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from galaxy_fl.content import ContentId, Store
+from galaxy_fl.exceptions import ContentError
 from galaxy_fl.http_server import HttpServer, is_loopback, listen
 from galaxy_fl.modes.cluster.app import Service, create_app
 from galaxy_fl.modes.cluster.messages import PRESENT, REGISTRATION_VARIABLE
 from galaxy_fl.modes.folder_coordinators import FolderServerCoordinator
-from galaxy_fl.modes.job_folder import JobsFolder
+from galaxy_fl.modes.job_folder import JobFolder, JobsFolder
 from galaxy_fl.modes.standalone import lock_server
 from galaxy_fl.patience import Backoff, poll
-from galaxy_fl.rounds.coordinator import Origin, Phase
+from galaxy_fl.rounds.coordinator import Committed, Origin, Phase, Round, Submitted
 
 __all__ = ["ClusterServerPlace"]
 
@@ -31,14 +33,24 @@ class ClusterServerPlace:
         ip, port: The address to listen at; port 0 is a free one.
         prefix: Of the API's paths.
         certificate, key: Files in PEM format for HTTPS; None for HTTP.
+        sources: Opens the store in a folder that each job's current model is put into, for others to read; None for
+            none.
 
     Raises:
         ConfigurationError: the folder has another server, the address can't be had, or the certificate can't be used.
     """
 
     def __init__(
-        self, folder: Path, ip: str, port: int, prefix: str, certificate: Path | None, key: Path | None
+        self,
+        folder: Path,
+        ip: str,
+        port: int,
+        prefix: str,
+        certificate: Path | None,
+        key: Path | None,
+        sources: Callable[[Path], Store] | None = None,
     ) -> None:
+        self._sources = sources
         self.jobs_folder = JobsFolder(folder)
         self.service = Service(self.jobs_folder, os.environ.get(REGISTRATION_VARIABLE) or None)
         self._lock = lock_server(self.jobs_folder.folder)
@@ -64,9 +76,14 @@ class ClusterServerPlace:
         """A job to serve."""
         origin = Origin(own=True, name=str(self.jobs_folder.folder))
         presence = self.service.presence
-        return FolderServerCoordinator(
-            self.jobs_folder.open(job_id), origin, lambda client: presence.is_there(client, job_id)
-        )
+        job = self.jobs_folder.open(job_id)
+
+        def alive(client: str) -> bool:
+            return presence.is_there(client, job_id)
+
+        if self._sources is None:
+            return FolderServerCoordinator(job, origin, alive)
+        return _Publishing(job, origin, alive, self._sources(job.path / "published"))
 
     def close(self) -> None:
         """Stops listening, once the clients of finished jobs, as far as they are alive, have what they came for, and
@@ -82,6 +99,37 @@ class ClusterServerPlace:
         job = self.jobs_folder.open(job_id)
         ended = job.state.phase is Phase.FINISHED or job.given_up is not None
         return ended and self.service.presence.anybody_in(job_id)
+
+
+class _Publishing(FolderServerCoordinator):
+    """The server of a job that puts the current model where its clients may read it instead. They need not: the server
+    has it, so no trouble with that ends anything."""
+
+    def __init__(self, folder: JobFolder, origin: Origin, alive: Callable[[str], bool], store: Store) -> None:
+        super().__init__(folder, origin, alive)
+        self._store = store
+
+    def enter(self) -> None:
+        """As every server's; what the one before had no time to publish is published."""
+        super().enter()
+        self._publish()
+
+    def commit(self, round: Round, next_model: Path, excluded: Mapping[Submitted, str]) -> Committed:
+        """Commits the next model, and then publishes it."""
+        committed = super().commit(round, next_model, excluded)
+        self._publish()
+        return committed
+
+    def _publish(self) -> None:
+        state = self.folder.state
+        try:
+            model = self._store.put(self.folder.model(state.round, state.model))
+            self._store.pin(model)
+            for cid in self._store.pins() - {model.cid}:
+                self._store.unpin(ContentId.from_cid(cid, model.size))
+            self._store.gc(grace_seconds=0)
+        except ContentError as error:
+            _log.warning("job %s: the model of round %d is not published: %s", self.job_id, state.round, error)
 
 
 def _warn(ip: str, encrypted: bool, guarded: bool) -> None:
