@@ -288,7 +288,7 @@ def _taking_part(
         stack.enter_context(warnings_printed(json, job))
         listeners, looked = [printer(json)], _nothing
         if status is not None:
-            from galaxy_chain.web.status import Health, serving  # uvicorn and FastAPI, which few ask for
+            from galaxy_fl.participants.health import Health, serving  # uvicorn and FastAPI, which few ask for
 
             health = Health(role, job)
             url = stack.enter_context(serving(health, status))

@@ -7,9 +7,9 @@ import socket
 import httpx
 import pytest
 
-from galaxy_chain.web.status import PATIENCE, Health, serving
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.participants.events import EVENTS
+from galaxy_fl.participants.health import PATIENCE, Health, serving
 
 TRAINED = {"attempt": 1, "transaction": None, "samples": 9, "batches": 1}
 COMMITTED = {"attempt": 1, "transaction": None, "updates": 2, "model": "00"}
