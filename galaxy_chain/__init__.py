@@ -28,6 +28,8 @@ from galaxy_chain.exceptions import (
 from galaxy_fl.lazily import lazily as _lazily
 
 if _typing.TYPE_CHECKING:
+    from galaxy_chain.place import Ledger
+
     __version__: str
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "InsufficientFundsError",
     "JobCancelledError",
     "JobMismatchError",
+    "Ledger",
     "LedgerRefusedError",
     "NoLedgerError",
     "NotAdmittedError",
@@ -52,7 +55,7 @@ __all__ = [
     "__version__",
 ]
 
-_HOMES: dict[str, str] = {}
+_HOMES = {"Ledger": "galaxy_chain.place"}
 
 if not _typing.TYPE_CHECKING:
     __getattr__, __dir__ = _lazily(__name__, _HOMES)

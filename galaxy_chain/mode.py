@@ -1,4 +1,5 @@
-"""The third work mode of `galaxy_fl.core`, `blockchain`: jobs on a ledger, through the API that PFL's users know."""
+"""Taking part at a ledger: its settings, the places where a client and a server find jobs, and the mode `blockchain` of
+PFL's users, whose ledger is a setting, too."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -17,9 +18,9 @@ from galaxy_chain.coordinators.keep import Keep
 from galaxy_chain.jobs.creation import register_job
 from galaxy_chain.jobs.file import TermsSection, Wei
 from galaxy_chain.jobs.terms import Limits
-from galaxy_chain.ledger.contract import JobOnLedger, LedgerContract
+from galaxy_chain.ledger.contract import JobOnLedger
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Status
-from galaxy_chain.place import DEFAULT_FEE_CAP, DEFAULT_HOME, DEFAULT_RPC, Place
+from galaxy_chain.place import DEFAULT_FEE_CAP, DEFAULT_HOME, DEFAULT_RPC, Ledger
 from galaxy_chain.settings_file import SETTINGS_FILE, read_settings
 from galaxy_chain.store.open import open_store
 from galaxy_chain.verify.inspection import Withheld
@@ -32,24 +33,25 @@ from galaxy_fl.validation import explain
 
 LOG = logging.getLogger(__name__)
 
-__all__ = ["MODE", "BlockchainMode", "ChainSettings"]
+__all__ = [
+    "MODE",
+    "BlockchainMode",
+    "ChainSettings",
+    "LedgerClientPlace",
+    "LedgerServerPlace",
+    "ParticipantSettings",
+    "submit",
+]
+
+VARIABLES = ("rpc", "home", "ledger", "store", "account", "poll", "ipfs", "max_bond", "max_deposit")
+"""Settings that GALAXY_… variables give, too."""
 
 
-class ChainSettings(BaseModel):
-    """Where the ledger is and who takes part: given, else GALAXY_… variables, else galaxy.toml."""
+class ParticipantSettings(BaseModel):
+    """How somebody takes part: given, else GALAXY_… variables, else galaxy.toml."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rpc: str = DEFAULT_RPC
-    home: Path = DEFAULT_HOME
-    ledger: Path | None = None
-    any_ledger: bool = False
-    """Take any contract for the ledger, whatever its code: it may keep the bond. Never from a file or a variable."""
-    store: str | None = None
-    ipfs: str | None = None
-    gateway: tuple[str, ...] = ()
-    account: str | None = None
-    """A keystore's name or address, or `dev:N`; without it the key in GALAXY_KEY."""
     poll: Annotated[float, Field(ge=0.01, le=3600)] = 1.0
     """The longest pause between two looks at the chain, in seconds."""
     jobs: tuple[int, ...] | None = None
@@ -69,8 +71,6 @@ class ChainSettings(BaseModel):
     """How much of each commit a client recomputes: `full`, `sample:K` or `off`."""
     withheld: str = "go-on"
     """What a client does where it can't, because content is missing: `go-on` or `wait`."""
-    fee_cap: Annotated[float, Field(ge=0)] = DEFAULT_FEE_CAP
-    """The most to offer for a unit of gas, in gwei."""
     max_bond: Wei = Limits().bond
     """The largest bond that a server deposits in a job, like "2 ether"."""
     max_deposit: Wei = Limits().deposit
@@ -83,7 +83,7 @@ class ChainSettings(BaseModel):
     """Of a job that is submitted, beside its rounds and numbers of updates: bond, windows, server, reward, …"""
 
     @classmethod
-    def of(cls, given: dict[str, Any]) -> ChainSettings:
+    def of(cls, given: dict[str, Any]) -> Self:
         """The settings in force.
 
         Raises:
@@ -91,16 +91,12 @@ class ChainSettings(BaseModel):
         """
         known = set(cls.model_fields)
         from_file = {name: value for name, value in read_settings(SETTINGS_FILE).items() if name in known}
-        variables = {name: os.environ.get(f"GALAXY_{name.upper()}") for name in ("rpc", "home", "ledger", "store")}
-        variables |= {
-            name: os.environ.get(f"GALAXY_{name.upper()}")
-            for name in ("account", "poll", "ipfs", "max_bond", "max_deposit")
-        }
+        variables = {name: os.environ.get(f"GALAXY_{name.upper()}") for name in VARIABLES if name in known}
         from_environment = {name: value for name, value in variables.items() if value is not None}
         try:
             return cls.model_validate(from_file | from_environment | given)
         except ValidationError as error:
-            raise ConfigurationError(f"settings of the blockchain mode: {explain(error)}") from error
+            raise ConfigurationError(f"settings of a ledger: {explain(error)}") from error
 
     @property
     def patience(self) -> Patience:
@@ -112,15 +108,33 @@ class ChainSettings(BaseModel):
         """What a participant is ready to pay."""
         return Limits(self.max_bond, self.max_deposit, self.any_terms)
 
-    def place(self) -> Place:
-        """Where that is."""
-        return Place.of(
-            rpc=self.rpc,
-            home=self.home,
-            ledger=self.ledger,
+
+class ChainSettings(ParticipantSettings):
+    """Where the ledger is, who takes part, and how."""
+
+    rpc: str = DEFAULT_RPC
+    home: Path = DEFAULT_HOME
+    ledger: Path | None = None
+    any_ledger: bool = False
+    """Take any contract for the ledger, whatever its code: it may keep the bond. Never from a file or a variable."""
+    store: str | None = None
+    ipfs: str | None = None
+    gateway: tuple[str, ...] = ()
+    account: str | None = None
+    """A keystore's name or address, or `dev:N`; without it the key in GALAXY_KEY."""
+    fee_cap: Annotated[float, Field(ge=0)] = DEFAULT_FEE_CAP
+    """The most to offer for a unit of gas, in gwei."""
+
+    def at(self) -> Ledger:
+        """The ledger that they name."""
+        return Ledger(
+            self.rpc,
+            self.ledger,
+            account=self.account,
             store=self.store,
+            home=self.home,
             ipfs=self.ipfs,
-            gateway=self.gateway,
+            gateways=self.gateway,
             fee_cap=self.fee_cap,
             any_ledger=self.any_ledger,
         )
@@ -129,11 +143,11 @@ class ChainSettings(BaseModel):
 class _LedgerPlace:
     """What the two places below have in common. Every job gets connections of its own, but they share the account."""
 
-    def __init__(self, settings: ChainSettings) -> None:
+    def __init__(self, at: Ledger, settings: ParticipantSettings) -> None:
+        self._at = at
         self._settings = settings
-        self._place = settings.place()
-        self._signer = self._place.signer(settings.account)
-        self._ledger = self._place.ledger_of(self._signer)
+        self._ledger = at.acting()
+        self._signer = at.signer
         self._over: set[int] = set()
 
     @property
@@ -157,9 +171,6 @@ class _LedgerPlace:
     def _is_mine(self, job: JobOnLedger) -> bool:
         return job.owner == self._signer.address
 
-    def _own_ledger(self) -> LedgerContract:
-        return self._place.ledger_of(self._signer)
-
 
 class LedgerClientPlace(_LedgerPlace):
     """The jobs of a ledger that a client takes part in."""
@@ -177,15 +188,15 @@ class LedgerClientPlace(_LedgerPlace):
 
     def open(self, job_id: str) -> LedgerClientCoordinator:
         """A job to take part in."""
-        ledger, job = self._own_ledger(), int(job_id)
+        ledger, job = self._at.acting(), int(job_id)
         return LedgerClientCoordinator(
             ledger,
-            self._place.store(ledger, job),
+            self._at.store(ledger, job),
             job,
             self._settings.patience,
             verify=Verify.parse(self._settings.verify),
             withheld=Withheld.parse(self._settings.withheld),
-            own=self._place.home,
+            own=self._at.home,
             limits=self._settings.limits,
             leave=self._settings.leave,
         )
@@ -203,66 +214,76 @@ class LedgerServerPlace(_LedgerPlace):
 
     def open(self, job_id: str) -> LedgerServerCoordinator:
         """A job to serve."""
-        ledger, job = self._own_ledger(), int(job_id)
-        store = self._place.store(ledger, job)
+        ledger, job = self._at.acting(), int(job_id)
+        store = self._at.store(ledger, job)
         return LedgerServerCoordinator(
             ledger,
             store,
             job,
             self._settings.patience,
             takeover=self._settings.takeover,
-            own=self._place.home,
+            own=self._at.home,
             keep=Keep.parse(self._settings.keep),
             leave=self._settings.leave,
             limits=self._settings.limits,
         )
 
 
+def submit(at: Ledger, settings: ParticipantSettings, request: JobRequest) -> str:
+    """Register a job at a ledger; its id is its number there.
+
+    Raises:
+        GalaxyError: it can't be registered.
+    """
+    wanted = {name: value for name, value in asdict(request.terms).items() if value is not None}
+    if request.terms.deadline is not None:
+        wanted["deadline"] = math.ceil(request.terms.deadline)  # a ledger counts whole seconds
+    wanted["open"] = True  # as in the other modes, whoever is there takes part; `terms` may say otherwise
+    try:
+        section = TermsSection.model_validate(wanted | settings.terms)
+    except ValidationError as error:
+        raise ConfigurationError(f"the job's terms: {explain(error)}") from error
+    ledger = at.acting()
+    created = register_job(
+        ledger,
+        at.deployment().rules,
+        at.store(ledger),
+        request.document,
+        request.initial,
+        request.source,
+        section,
+        settings.limits,
+    )
+    for concern in created.concerns:
+        LOG.warning("job %d: %s", created.job, concern.message)
+    return str(created.job)
+
+
 class BlockchainMode:
-    """Jobs on a ledger."""
+    """Jobs at the ledger that the settings name."""
 
     def open_store(self, folder: Path, ipfs: str | None, gateways: Sequence[str]) -> Store:
         """The store in `folder`, with an IPFS node and gateways behind it, also for jobs without a ledger."""
         return open_store(folder, ipfs, gateways)
 
     def submit(self, request: JobRequest, **settings: Any) -> str:
-        """Registers a job; its id is its number on the ledger.
+        """Register a job.
 
         Raises:
             GalaxyError: it can't be registered.
         """
         chosen = ChainSettings.of(settings)
-        place, terms = chosen.place(), request.terms
-        wanted = {name: value for name, value in asdict(terms).items() if value is not None}
-        if terms.deadline is not None:
-            wanted["deadline"] = math.ceil(terms.deadline)  # a ledger counts whole seconds
-        wanted["open"] = True  # as in the other modes, whoever is there takes part; `terms` may say otherwise
-        try:
-            section = TermsSection.model_validate(wanted | chosen.terms)
-        except ValidationError as error:
-            raise ConfigurationError(f"the job's terms: {explain(error)}") from error
-        ledger = place.ledger_for(chosen.account)
-        created = register_job(
-            ledger,
-            place.deployment().rules,
-            place.store(ledger),
-            request.document,
-            request.initial,
-            request.source,
-            section,
-            chosen.limits,
-        )
-        for concern in created.concerns:
-            LOG.warning("job %d: %s", created.job, concern.message)
-        return str(created.job)
+        return submit(chosen.at(), chosen, request)
 
     def client_places(self, client_id: str, **settings: Any) -> Sequence[LedgerClientPlace]:
         """The one ledger; the account is the client's name there."""
-        return [LedgerClientPlace(ChainSettings.of(settings))]
+        chosen = ChainSettings.of(settings)
+        return [LedgerClientPlace(chosen.at(), chosen)]
 
     def server_place(self, **settings: Any) -> LedgerServerPlace:
         """The ledger."""
-        return LedgerServerPlace(ChainSettings.of(settings))
+        chosen = ChainSettings.of(settings)
+        return LedgerServerPlace(chosen.at(), chosen)
 
 
 MODE = BlockchainMode()

@@ -1,24 +1,32 @@
-"""Where a participant works: a node, a ledger, a content store, and the folder for all that is kept."""
+"""A ledger as a place to meet: its nodes, its contract, who acts there, where contents are, and what is kept."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import cached_property
 from getpass import getpass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from galaxy_fl.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
-    from galaxy_chain.ledger.contract import LedgerContract
+    from eth_account.signers.local import LocalAccount
+    from web3 import Web3
+
+    from galaxy_chain.following.history import JobHistory
+    from galaxy_chain.ledger.contract import JobOnLedger, LedgerContract
     from galaxy_chain.ledger.deployment import Deployment
+    from galaxy_chain.mode import LedgerClientPlace, LedgerServerPlace
     from galaxy_chain.rpc.rpc import Rpc
     from galaxy_chain.transactions.manager import Signer, TransactionSettings
+    from galaxy_chain.verify.audit import Auditor
     from galaxy_fl.content import Store
+    from galaxy_fl.jobs.request import JobRequest
 
-__all__ = ["DEFAULT_FEE_CAP", "DEFAULT_HOME", "DEFAULT_RPC", "Place", "ask_password"]
+__all__ = ["DEFAULT_FEE_CAP", "DEFAULT_HOME", "DEFAULT_RPC", "Ledger", "ask_password"]
 
 DEFAULT_RPC = "http://127.0.0.1:8545"
 DEFAULT_HOME = Path(".galaxy")
@@ -39,166 +47,299 @@ def ask_password(name: str) -> str:
     return getpass(f"Password of {name}: ")
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a participant works: a node, a ledger, a store, and the folder for everything that is kept.
+class Ledger:
+    """A ledger to read, to submit jobs to and to take part in jobs at.
 
-    Attributes:
-        rpc_url: URL of the node, or several separated by commas.
-        home: The folder.
-        ledger_file: File that `galaxy-chain deploy` has written.
-        store_folder: Folder of the content store, or of the copies of one that is elsewhere.
-        store_url: URL of a content store that is served; None for the folder.
+    Nothing is asked or opened until it is needed, or until `open`, which a `with` statement calls.
+
+    Args:
+        nodes: URLs of Ethereum nodes of one chain: where one fails, the next is asked. Or a `web3.Web3` of your own,
+            with an HTTPProvider or an IPCProvider.
+        deployment: The file that `galaxy-chain deploy` has written; None for `ledger.json` in `home`.
+        account: Who sends transactions: the name or the address of a keystore file in `home`, `dev:N` for the node's
+            N-th unlocked account, or an account of eth_account. None for the key in GALAXY_KEY or, with a `Web3`, its
+            default account; with one, an address is what its middleware or its node signs for.
+        store: Content store: a folder (None for `store` in `home`), or the URL of one that is served.
+        home: Folder for everything that is kept: keys, transactions, what is known of jobs.
         ipfs: URL of the RPC of an IPFS node behind the folder.
-        gateways: URLs of IPFS gateways to read from.
+        gateways: URLs of IPFS gateways to read from where everything else fails.
         fee_cap: The most to offer for a unit of gas, in gwei.
-        any_ledger: Whether any contract is accepted as the ledger, whatever its code, and however it was made.
+        any_ledger: Whether to accept a contract of any code, made in any way: it may keep your bond.
+
+    Raises:
+        ConfigurationError: `nodes` can't be used, or two kinds of stores are named.
+
+    Example:
+        >>> import galaxy_chain
+        >>> ledger = galaxy_chain.Ledger("http://127.0.0.1:8545", account="alice")
+        >>> with ledger:  # doctest: +SKIP
+        ...     for number, job in ledger.jobs().items():
+        ...         print(number, job.owner, job.state.round)
     """
 
-    rpc_url: str
-    home: Path
-    ledger_file: Path
-    store_folder: Path
-    store_url: str | None = None
-    ipfs: str | None = None
-    gateways: tuple[str, ...] = ()
-    fee_cap: float = DEFAULT_FEE_CAP
-    any_ledger: bool = False
-
-    @classmethod
-    def of(
-        cls,
+    def __init__(
+        self,
+        nodes: str | Sequence[str] | Web3 = DEFAULT_RPC,
+        deployment: str | os.PathLike[str] | None = None,
         *,
-        rpc: str = DEFAULT_RPC,
-        home: Path = DEFAULT_HOME,
-        ledger: Path | None = None,
-        store: str | Path | None = None,
+        account: str | LocalAccount | None = None,
+        store: str | os.PathLike[str] | None = None,
+        home: str | os.PathLike[str] = DEFAULT_HOME,
         ipfs: str | None = None,
-        gateway: Sequence[str] | None = None,
+        gateways: Sequence[str] | None = None,
         fee_cap: float = DEFAULT_FEE_CAP,
         any_ledger: bool = False,
-    ) -> Place:
-        """The place that settings name, as the command line and the blockchain mode call them.
+    ) -> None:
+        self._web3: Web3 | None = None
+        self._urls: tuple[str, ...] = ()
+        if isinstance(nodes, str):
+            self._urls = tuple(part.strip() for part in nodes.split(","))
+        elif isinstance(nodes, list | tuple) and all(isinstance(url, str) for url in nodes):
+            self._urls = tuple(nodes)
+        else:
+            from galaxy_chain.rpc.web3_rpc import as_web3
+
+            self._web3 = as_web3(nodes)
+        if self._web3 is None and not (self._urls and all(self._urls)):
+            raise ConfigurationError(f"nodes is {nodes!r}, expected the URLs of nodes, or a web3.Web3")
+        self.home = Path(home)
+        self.deployment_file = self.home / "ledger.json" if deployment is None else Path(deployment)
+        self.store_url = store if isinstance(store, str) and store.startswith(("http://", "https://")) else None
+        if self.store_url is not None and (ipfs or gateways):
+            raise ConfigurationError(
+                f"the store is at {self.store_url}, so there is nothing to get by IPFS: name one of them"
+            )
+        self.store_folder = self.home / "store" if store is None or self.store_url is not None else Path(store)
+        self._account = account
+        self._ipfs = ipfs
+        self._gateways = tuple(gateways or ())
+        self._fee_cap = fee_cap
+        self._any_ledger = any_ledger
+        self._reading: LedgerContract | None = None
+
+    # What users need
+
+    def open(self) -> Ledger:
+        """Connect to a node and make sure of the contract.
 
         Raises:
-            ConfigurationError: two kinds of stores are named.
+            NoLedgerError: no ledger is known, or there is none at its address.
+            ForeignLedgerError: it is another contract than the ledger that is known here.
+            RpcError: no node answers, or they are of another chain.
         """
-        url = store if isinstance(store, str) and store.startswith(("http://", "https://")) else None
-        if url is not None and (ipfs or gateway):
-            raise ConfigurationError(f"the store is at {url}, so there is nothing to get by IPFS: name one of them")
-        folder = home / "store" if store is None or url is not None else Path(store)
-        return cls(
-            rpc, home, ledger or home / "ledger.json", folder, url, ipfs, tuple(gateway or ()), fee_cap, any_ledger
-        )
+        self._reading = self._reading or self.contract()
+        return self
+
+    def close(self) -> None:
+        """Let the connection go. The next use connects again."""
+        self._reading = None
+
+    def __enter__(self) -> Ledger:
+        return self.open()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def jobs(self) -> dict[int, JobOnLedger]:
+        """What the ledger stores of all of its jobs, by their numbers.
+
+        Raises:
+            GalaxyError: as `open`.
+        """
+        contract = self._read()
+        return {number: contract.job_of(number) for number in range(1, contract.jobs() + 1)}
+
+    def job(self, number: int) -> JobHistory:
+        """A job's history from its first event to the newest block: its terms, commits, clients and accounts.
+
+        Raises:
+            UnknownJobError: there is none with that number.
+            AuditError: its events contradict each other.
+            GalaxyError: as `open`.
+        """
+        from contextlib import closing
+
+        from galaxy_chain.following.follower import JobFollower
+
+        with closing(JobFollower(self._read(), number)) as follower:
+            return follower.history
+
+    def audit(self, number: int) -> Auditor:
+        """What recomputes a job from its events and contents: `rounds()` goes through them, to the bit.
+
+        Raises:
+            UnknownJobError: there is none with that number.
+            GalaxyError: as `open`, or the job's document is missing.
+        """
+        from galaxy_chain.verify.audit import Auditor
+
+        return Auditor(self._read(), self.store(), number)
+
+    def web3(self) -> Web3:
+        """The `Web3` that was given, or a new one whose requests fail over from one node to the next as Galaxy's do."""
+        if self._web3 is not None:
+            return self._web3
+        from web3 import Web3
+
+        from galaxy_chain.rpc.web3_rpc import RpcProvider
+
+        return Web3(RpcProvider(self.rpc))
+
+    # The methods of a mode: what `at=` takes
+
+    def submit(self, request: JobRequest, **settings: Any) -> str:
+        """Register a job; its id is its number. `galaxy_fl.submit(job, at=ledger)` calls this.
+
+        Raises:
+            ConfigurationError: a setting is unknown, or a term is not valid.
+            GalaxyError: the job can't be registered.
+        """
+        from galaxy_chain.mode import ParticipantSettings, submit
+
+        return submit(self, ParticipantSettings.of(settings), request)
+
+    def client_places(self, client_id: str, **settings: Any) -> Sequence[LedgerClientPlace]:
+        """This one ledger; the account is the client's name there. `galaxy_fl.Client(at=ledger)` calls this."""
+        from galaxy_chain.mode import LedgerClientPlace, ParticipantSettings
+
+        return [LedgerClientPlace(self, ParticipantSettings.of(settings))]
+
+    def server_place(self, **settings: Any) -> LedgerServerPlace:
+        """This ledger. `galaxy_fl.Server(at=ledger)` calls this."""
+        from galaxy_chain.mode import LedgerServerPlace, ParticipantSettings
+
+        return LedgerServerPlace(self, ParticipantSettings.of(settings))
+
+    # What the rest of the package needs
 
     def deployment(self) -> Deployment:
-        """The content of the ledger's file.
+        """What the ledger's file says.
 
         Raises:
-            NoLedgerError, ConfigurationError: the file is missing, or not valid.
+            NoLedgerError, ConfigurationError: there is none, or it is not valid.
         """
         from galaxy_chain.ledger.deployment import Deployment
 
-        return Deployment.read(self.ledger_file)
+        return Deployment.read(self.deployment_file)
 
-    def ledger(self) -> LedgerContract:
-        """The ledger, to read.
-
-        Raises:
-            GalaxyError: the ledger or the node is not there.
-        """
-        return self.ledger_of(None)
-
-    def ledger_for(self, account: str | None) -> LedgerContract:
-        """The ledger, to write to by an account.
-
-        Raises:
-            GalaxyError: the ledger, the node or the account is not there.
-        """
-        self.deployment()  # before anybody types a password in vain
-        return self.ledger_of(self.signer(account))
-
-    def signer(self, account: str | None) -> Signer:
-        """The account of that name, address or `dev:N`; None for the key in GALAXY_KEY.
-
-        Its password is asked for on the terminal where the environment has none.
-
-        Raises:
-            AccountError: there is no such account, or its key cannot be opened.
-            RpcError: the node fails.
-        """
-        from galaxy_chain.rpc.rpc import Rpc
-        from galaxy_chain.transactions.accounts import Keystore, find_signer
-
-        return find_signer(account, Keystore(self.home / "keystore"), Rpc(self.rpc_url), ask_password)
-
-    def ledger_of(self, signer: Signer | None, rpc: Rpc | None = None) -> LedgerContract:
-        """The ledger, once its code is known to be a ledger's; to write to where there is a signer.
+    def rpc(self, *, timeout: float = 30.0, patience: float = 120.0) -> Rpc:
+        """Connections of one's own to the nodes.
 
         Args:
-            rpc: The node, if it is to be asked in another way than usual.
+            timeout: Seconds that one request may take; a `Web3`'s provider has its own.
+            patience: Seconds until a request to nodes that have answered before is given up.
+        """
+        if self._web3 is not None:
+            from galaxy_chain.rpc.web3_rpc import Web3Rpc
+
+            return Web3Rpc(self._web3, patience)
+        from galaxy_chain.rpc.rpc import Rpc
+
+        return Rpc(self._urls, timeout, patience)
+
+    @cached_property
+    def signer(self) -> Signer:
+        """The account that acts; asks for its password on the terminal.
 
         Raises:
-            ForeignLedgerError: the contract is not the ledger that is known here.
-            GalaxyError: the ledger or the node is not there.
+            AccountError: there is no such account, or its key can't be opened.
+            RpcError: the node fails.
+        """
+        from eth_utils.address import is_address, to_checksum_address
+
+        from galaxy_chain.transactions.accounts import Keystore, LocalSigner, find_signer
+
+        account = self._account
+        if account is not None and not isinstance(account, str):
+            return LocalSigner(account)
+        if self._web3 is not None:
+            account = account or self._web3.eth.default_account or None
+            if account is not None and is_address(account):
+                from galaxy_chain.transactions.web3_signer import Web3Signer
+
+                return Web3Signer(self._web3, to_checksum_address(account))
+        return find_signer(account, Keystore(self.home / "keystore"), self.rpc(), ask_password)
+
+    def contract(self, signer: Signer | None = None, rpc: Rpc | None = None) -> LedgerContract:
+        """The contract, to read, or to write to where there is a signer; made sure of that it is a ledger.
+
+        Args:
+            rpc: The nodes, if they are to be asked in another way than usual.
+
+        Raises:
+            ForeignLedgerError: it is another contract than the ledger that is known here.
+            GalaxyError: it, or the node, is not there.
         """
         from galaxy_chain.ledger.contract import LedgerContract
         from galaxy_chain.ledger.genuine import check_creation
-        from galaxy_chain.rpc.rpc import Rpc
         from galaxy_chain.transactions.manager import Transactions
 
         where = self.deployment()
-        rpc = Rpc(self.rpc_url) if rpc is None else rpc
+        rpc = self.rpc() if rpc is None else rpc
         rpc.check_chain(where.chain_id)
         settings = self.transaction_settings
         transactions = None if signer is None else Transactions(rpc, signer, self.journal, settings)
-        ledger = LedgerContract(
+        contract = LedgerContract(
             rpc,
             where.ledger,
             transactions,
             first_block=where.block,
             chain_id=where.chain_id,
-            any_ledger=self.any_ledger,
+            any_ledger=self._any_ledger,
         )
-        if not self.any_ledger:
+        if not self._any_ledger:
             check_creation(rpc, where.ledger, where.block)
-        return ledger
+        return contract
 
-    def store(self, ledger: LedgerContract | None = None, job: int = 0) -> Store:
+    def acting(self) -> LedgerContract:
+        """The contract, to write to by the account.
+
+        Raises:
+            AccountError, GalaxyError: as `signer` and `contract`.
+        """
+        self.deployment()  # before anybody types a password in vain
+        return self.contract(self.signer)
+
+    def store(self, contract: LedgerContract | None = None, job: int = 0) -> Store:
         """The content store.
 
         Args:
-            ledger: Ledger whose account writes where the store is served by somebody; None to read.
-            job: Number of the job to write for; 0 for one that is not registered yet.
+            contract: The ledger whose account writes, where the store is served by somebody; None to read.
+            job: The job that it writes for; 0 for one that is not registered yet.
 
         Raises:
-            ContentError: the folder cannot be used.
+            ContentError: its folder can't be used.
             ConfigurationError: a URL is not valid.
         """
         if self.store_url is None:
             from galaxy_chain.store.open import open_store
 
-            return open_store(self.store_folder, self.ipfs, self.gateways)
+            return open_store(self.store_folder, self._ipfs, self._gateways)
         from galaxy_chain.store.signed_request import Writer
         from galaxy_fl.content.http_store import http_store
 
         writer: Writer | None = None
-        if ledger is not None and ledger.transactions is not None:
-            writer = Writer(ledger.transactions.signer, ledger.rpc, job)
+        if contract is not None and contract.transactions is not None:
+            writer = Writer(contract.transactions.signer, contract.rpc, job)
         return http_store(self.store_url, self.store_folder, writer)
 
     @property
     def transaction_settings(self) -> TransactionSettings:
-        """How transactions are sent."""
+        """How transactions are got in."""
         from galaxy_chain.transactions.manager import TransactionSettings
 
-        return TransactionSettings(fee_cap=int(self.fee_cap * 10**9))
+        return TransactionSettings(fee_cap=int(self._fee_cap * 10**9))
 
     @property
     def journal(self) -> Path:
-        """The journal of the accounts' transactions, which all programs of this home share."""
+        """The file of the accounts' transactions, which all programs of this home share."""
         return self.home / "transactions.sqlite"
 
     def metrics(self, ledger: str, job: int) -> Path:
         """The file of a server's metrics of a job."""
         return self.home / "metrics" / f"{ledger}-{job}.jsonl"
+
+    def _read(self) -> LedgerContract:
+        self.open()
+        assert self._reading is not None
+        return self._reading

@@ -10,7 +10,7 @@ import typer
 from galaxy_chain.cli.console import confirmed, console, print_json
 from galaxy_chain.cli.options import Account, AtNode, Json
 from galaxy_chain.ledger.deployment import deploy as deploy_contracts
-from galaxy_chain.place import Place
+from galaxy_chain.place import Ledger
 from galaxy_chain.rpc.rpc import Rpc
 from galaxy_chain.transactions.manager import Transactions
 from galaxy_fl.exceptions import ConfigurationError
@@ -28,34 +28,37 @@ def deploy(
 
     Asks before it replaces the file of another ledger; without a terminal it refuses.
     """
-    place = at.place(sender)
-    node = Rpc(at.rpc)
+    place = at.at(sender)
+    node = place.rpc()
     if not force:
         _keep(place, node)
-    signer = place.signer(sender.account)
-    deployment, gas = deploy_contracts(node, Transactions(node, signer, place.journal, place.transaction_settings))
-    deployment.write(place.ledger_file)
+    deployment, gas = deploy_contracts(
+        node, Transactions(node, place.signer, place.journal, place.transaction_settings)
+    )
+    deployment.write(place.deployment_file)
     if json:
         print_json(deployment.model_dump(mode="json") | {"gas": gas})
     else:
         console.print(
-            f"ledger {deployment.ledger} on chain {deployment.chain_id}, {gas} gas; written to {place.ledger_file}"
+            f"ledger {deployment.ledger} on chain {deployment.chain_id}, {gas} gas; written to {place.deployment_file}"
         )
 
 
-def _keep(place: Place, node: Rpc) -> None:
+def _keep(place: Ledger, node: Rpc) -> None:
     """Make sure that no other ledger's file is lost: without it nobody here finds that ledger and its jobs again.
 
     Raises:
         ConfigurationError: the file is not that of a development chain that has forgotten its ledger, and it is not to
             be replaced.
     """
-    if not place.ledger_file.exists():
+    if not place.deployment_file.exists():
         return
     known = place.deployment()
     if known.chain_id == node.number("eth_chainId") and not node.data("eth_getCode", known.ledger, "latest"):
         return
-    names = f"{place.ledger_file} names the ledger {known.ledger} on chain {known.chain_id}, first block {known.block}"
+    names = (
+        f"{place.deployment_file} names the ledger {known.ledger} on chain {known.chain_id}, first block {known.block}"
+    )
     if sys.stdin.isatty() and confirmed(f"{names}. Replace it?"):
         return
     raise ConfigurationError(

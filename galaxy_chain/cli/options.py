@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from galaxy_chain.place import DEFAULT_FEE_CAP, DEFAULT_HOME, DEFAULT_RPC, Place
+from galaxy_chain.place import DEFAULT_FEE_CAP, DEFAULT_HOME, DEFAULT_RPC, Ledger
 
 if TYPE_CHECKING:
     from galaxy_chain.ledger.contract import LedgerContract
@@ -108,6 +108,10 @@ class Polling:
     ] = 10.0
 
 
+_PARAMETERS = {"rpc": "nodes", "ledger": "deployment", "gateway": "gateways"}
+"""What `galaxy_chain.Ledger` calls these options."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Home:
     """Where a command keeps what it keeps."""
@@ -116,9 +120,13 @@ class Home:
         Path, typer.Option(envvar="GALAXY_HOME", help="Folder for everything that is kept.", rich_help_panel="Where")
     ] = DEFAULT_HOME
 
-    def place(self, account: Account | None = None) -> Place:
-        """The place that the options name."""
-        return Place.of(**vars(self), fee_cap=DEFAULT_FEE_CAP if account is None else account.fee_cap)
+    def at(self, account: Account | None = None, **more: Any) -> Ledger:
+        """The ledger that the options name, and its account where there is one."""
+        return Ledger(
+            **{_PARAMETERS.get(name, name): value for name, value in vars(self).items()},
+            **({} if account is None else vars(account)),
+            **more,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,8 +165,8 @@ class AtLedger(AtNode):
 
     def connect(self, account: Account | None = None) -> LedgerContract:
         """The ledger, to read, or to write to by an account."""
-        place = self.place(account)
-        return place.ledger() if account is None else place.ledger_for(account.account)
+        at = self.at(account)
+        return at.contract() if account is None else at.acting()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,7 +191,7 @@ class AtStore(Home):
 
     def contents(self, ledger: LedgerContract | None = None, job: int = 0) -> Store:
         """The content store, to read, or to write to for a job by the ledger's account."""
-        return self.place().store(ledger, job)
+        return self.at().store(ledger, job)
 
 
 @dataclass(frozen=True, kw_only=True)

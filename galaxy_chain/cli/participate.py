@@ -218,7 +218,7 @@ def server(
         )
         with closing(coordinator):
             coordinator.looked = looked
-            listeners.append(MetricsFile(where.place().metrics(ledger.address, job)))
+            listeners.append(MetricsFile(where.at().metrics(ledger.address, job)))
             _end(JobServer(coordinator, local, trust, output=own.output, listeners=listeners, alone=True).run())
 
 

@@ -24,7 +24,7 @@ from pydantic_core import from_json
 from galaxy_chain.exceptions import RpcError, WrongChainError
 from galaxy_chain.rpc.rotation import Rotation
 
-__all__ = ["Block", "Rpc", "RpcAnswerError", "TooMuchError", "UnreliableAnswerError"]
+__all__ = ["Block", "Rpc", "RpcAnswerError", "TooMuchError", "Trouble", "UnreliableAnswerError"]
 
 HELP = "start one with `galaxy-chain node`, or name another with --rpc or GALAXY_RPC"
 LARGEST_ANSWER = 64 * 2**20
@@ -60,7 +60,7 @@ class UnreliableAnswerError(RpcError):
     """A node contradicts what it said before, or does not answer the question: ask again, or another node."""
 
 
-class _Trouble(Exception):
+class Trouble(Exception):
     """A node gave no answer.
 
     Args:
@@ -289,7 +289,7 @@ class Rpc:
             node = self._rotation.current
             try:
                 answer = self._ask(node, method, parameters)
-            except _Trouble as trouble:
+            except Trouble as trouble:
                 self._rotation.failed(self.clock(), trouble.retry_after)
                 self._said[node] = str(trouble)
                 tried.add(node)
@@ -329,10 +329,10 @@ class Rpc:
         elif node in self._unchecked and self._chain_id is not None:
             told = self._post(node, "eth_chainId", ())
             if not self._check(node, told):
-                raise _Trouble(f"{_shown(self.urls[node])} does not say of which chain it is: {told!r:.200}")
+                raise Trouble(f"{_shown(self.urls[node])} does not say of which chain it is: {told!r:.200}")
         self._answered = True
         if (behind := _behind(method, answer)) is not None:
-            raise _Trouble(f"{_shown(self.urls[node])} answers {method} that it does not have the block: {behind:.200}")
+            raise Trouble(f"{_shown(self.urls[node])} answers {method} that it does not have the block: {behind:.200}")
         return answer
 
     def _check(self, node: int, answer: dict[str, Any]) -> bool:
@@ -352,7 +352,7 @@ class Rpc:
         """A node's answer to one HTTP request.
 
         Raises:
-            _Trouble: there is none.
+            Trouble: there is none.
         """
         name = _shown(self.urls[node])
         self._asked += 1
@@ -368,29 +368,27 @@ class Rpc:
                 status = response.status_code
                 if status in (429, 503):
                     self._answered = self._answered or status == 429  # it is there: worth waiting for
-                    raise _Trouble(
+                    raise Trouble(
                         f"{name} answers {method} with HTTP status {status}: it has too much to do",
                         acted=status != 429,
                         retry_after=_retry_after(response),
                     )
                 if response.headers.get("Content-Encoding", "gzip").lower() not in ("gzip", "identity"):
-                    raise _Trouble(f"{name} answers {method} in an encoding that was not asked for")
+                    raise Trouble(f"{name} answers {method} in an encoding that was not asked for")
                 body = bytearray()
                 for piece in response.iter_bytes():
                     body += piece
                     if len(body) > LARGEST_ANSWER:
-                        raise _Trouble(
-                            f"{name} answers {method} with more than {LARGEST_ANSWER:,} bytes", too_much=True
-                        )
+                        raise Trouble(f"{name} answers {method} with more than {LARGEST_ANSWER:,} bytes", too_much=True)
                     if self.clock() - began > self._timeout:
-                        raise _Trouble(f"{name} has not answered {method} after {self._timeout} s", too_much=True)
+                        raise Trouble(f"{name} has not answered {method} after {self._timeout} s", too_much=True)
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:  # the last of a redirect's host name
             what = str(error) or type(error).__name__
             nothing_sent = (
                 httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol,
                 httpx.LocalProtocolError, httpx.InvalidURL,
             )  # fmt: skip
-            raise _Trouble(
+            raise Trouble(
                 f"no Ethereum node answers at {name} ({what})",
                 acted=not isinstance(error, nothing_sent),
                 too_much=isinstance(error, httpx.ReadTimeout),
@@ -400,18 +398,25 @@ class Rpc:
             answer = from_json(bytes(body))
         except ValueError as error:
             text = body[:1000].decode(errors="replace")
-            raise _Trouble(
+            raise Trouble(
                 f"{name} answers {method} with HTTP status {status} and something that is not JSON, "
                 f"{text!r:.100}: it is not an Ethereum node"
             ) from error
+        checked = self._checked(name, method, answer)
+        if not checked.get("error") and checked.get("id") != request["id"]:
+            raise Trouble(f"{name} answers {method} with the answer to another request: {answer!r:.200}")
+        return checked
+
+    def _checked(self, name: str, method: str, answer: Any) -> dict[str, Any]:
+        """An answer in the form of JSON-RPC.
+
+        Raises:
+            Trouble: it is not in that form.
+        """
         if not isinstance(answer, dict):
-            raise _Trouble(f"{name} answers {method} with something that is not JSON-RPC: {answer!r:.200}")
-        if answer.get("error"):
-            return answer
-        if "result" not in answer:
-            raise _Trouble(f"{name} answers {method} with neither result nor error: {answer!r:.200}")
-        if answer.get("id") != request["id"]:
-            raise _Trouble(f"{name} answers {method} with the answer to another request: {answer!r:.200}")
+            raise Trouble(f"{name} answers {method} with something that is not JSON-RPC: {answer!r:.200}")
+        if not answer.get("error") and "result" not in answer:
+            raise Trouble(f"{name} answers {method} with neither result nor error: {answer!r:.200}")
         return answer
 
     def _result(self, method: str, answer: dict[str, Any]) -> Any:

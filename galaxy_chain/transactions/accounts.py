@@ -44,6 +44,14 @@ MOST_ITERATIONS = 10_000_000
 """Iterations of PBKDF2, which take some seconds: ten times eth_account's own."""
 
 
+def as_fields(transaction: dict[str, Any]) -> dict[str, Any]:
+    """A transaction as JSON-RPC has it: bytes and numbers in hexadecimal."""
+    return {
+        key: "0x" + value.hex() if isinstance(value, bytes) else hex(value) if isinstance(value, int) else value
+        for key, value in transaction.items()
+    }
+
+
 @dataclass(frozen=True)
 class LocalSigner:
     """An account whose key this process holds."""
@@ -73,11 +81,7 @@ class NodeSigner:
 
     def sign(self, rpc: Rpc, transaction: dict[str, Any]) -> bytes:
         """Has the node sign, and only that: what is signed is to be known before it is sent."""
-        fields = {
-            key: "0x" + value.hex() if isinstance(value, bytes) else hex(value) if isinstance(value, int) else value
-            for key, value in transaction.items()
-            if key not in ("chainId", "type")
-        }
+        fields = as_fields({key: value for key, value in transaction.items() if key not in ("chainId", "type")})
         signed = rpc.request("eth_signTransaction", {"from": self.address, **fields})
         raw = signed.get("raw") if isinstance(signed, dict) else signed  # geth's answer, and anvil's
         try:

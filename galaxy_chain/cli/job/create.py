@@ -36,7 +36,7 @@ def create(
     """
     job_file = JobFile.read(file)
     ledger = where.connect(sender)
-    rules, store = where.place().deployment().rules, where.contents(ledger)
+    rules, store = where.at().deployment().rules, where.contents(ledger)
     created = create_job(ledger, rules, store, job_file, file.parent, terms.limits())
     for concern in created.concerns:
         typer.echo(f"warning: {concern.message}", err=True)

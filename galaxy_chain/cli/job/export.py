@@ -47,7 +47,7 @@ def export(
     check_destination(to)
     ledger = where.connect()
     history = JobFollower(ledger, job).history
-    number = _number(history, round, where.place().metrics(ledger.address, job))
+    number = _number(history, round, where.at().metrics(ledger.address, job))
     export_model(ledger, where.contents(), history, number, to)
     model = history.commits[number].record.next if number else history.initial
     [state] = [state_of(row) for row in rounds_of(history, {}) if row["round"] == number] or ["initial"]

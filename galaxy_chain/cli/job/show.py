@@ -34,7 +34,7 @@ def show(job: JobNumber, where: Where, json: Json = False) -> None:
     ledger = where.connect()
     history = JobFollower(ledger, job).history
     terms, money = history.terms, books(history)
-    rounds = rounds_of(history, metrics_of(where.place().metrics(ledger.address, job)))
+    rounds = rounds_of(history, metrics_of(where.at().metrics(ledger.address, job)))
     servers = {commit.record.server for commit in (*history.commits.values(), *history.void.values())}
     bonds: dict[str, dict[str, Any]] = {
         server: {

@@ -19,6 +19,6 @@ WrittenFor = Annotated[
 
 def writable(where: Where, sender: Account, job: int) -> Store:
     """The store, to write to: in a folder by anybody, at a URL by the account."""
-    if where.place().store_url is None:
+    if where.at().store_url is None:
         return where.contents()
     return where.contents(where.connect(sender), job)

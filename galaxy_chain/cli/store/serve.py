@@ -9,8 +9,6 @@ import typer
 from galaxy_chain.cli.console import console, print_json
 from galaxy_chain.cli.options import AtLedger, Json, StoreOption
 from galaxy_chain.cli.values import checksum
-from galaxy_chain.place import Place
-from galaxy_chain.rpc.rpc import Rpc
 from galaxy_chain.store.server import StoreServer
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.http_server import serve as run
@@ -43,10 +41,10 @@ def serve(
 ) -> None:
     """Serve the store over HTTP: anybody reads by content id, those who take part in a job write."""
     owners = [checksum(address) for address in owner]
-    place = Place.of(**vars(at), store=store)
+    place = at.at(store=store)
     if place.store_url is not None:
         raise ConfigurationError(f"{place.store_url} is served already: name a folder with --store or GALAXY_STORE")
-    ledger = place.ledger_of(None, Rpc(at.rpc, timeout=10, patience=10))  # somebody waits for the answer
+    ledger = place.contract(rpc=place.rpc(timeout=10, patience=10))  # somebody waits for the answer
 
     def ready(server: StoreServer) -> None:
         if json:

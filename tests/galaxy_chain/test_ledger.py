@@ -1,0 +1,212 @@
+"""`galaxy_chain.Ledger`: what it reads, what it takes in place of URLs, and who signs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import closing
+
+import pytest
+from eth_account import Account
+from web3 import AsyncWeb3, EthereumTesterProvider, HTTPProvider, IPCProvider, Web3
+from web3.exceptions import ContractCustomError, ExtraDataLengthError
+from web3.middleware import ExtraDataToPOAMiddleware, SignAndSendRawMiddlewareBuilder
+from web3.middleware.base import Web3Middleware
+from web3.providers import AsyncHTTPProvider
+
+import galaxy_chain
+from galaxy_chain import AccountError, NoLedgerError
+from galaxy_chain.coordinators import LedgerClientCoordinator
+from galaxy_chain.ledger.artifacts import artifact
+from galaxy_chain.ledger.deployment import deploy
+from galaxy_chain.transactions.manager import Transactions
+from galaxy_fl.exceptions import ConfigurationError
+from galaxy_fl.modes.mode import Mode, meeting
+from tests.end_to_end.processes import anvil
+from tests.galaxy_chain.federation import PATIENCE, SAMPLES, Federation, made_up
+from tests.galaxy_chain.rpc.test_other_chains import lacking
+
+ETHER = 10**18
+DEAD = "http://127.0.0.1:9"
+
+
+@pytest.fixture
+def at(federation, tmp_path):
+    """A ledger's file, and what else `Ledger` is to be told."""
+    federation.deployment.write(tmp_path / "ledger.json")
+    return {"deployment": tmp_path / "ledger.json", "home": tmp_path / "home", "store": federation.store.root}
+
+
+def funded(node, account=None):
+    """A Web3 whose middleware signs for an account that has ether."""
+    web3, account = Web3(HTTPProvider(node.url)), account or Account.create()
+    sent = web3.eth.send_transaction({"from": node.accounts[0], "to": account.address, "value": 10 * ETHER})
+    web3.eth.wait_for_transaction_receipt(sent)
+    web3.middleware_onion.inject(SignAndSendRawMiddlewareBuilder.build(account), layer=0)
+    web3.eth.default_account = account.address
+    return web3, account
+
+
+def test_nothing_is_asked_before_it_is_used(tmp_path):
+    ledger = galaxy_chain.Ledger(DEAD, tmp_path / "none.json")
+    assert isinstance(ledger, Mode)
+    assert meeting(ledger) is ledger
+    with pytest.raises(NoLedgerError, match="none.json"):
+        ledger.jobs()
+
+
+@pytest.mark.parametrize("nodes", [lambda url: url, lambda url: [DEAD, url], lambda url: Web3(HTTPProvider(url))])
+def test_jobs_are_read_and_audited(federation, at, nodes):
+    federation.submit(0, 1, 2)
+    federation.commit()
+    with galaxy_chain.Ledger(nodes(federation.node.url), **at) as ledger:
+        assert ledger.jobs()[federation.job].owner == federation.owner
+        assert list(ledger.job(federation.job).commits) == [1]
+        assert [audited.round for audited in ledger.audit(federation.job).rounds()] == [1]
+
+
+def test_a_web3_that_it_makes_fails_over_and_tells_reverts_as_any(federation, at):
+    ledger = galaxy_chain.Ledger([DEAD, federation.node.url], **at)
+    web3 = ledger.web3()
+    assert web3.is_connected()
+    assert web3.eth.chain_id == 1337
+    contract = web3.eth.contract(federation.deployment.ledger, abi=artifact("GalaxyLedger").abi)
+    assert contract.functions.jobs().call() == federation.job
+    with pytest.raises(ContractCustomError):
+        contract.functions.jobOf(99).call()
+    assert not galaxy_chain.Ledger(DEAD, **at).web3().is_connected()
+    own = Web3(HTTPProvider(federation.node.url))
+    assert galaxy_chain.Ledger(own, **at).web3() is own
+
+
+@pytest.mark.parametrize(
+    ("nodes", "said"),
+    [
+        (AsyncWeb3(AsyncHTTPProvider(DEAD)), "inside its own event loop"),
+        (AsyncHTTPProvider(DEAD), "inside its own event loop"),
+        (HTTPProvider(DEAD), r"give Web3\(HTTPProvider\(…\)\)"),
+        (5, "nodes is 5, expected the URLs of nodes, or a web3.Web3"),
+        ("", "expected the URLs of nodes"),
+        ([], "expected the URLs of nodes"),
+        (galaxy_chain.Ledger(DEAD).web3(), "give the nodes of that ledger"),
+    ],
+)
+def test_what_can_not_be_used_is_refused_at_once(nodes, said):
+    with pytest.raises(ConfigurationError, match=said):
+        galaxy_chain.Ledger(nodes)
+
+
+def test_middleware_signs_and_the_journal_has_it_before_it_is_sent(federation, at, node):
+    web3, account = funded(node)
+    ledger = galaxy_chain.Ledger(web3, **at)
+    assert ledger.signer.address == account.address
+    contract = ledger.contract(ledger.signer)
+    receipt = contract.join(federation.job, 10).transact("once")
+    assert contract.client_of(federation.job, account.address).samples == 10
+    before = web3.eth.get_transaction_count(account.address)
+    # As after a crash: the journal knows the very transaction, so that it is not sent again.
+    again = ledger.contract(ledger.signer).join(federation.job, 10).transact("once")
+    assert again.transaction == receipt.transaction
+    assert web3.eth.get_transaction_count(account.address) == before == 1
+
+
+@pytest.mark.parametrize("own", [lambda account: account, lambda account: account.address])
+def test_an_account_of_eth_account_and_one_that_the_node_has_unlocked(federation, at, node, own):
+    _, account = funded(node)
+    named = own(account)
+    if isinstance(named, str):  # one that no middleware knows: the node signs
+        named = node.accounts[9]
+    ledger = galaxy_chain.Ledger(Web3(HTTPProvider(node.url)), account=named, **at)
+    ledger.contract(ledger.signer).join(federation.job, 10).transact()
+    assert ledger.contract().client_of(federation.job, ledger.signer.address).samples == 10
+
+
+def test_an_account_that_nobody_signs_for(federation, at, node):
+    ledger = galaxy_chain.Ledger(Web3(HTTPProvider(node.url)), account=Account.create().address, **at)
+    with pytest.raises(AccountError, match="nobody signs for 0x"):
+        ledger.signer.sign(ledger.rpc(), {"nonce": 0, "gas": 21_000, "gasPrice": 1, "value": 0, "chainId": 1337})
+
+
+def test_middleware_that_takes_another_nonce_is_refused(federation, at, node):
+    class Another(Web3Middleware):
+        def request_processor(self, method, params):
+            if method == "eth_sendTransaction":
+                params = [{**params[0], "nonce": "0x7"}]
+            return method, params
+
+    web3, account = funded(node)
+    web3.middleware_onion.add(Another)
+    ledger = galaxy_chain.Ledger(web3, **at)
+    with pytest.raises(AccountError, match="with nonce 7, expected 0x.* with nonce 0"):
+        ledger.contract(ledger.signer).join(federation.job, 10).transact()
+    assert web3.eth.get_transaction_count(account.address) == 0
+
+
+@pytest.mark.parametrize("renamed", [False, True])
+def test_the_long_extra_data_of_proof_of_authority(federation, at, renamed):
+    def long(method, result):
+        if method in ("eth_getBlockByNumber", "eth_getBlockByHash") and result:
+            result["extraData"] = "0x" + "ab" * 97
+        return result
+
+    with lacking(federation.node.url, change=long) as url:
+        web3 = Web3(HTTPProvider(url))
+        if renamed:
+            web3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)
+        else:
+            with pytest.raises(ExtraDataLengthError):
+                web3.eth.get_block("latest")
+        assert galaxy_chain.Ledger(web3, **at).job(federation.job).owner == federation.owner
+
+
+@pytest.mark.parametrize("by", ["http", "ipc"])
+def test_deploying_joining_and_submitting_through_a_web3_of_anvil(federation, tmp_path, by):
+    """From nothing to an update on the ledger: the middleware signs all of it."""
+    pipe = tmp_path / "anvil.ipc"
+    with anvil("--ipc", pipe) as url:
+        web3 = Web3(HTTPProvider(url) if by == "http" else IPCProvider(pipe))
+        account = Account.create()
+        web3.provider.make_request("anvil_setBalance", [account.address, hex(100 * ETHER)])
+        web3.middleware_onion.inject(SignAndSendRawMiddlewareBuilder.build(account), layer=0)
+        web3.eth.default_account = account.address
+        ledger = galaxy_chain.Ledger(web3, home=tmp_path / "home", store=federation.store.root)
+        deployment, _ = deploy(ledger.rpc(), Transactions(ledger.rpc(), ledger.signer, ledger.journal))
+        deployment.write(ledger.deployment_file)
+        contract = ledger.contract(ledger.signer)
+        there = Federation.__new__(Federation)
+        there.__dict__ |= federation.__dict__
+        there.deployment, there.rpc = deployment, ledger.rpc()
+        there.ledger = lambda account=None: contract
+        job = there.register()
+        coordinator = LedgerClientCoordinator(contract, ledger.store(), job, PATIENCE, limits=federation.limits)
+        with closing(coordinator) as client:
+            client.enter(SAMPLES)
+            client.submit(client.round(), made_up(1), SAMPLES)
+        history = ledger.job(job)
+        assert [entry.client for entry in history.entries] == [account.address]
+        if by == "ipc":
+            web3.provider._socket.sock.close()  # which web3 leaves to the garbage collector
+
+
+def test_a_chain_of_eth_tester_can_be_read_and_written_to(tmp_path):
+    web3, account = Web3(EthereumTesterProvider()), Account.create()
+    web3.eth.send_transaction({"from": web3.eth.accounts[0], "to": account.address, "value": 100 * ETHER})
+    web3.middleware_onion.inject(SignAndSendRawMiddlewareBuilder.build(account), layer=0)
+    web3.eth.default_account = account.address
+    ledger = galaxy_chain.Ledger(web3, home=tmp_path)
+    receipt = Transactions(ledger.rpc(), ledger.signer).send(web3.eth.accounts[1], b"", 5)
+    assert ledger.rpc().block(receipt.block).number == receipt.block
+
+
+def test_web3_is_imported_only_where_one_is_used(federation, at):
+    program = f"""
+import sys
+import galaxy_chain
+ledger = galaxy_chain.Ledger({federation.node.url!r}, {str(at["deployment"])!r})
+assert ledger.jobs()
+print("web3" in sys.modules)
+ledger.web3()
+print("web3" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]
