@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from galaxy_chain.ledger.submissions import Block, show
 
-__all__ = ["Opening", "Openings", "unpack_openings"]
+__all__ = ["Opening", "Openings"]
 
 _DIGEST_BYTES = 32
 
@@ -55,23 +54,3 @@ class Openings:
         """The bytes that a challenge or an answer brings."""
         vectors = (self.previous, self.next, *self.included)
         return b"".join(opening.pack() for opening in vectors) + show(self.blocks)
-
-
-def unpack_openings(packed: bytes, chunk_parameters: int, depth: int, included: int) -> tuple[Sequence[Opening], bytes]:
-    """The openings of previous model, next model and included updates, and the `submissions` behind them.
-
-    Args:
-        packed: What a challenge or an answer brought.
-        chunk_parameters: Parameters a chunk.
-        depth: The length of each path.
-        included: How many updates the record includes.
-
-    Raises:
-        ValueError: they are cut off.
-    """
-    size = 4 * chunk_parameters + _DIGEST_BYTES * depth
-    end = (2 + included) * size
-    if len(packed) < end:
-        raise ValueError(f"openings of {len(packed)} bytes are cut off: {2 + included} of {size} bytes were expected")
-    openings = [Opening.unpack(packed[at : at + size], chunk_parameters) for at in range(0, end, size)]
-    return openings, packed[end:]

@@ -20,12 +20,10 @@ __all__ = [
     "SEGMENT_BLOCKS",
     "Entries",
     "Entry",
-    "Shown",
     "pack_block",
     "show",
     "start",
     "unpack_block",
-    "unpack_submissions",
 ]
 
 ENTRY_BYTES = 88
@@ -169,84 +167,3 @@ def show(blocks: Sequence[Block], numbers: Collection[int] | None = None) -> byt
         else:
             parts.append(bytes((_OPEN_END,)) + inner)
     return b"".join(parts)
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What `submissions` show: the head that they lead to, and entries by their numbers.
-
-    Attributes:
-        count: How many entries there are up to the last open segment; those of a shut one at the end are not counted.
-    """
-
-    head: bytes
-    entries: dict[int, Entry]
-    count: int
-
-
-def unpack_submissions(start: bytes, submissions: bytes) -> Shown:
-    """Reads what `show` writes, as the ledger does.
-
-    Raises:
-        ValueError: they are cut off, or not in the form; the message names the byte.
-    """
-    reader = _Reader(submissions)
-    outer, inner, count = start, ZERO_WORD, 0
-    entries: dict[int, Entry] = {}
-    while not reader.ended:
-        kind = reader.number(1)
-        if kind == _SHUT:
-            digest, size = reader.take(32), reader.number(2)
-            outer = _link(outer, digest, size)
-            count += size
-        elif kind == _OPEN_END:
-            inner = reader.take(32)
-            reader.end()
-        elif kind <= SEGMENT_BLOCKS:
-            begins = count
-            for _ in range(kind):
-                size = reader.number(1)
-                if size % _HASHED == 0:
-                    raise reader.malformed(1)
-                if size > _HASHED:
-                    size -= _HASHED
-                    digest = reader.take(32)
-                else:
-                    packed = reader.take(size * ENTRY_BYTES)
-                    digest = keccak(packed)
-                    entries.update(enumerate(unpack_block(packed), count))
-                inner = _link(inner, digest, size)
-                count += size
-            if kind == SEGMENT_BLOCKS:
-                outer, inner = _link(outer, inner, count - begins), ZERO_WORD
-            else:
-                reader.end()
-        else:
-            raise reader.malformed(1)
-    return Shown(keccak(outer + inner), entries, count)
-
-
-class _Reader:
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._at = 0
-
-    @property
-    def ended(self) -> bool:
-        return self._at == len(self._data)
-
-    def end(self) -> None:
-        if not self.ended:
-            raise self.malformed()
-
-    def take(self, size: int) -> bytes:
-        if self._at + size > len(self._data):
-            raise self.malformed()
-        self._at += size
-        return self._data[self._at - size : self._at]
-
-    def number(self, size: int) -> int:
-        return int.from_bytes(self.take(size))
-
-    def malformed(self, back: int = 0) -> ValueError:
-        return ValueError(f"submissions of {len(self._data)} bytes are malformed at byte {self._at - back}")

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from web3.contract import Contract
 
-from galaxy_chain.ledger.submissions import show, unpack_submissions
+from galaxy_chain.ledger.submissions import show
 from scripts.compile import compile_contracts, compiler
 from tests.contracts.ledger import Chain
+from tests.galaxy_chain.ledger.unpacking import unpack_submissions
 from tests.vectors.ledger_vectors import Attempt, attempts, records
 
 

@@ -28,8 +28,9 @@ from galaxy_chain.ledger import events
 from galaxy_chain.ledger.openings import Opening
 from galaxy_chain.ledger.records import record_word
 from galaxy_chain.ledger.structs import NEVER, Model, Record, Update
-from galaxy_chain.ledger.submissions import Entries, Entry, pack_block, start, unpack_submissions
+from galaxy_chain.ledger.submissions import Entries, Entry, pack_block, start
 from tests.galaxy_chain.ledger.test_abi import TERMS as ANY_TERMS
+from tests.galaxy_chain.ledger.unpacking import unpack_submissions
 
 LEDGER = "0x" + "ab" * 20
 OWNER, SERVER, OTHER, FINDER = ("0x" + digit * 40 for digit in "5678")

@@ -11,7 +11,8 @@ from eth_utils.crypto import keccak
 from galaxy_chain.ledger.announcements import commit_digest, finding_digest
 from galaxy_chain.ledger.excluded import excluded_numbers, pack_excluded
 from galaxy_chain.ledger.records import client_amount, record_word, server_amount
-from galaxy_chain.ledger.submissions import Entries, show, start, unpack_submissions
+from galaxy_chain.ledger.submissions import Entries, show, start
+from tests.galaxy_chain.ledger.unpacking import unpack_submissions
 from tests.vectors.ledger_vectors import VECTORS, attempts, records
 
 FOLDER = Path(__file__).parents[2] / "vectors"

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from galaxy_chain.ledger.excluded import excluded_numbers, pack_excluded
-from galaxy_chain.ledger.openings import Opening, Openings, unpack_openings
+from galaxy_chain.ledger.openings import Opening, Openings
 from galaxy_chain.ledger.structs import Update
 from galaxy_chain.ledger.submissions import (
     Entries,
@@ -17,11 +17,11 @@ from galaxy_chain.ledger.submissions import (
     pack_block,
     show,
     unpack_block,
-    unpack_submissions,
 )
 from galaxy_fl.vectors import ChunkTree
 from tests.contracts import ledger as driver
 from tests.galaxy_chain.ledger.test_abi import addresses, unsigned, words
+from tests.galaxy_chain.ledger.unpacking import unpack_submissions
 
 START = b"\7" * 32
 TREE = ChunkTree(np.arange(20, dtype="<i4"), 8)
@@ -123,8 +123,3 @@ def test_openings_are_packed_one_after_the_other_before_the_submissions():
     opening = Opening(opened.chunk, tuple(opened.path))
     packed = Openings(opening, opening, (opening, opening, opening), tuple(blocks)).pack()
     assert packed == 5 * driver.opening(TREE, 1) + driver.show(uploads)
-    openings, submissions = unpack_openings(packed, 8, TREE.depth, 3)
-    assert list(openings) == [opening] * 5
-    assert submissions == show(blocks)
-    with pytest.raises(ValueError, match="are cut off: 5 of"):
-        unpack_openings(packed[:400], 8, TREE.depth, 3)
