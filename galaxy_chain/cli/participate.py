@@ -21,8 +21,10 @@ from galaxy_chain.verify.inspection import Withheld
 from galaxy_chain.verify.verifier import Verify
 from galaxy_fl.participants.data import LocalData
 from galaxy_fl.participants.events import Listener, Role, Status
+from galaxy_fl.participants.job_client import JobClient
+from galaxy_fl.participants.job_server import JobServer
 from galaxy_fl.participants.metrics import MetricsFile
-from galaxy_fl.participants.participant import JobClient, JobServer, Outcome
+from galaxy_fl.participants.participant import Outcome
 from galaxy_fl.trust import Trust
 
 __all__ = ["client", "server"]

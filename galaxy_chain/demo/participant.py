@@ -22,8 +22,9 @@ from galaxy_fl.content import LocalStore
 from galaxy_fl.exceptions import GalaxyError
 from galaxy_fl.participants.data import LocalData
 from galaxy_fl.participants.events import Event, Failed
+from galaxy_fl.participants.job_client import JobClient
+from galaxy_fl.participants.job_server import JobServer
 from galaxy_fl.participants.metrics import MetricsFile
-from galaxy_fl.participants.participant import JobClient, JobServer
 from galaxy_fl.rounds.coordinator import Committed, Round, Submitted
 from galaxy_fl.trust import Trust
 from galaxy_fl.vectors import read_vector, write_vector

@@ -16,7 +16,8 @@ from galaxy_fl.modes.mode import At, ClientPlace, meeting
 from galaxy_fl.participants.console import Console
 from galaxy_fl.participants.data import LocalData
 from galaxy_fl.participants.events import Listener
-from galaxy_fl.participants.participant import JobClient, Outcome
+from galaxy_fl.participants.job_client import JobClient
+from galaxy_fl.participants.participant import Outcome
 from galaxy_fl.participants.participation import Participation, mode_settings, raise_if_all_failed, several
 from galaxy_fl.participants.work import Work
 from galaxy_fl.trust import Trust

@@ -10,45 +10,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from galaxy_fl.exceptions import ConfigurationError, ContentError, DivergedError, GalaxyError
-from galaxy_fl.faults import fault_point
+from galaxy_fl.exceptions import ConfigurationError, GalaxyError
 from galaxy_fl.files import is_name
 from galaxy_fl.jobs.document import SourceModel
 from galaxy_fl.participants.data import LocalData
 from galaxy_fl.participants.events import (
     Cancelled,
     Challenged,
-    Collecting,
-    Committed,
-    Evaluated,
     Event,
     Finished,
     Leaving,
     Listener,
     Noted,
     Paid,
-    Reopened,
     Role,
     Started,
     Staying,
-    Trained,
-    Training,
-    Waiting,
 )
 from galaxy_fl.participants.giving_up import giving_up
 from galaxy_fl.participants.report import ReportFile
 from galaxy_fl.participants.work import Work
-from galaxy_fl.rounds.client import ClientReport, run_client
-from galaxy_fl.rounds.coordinator import ClientCoordinator, Coordinator, Phase, Round, ServerCoordinator
-from galaxy_fl.rounds.kept import Kept, digest_of
-from galaxy_fl.rounds.server import ServerReport, run_server
-from galaxy_fl.training.results import Evaluation, TrainResult
-from galaxy_fl.training.task import TrainTask
+from galaxy_fl.rounds.coordinator import Coordinator, Phase, Round
+from galaxy_fl.rounds.kept import digest_of
+from galaxy_fl.training.results import Evaluation
 from galaxy_fl.trust import Trust
 from galaxy_fl.worker.messages import Prepared
 from galaxy_fl.worker.worker import Worker
 
-__all__ = ["JobClient", "JobServer", "Outcome"]
+__all__ = ["JobParticipant", "Outcome"]
 
 AnyCoordinator = TypeVar("AnyCoordinator", bound=Coordinator)
 
@@ -79,7 +68,7 @@ class Outcome:
     error: Exception | None = None
 
 
-class _JobParticipant(Generic[AnyCoordinator]):
+class JobParticipant(Generic[AnyCoordinator]):
     """What clients and servers have in common.
 
     Args:
@@ -240,167 +229,6 @@ class _JobParticipant(Generic[AnyCoordinator]):
         if (until := coordinator.stays_until()) is not None:
             told = Leaving if coordinator.leave else Staying
             self._emit(told(role=self.role, until=until))
-
-
-class JobClient(_JobParticipant[ClientCoordinator]):
-    """A client of one job."""
-
-    role: Role = "client"
-    _was_started = False
-
-    def _run(self) -> Round:
-        coordinator = self.coordinator
-        round = coordinator.round()
-        late = round.over
-        while True:
-            if not round.over:
-                coordinator.begin()
-            try:
-                round = self._rounds(round)
-            except ContentError as error:
-                # The last model may be withheld: what this client has earned it gets out all the same.
-                if not (round := coordinator.round()).over:
-                    raise
-                self._lacks(error)
-            self._over(round)
-            if (round := coordinator.stay(round)).over:
-                break
-            self._lacking, late = None, False
-        if coordinator.kept is not None and coordinator.is_settled():
-            Kept(coordinator.kept).clear()
-        if late:  # whoever comes when all is over may come for its money alone
-            self._lacking = None
-        return round
-
-    def _rounds(self, round: Round) -> Round:
-        """Train round after round until the job is over; the worker process ends with that."""
-        coordinator = self.coordinator
-        if round.over:
-            if self._final is None:
-                return round
-            return run_client(coordinator, self, 0, model=self._model, folder=coordinator.kept)
-        assert self._data is not None
-        with self._work.worker() as self._worker:
-            try:
-                prepared = self._prepare(self._worker, self._data, self._turn)
-                if not self._was_started:  # not again where a commit was taken back, and the job goes on
-                    self._was_started = True
-                    self._started(prepared)
-                return run_client(
-                    coordinator, self, prepared.samples, self._trained, self._waits, self._model, coordinator.kept
-                )
-            finally:
-                self._worker = None
-
-    def train(self, task: TrainTask) -> TrainResult:
-        """Train, when it is this job's turn."""
-        assert self._worker is not None
-        with self._turn, self._work.section():
-            self._emit(Training(round=task.round))
-            result = self._worker.train(task)
-        fault_point("after-training")
-        return result
-
-    def _trained(self, done: ClientReport) -> None:
-        transaction = None if done.gas is None else self.coordinator.transaction
-        result, round = done.result.model_dump(), done.round
-        self._emit(Trained(round=round.number, attempt=round.attempt, gas=done.gas, transaction=transaction, **result))
-
-    def _waits(self, round: Round) -> None:
-        self._emit(Waiting(round=round.number, awaited="clients" if round.phase is Phase.COLLECTING else "server"))
-
-    def _model(self, rounds: int, vector: Path) -> None:
-        """Take the model after so many rounds: evaluate it, and keep the last one."""
-        if self._worker is not None and self._data is not None and self._data.evaluates:
-            try:
-                with self._turn:
-                    evaluation = self._evaluate(vector)
-            except GalaxyError as error:
-                self._emit(Noted(message=f"the model after round {rounds} can't be evaluated: {error}"))
-            else:
-                self._emit(Evaluated(round=rounds, **evaluation.model_dump()))
-        if rounds == self.coordinator.rounds:
-            self._keep(vector)
-
-
-class JobServer(_JobParticipant[ServerCoordinator]):
-    """A server of one job."""
-
-    role: Role = "server"
-
-    def _run(self) -> Round:
-        coordinator = self.coordinator
-        coordinator.begin()
-        first = coordinator.round()
-        if first.over and not self._alone and (self._sha256 is not None or coordinator.job.distils):
-            self._ended = first  # an earlier start has told it
-        evaluates = self._data is not None and not coordinator.job.distils and not first.over
-        with self._work.worker() if evaluates else nullcontext() as self._worker:
-            if self._worker is not None and self._data is not None:
-                try:
-                    self._prepare(self._worker, self._data, nullcontext())
-                except GalaxyError as error:  # whoever can't evaluate the models can aggregate them all the same
-                    if self._alone and not coordinator.endures(error):
-                        raise
-                    self._worker = None  # its bond is worth more than its measurements
-                    self._emit(Noted(message=f"its models are not evaluated here: {error}"))
-            if first != self._ended:
-                self._started(None)
-            return run_server(coordinator, self._done, self._waits, self._over)
-
-    def _done(self, done: ServerReport) -> None:
-        round = done.round
-        excluded = {submitted.client: reason for submitted, reason in done.excluded.items()}
-        used, transaction = done.updates - len(excluded), self.coordinator.transaction
-        if done.model is None or done.committed is None:
-            self._emit(
-                Reopened(
-                    round=round.number,
-                    attempt=round.attempt,
-                    updates=used,
-                    excluded=excluded,
-                    seconds=done.seconds,
-                    transaction=transaction,
-                )
-            )
-            return
-        loss = accuracy = samples = diverged = unevaluated = None
-        if self._worker is not None:
-            try:
-                evaluation = self._evaluate(done.model)
-                loss, accuracy, samples = evaluation.loss, evaluation.accuracy, evaluation.samples
-            except DivergedError as error:
-                diverged = str(error)
-            except GalaxyError as error:  # the round is committed all the same, and the job goes on
-                unevaluated = str(error)
-        self._emit(
-            Committed(
-                round=round.number,
-                attempt=round.attempt,
-                updates=used,
-                excluded=excluded,
-                seconds=done.seconds,
-                transaction=transaction,
-                model=done.committed.model.hex(),
-                gas=done.committed.gas,
-                loss=loss,
-                accuracy=accuracy,
-                test_samples=samples,
-                diverged=diverged,
-                unevaluated=unevaluated,
-            )
-        )
-
-    def _waits(self, round: Round) -> None:
-        self._emit(Collecting(round=round.number, updates=round.updates, wanted=self.coordinator.wanted))
-
-    def _over(self, round: Round) -> None:
-        if round != self._ended and round.phase is Phase.FINISHED and not self.coordinator.job.distils:
-            try:
-                self._keep(self.coordinator.model(round))
-            except ContentError as error:  # what it answers for it answers for all the same
-                self._lacks(error)
-        super()._over(round)
 
 
 def _usable(output: Path) -> Path:

@@ -13,7 +13,8 @@ from galaxy_fl.modes.mode import At, ServerPlace, meeting
 from galaxy_fl.participants.console import Console
 from galaxy_fl.participants.data import LocalData
 from galaxy_fl.participants.events import Listener, Opened
-from galaxy_fl.participants.participant import JobServer, Outcome
+from galaxy_fl.participants.job_server import JobServer
+from galaxy_fl.participants.participant import Outcome
 from galaxy_fl.participants.participation import Participation, mode_settings, raise_if_all_failed
 from galaxy_fl.participants.work import Work
 from galaxy_fl.trust import Trust

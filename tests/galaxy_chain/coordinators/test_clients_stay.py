@@ -15,7 +15,7 @@ from galaxy_chain.following import claims
 from galaxy_chain.following.follower import JobFollower
 from galaxy_chain.ledger.events import BalanceWithdrawn, RewardsClaimed, RoundSettled
 from galaxy_fl.exceptions import ContentMissingError
-from galaxy_fl.participants.participant import JobClient
+from galaxy_fl.participants.job_client import JobClient
 from galaxy_fl.rounds.coordinator import Phase
 from galaxy_fl.trust import Trust
 from tests.adversary.arena import events

@@ -13,7 +13,7 @@ import pytest
 from galaxy_chain.coordinators import LedgerServerCoordinator, Patience
 from galaxy_chain.following import follower
 from galaxy_chain.ledger.events import BalanceWithdrawn, JobFinalized, RoundCommitted, RoundReopened, RoundSettled
-from galaxy_fl.participants.participant import JobServer
+from galaxy_fl.participants.job_server import JobServer
 from galaxy_fl.rounds.coordinator import Phase
 from galaxy_fl.rounds.server import run_server
 from galaxy_fl.trust import Trust
