@@ -15,6 +15,7 @@ from web3.middleware.base import Web3Middleware
 from web3.providers import AsyncHTTPProvider
 
 import galaxy_chain
+import galaxy_fl
 from galaxy_chain import AccountError, NoLedgerError
 from galaxy_chain.coordinators import LedgerClientCoordinator
 from galaxy_chain.ledger.artifacts import artifact
@@ -202,6 +203,7 @@ def test_web3_is_imported_only_where_one_is_used(federation, at):
     program = f"""
 import sys
 import galaxy_chain
+import galaxy_fl
 ledger = galaxy_chain.Ledger({federation.node.url!r}, {str(at["deployment"])!r})
 assert ledger.jobs()
 print("web3" in sys.modules)
@@ -210,3 +212,18 @@ print("web3" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "True"]
+
+
+def test_it_is_where_jobs_are_submitted_and_participants_meet(federation, at, node):
+    """The user's own signer registers the job; the places find it, because its owner is who looks."""
+    web3, account = funded(node)
+    ledger = galaxy_chain.Ledger(web3, **at)
+    terms = {"bond": "1 ether", "demand_deposit": "0.01 ether"}
+    job = galaxy_fl.Job("mlp", rounds=2, train=galaxy_fl.Train(loss="nll", learning_rate=0.1))
+    number = galaxy_fl.submit(job, clients=2, at=ledger, terms=terms)
+    assert ledger.jobs()[int(number)].owner == account.address
+    (place,) = meeting(ledger).client_places("any")
+    assert list(place.jobs()) == [number] == list(meeting(ledger).server_place().jobs())
+    assert place.name.startswith(f"ledger {federation.deployment.ledger} at ")
+    with pytest.raises(ConfigurationError, match="settings of a ledger: colour"):
+        meeting(ledger).client_places("any", colour="red")

@@ -46,6 +46,9 @@ def main() -> None:
     student = galaxy.Job("cnn", rounds=5, method=galaxy.Distillation(alpha=0.5))
     ids: list[str] = [galaxy.submit(one, clients=3, at=Path("federation")) for one in (job, robust, student)]
     print(ids, galaxy.__version__, galaxy_chain.__version__)
+    with galaxy_chain.Ledger(["http://one", "http://two"], account="alice") as ledger:
+        owners: list[str] = [stored.owner for stored in ledger.jobs().values()]
+        print(owners, ledger.job(1).settled, ledger.web3().eth.chain_id, galaxy.submit(job, at=ledger))
     try:
         galaxy.submit(job)
         outcomes: list[galaxy.Outcome] = galaxy.Client(data=Digits(), name="1", at="federation").run()
@@ -71,6 +74,7 @@ def wrong() -> None:
     galaxy.Client(dat="digits")  # E: argument
     galaxy.Client(data=3)  # E: incompatible type "int"
     galaxy.Server(listeners=[print, main])  # E: List item
+    galaxy_chain.Ledger(5)  # E: incompatible type "int"
     galaxy.Jbo(Net, rounds=5)  # E: Module has no attribute "Jbo"
     number: int = galaxy.submit(galaxy.Job(Net, rounds=5))  # E: Incompatible types in assignment
     galaxy.Job(Net, rounds=5).rounds = number  # E: read-only
