@@ -16,7 +16,7 @@ from galaxy_chain.ledger.events import JobRegistered
 from galaxy_chain.ledger.structs import Model as LedgerModel
 from galaxy_chain.ledger.structs import Terms
 from galaxy_fl.content import ContentId, Store
-from galaxy_fl.jobs.document import JobDocument, Model, SourceModel, source_id
+from galaxy_fl.jobs.document import JobChoices, JobDocument, Model, SourceModel, source_id
 from galaxy_fl.vectors import Vector, read_vector, tree_root
 from galaxy_fl.worker.worker import Worker
 
@@ -71,26 +71,22 @@ def create_job(
     with tempfile.TemporaryDirectory(prefix="galaxy-job-") as scratch:
         vector_file = Path(scratch) / "initial"
         with Worker() as worker:
-            described = worker.describe(model, job_file.train, vector_file, source, job_file.fraction_bits)
-            output = job_file.output or "logits"  # which is what all builtin models give
-            if job_file.output is None and source is not None:
-                distils = job_file.distillation_alpha is not None
-                output = worker.ending(model, job_file.train, source, distils)
+            # Builtin models give logits, and a job file may say what its model gives.
+            tells = source is not None and job_file.output is None
+            described = worker.describe(
+                model,
+                job_file.train,
+                vector_file,
+                source,
+                job_file.fraction_bits,
+                job_file.distillation_alpha is not None if tells else None,
+            )
         initial = read_vector(vector_file, described.layout.parameters).copy()
     document = JobDocument(
-        name=job_file.name,
-        notes=job_file.notes,
         model=model,
-        output=output,
-        layout=described.layout.to_json(),
-        local=list(described.local),
-        frozen=list(described.frozen),
-        train=job_file.train,
-        rule=job_file.rule,
-        weighting=job_file.weighting,
-        distillation_alpha=job_file.distillation_alpha,
-        distillation_reduction=job_file.distillation_reduction,
-        reveal=job_file.reveal,
+        output=described.ending or job_file.output or "logits",
+        **described.fields(),
+        **{name: getattr(job_file, name) for name in JobChoices.model_fields},
     )
     return register_job(ledger, rules, store, document, initial, source, job_file.terms, limits)
 

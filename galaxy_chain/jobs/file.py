@@ -6,7 +6,7 @@ import re
 import tomllib
 from decimal import Decimal, localcontext
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -33,9 +33,8 @@ from galaxy_chain.ledger.deployment import address
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Terms
 from galaxy_fl.aggregation.rule import MAX_WEIGHT
 from galaxy_fl.exceptions import JobDocumentError
-from galaxy_fl.jobs.document import BuiltinModel, Name, RuleChoice
+from galaxy_fl.jobs.document import BuiltinModel, JobChoices, RuleChoice
 from galaxy_fl.jobs.ending import Ending
-from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.validation import explanations, field_of
 from galaxy_fl.vectors import fitting_chunk
 
@@ -252,24 +251,16 @@ def _kind_of_model(value: object) -> str:
     return "source" if isinstance(value, SourceFile) or (isinstance(value, dict) and "source" in value) else "builtin"
 
 
-class JobFile(_Strict):
+class JobFile(JobChoices):
     """What `galaxy-chain job create` reads."""
 
-    name: Name
-    notes: Annotated[str, Field(max_length=10_000)] | None = None
-    reveal: Literal["immediate", "after-close"] = "immediate"
     model: Annotated[
         Annotated[BuiltinModel, Tag("builtin")] | Annotated[SourceFile, Tag("source")], Discriminator(_kind_of_model)
     ]
     output: Ending | None = None
     """What the model ends in; without it, its structure says it."""
-    fraction_bits: dict[str, int] = {}
+    fraction_bits: dict[str, int] = Field(default_factory=dict)
     """How fine tensors are carried, by name or pattern, where what follows from their initial values is not right."""
-    train: TrainSpecification = TrainSpecification()
-    rule: RuleChoice = RuleChoice()
-    weighting: Literal["samples", "uniform"] = "samples"
-    distillation_alpha: Annotated[float, Field(ge=0)] | None = None
-    distillation_reduction: Literal["batchmean", "mean"] = "batchmean"
     terms: TermsSection
 
     @classmethod

@@ -30,6 +30,7 @@ from galaxy_fl.vectors import SHORTEST_VECTOR, Layout
 __all__ = [
     "MAX_BYTES",
     "BuiltinModel",
+    "JobChoices",
     "JobDocument",
     "LayoutEntries",
     "Model",
@@ -152,19 +153,10 @@ LayoutEntries = Annotated[list[dict[str, Any]], BeforeValidator(_padded_layout)]
 """The layout of a model's vectors, with the padding that every ledger needs, as JSON: an entry for each tensor."""
 
 
-class JobDocument(_Strict):
-    """A job, apart from its terms on the ledger. Every field means the same to every participant."""
+class JobChoices(_Strict):
+    """What the author of a job chooses: a job file and a job document both have it."""
 
-    version: Literal[1] = 1
     name: Name
-    model: ModelChoice
-    layout: LayoutEntries
-    output: Ending = "logits"
-    """What the model ends in, which losses and accuracies go by."""
-    local: list[LocalTensor] = []
-    """The tensors of the model's state that no vector has, and what they begin with."""
-    frozen: list[Annotated[str, Field(min_length=1)]] = []
-    """The parameters that are not trained."""
     train: TrainSpecification = TrainSpecification()
     rule: RuleChoice = RuleChoice()
     weighting: Literal["samples", "uniform"] = "samples"
@@ -176,6 +168,20 @@ class JobDocument(_Strict):
     reveal: Literal["immediate", "after-close"] = "immediate"
     """When clients put their updates into the store: at once, or only once the round has closed."""
     notes: Annotated[str, Field(max_length=10_000)] | None = None
+
+
+class JobDocument(JobChoices):
+    """A job, apart from its terms on the ledger. Every field means the same to every participant."""
+
+    version: Literal[1] = 1
+    model: ModelChoice
+    layout: LayoutEntries
+    output: Ending = "logits"
+    """What the model ends in, which losses and accuracies go by."""
+    local: list[LocalTensor] = []
+    """The tensors of the model's state that no vector has, and what they begin with."""
+    frozen: list[Annotated[str, Field(min_length=1)]] = []
+    """The parameters that are not trained."""
 
     @model_validator(mode="after")
     def _each_tensor_once(self) -> JobDocument:

@@ -69,13 +69,7 @@ def prepare(job: Job, job_id: str, sample: Tensor | None = None) -> JobRequest:
             check_output(model, fresh, sample)
     except (JobDocumentError, TrainingError, VectorError) as error:
         raise JobDocumentError(f"the model can't be submitted: {error}") from error
-    document = job.document(
-        model=chosen,
-        layout=described.layout.to_json(),
-        local=list(described.local),
-        frozen=list(described.frozen),
-        output=output,
-    )
+    document = job.document(model=chosen, output=output, **described.fields())
     initial = encode(floats_of(model, document.tensors), document.tensors)
     return JobRequest(job_id, document, job.terms(), initial, source)
 

@@ -23,11 +23,9 @@ __all__ = [
     "LARGEST_MESSAGE",
     "MOST_SAMPLES",
     "Answer",
-    "DecideEnding",
     "Describe",
     "Described",
     "Done",
-    "Ends",
     "Evaluate",
     "Evaluated",
     "Export",
@@ -107,16 +105,8 @@ class Describe(_Strict):
     """The text of the file that a model brings along."""
     vector: AbsolutePath
     fraction_bits: dict[str, int]
-
-
-class DecideEnding(_Strict):
-    """Tell what a model that brings its source ends in."""
-
-    kind: Literal["decide ending"] = "decide ending"
-    model: ModelChoice
-    train: TrainSpecification
-    source: str
-    distils: bool
+    distils: bool | None
+    """Whether the job distils, to tell what the model ends in; None where that is known."""
 
 
 class Prepare(_Strict):
@@ -152,7 +142,7 @@ class Export(_Strict):
     destination: AbsolutePath
 
 
-Request = Describe | DecideEnding | Prepare | Train | Evaluate | Export
+Request = Describe | Prepare | Train | Evaluate | Export
 
 
 # ---- Answers and questions: from the worker ---------------------------------------------------------------
@@ -165,13 +155,7 @@ class Described(_Strict):
     layout: LayoutEntries
     local: list[LocalTensor]
     frozen: list[str]
-
-
-class Ends(_Strict):
-    """What a model ends in."""
-
-    kind: Literal["ends"] = "ends"
-    ending: Ending
+    ending: Ending | None = None
 
 
 class Prepared(_Strict):
@@ -212,7 +196,7 @@ class Failed(_Strict):
     message: Annotated[str, Field(max_length=100_000)]
 
 
-Answer = Described | Ends | Prepared | Trained | Evaluated | Done | Failed
+Answer = Described | Prepared | Trained | Evaluated | Done | Failed
 
 
 class Fetch(_Strict):

@@ -36,11 +36,9 @@ from galaxy_fl.vectors.fixed_point import decode, encode, read_vector, write_vec
 from galaxy_fl.worker.fetched_data import FetchedData, Parent
 from galaxy_fl.worker.messages import (
     Answer,
-    DecideEnding,
     Describe,
     Described,
     Done,
-    Ends,
     Evaluate,
     Evaluated,
     Export,
@@ -91,8 +89,6 @@ class Server:
         match request:
             case Describe():
                 return describe(request)
-            case DecideEnding():
-                return ending(request)
             case Prepare():
                 self._session = Session(request, self.parent)
                 return Prepared(samples=self._session.samples, notes=self._session.notes)
@@ -121,16 +117,11 @@ def describe(asked: Describe) -> Described:
         raise JobDocumentError(f"train: {error}") from error
     described = describe_model(built, fresh, asked.fraction_bits)
     write_vector(asked.vector, encode(floats_of(built, described.layout), described.layout))
-    return Described(layout=described.layout.to_json(), local=list(described.local), frozen=list(described.frozen))
-
-
-def ending(asked: DecideEnding) -> Ends:
-    """Return what a document's model, which brings its source, ends in."""
-    built = build_model(asked.model, asked.train.seed, asked.source)
     try:
-        return Ends(ending=decide_ending(built, asked.train.loss, asked.distils))
+        ending = None if asked.distils is None else decide_ending(built, asked.train.loss, asked.distils)
     except TrainingError as error:
         raise JobDocumentError(str(error)) from error
+    return Described(**described.fields(), ending=ending)
 
 
 def export(asked: Export) -> Done:

@@ -19,7 +19,6 @@ from pydantic import ValidationError
 from galaxy_fl import exceptions
 from galaxy_fl.exceptions import DataError, TrainingError
 from galaxy_fl.jobs.document import JobDocument, Model, source_text
-from galaxy_fl.jobs.ending import Ending
 from galaxy_fl.jobs.model_description import ModelDescription
 from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.training.results import Evaluation, TrainResult
@@ -30,11 +29,9 @@ from galaxy_fl.worker import forkserver
 from galaxy_fl.worker.messages import (
     LARGEST_MESSAGE,
     Answer,
-    DecideEnding,
     Describe,
     Described,
     Done,
-    Ends,
     Evaluate,
     Evaluated,
     Export,
@@ -61,7 +58,7 @@ __all__ = ["Worker"]
 LAST_BREATH = 2.0
 """Seconds in which a worker whose connection broke has to be dead."""
 
-Answered = TypeVar("Answered", Described, Ends, Prepared, Trained, Evaluated, Done)
+Answered = TypeVar("Answered", Described, Prepared, Trained, Evaluated, Done)
 
 
 class Worker:
@@ -87,6 +84,7 @@ class Worker:
         vector: Path,
         source: bytes | None = None,
         fraction_bits: Mapping[str, int] | None = None,
+        distils: bool | None = None,
     ) -> ModelDescription:
         """Write the initial vector of a job's `model` to `vector`; return what its document says of the model.
 
@@ -96,27 +94,19 @@ class Worker:
             vector: The file to write.
             source: The file that a model brings along. It runs in the worker.
             fraction_bits: Those that do not follow from the initial values: see `Layout.with_bits`.
+            distils: Whether the job distils, to tell by its structure what the model ends in; None not to.
 
         Raises:
             JobDocumentError: there is no such model, optimizer, scheduler or loss, the source has none, or something
-                about the model can't travel.
+                about the model can't travel, or what it ends in matters and can't be told.
             TrainingError: running the source fails.
         """
         text = None if source is None else source_text(source)
         bits = dict(fraction_bits or {})
-        request = Describe(model=model, train=train, vector=vector, source=text, fraction_bits=bits)
+        request = Describe(model=model, train=train, vector=vector, source=text, fraction_bits=bits, distils=distils)
         answer = self._ask(request, Described)
-        return ModelDescription(Layout.from_json(answer.layout), tuple(answer.local), tuple(answer.frozen))
-
-    def ending(self, model: Model, train: TrainSpecification, source: bytes, distils: bool) -> Ending:
-        """Tell what a model that brings its source ends in, by its structure, for a job that trains so.
-
-        Raises:
-            JobDocumentError: that matters and can't be told, or the source has no such model.
-            TrainingError: running the source fails.
-        """
-        request = DecideEnding(model=model, train=train, source=source_text(source), distils=distils)
-        return self._ask(request, Ends).ending
+        layout = Layout.from_json(answer.layout)
+        return ModelDescription(layout, tuple(answer.local), tuple(answer.frozen), answer.ending)
 
     def prepare(
         self,

@@ -244,8 +244,8 @@ class Plain(nn.Sequential):
 """
     soft, plain = (SourceModel(source=source_id(source), class_name=name) for name in ("Soft", "Plain"))
     train = TrainSpecification(loss="BCELoss", batch_size=16)
-    assert worker.ending(soft, train, source, distils=False) == "probabilities"
-    assert worker.ending(plain, train, source, distils=False) == "logits"
+    for model, ending in ((soft, "probabilities"), (plain, "logits")):
+        assert worker.describe(model, train, Path("initial"), source, distils=False).ending == ending
     job = described(worker, plain, train, source, output="probabilities")
     with pytest.raises(TrainingError, match="says that its model ends in probabilities, but it gives"):
         worker.prepare(job, SETTINGS, source)
