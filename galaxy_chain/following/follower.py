@@ -253,8 +253,8 @@ class JobFollower:
     Args:
         ledger: Where the job is.
         job: Its number.
-        database: A file for what is known of the job, of this process alone: with it, the next start goes on where this
-            one ended. None to keep it in memory.
+        database: A file for what is known of the job, of this process alone: with it, the next start continues
+            where this one ended. None to keep it in memory.
         confirmations: How many blocks on top make a block final. Without it the chain's own `finalized` counts, and 64
             blocks where the node knows none. Set it for a chain whose nodes finalize at once, or never.
         clock: Seconds; as `time.monotonic`.
@@ -353,7 +353,7 @@ class JobFollower:
 
         Raises:
             UnknownJobError: the job is not on the chain: its registration was never there, or was reorganised out.
-            RpcError: the nodes fail or contradict themselves; the next poll goes on where this one ended.
+            RpcError: the nodes fail or contradict themselves; the next poll continues where this one ended.
             AuditError: the events contradict each other.
         """
         rpc = self.ledger.rpc

@@ -48,7 +48,7 @@ class Deployment(BaseModel):
     chain_id: Annotated[int, Field(ge=0)]
     ledger: Address
     block: Annotated[int, Field(ge=0)]
-    """Of the deployment: no event is older."""
+    """Number of the block of the deployment: no event is older."""
     rules: dict[str, Address]
     """The rule contracts deployed beside it, by the names of `galaxy_fl.aggregation`."""
 
@@ -75,13 +75,13 @@ class Deployment(BaseModel):
             return cls.model_validate_json(path.read_text())
         except FileNotFoundError:
             raise NoLedgerError(
-                f"no ledger is known, for there is no {path}: deploy one with `galaxy-chain deploy`, or copy the file "
+                f"no ledger is known: {path} is missing; deploy one with `galaxy-chain deploy`, or copy the file "
                 "of the ledger that you want to join and name it with --ledger"
             ) from None
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"{path} can't be read: {error}") from error
         except ValidationError as error:
-            raise ConfigurationError(f"{path} is no ledger file: {explain(error)}") from error
+            raise ConfigurationError(f"{path} is not a ledger file: {explain(error)}") from error
 
 
 def deploy(rpc: Rpc, transactions: Transactions) -> tuple[Deployment, int]:
@@ -107,7 +107,9 @@ def deploy(rpc: Rpc, transactions: Transactions) -> tuple[Deployment, int]:
         receipt = transactions.send(None, artifact(name).bytecode)
         gas += receipt.gas_used
         if not is_address(receipt.contract):
-            raise RpcError(f"{rpc.name} says that {name} was deployed at {receipt.contract!r:.80}, which is no address")
+            raise RpcError(
+                f"{rpc.name} says that {name} was deployed at {receipt.contract!r:.80}, which is not an address"
+            )
         assert receipt.contract is not None
         addresses[name] = to_checksum_address(receipt.contract)
         block = receipt.block if block is None else block

@@ -92,7 +92,7 @@ def created_address(sender: str, nonce: int) -> str:
     """The address of the contract that an account makes by its transaction of that nonce, in small letters.
 
     Raises:
-        ValueError: the sender is no address, or the nonce is negative.
+        ValueError: the sender is not an address, or the nonce is negative.
     """
     if not is_address(sender) or nonce < 0:
         raise ValueError(f"{sender!r} with nonce {nonce} makes no contract")

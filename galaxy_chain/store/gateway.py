@@ -97,5 +97,5 @@ class Gateway:
                 yield response
         except RemoteError as error:
             if error.status in _MISSING:
-                raise ContentMissingError(f"{cid} is not to be had: {error}") from error
+                raise ContentMissingError(f"{cid} is unavailable: {error}") from error
             raise

@@ -90,7 +90,7 @@ class IpfsStore:
         return read()
 
     def _fetch(self, content: ContentId) -> None:
-        root = self.node.block(content.cid)  # first, for nothing else says as clearly that nobody has the content
+        root = self.node.block(content.cid)  # first: nothing else says as clearly that nobody has the content
         if content.codec is Codec.RAW:
             self.copies.put(arriving(content, iter((root,)), self.node.where))
             return

@@ -112,7 +112,7 @@ class IpfsNode:
             return persistently(block, self.where, self._timeouts.restart)
         except RemoteError as error:
             if error.status == 500:  # all that the RPC has to say of an error of the command
-                raise ContentMissingError(f"the block {cid} is not to be had: {error}") from error
+                raise ContentMissingError(f"the block {cid} is unavailable: {error}") from error
             raise
 
     def retrying(self, action: Callable[[], Result]) -> Result:

@@ -75,7 +75,7 @@ class Authorization:
         match = _HEADER.fullmatch(header)
         if match is None or int(match["job"]) > _LARGEST_JOB:
             raise ConfigurationError(
-                f"{header[:80]!r} is no signature of an account: expected Authorization: Galaxy address=0x…, job=N,"
+                f"{header[:80]!r} is not a signature of an account: expected Authorization: Galaxy address=0x…, job=N,"
                 " until=SECONDS, once=…, signature=0x…"
             )
         return cls(

@@ -107,7 +107,7 @@ class Hasher:
         self._size = 0
 
     def update(self, data: bytes | bytearray | memoryview) -> None:
-        """The stream goes on with `data`, of any length and, in a memoryview, of any contiguous item type."""
+        """The stream continues with `data`, of any length and, in a memoryview, of any contiguous item type."""
         for block in blocks(data):
             self._hasher.update(block)
             self._size += len(block)

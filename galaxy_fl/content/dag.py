@@ -35,7 +35,7 @@ def walk(content: ContentId, get: Callable[[str], bytes]) -> Iterator[bytes]:
     try:
         yield from _walk(content.cid, content.size, span, get)
     except (ContentMissingError, ContentAlteredError) as error:
-        raise type(error)(f"{content.cid} ({content.size} bytes) is not to be had: {error}") from error
+        raise type(error)(f"{content.cid} ({content.size} bytes) is unavailable: {error}") from error
 
 
 def _walk(cid: str, size: int, span: int, get: Callable[[str], bytes]) -> Iterator[bytes]:

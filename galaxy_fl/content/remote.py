@@ -78,7 +78,7 @@ def check_url(url: str, what: str) -> str:
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise ConfigurationError(f"{url!r} is no address of {what}: expected http://host:port or https://host")
+        raise ConfigurationError(f"{url!r} is not an address of {what}: expected http://host:port or https://host")
     if parts.username or parts.password:
         raise ConfigurationError(
             f"the address of {what} at {parts.hostname} has a password in it: take it out of there"
@@ -194,7 +194,7 @@ def _redirects_within(own: str, where: str) -> Callable[[httpx.Response], None]:
             try:
                 host = response.url.join(response.headers["location"]).host
             except (httpx.InvalidURL, UnicodeError) as error:
-                raise RemoteError(f"{where} redirects to what is no address: {error}") from error
+                raise RemoteError(f"{where} redirects to what is not an address: {error}") from error
             if host != own and not host.endswith("." + own):
                 raise RemoteError(f"{where} redirects to {host}, which is another host: name that one if you mean it")
 

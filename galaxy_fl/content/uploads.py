@@ -27,7 +27,7 @@ _BATCH = 1 << 20
 
 
 class _Turn:
-    """Whose turn it is to write to an upload: the latest request's, for an earlier one may be dead unnoticed."""
+    """The request that may write to an upload: the latest, because an earlier one may be dead unnoticed."""
 
     def __init__(self, lock: asyncio.Lock) -> None:
         self.lock = lock

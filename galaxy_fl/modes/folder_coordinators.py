@@ -99,7 +99,7 @@ class FolderServerCoordinator(_FolderCoordinator):
 
     @classmethod
     def of_folder(cls, folder: JobFolder, origin: Origin) -> FolderServerCoordinator:
-        """Of clients that share the folder."""
+        """The server's coordinator where the clients share its folder."""
         return cls(folder, origin, lambda client: lock_is_held(folder.lock_file(client)))
 
     def enter(self) -> None:
@@ -292,7 +292,7 @@ class FolderClientCoordinator(_FolderCoordinator):
         )
 
     def previous(self, round: Round) -> Previous:
-        """What this client handed in last, and the others in the round before, as far as it is to be had.
+        """What this client handed in last, and the others in the round before, as far as it is available.
 
         The files stay until they are asked for again, whatever the server removes meanwhile.
         """
@@ -305,7 +305,7 @@ class FolderClientCoordinator(_FolderCoordinator):
             if (latest := self.folder.latest_of(self.client_id)) is not None:
                 own = self._hold(held, *latest)
         except ContentError:
-            self._expect(round)  # that the server removes it now is no damage
+            self._expect(round)  # no harm if the server removes it now
             raise
         for update in parsed(state.previous):
             if update.client != self.client_id:

@@ -109,7 +109,7 @@ class State(BaseModel):
     """Grows by one with every commit and reopening, and is never used again."""
     phase: Phase = Phase.COLLECTING
     model: Cid
-    """Of `models/<round>`."""
+    """Content id of the model in `models/<round>`."""
     closed: tuple[Annotated[str, AfterValidator(_update_name)], ...] = ()
     """The updates of the closed round, in the order of their clients, written before any is aggregated."""
     previous: tuple[Annotated[str, AfterValidator(_update_name)], ...] = ()
@@ -369,7 +369,7 @@ class JobFolder:
         return self.path / "uploads" / client / f"{attempt}-{cid}"
 
     def prune(self) -> None:
-        """Removes updates that nobody needs any more; for the server alone. A distillation goes on from each client's
+        """Removes updates that nobody needs any more; for the server alone. A distillation continues from each client's
         latest and the round before's."""
         state = self.state
         kept = set(state.previous) if self.document.distils else set()
@@ -422,7 +422,7 @@ class JobsFolder:
         self._over: set[str] = set()
 
     def ids(self) -> list[str]:
-        """Oldest first. What is no job is left alone, and said once."""
+        """Oldest first. What is not a job is left alone, and said once."""
         try:
             entries = [entry for entry in os.scandir(self._jobs) if not entry.name.startswith(".") and entry.is_dir()]
         except FileNotFoundError:
@@ -448,7 +448,7 @@ class JobsFolder:
         """A job.
 
         Raises:
-            ConfigurationError: that is no job's id.
+            ConfigurationError: that is not a job's id.
             ContentMissingError: there is no such job.
             JobDocumentError, ContentError: what is there is not a job.
         """
@@ -540,7 +540,7 @@ def _one_line(reason: str) -> str:
 def _text(path: Path) -> str | None:
     try:
         return _one_line(path.read_bytes()[: 4 * _LONGEST_REASON].decode("utf-8", "replace"))
-    except OSError:  # there is none, or it is no file of ours
+    except OSError:  # there is none, or it is not a file of ours
         return None
 
 

@@ -70,7 +70,7 @@ def _late(chain: Chain, **terms: int) -> Job:
 
 def test_a_late_bond_does_not_come_first_where_more_than_allowed_have_to_be_left_out(chain: Chain) -> None:
     job = _late(chain, maxExcluded=0)
-    # The third client's update is not to be had: the honest server has to leave it out, the dishonest one has it.
+    # The third client's update is unavailable: the honest server has to leave it out, the dishonest one has it.
     all_from = job.state.closesAt + 2 * job.terms["aggregateSeconds"]
     chain.travel(all_from - 1)
     with pytest.raises(Reverted, match="NotYet"):
@@ -81,7 +81,7 @@ def test_a_late_bond_does_not_come_first_where_more_than_allowed_have_to_be_left
 
 def test_a_late_bond_does_not_keep_a_round_of_too_few_from_being_reopened(chain: Chain) -> None:
     job = _late(chain)
-    # Two updates of three are not to be had: only those who withhold them can commit.
+    # Two updates of three are unavailable: only those who withhold them can commit.
     opened = job.state.closesAt
     for quarters in range(4 * 4 + 1):
         chain.travel(opened + quarters * job.terms["aggregateSeconds"] // 4)

@@ -52,7 +52,7 @@ class Registry:
             )
 
     def authenticate(self, token: str) -> str | None:
-        """Whose token `<client_id>.<secret>` is; None if nobody's."""
+        """Returns the client that a token `<client_id>.<secret>` belongs to; None if it is nobody's."""
         client_id, _, secret = token.rpartition(".")
         if not is_name(client_id) or not re.fullmatch(SECRET_PATTERN, secret):
             return None

@@ -74,12 +74,12 @@ def test_no_file(tmp_path):
 def test_a_file_that_is_wrong_says_where(deployment, tmp_path, change, said):
     path = tmp_path / "ledger.json"
     path.write_text(json.dumps(json.loads(deployment.model_dump_json()) | change))
-    with pytest.raises(ConfigurationError, match=f"is no ledger file: {said}"):
+    with pytest.raises(ConfigurationError, match=f"is not a ledger file: {said}"):
         Deployment.read(path)
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(b"", "is no ledger file"), (b"[]", "is no ledger file"), (b"\xff", "can't")]
+    ("content", "said"), [(b"", "is not a ledger file"), (b"[]", "is not a ledger file"), (b"\xff", "can't")]
 )
 def test_a_file_that_is_something_else(tmp_path, content, said):
     path = tmp_path / "ledger.json"

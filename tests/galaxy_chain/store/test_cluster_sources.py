@@ -110,7 +110,7 @@ def test_a_node_that_is_away_ends_nothing(places, tmp_path, caplog):
 
 
 def test_what_is_no_address_is_told_at_once(tmp_path):
-    with pytest.raises(ConfigurationError, match="is no address"):
+    with pytest.raises(ConfigurationError, match="is not an address"):
         MODE.client_places("a", folder=tmp_path, server_url="http://127.0.0.1:1", gateway="gateway.example")
-    with pytest.raises(ConfigurationError, match="is no address"):
+    with pytest.raises(ConfigurationError, match="is not an address"):
         MODE.server_place(folder=tmp_path, port=0, ipfs="node.example")

@@ -132,7 +132,7 @@ def test_a_store_that_listens_everywhere_has_to_know_its_name(federation, tmp_pa
 
 
 def test_a_name_that_is_no_url(federation, tmp_path):
-    with pytest.raises(ConfigurationError, match="is no address of a content store"):
+    with pytest.raises(ConfigurationError, match="is not an address of a content store"):
         store_server(federation, tmp_path / "served", urls=["store.example.org"])
 
 
