@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Annotated
 
 import typer
@@ -61,26 +62,19 @@ def audit(
                 f"the model {short(audited.root)}, {'settled' if audited.settled else 'not settled yet'}"
             )
             _object(audited.objections)
-    for reopening in auditor.reopenings():
-        objections += len(reopening.objections)
+    for aside in chain(auditor.reopenings(), auditor.supersedings()):
+        objections += len(aside.objections)
         if json:
-            print_json({"reopened": reopening.round, **vars(reopening)})
+            kind = "reopened" if aside.server is None else "superseded"
+            print_json({kind: aside.round, **{name: value for name, value in vars(aside).items() if value is not None}})
+            continue
+        by = f"by {short(aside.sender)}"
+        if aside.server is None:
+            what = f"reopened {by} at attempt {aside.attempt}, with {aside.updates} updates"
         else:
-            console.print(
-                f"round {reopening.round}: reopened by {short(reopening.sender)} at attempt {reopening.attempt}, with "
-                f"{reopening.updates} updates"
-            )
-            _object(reopening.objections)
-    for superseding in auditor.supersedings():
-        objections += len(superseding.objections)
-        if json:
-            print_json({"superseded": superseding.round, **vars(superseding)})
-        else:
-            console.print(
-                f"round {superseding.round}: the commit of {short(superseding.server)} at attempt "
-                f"{superseding.attempt} was superseded by {short(superseding.sender)}"
-            )
-            _object(superseding.objections)
+            what = f"the commit of {short(aside.server)} at attempt {aside.attempt} was superseded {by}"
+        console.print(f"round {aside.round}: {what}")
+        _object(aside.objections)
     for each in auditor.servers():
         if json:
             print_json(vars(each))

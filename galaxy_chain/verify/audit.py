@@ -24,11 +24,10 @@ from galaxy_fl.exceptions import ContentAlteredError, ContentMissingError
 from galaxy_fl.jobs.document import JobDocument
 
 __all__ = [
+    "AuditedAttempt",
     "AuditedMoney",
-    "AuditedReopening",
     "AuditedRound",
     "AuditedServer",
-    "AuditedSuperseding",
     "Auditor",
     "WrongAggregateError",
 ]
@@ -55,25 +54,18 @@ class AuditedRound:
 
 
 @dataclass(frozen=True)
-class AuditedReopening:
-    """An attempt that was given up: the ledger asks for no proof that it had to be."""
+class AuditedAttempt:
+    """An attempt that was given up, or its commit superseded: the ledger asks for no proof that it had to be."""
 
     round: int
     attempt: int
     sender: str
-    updates: int
+    """Who had the round collected again, or superseded the commit."""
     objections: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class AuditedSuperseding:
-    """A commit that was set aside because nobody had built upon it: the ledger asks for no proof of why."""
-
-    round: int
-    attempt: int
-    server: str
-    sender: str
-    objections: tuple[str, ...]
+    updates: int | None = None
+    """How many updates an attempt had that was given up."""
+    server: str | None = None
+    """Who had committed, where the commit was superseded."""
 
 
 @dataclass(frozen=True)
@@ -183,18 +175,17 @@ class Auditor:
             )
         self._state()
 
-    def reopenings(self) -> Iterator[AuditedReopening]:
+    def reopenings(self) -> Iterator[AuditedAttempt]:
         """The attempts that were given up, in order, by what is available of them now."""
         least = self.history.terms.min_clients
         for reopening in self.history.reopened:
             usable = sum(self._usable(entry) for entry in reopening.entries)
             objection = f"{usable} of {len(reopening.entries)} updates are there and right, and {least} make a round"
             objections = (objection,) if usable >= least else ()
-            yield AuditedReopening(
-                reopening.round, reopening.attempt, reopening.sender, len(reopening.entries), objections
-            )
+            updates = len(reopening.entries)
+            yield AuditedAttempt(reopening.round, reopening.attempt, reopening.sender, objections, updates=updates)
 
-    def supersedings(self) -> Iterator[AuditedSuperseding]:
+    def supersedings(self) -> Iterator[AuditedAttempt]:
         """The commits that were superseded, in order; one whose model is there and right need not have been."""
         history = self.history
         for superseding in history.supersedings:
@@ -207,9 +198,8 @@ class Auditor:
                     objections.append("it was wrong" + ("" if commit.word in history.superseded else ", and punished"))
             except (ContentMissingError, ContentAlteredError):
                 pass
-            yield AuditedSuperseding(
-                commit.record.round, commit.attempt, commit.record.server, superseding.sender, tuple(objections)
-            )
+            record, sender = commit.record, superseding.sender
+            yield AuditedAttempt(record.round, commit.attempt, sender, tuple(objections), server=record.server)
 
     def servers(self) -> Iterator[AuditedServer]:
         """The accounts that are barred or late."""
