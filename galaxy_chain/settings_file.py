@@ -1,4 +1,4 @@
-"""The settings of galaxy.toml that there are, for the command line and the blockchain mode."""
+"""The settings that galaxy.toml may have, for the command line and the blockchain mode."""
 
 from __future__ import annotations
 

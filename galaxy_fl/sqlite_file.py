@@ -122,7 +122,7 @@ class SqliteFile:
 
     @contextmanager
     def transaction(self, *, durable: bool = True) -> Iterator[None]:
-        """For one thread of one process at a time: all that is done within is done, or none of it.
+        """Do all that is done within, or none of it, one thread of one process at a time.
 
         One within another belongs to it.
 

@@ -1,4 +1,4 @@
-"""Whose model source may run here. A model that brings its source is a program, and nobody's runs unasked.
+"""Decides which model sources may run here. A model that brings its source is a program, and nobody's runs unasked.
 
 What is trusted: source that lies in this client's own folder; source by its digest; jobs of an owner on a ledger, by
 address; jobs of a server, by URL. Entries come from GALAXY_TRUST (with commas between) and `trust` in galaxy.toml.
@@ -26,7 +26,7 @@ __all__ = ["TRUST_VARIABLE", "Ask", "Trust", "ask_on_terminal"]
 TRUST_VARIABLE = "GALAXY_TRUST"
 
 Ask = Callable[[str, bytes], bool]
-"""Is asked a question about some source, which it may show, and says whether that may run."""
+"""Takes a question about some source, which it may show; returns whether that may run."""
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _asking = threading.Lock()
@@ -132,8 +132,8 @@ def _entry(text: str) -> str:
     if text.lower().startswith(("http://", "https://")):
         return _url(text)
     raise ConfigurationError(
-        f"{text!r} can't be trusted, for it is no digest of a source (64 hexadecimal digits or bafkrei…), no address "
-        "(0x and 40 hexadecimal digits) and no URL (http://… or https://…)"
+        f"{text!r} can't be trusted, because it is not a digest of a source (64 hexadecimal digits or "
+        "bafkrei…), an address (0x and 40 hexadecimal digits) or a URL (http://… or https://…)"
     )
 
 

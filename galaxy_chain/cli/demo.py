@@ -61,7 +61,7 @@ def demo(
                     )
                 case "barred":
                     console.print(
-                        f"       server {short(said['server'])} has lost its bond and is barred; another goes on"
+                        f"       server {short(said['server'])} has lost its bond and is barred; another continues"
                     )
                 case "ahead":
                     console.print(
@@ -85,7 +85,7 @@ def demo(
                     console.print(f"metrics    {home / 'metrics'}")
                 case "kept":
                     where = f"--rpc {rpc[0]} --home {home}"
-                    console.print("\nThe chain goes on until Ctrl-C. In another terminal:")
+                    console.print("\nThe chain runs until Ctrl-C. In another terminal:")
                     console.print(f"  galaxy-chain job show 1 {where}\n  galaxy-chain audit 1 {where}")
 
         demonstrate(clients, rounds, home, say, keep=keep, cheat=cheat, verify=verify)

@@ -15,7 +15,7 @@ __all__ = ["BondLimits", "DepositLimits", "TermsLimits"]
 
 @dataclass(frozen=True, kw_only=True)
 class TermsLimits:
-    """For everybody."""
+    """Options for everybody."""
 
     any_terms: Annotated[
         bool,
@@ -33,7 +33,7 @@ class TermsLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class BondLimits(TermsLimits):
-    """For a server."""
+    """Options for a server."""
 
     max_bond: Annotated[
         str,
@@ -51,7 +51,7 @@ class BondLimits(TermsLimits):
 
 @dataclass(frozen=True, kw_only=True)
 class DepositLimits(TermsLimits):
-    """For a client or a watchtower."""
+    """Options for a client or a watchtower."""
 
     max_deposit: Annotated[
         str,

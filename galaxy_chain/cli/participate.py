@@ -299,7 +299,7 @@ def _taking_part(
         try:
             yield listeners, looked
         except KeyboardInterrupt:
-            sys.stderr.write("stopped; the same command goes on where it was\n")
+            sys.stderr.write("stopped; the same command continues where it was\n")
             raise
 
 

@@ -57,7 +57,7 @@ class LyingServerCoordinator(LedgerServerCoordinator):
     """A server that commits a wrong model in one round: off by one in one parameter."""
 
     def commit(self, round: Round, next_model: Path, excluded: Mapping[Submitted, str]) -> Committed:
-        """As any server, but for one lie."""
+        """Commit as any server does, except for one lie."""
         if round.number == LYING_ROUND:
             vector = read_vector(next_model, self.terms.parameters).copy()
             vector[len(vector) // 2] += 1

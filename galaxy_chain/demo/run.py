@@ -27,7 +27,7 @@ POOL = 10**18 // 2
 BEHIND = 60
 """Seconds that blocks which come fast may be ahead of the embedded chain's clock."""
 SAMPLES = 1437
-"""Of the digits' training split: one client each at most."""
+"""Size of the digits' training split: one client each at most."""
 
 
 def example_job() -> str:
@@ -41,7 +41,7 @@ def embedded_chain(accounts: int) -> Iterator[Callable[[], tuple[str, list[str]]
     from galaxy_chain.exceptions import RpcError
 
     # An interrupt at the terminal is for this process, and waits until it can be heeded; the chain's inherits the mask
-    # and never sees it, for one that only begins would end with a traceback.
+    # and never sees it, because one that only begins would end with a traceback.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         process = subprocess.Popen(

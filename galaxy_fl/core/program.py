@@ -54,7 +54,7 @@ def run_program(take_part: Callable[[bool], list[Outcome]], until_done: bool) ->
     try:
         outcomes = take_part(not until_done)
     except KeyboardInterrupt:
-        print("stopped; started again, it goes on where it was", flush=True)
+        print("stopped; started again, it continues where it was", flush=True)
         sys.exit(INTERRUPTED)
     errors = [outcome.error for outcome in outcomes if outcome.error is not None]
     if errors:

@@ -204,7 +204,7 @@ class JobDocument(JobChoices):
 
     @property
     def distils(self) -> bool:
-        """Whether clients learn from each other's models, each going on from its own, and nothing is aggregated."""
+        """Whether clients learn from each other's models, each continuing from its own, and nothing is aggregated."""
         return self.distillation_alpha is not None
 
     @property

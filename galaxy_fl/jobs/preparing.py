@@ -1,4 +1,4 @@
-"""From a job as its author describes it to the request that is handed in: the model is made, compared and encoded."""
+"""Makes the request that is handed in of a job as its author describes it: model made, compared and encoded."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ LINEAR_MODULES = (
 
 
 def decide_ending(model: nn.Module, loss: str, distils: bool = False) -> Ending:
-    """What a job's model ends in, for a job of that loss.
+    """Return what a job's model ends in, given its loss.
 
     A sigmoid gives probabilities where the loss decides between yes and no; a loss over classes, which a sigmoid's
     outputs do not sum to 1 over, takes them as logits, as torch does.

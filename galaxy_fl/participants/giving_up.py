@@ -1,4 +1,4 @@
-"""A participant that can't go on says so to the others before it ends."""
+"""A participant that can't continue tells the others so before it ends."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["giving_up"]
 
 @contextmanager
 def giving_up(coordinator: Coordinator) -> Iterator[None]:
-    """Has the job's others know where what is inside fails for good.
+    """Tell the job's others when what is inside fails for good.
 
-    Not where it will be begun again, where the program ends, and where the others have given up themselves.
+    Does not where it will be begun again, where the program ends, or where the others have given up themselves.
     """
     try:
         yield

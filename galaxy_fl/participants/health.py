@@ -145,7 +145,7 @@ class Health:
 
         @app.get("/metrics")
         def metrics() -> Response:
-            """In Prometheus's text format."""
+            """Return them in Prometheus's text format."""
             return Response(generate_latest(self.registry), media_type=CONTENT_TYPE_LATEST)
 
         return app
@@ -156,11 +156,11 @@ def serving(status: Health, address: str) -> Iterator[str]:
     """Answers at `address`, `port` or `host:port` (loopback without a host), in a thread; gives the URL.
 
     Raises:
-        ConfigurationError: it is no address, or can't be had.
+        ConfigurationError: it is not an address, or not available.
     """
     host, _, port = address.rpartition(":")
     host = host.strip("[]") or "127.0.0.1"
     if not port.isdecimal() or int(port) > 65_535:
-        raise ConfigurationError(f"{address!r} is no address to listen at: expected PORT or HOST:PORT")
+        raise ConfigurationError(f"{address!r} is not an address to listen at: expected PORT or HOST:PORT")
     with HttpServer(listen(host, int(port)), host, status.app(), ending_seconds=1) as server:
         yield server.url

@@ -65,7 +65,7 @@ class JobClient(JobParticipant[ClientCoordinator]):
         with self._work.worker() as self._worker:
             try:
                 prepared = self._prepare(self._worker, self._data, self._turn)
-                if not self._was_started:  # not again where a commit was taken back, and the job goes on
+                if not self._was_started:  # not again where a commit was taken back, and the job continues
                     self._was_started = True
                     self._started(prepared)
                 return run_client(

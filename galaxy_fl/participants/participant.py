@@ -74,7 +74,7 @@ class JobParticipant(Generic[AnyCoordinator]):
     Args:
         coordinator: Where the job is; closed by whoever opened it.
         data: What it trains and evaluates on; None for a server that does not evaluate.
-        trust: Whose model source may run here.
+        trust: Decides which model sources may run here.
         name: Distinguishes its report from others'; None for its account.
         output: Folder for the final model and the report; None to write neither.
         listeners: Take what it emits.
@@ -127,7 +127,7 @@ class JobParticipant(Generic[AnyCoordinator]):
         label = f"{self.role}_{name}" if name else self.role
         if output is not None:
             output = _usable(output.absolute())
-            # Of a distillation each client has a student of its own, where clients share a folder.
+            # Each client of a distillation has a student of its own, and clients may share a folder.
             own = f"_{name}" if coordinator.job.distils and coordinator.shares_folder else ""
             self._final = output / f"final_model_pars_{job}{own}"
             document = hashlib.sha256(coordinator.job.to_bytes()).hexdigest()

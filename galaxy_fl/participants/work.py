@@ -1,4 +1,4 @@
-"""What the threads of jobs are at, so that a program can end while they go on waiting.
+"""Sections of the threads of jobs, so that a program can end while they wait.
 
 Threads that wait may be left behind: they are ended with the program. One that reads samples or draws is in the midst
 of C++, where being ended so aborts the whole program instead.
@@ -33,10 +33,10 @@ class Work:
 
     @contextmanager
     def section(self) -> Iterator[None]:
-        """Is left before the program ends; may be entered again within itself.
+        """Keep the program from ending until the section is left; may be entered again within itself.
 
         Raises:
-            StoppedError: it ends already.
+            StoppedError: the program ends already.
         """
         with self._changed:
             if self._stopped:

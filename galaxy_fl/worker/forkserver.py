@@ -181,7 +181,7 @@ def main(listener_fd: int, modules: list[str]) -> None:
         try:
             for module in modules:
                 importlib.import_module(module)
-            # Objects moved out of the collector's sight stay in pages that children go on sharing.
+            # Objects moved out of the collector's sight stay in pages that children continue to share.
             gc.collect()
             gc.freeze()
             _serve(listener)

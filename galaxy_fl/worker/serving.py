@@ -132,7 +132,7 @@ def export(asked: Export) -> Done:
     # The one with the suffix first: where the other is there, both are.
     with replacing(asked.destination.with_name(f"{asked.destination.name}.safetensors")) as new:
         mode = new.stat().st_mode
-        save_file(state, new)  # which makes another file in its place, for its owner alone
+        save_file(state, new)  # which makes another file in its place, readable by its owner alone
         new.chmod(mode)
     with replacing(asked.destination) as new, new.open("wb") as file:  # not by a name, which would go into it
         torch.save(state, file)

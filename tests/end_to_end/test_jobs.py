@@ -157,7 +157,7 @@ def test_whoever_is_interrupted_or_killed_goes_on_where_it_was(embedded_url, fol
         for program in (server, client):
             code, _, errors = program.interrupt()
             assert code == 130
-            assert errors == "stopped; the same command goes on where it was\n"
+            assert errors == "stopped; the same command continues where it was\n"
             wait_until_alone(program.process.pid)
         # Started again, the server last; the first client trains nothing that is in already.
         client, killed = stack.enter_context(party.client(1)), stack.enter_context(party.client(2))

@@ -149,4 +149,4 @@ def test_an_interrupt_ends_a_program_with_its_own_code(capfd):
     with pytest.raises(SystemExit) as caught:
         run_program(interrupted, until_done=False)
     assert caught.value.code == 130
-    assert capfd.readouterr().out.endswith("stopped; started again, it goes on where it was\n")
+    assert capfd.readouterr().out.endswith("stopped; started again, it continues where it was\n")
