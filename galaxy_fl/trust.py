@@ -142,7 +142,7 @@ def _url(text: str) -> str:
         parts = urlsplit(text)
         port = parts.port or _DEFAULT_PORTS[parts.scheme]
     except ValueError as error:
-        raise ConfigurationError(f"{text!r} is no URL: {error}") from error
+        raise ConfigurationError(f"{text!r} is not a URL: {error}") from error
     if not parts.hostname or parts.query or parts.fragment or "@" in parts.netloc:
         raise ConfigurationError(f"{text!r}: a server's URL is scheme, host, port and path, such as https://host:9763")
     return f"{parts.scheme}://{parts.hostname}:{port}{parts.path.rstrip('/')}"

@@ -1,10 +1,16 @@
-"""What pydantic found wrong, in words that users read: where, what, and which value."""
+"""Strict models, and what pydantic found wrong, in words that users read: where, what, and which value."""
 
 from __future__ import annotations
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-__all__ = ["explain", "explanations", "field_of"]
+__all__ = ["Strict", "explain", "explanations", "field_of"]
+
+
+class Strict(BaseModel):
+    """Frozen model without unknown fields, conversions, or numbers that are not finite."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def explain(error: ValidationError) -> str:

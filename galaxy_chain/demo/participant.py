@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import matplotlib.backends.backend_agg
 import matplotlib.figure  # noqa: F401
-from pydantic import BaseModel, ConfigDict
 
 from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoordinator, Patience
 from galaxy_chain.ledger.contract import LedgerContract
@@ -27,6 +26,7 @@ from galaxy_fl.participants.job_server import JobServer
 from galaxy_fl.participants.metrics import MetricsFile
 from galaxy_fl.rounds.coordinator import Committed, Round, Submitted
 from galaxy_fl.trust import Trust
+from galaxy_fl.validation import Strict
 from galaxy_fl.vectors import read_vector, write_vector
 
 __all__ = ["LYING_ROUND", "Instructions", "run"]
@@ -35,10 +35,8 @@ LYING_ROUND = 2
 PATIENCE = Patience(poll=0.25)
 
 
-class Instructions(BaseModel):
+class Instructions(Strict):
     """What a participant is told when it starts."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     role: Literal["server", "liar", "client"]
     rpc: str

@@ -26,8 +26,6 @@ POOL = 10**18 // 2
 """What the job's owner pays, in wei: half of a server's bond, so that no round has to wait for another's window."""
 BEHIND = 60
 """Seconds that blocks which come fast may be ahead of the embedded chain's clock."""
-SAMPLES = 1437
-"""Size of the digits' training split: one client each at most."""
 
 
 def example_job() -> str:

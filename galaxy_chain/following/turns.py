@@ -15,7 +15,6 @@ __all__ = [
     "cancel_from",
     "commit_from",
     "commits_refused",
-    "deadline_of",
     "exclude_any_from",
     "finalize_from",
     "idle_from",
@@ -25,8 +24,6 @@ __all__ = [
     "settleable",
     "supersede_from",
 ]
-
-_MOST_DOUBLINGS = 10
 
 
 def commits_refused(history: JobHistory) -> bool:
@@ -72,15 +69,6 @@ def reopen_from(history: JobHistory, account: str) -> int | None:
     if history.account(account).barred or not _closed(history):
         return None
     return exclude_any_from(history) + 2 * history.terms.aggregate_seconds
-
-
-def deadline_of(history: JobHistory) -> int:
-    """How long the current attempt takes updates after its `min_clients`-th entry."""
-    terms, times = history.terms, history.reopenings
-    if times == 0:
-        return terms.deadline
-    longest: int = max(terms.deadline, terms.aggregate_seconds) * 2 ** min(times, _MOST_DOUBLINGS)
-    return longest
 
 
 def supersede_from(history: JobHistory, account: str) -> int | None:

@@ -10,9 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     Tag,
@@ -33,9 +31,9 @@ from galaxy_chain.ledger.deployment import address
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Terms
 from galaxy_fl.aggregation.rule import MAX_WEIGHT
 from galaxy_fl.exceptions import JobDocumentError
-from galaxy_fl.jobs.document import BuiltinModel, JobChoices, RuleChoice
+from galaxy_fl.jobs.document import BuiltinModel, JobChoices, RuleChoice, kind_of_model
 from galaxy_fl.jobs.ending import Ending
-from galaxy_fl.validation import explanations, field_of
+from galaxy_fl.validation import Strict, explanations, field_of
 from galaxy_fl.vectors import fitting_chunk
 
 __all__ = ["JobFile", "SourceFile", "TermsSection", "Wei", "wei"]
@@ -74,10 +72,6 @@ Wei = Annotated[int, BeforeValidator(wei), Field(ge=0, lt=2**96)]
 Seconds = Annotated[int, Field(ge=1, le=2**31)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
 def _server(value: str) -> str:
     if value == ANYONE:
         return value
@@ -87,7 +81,7 @@ def _server(value: str) -> str:
         raise ValueError(f'{error}, or "{ANYONE}"') from None
 
 
-class TermsSection(_Strict):
+class TermsSection(Strict):
     """The terms of a job (protocol section 5), with defaults that suit a small consortium.
 
     `rounds`, `min_clients`, `max_clients` and `deadline` are those of `galaxy_fl.jobs.terms.Terms`; the others are of
@@ -227,7 +221,7 @@ class TermsSection(_Strict):
         return min(USUAL_WEIGHT, MOST_WEIGHT // max_clients) if self.max_weight is None else self.max_weight
 
 
-class SourceFile(_Strict):
+class SourceFile(Strict):
     """A model that the job brings along: a class in a Python file."""
 
     source: Annotated[str, Field(min_length=1)]
@@ -247,15 +241,11 @@ class SourceFile(_Strict):
             raise JobDocumentError(f"the model's source {path} can't be read: {error.strerror}") from error
 
 
-def _kind_of_model(value: object) -> str:
-    return "source" if isinstance(value, SourceFile) or (isinstance(value, dict) and "source" in value) else "builtin"
-
-
 class JobFile(JobChoices):
     """What `galaxy-chain job create` reads."""
 
     model: Annotated[
-        Annotated[BuiltinModel, Tag("builtin")] | Annotated[SourceFile, Tag("source")], Discriminator(_kind_of_model)
+        Annotated[BuiltinModel, Tag("builtin")] | Annotated[SourceFile, Tag("source")], Discriminator(kind_of_model)
     ]
     output: Ending | None = None
     """What the model ends in; without it, its structure says it."""

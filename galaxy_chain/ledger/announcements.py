@@ -6,10 +6,7 @@ from eth_utils.crypto import keccak
 
 from galaxy_chain.ledger.words import word
 
-__all__ = ["ANNOUNCEMENT_SECONDS", "commit_digest", "counts", "finding_digest"]
-
-ANNOUNCEMENT_SECONDS = 3_600
-"""How long an announcement counts."""
+__all__ = ["commit_digest", "finding_digest"]
 
 
 def finding_digest(sender: str, salt: bytes, record: bytes, index: int) -> bytes:
@@ -34,8 +31,3 @@ def commit_digest(sender: str, salt: bytes, head: bytes, root: bytes) -> bytes:
         root: The root of the next model.
     """
     return keccak(word(sender) + salt + head + root)
-
-
-def counts(announced: int, time: int) -> bool:
-    """Whether an announcement counts in a block of that time; `announced` is 0 where there is none."""
-    return announced < time <= announced + ANNOUNCEMENT_SECONDS

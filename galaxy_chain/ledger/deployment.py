@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from eth_utils.address import is_address, to_checksum_address
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from galaxy_chain.exceptions import NoLedgerError, RpcError, UnfitChainError
 from galaxy_chain.ledger.artifacts import RULE_CONTRACTS, artifact
@@ -15,7 +15,7 @@ from galaxy_chain.rpc.rpc import Rpc, RpcAnswerError
 from galaxy_chain.transactions.manager import Transactions
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.files import write_durably
-from galaxy_fl.validation import explain
+from galaxy_fl.validation import Strict, explain
 
 __all__ = ["Address", "Deployment", "address", "deploy"]
 
@@ -40,10 +40,8 @@ def address(value: str) -> str:
 Address = Annotated[str, AfterValidator(address)]
 
 
-class Deployment(BaseModel):
+class Deployment(Strict):
     """Where a ledger is: what `deploy` writes and every other command reads."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     chain_id: Annotated[int, Field(ge=0)]
     ledger: Address

@@ -32,9 +32,6 @@ class Pool:
     def get(self, transaction_hash: str) -> Transaction | None:
         return self._hashes.get(transaction_hash)
 
-    def hashes(self) -> list[str]:
-        return list(self._hashes)
-
     def add(self, transaction: Transaction) -> None:
         """Raises RPCError if it is there already, or underpriced as a replacement."""
         if transaction.hash in self._hashes:

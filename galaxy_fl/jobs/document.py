@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 import rfc8785
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Discriminator,
@@ -24,7 +23,7 @@ from galaxy_fl.exceptions import JobDocumentError, VectorError
 from galaxy_fl.jobs.ending import Ending
 from galaxy_fl.jobs.local_tensors import LocalTensor
 from galaxy_fl.jobs.specification import Option, TrainSpecification
-from galaxy_fl.validation import explain
+from galaxy_fl.validation import Strict, explain
 from galaxy_fl.vectors import SHORTEST_VECTOR, Layout
 
 __all__ = [
@@ -38,16 +37,13 @@ __all__ = [
     "Name",
     "RuleChoice",
     "SourceModel",
+    "kind_of_model",
     "source_id",
     "source_text",
 ]
 
 MAX_BYTES = BLOCK_SIZE
 """A job document has to fit one raw block of the content store."""
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def _printable(value: str) -> str:
@@ -60,14 +56,14 @@ Name = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_print
 """What a job is called."""
 
 
-class BuiltinModel(_Strict):
+class BuiltinModel(Strict):
     """A model that comes with Galaxy, or any torchvision classifier, by name."""
 
     builtin: Annotated[str, Field(min_length=1, max_length=100)]
-    options: dict[str, Option] = {}
+    options: dict[str, Option] = Field(default_factory=dict)
 
 
-class SourceModel(_Strict):
+class SourceModel(Strict):
     """A class in a Python file that the job brings along. It is a program: see `galaxy_fl.trust`."""
 
     model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
@@ -106,12 +102,12 @@ def source_text(source: bytes) -> str:
         raise JobDocumentError(f"the model's source is not UTF-8, as Python files are: {error}") from error
 
 
-def _kind_of_model(value: object) -> str:
-    keys = value if isinstance(value, dict) else {"source"} if isinstance(value, SourceModel) else ()
-    return "source" if "source" in keys else "builtin"
+def kind_of_model(value: object) -> str:
+    """Return which kind of model the JSON, or a model of pydantic, is: `source` or `builtin`."""
+    return "source" if "source" in (value if isinstance(value, dict) else getattr(value, "__dict__", ())) else "builtin"
 
 
-class RuleChoice(_Strict):
+class RuleChoice(Strict):
     """An aggregation rule and its parameter."""
 
     name: str = "weighted_mean"
@@ -132,7 +128,7 @@ class RuleChoice(_Strict):
 
 
 ModelChoice = Annotated[
-    Annotated[BuiltinModel, Tag("builtin")] | Annotated[SourceModel, Tag("source")], Discriminator(_kind_of_model)
+    Annotated[BuiltinModel, Tag("builtin")] | Annotated[SourceModel, Tag("source")], Discriminator(kind_of_model)
 ]
 
 
@@ -153,7 +149,7 @@ LayoutEntries = Annotated[list[dict[str, Any]], BeforeValidator(_padded_layout)]
 """The layout of a model's vectors, with the padding that every ledger needs, as JSON: an entry for each tensor."""
 
 
-class JobChoices(_Strict):
+class JobChoices(Strict):
     """What the author of a job chooses: a job file and a job document both have it."""
 
     name: Name
@@ -178,9 +174,9 @@ class JobDocument(JobChoices):
     layout: LayoutEntries
     output: Ending = "logits"
     """What the model ends in, which losses and accuracies go by."""
-    local: list[LocalTensor] = []
+    local: list[LocalTensor] = Field(default_factory=list)
     """The tensors of the model's state that no vector has, and what they begin with."""
-    frozen: list[Annotated[str, Field(min_length=1)]] = []
+    frozen: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
     """The parameters that are not trained."""
 
     @model_validator(mode="after")

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     ValidationError,
     ValidationInfo,
@@ -14,6 +12,8 @@ from pydantic import (
     WrapValidator,
     field_validator,
 )
+
+from galaxy_fl.validation import Strict
 
 __all__ = ["LARGEST_INTEGER", "Option", "TrainSpecification"]
 
@@ -56,7 +56,7 @@ Option = Annotated[bool | Integer | float | Text | Numbers | None, WrapValidator
 """A keyword argument: a list is what Adam's `betas`, a schedule's `milestones` and a loss's class weights are."""
 
 
-class TrainSpecification(BaseModel):
+class TrainSpecification(Strict):
     """How a client trains. Where it trains (the device) is its own affair and no part of this.
 
     Whether torch has an optimizer, a schedule or a loss of that name is found where torch is: see
@@ -65,20 +65,18 @@ class TrainSpecification(BaseModel):
     Raises pydantic's ValidationError for an unknown key, a wrong type or a value out of range.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
     optimizer: ClassName = "SGD"
     """A class of torch.optim."""
-    optimizer_options: dict[str, Option] = {}
+    optimizer_options: dict[str, Option] = Field(default_factory=dict)
     """Keyword arguments of the optimizer; SGD has momentum 0.5 unless it is given here."""
     learning_rate: float = Field(default=0.01, gt=0)
     scheduler: ClassName | None = None
     """A class of torch.optim.lr_scheduler; it takes a step after each local epoch and continues from round to round."""
-    scheduler_options: dict[str, Option] = {}
+    scheduler_options: dict[str, Option] = Field(default_factory=dict)
     """Keyword arguments of the scheduler."""
     loss: ClassName = "CrossEntropyLoss"
     """A loss class of torch.nn."""
-    loss_options: dict[str, Option] = {}
+    loss_options: dict[str, Option] = Field(default_factory=dict)
     """Keyword arguments of the loss; its tensors, `weight` and `pos_weight`, as a number for each class."""
     batch_size: int = Field(default=32, ge=0, le=2**31 - 1)
     """Samples a step; 0 is all of the client's in one batch."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
+
+from galaxy_fl.validation import Strict
 
 __all__ = [
     "EVENTS",
@@ -42,11 +44,7 @@ __all__ = [
 Role: TypeAlias = Literal["client", "server"]
 
 
-class _Event(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class Started(_Event):
+class Started(Strict):
     """The participant takes part in a job."""
 
     event: Literal["started"] = "started"
@@ -61,14 +59,14 @@ class Started(_Event):
     """What the operator should know of how it trains."""
 
 
-class Training(_Event):
+class Training(Strict):
     """A client begins to train."""
 
     event: Literal["training"] = "training"
     round: int
 
 
-class Trained(_Event):
+class Trained(Strict):
     """A client has trained and submitted its update, or came too late with it."""
 
     event: Literal["trained"] = "trained"
@@ -84,7 +82,7 @@ class Trained(_Event):
     batches: int
 
 
-class Evaluated(_Event):
+class Evaluated(Strict):
     """A client has evaluated the model after a round on its test data."""
 
     event: Literal["evaluated"] = "evaluated"
@@ -94,7 +92,7 @@ class Evaluated(_Event):
     accuracy: float | None
 
 
-class Waiting(_Event):
+class Waiting(Strict):
     """A client waits for the others' updates, or for the server's commit."""
 
     event: Literal["waiting"] = "waiting"
@@ -102,7 +100,7 @@ class Waiting(_Event):
     awaited: Literal["clients", "server"]
 
 
-class Collecting(_Event):
+class Collecting(Strict):
     """A server waits for updates."""
 
     event: Literal["collecting"] = "collecting"
@@ -112,7 +110,7 @@ class Collecting(_Event):
     """How many updates make a round."""
 
 
-class Committed(_Event):
+class Committed(Strict):
     """A server has committed a round's model."""
 
     event: Literal["committed"] = "committed"
@@ -138,7 +136,7 @@ class Committed(_Event):
     """Why the evaluation failed for another reason."""
 
 
-class Reopened(_Event):
+class Reopened(Strict):
     """A server has had a round collected again, because too few updates were usable."""
 
     event: Literal["reopened"] = "reopened"
@@ -150,7 +148,7 @@ class Reopened(_Event):
     transaction: str | None
 
 
-class Challenged(_Event):
+class Challenged(Strict):
     """A client has proved to the ledger that a commit was wrong."""
 
     event: Literal["challenged"] = "challenged"
@@ -160,7 +158,7 @@ class Challenged(_Event):
     chunk: int
 
 
-class Finished(_Event):
+class Finished(Strict):
     """The job's last round is committed."""
 
     event: Literal["finished"] = "finished"
@@ -173,7 +171,7 @@ class Finished(_Event):
     """SHA-256 of the final model's vector."""
 
 
-class Cancelled(_Event):
+class Cancelled(Strict):
     """The job was cancelled, and ends without a round."""
 
     event: Literal["cancelled"] = "cancelled"
@@ -182,7 +180,7 @@ class Cancelled(_Event):
     """None on a ledger, where others may cancel a job that its servers have abandoned."""
 
 
-class Staying(_Event):
+class Staying(Strict):
     """The job is over, and the participant stays for what it has earned or answers for."""
 
     event: Literal["staying"] = "staying"
@@ -191,7 +189,7 @@ class Staying(_Event):
     """Time of the chain, in seconds."""
 
 
-class Leaving(_Event):
+class Leaving(Strict):
     """The job is over, and the participant leaves, although something of its own is in it until a time."""
 
     event: Literal["leaving"] = "leaving"
@@ -199,7 +197,7 @@ class Leaving(_Event):
     until: int
 
 
-class Paid(_Event):
+class Paid(Strict):
     """What was earned is paid out."""
 
     event: Literal["paid"] = "paid"
@@ -207,21 +205,21 @@ class Paid(_Event):
     """Amount in wei."""
 
 
-class Noted(_Event):
+class Noted(Strict):
     """Something that the operator should know, and that ends nothing."""
 
     event: Literal["noted"] = "noted"
     message: str
 
 
-class Status(_Event):
+class Status(Strict):
     """Health and metrics are served."""
 
     event: Literal["status"] = "status"
     url: str
 
 
-class Opened(_Event):
+class Opened(Strict):
     """The participant has opened the places where it meets others."""
 
     event: Literal["opened"] = "opened"
@@ -229,14 +227,14 @@ class Opened(_Event):
     places: Sequence[str]
 
 
-class Looking(_Event):
+class Looking(Strict):
     """There is nothing to do but look for jobs."""
 
     event: Literal["looking"] = "looking"
     places: Sequence[str]
 
 
-class Unreachable(_Event):
+class Unreachable(Strict):
     """A place can't be reached now, and is tried again."""
 
     event: Literal["unreachable"] = "unreachable"
@@ -244,14 +242,14 @@ class Unreachable(_Event):
     message: str
 
 
-class Retrying(_Event):
+class Retrying(Strict):
     """A job has failed for a reason that may pass, and begins again."""
 
     event: Literal["retrying"] = "retrying"
     message: str
 
 
-class Failed(_Event):
+class Failed(Strict):
     """A job was given up."""
 
     event: Literal["failed"] = "failed"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from galaxy_fl.validation import Strict
 
 __all__ = ["Evaluation", "TrainResult"]
 
 
-class Evaluation(BaseModel):
+class Evaluation(Strict):
     """How good a model is on a data set."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     samples: int = Field(ge=1)
     loss: float

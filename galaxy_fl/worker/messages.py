@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, Field, TypeAdapter
 
 from galaxy_fl.jobs.document import JobDocument, LayoutEntries, ModelChoice
 from galaxy_fl.jobs.ending import Ending
@@ -18,6 +18,7 @@ from galaxy_fl.jobs.local_tensors import LocalTensor
 from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.training.results import Evaluation, TrainResult
 from galaxy_fl.training.task import TrainTask
+from galaxy_fl.validation import Strict
 
 __all__ = [
     "LARGEST_MESSAGE",
@@ -58,14 +59,10 @@ MOST_SAMPLES = 512
 AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
 # ---- Requests: from the parent ----------------------------------------------------------------------------
 
 
-class WorkerSettings(_Strict):
+class WorkerSettings(Strict):
     """A participant's own settings for a job: its data, and how they are trained on. No other participant sees them."""
 
     data: str | None
@@ -85,7 +82,7 @@ class WorkerSettings(_Strict):
     """More than one makes large models faster and lets the last bits depend on their number."""
 
 
-class Offer(_Strict):
+class Offer(Strict):
     """The parent's data that a worker can ask for."""
 
     train: Annotated[int, Field(ge=1)]
@@ -95,7 +92,7 @@ class Offer(_Strict):
     """Whether the user has a measure of accuracy of their own."""
 
 
-class Describe(_Strict):
+class Describe(Strict):
     """Write the initial vector of a model, and say what a job document says of it."""
 
     kind: Literal["describe"] = "describe"
@@ -109,7 +106,7 @@ class Describe(_Strict):
     """Whether the job distils, to tell what the model ends in; None where that is known."""
 
 
-class Prepare(_Strict):
+class Prepare(Strict):
     """Load a job's model and the data, and try a first step."""
 
     kind: Literal["prepare"] = "prepare"
@@ -119,21 +116,21 @@ class Prepare(_Strict):
     offer: Offer | None
 
 
-class Train(_Strict):
+class Train(Strict):
     """Train a round."""
 
     kind: Literal["train"] = "train"
     task: TrainTask
 
 
-class Evaluate(_Strict):
+class Evaluate(Strict):
     """Measure a vector on the test data."""
 
     kind: Literal["evaluate"] = "evaluate"
     vector: AbsolutePath
 
 
-class Export(_Strict):
+class Export(Strict):
     """Write a job's model with a vector's values, as torch and as safetensors."""
 
     kind: Literal["export"] = "export"
@@ -148,7 +145,7 @@ Request = Describe | Prepare | Train | Evaluate | Export
 # ---- Answers and questions: from the worker ---------------------------------------------------------------
 
 
-class Described(_Strict):
+class Described(Strict):
     """What a job document says of a model."""
 
     kind: Literal["described"] = "described"
@@ -158,36 +155,36 @@ class Described(_Strict):
     ending: Ending | None = None
 
 
-class Prepared(_Strict):
+class Prepared(Strict):
     """What a worker found when it loaded its data."""
 
     kind: Literal["prepared"] = "prepared"
     samples: int = Field(ge=1)
-    notes: Annotated[list[Annotated[str, Field(max_length=1_000)]], Field(max_length=100)] = []
+    notes: list[Annotated[str, Field(max_length=1_000)]] = Field(default_factory=list, max_length=100)
     """What the operator should know of how it trains."""
 
 
-class Trained(_Strict):
+class Trained(Strict):
     """How a round of training went."""
 
     kind: Literal["trained"] = "trained"
     result: TrainResult
 
 
-class Evaluated(_Strict):
+class Evaluated(Strict):
     """How good a vector is."""
 
     kind: Literal["evaluated"] = "evaluated"
     evaluation: Evaluation
 
 
-class Done(_Strict):
+class Done(Strict):
     """The answer to a request that asks for nothing else."""
 
     kind: Literal["done"] = "done"
 
 
-class Failed(_Strict):
+class Failed(Strict):
     """The error that a request ended in."""
 
     kind: Literal["failed"] = "failed"
@@ -199,7 +196,7 @@ class Failed(_Strict):
 Answer = Described | Prepared | Trained | Evaluated | Done | Failed
 
 
-class Fetch(_Strict):
+class Fetch(Strict):
     """A question for samples; `Samples` is the reply."""
 
     kind: Literal["fetch"] = "fetch"
@@ -207,7 +204,7 @@ class Fetch(_Strict):
     indices: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1, max_length=MOST_SAMPLES)]
 
 
-class Score(_Strict):
+class Score(Strict):
     """A question for the user's own measure of accuracy; the tensors `output` and `target` follow. `Scored` replies."""
 
     kind: Literal["score"] = "score"
@@ -219,20 +216,20 @@ Question = Fetch | Score
 # ---- Replies: from the parent, to a question --------------------------------------------------------------
 
 
-class Samples(_Strict):
+class Samples(Strict):
     """The samples asked for: the tensors `samples` and `targets` follow."""
 
     kind: Literal["samples"] = "samples"
 
 
-class Scored(_Strict):
+class Scored(Strict):
     """The score asked for."""
 
     kind: Literal["scored"] = "scored"
     score: float
 
 
-class Refused(_Strict):
+class Refused(Strict):
     """The user's data set or accuracy function failed; the parent knows why."""
 
     kind: Literal["refused"] = "refused"

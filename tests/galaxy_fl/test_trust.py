@@ -91,7 +91,7 @@ def test_another_url_is_not_trusted(entry, name):
     "wrong", ["host", "0x12", "", "ftp://host", "http://", "http://host:port", "http://a@host", "ab" * 31, "*"]
 )
 def test_an_entry_that_means_nothing_is_refused(wrong):
-    with pytest.raises(ConfigurationError, match="no digest|no URL|server's URL"):
+    with pytest.raises(ConfigurationError, match="not a digest|not a URL|server's URL"):
         Trust([wrong])
 
 

@@ -182,6 +182,11 @@ def test_a_model_that_nobody_builds_upon_is_superseded_when_it_is_time(federatio
     assert re.search(f"{federation.server} +1 ether +0 +late", at_ledger.out)
     assert at_ledger.run("bond", "show", job, federation.server) == 0
     assert "late: round 1 was superseded" in at_ledger.out
+    aside = at_ledger.json("audit", job)[0]
+    assert aside.keys() == {"superseded", "round", "attempt", "sender", "server", "objections"}
+    assert (aside["superseded"], aside["server"]) == (1, federation.server)
+    assert at_ledger.run("audit", job) == 0
+    assert "at attempt 1 was superseded by" in at_ledger.out
 
 
 def test_what_is_demanded_is_shown_until_when(paid, federation):

@@ -14,7 +14,6 @@ from galaxy_chain.following.turns import (
     cancel_from,
     commit_from,
     commits_refused,
-    deadline_of,
     exclude_any_from,
     finalize_from,
     idle_from,
@@ -43,6 +42,13 @@ MODELS = [Model(bytes([i]) * 32, bytes([100 + i]) * 32) for i in range(5)]
 
 def event(name, **arguments):
     return getattr(events, name)(block=5, block_hash=b"", log_index=0, transaction=b"", job=1, **arguments)
+
+
+def deadline_of(history):
+    """How long the ledger takes updates of the current attempt after its `min_clients`-th entry."""
+    if history.reopenings == 0:
+        return TERMS.deadline
+    return max(TERMS.deadline, TERMS.aggregate_seconds) * 2 ** min(history.reopenings, 10)
 
 
 class Chain:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from galaxy_chain.exceptions import LedgerRefusedError
-from galaxy_chain.ledger.announcements import ANNOUNCEMENT_SECONDS, commit_digest, counts, finding_digest
+from galaxy_chain.ledger.announcements import commit_digest, finding_digest
 from galaxy_chain.ledger.announcing import announce_commit, announce_finding, once_it_counts
 from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.rpc.rpc import Rpc
@@ -34,20 +34,6 @@ def test_a_finding_is_announced_by_its_finder_alone(ledger, node):
 def test_a_commit_is_announced_by_head_and_root(ledger, node):
     salt = announce_commit(ledger, WORD, ROOT)
     assert ledger.announced_at(node.accounts[3], commit_digest(node.accounts[3], salt, WORD, ROOT)) > 0
-
-
-@pytest.mark.parametrize(
-    ("announced", "time", "does"),
-    [
-        (0, 10**9, False),
-        (5, 5, False),
-        (5, 6, True),
-        (5, 5 + ANNOUNCEMENT_SECONDS, True),
-        (5, 6 + ANNOUNCEMENT_SECONDS, False),
-    ],
-)
-def test_an_announcement_counts_from_the_next_block_on_for_an_hour(announced, time, does):
-    assert counts(announced, time) is does
 
 
 def refusal(name):
