@@ -149,6 +149,7 @@ class _LedgerPlace:
         self._ledger = at.acting()
         self._signer = at.signer
         self._over: set[int] = set()
+        self._passed_over: set[int] = set()
 
     @property
     def name(self) -> str:
@@ -161,12 +162,21 @@ class _LedgerPlace:
     def _chosen(self) -> list[tuple[int, JobOnLedger]]:
         trust = Trust.load(self._settings.trust)
         wanted = self._settings.jobs or range(1, self._ledger.jobs() + 1)
-        jobs = ((number, self._ledger.job_of(number)) for number in wanted if number not in self._over)
-        return [
-            (number, job)
-            for number, job in jobs
-            if self._settings.jobs is not None or trust.names(job.owner) or self._is_mine(job)
-        ]
+        chosen = []
+        for number in wanted:
+            if number in self._over:
+                continue
+            job = self._ledger.job_of(number)
+            if self._settings.jobs is not None or trust.names(job.owner) or self._is_mine(job):
+                chosen.append((number, job))
+            elif job.state.status == Status.RUNNING and number not in self._passed_over:
+                self._passed_over.add(number)
+                LOG.warning(
+                    "job %d is passed over, because its owner %s is not trusted here: to take part in it, give "
+                    "jobs=[%d]; to take part in all of this owner's jobs, set GALAXY_TRUST=%s",
+                    *(number, job.owner, number, job.owner),
+                )
+        return chosen
 
     def _is_mine(self, job: JobOnLedger) -> bool:
         return job.owner == self._signer.address

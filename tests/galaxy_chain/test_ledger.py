@@ -227,3 +227,15 @@ def test_it_is_where_jobs_are_submitted_and_participants_meet(federation, at, no
     assert place.name.startswith(f"ledger {federation.deployment.ledger} at ")
     with pytest.raises(ConfigurationError, match="settings of a ledger: colour"):
         meeting(ledger).client_places("any", colour="red")
+
+
+def test_a_job_that_is_passed_over_is_named_once(federation, at, node, caplog):
+    """Its owner is not trusted here; without a word a client would wait for ever."""
+    web3, _ = funded(node)
+    (place,) = meeting(galaxy_chain.Ledger(web3, **at)).client_places("any")
+    assert [list(place.jobs()), list(place.jobs())] == [[], []]
+    said = [record.getMessage() for record in caplog.records if "passed over" in record.getMessage()]
+    assert len(said) == len(set(said)) >= 1
+    assert f"job {federation.job} is passed over, because its owner {federation.owner} is not trusted" in said[0]
+    (chosen,) = meeting(galaxy_chain.Ledger(web3, **at)).client_places("any", jobs=[federation.job])
+    assert list(chosen.jobs()) == [str(federation.job)]
