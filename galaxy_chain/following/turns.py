@@ -1,4 +1,4 @@
-"""Whose turn it is: from when on who may commit, reopen, supersede, settle, cancel, finalize or take a bond back.
+"""Tells whose turn it is: from when on who may commit, reopen, supersede, settle, cancel, finalize or take a bond back.
 
 Pure functions of a job's history and an account. Each gives a time in seconds, by the chain's clock, from which the
 ledger takes the call as things stand, or None where it would refuse at any time. A bond that is missing counts for

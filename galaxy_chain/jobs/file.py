@@ -115,7 +115,7 @@ class TermsSection(Strict):
     server: Annotated[str, AfterValidator(_server)] | None = None
     """Who aggregates; `anyone`: whoever has a bond. By default the account that creates the job."""
     server_share: Annotated[int, Field(ge=0, le=MOST_SHARE)] = 1_000
-    """Of each round's reward, in basis points (hundredths of a percent)."""
+    """Part of each round's reward, in basis points (hundredths of a percent)."""
     bond: Wei = 10**18
     demand_deposit: Wei = 2 * 10**16
     reward: Wei = 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +17,7 @@ from galaxy_fl.participants.data import LocalData
 from galaxy_fl.participants.events import Listener
 from galaxy_fl.participants.job_client import JobClient
 from galaxy_fl.participants.participant import Outcome
-from galaxy_fl.participants.participation import Participation, mode_settings, raise_if_all_failed, several
-from galaxy_fl.participants.work import Work
+from galaxy_fl.participants.participation import Participation, mode_settings, raise_if_all_failed, several, taking_part
 from galaxy_fl.trust import Trust
 from galaxy_fl.worker import forkserver
 
@@ -128,19 +126,13 @@ class Client:
         if not places:
             raise ConfigurationError("there is no place to look for jobs in: say where, at=…")
         forkserver.start()  # it loads torch while jobs are looked for
-        turns = threading.BoundedSemaphore(self._concurrency)
-
-        def take_part(place: ClientPlace, job_id: str, work: Work) -> Outcome:
-            with closing(place.open(job_id)) as coordinator:
-                return JobClient(
-                    coordinator,
-                    self._data,
-                    trust,
-                    name=self._name,
-                    output=self._output,
-                    listeners=self._listeners,
-                    work=work,
-                    turn=turns,
-                ).run()
-
+        take_part = taking_part(
+            JobClient,
+            self._data,
+            trust,
+            name=self._name,
+            output=self._output,
+            listeners=self._listeners,
+            turn=threading.BoundedSemaphore(self._concurrency),
+        )
         return Participation(places, take_part, self._listeners).run(forever)

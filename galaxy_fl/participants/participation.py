@@ -8,16 +8,16 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from galaxy_fl.exceptions import GalaxyError
 from galaxy_fl.modes.mode import At, ClientPlace, Mode, ServerPlace
 from galaxy_fl.participants.events import Event, Failed, Listener, Looking, Retrying, Unreachable
-from galaxy_fl.participants.participant import Outcome
+from galaxy_fl.participants.participant import JobParticipant, Outcome
 from galaxy_fl.participants.work import Work
 
-__all__ = ["Participation", "mode_settings", "raise_if_all_failed", "several"]
+__all__ = ["Participation", "mode_settings", "raise_if_all_failed", "several", "taking_part"]
 
 LOOK = 0.5
 """Seconds between two looks for new jobs."""
@@ -132,6 +132,18 @@ class Participation(Generic[AnyPlace]):
             self._outcomes.append(ended)
             if not self._running:
                 return
+
+
+def taking_part(
+    participant: Callable[..., JobParticipant[Any]], *arguments: Any, **options: Any
+) -> Callable[[ClientPlace | ServerPlace, str, Work], Outcome]:
+    """Return what opens a job of a place and has a participant made so take part in it."""
+
+    def take_part(place: ClientPlace | ServerPlace, job_id: str, work: Work) -> Outcome:
+        with closing(place.open(job_id)) as coordinator:
+            return participant(coordinator, *arguments, work=work, **options).run()
+
+    return take_part
 
 
 def _failed(error: Exception) -> Failed:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from galaxy_fl.jobs.main_guard import expect_program
-from galaxy_fl.modes.mode import At, ServerPlace, meeting
+from galaxy_fl.modes.mode import At, meeting
 from galaxy_fl.participants.console import Console
 from galaxy_fl.participants.data import LocalData
 from galaxy_fl.participants.events import Listener, Opened
 from galaxy_fl.participants.job_server import JobServer
 from galaxy_fl.participants.participant import Outcome
-from galaxy_fl.participants.participation import Participation, mode_settings, raise_if_all_failed
-from galaxy_fl.participants.work import Work
+from galaxy_fl.participants.participation import Participation, mode_settings, raise_if_all_failed, taking_part
 from galaxy_fl.trust import Trust
 from galaxy_fl.worker import forkserver
 
@@ -109,17 +107,7 @@ class Server:
         for listener in self._listeners:
             listener(Opened(role="server", places=[place.name]), "")
         forkserver.start()  # it loads torch while jobs are looked for
-
-        def serve(place: ServerPlace, job_id: str, work: Work) -> Outcome:
-            with closing(place.open(job_id)) as coordinator:
-                return JobServer(
-                    coordinator,
-                    self._data,
-                    trust,
-                    name=self._name,
-                    output=self._output,
-                    listeners=self._listeners,
-                    work=work,
-                ).run()
-
+        serve = taking_part(
+            JobServer, self._data, trust, name=self._name, output=self._output, listeners=self._listeners
+        )
         return Participation([place], serve, self._listeners).run(forever)
