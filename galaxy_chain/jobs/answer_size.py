@@ -14,7 +14,7 @@ __all__ = ["MOST_BYTES", "MOST_GAS", "answer_bytes", "answer_gas", "fits", "most
 MOST_BYTES = 120_000
 """Limit of an answer in bytes; nodes take transactions of 131,072."""
 MOST_GAS = 15_000_000
-"""Limit of an answer in gas. EIP-7825 ends a transaction at 2**24, and a chain's next rules may price calldata higher."""
+"""Limit of an answer in gas: EIP-7825 ends a transaction at 2**24, and later rules may price calldata higher."""
 
 
 def answer_bytes(updates: int, chunk_parameters: int, depth: int) -> int:

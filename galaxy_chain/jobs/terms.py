@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 DEVELOPMENT_CHAINS = frozenset({1337, 31337})
-"""Chain ids of the embedded chain and of anvil. Their ether is worth nothing and their time is at everybody's command."""
+"""Ids of the embedded chain and of anvil, whose ether is worth nothing and whose time is at everybody's command."""
 
 MONTH = 30 * 86_400
 """Seconds: the most that the ledger takes of `deadline` and `aggregate_seconds`; a bond should not be locked for
