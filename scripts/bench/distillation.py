@@ -50,7 +50,9 @@ def accuracy(alpha: float, seed: int, arguments: argparse.Namespace) -> float:
         )
         torch.manual_seed(seed)
         manager.submit_job(job, Net())
-        participants = [FLStandaloneServer(FederateStrategy.FED_DISTILLATION)]
+        participants: list[FLStandaloneServer | TrainerController] = [
+            FLStandaloneServer(FederateStrategy.FED_DISTILLATION)
+        ]
         for number in range(1, arguments.clients + 1):
             shard = load_shard("digits", "train", f"{number}/{arguments.clients}", arguments.partition, seed)
             participants.append(TrainerController(data=shard, test_data=test, client_id=number))
@@ -60,7 +62,7 @@ def accuracy(alpha: float, seed: int, arguments: argparse.Namespace) -> float:
         for thread in threads:
             thread.join()
         reports = [json.loads(path.read_text()) for path in Path().glob("report_*_client_*.json")]
-        return statistics.mean(report["rounds"][-1]["test"]["accuracy"] for report in reports)
+        return statistics.mean(float(report["rounds"][-1]["test"]["accuracy"]) for report in reports)
 
 
 def main() -> None:

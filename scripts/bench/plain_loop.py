@@ -6,11 +6,10 @@ from __future__ import annotations
 import argparse
 import copy
 import tomllib
-from pathlib import Path
+from importlib.resources import files
 
 import torch
 
-import galaxy_chain
 from galaxy_fl.data.datasets import load
 from galaxy_fl.data.shards import load_shard
 from galaxy_fl.jobs.document import BuiltinModel
@@ -25,7 +24,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    job = tomllib.loads((Path(galaxy_chain.__file__).parent / "digits.toml").read_text())
+    job = tomllib.loads(files("galaxy_chain.demo").joinpath("digits.toml").read_text())
     specification = TrainSpecification.model_validate(job["train"])
     shards = [load_shard("digits", "train", f"{i}/{arguments.clients}") for i in range(1, arguments.clients + 1)]
     test = load("digits", "test")

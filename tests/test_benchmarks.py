@@ -1,0 +1,26 @@
+"""The measurements that the documentation's figures come from still run, on their smallest sizes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from scripts.compile import ROOT
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments"),
+    [
+        ("plain_loop", "--clients 2 --rounds 1"),
+        ("vectors", "--parameters 100000 --clients 4 --repeat 1"),
+        pytest.param("rounds", "--runs 1 --only 0", marks=pytest.mark.extended),
+        pytest.param("distillation", "--seeds 1 --clients 2 --rounds 1", marks=pytest.mark.extended),
+    ],
+)
+def test_it_runs(script, arguments, tmp_path):
+    command = [sys.executable, ROOT / "scripts" / "bench" / f"{script}.py", *arguments.split()]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
