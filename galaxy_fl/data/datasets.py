@@ -15,18 +15,12 @@ import torch
 from torch.utils.data import Dataset, TensorDataset
 
 from galaxy_fl.data.loaders import refuse_loader
+from galaxy_fl.data.names import TORCHVISION, check_data_name
 from galaxy_fl.exceptions import DataError
 
 __all__ = ["Split", "import_function", "load"]
 
 Split = Literal["train", "test"]
-
-# name: torchvision's class, and the folder it keeps its files in
-TORCHVISION = {
-    "cifar-10": ("CIFAR10", "cifar-10-batches-py"),
-    "fashion-mnist": ("FashionMNIST", "FashionMNIST/raw"),
-    "mnist": ("MNIST", "MNIST/raw"),
-}
 
 
 def load(name: str, split: Split, root: Path | None = None, download: bool = False) -> Dataset[Any]:
@@ -40,14 +34,12 @@ def load(name: str, split: Split, root: Path | None = None, download: bool = Fal
 
     Raises DataError that says what is missing and where it is expected.
     """
+    check_data_name(name)
     if name == "digits":
         return _digits(split)
     if name in TORCHVISION:
         return _torchvision(name, split, Path("data") if root is None else root, download)
-    if ":" in name:
-        return _own(name, split)
-    known = ", ".join(["digits", *TORCHVISION])
-    raise DataError(f"unknown data set {name!r}: use one of {known}, or module:function of your own")
+    return _own(name, split)
 
 
 def _digits(split: Split) -> TensorDataset:

@@ -52,5 +52,7 @@ def submit(
                 f"clients is {clients!r}, and the job says min_clients {job.min_clients} and max_clients "
                 f"{job.max_clients}: give one or the other"
             )
+        if type(clients) is not int or not 1 <= clients <= 256:
+            raise JobDocumentError(f"clients is {clients!r}, expected a whole number from 1 to 256")
         job = replace(job, min_clients=clients, max_clients=clients)
     return mode.submit(prepare(job, new_job_id(), sample), **settings)

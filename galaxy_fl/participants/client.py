@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from galaxy_fl.exceptions import ConfigurationError
-from galaxy_fl.files import is_name
 from galaxy_fl.jobs.main_guard import expect_program
 from galaxy_fl.modes.mode import At, ClientPlace, meeting
 from galaxy_fl.participants.console import Console
@@ -17,7 +16,14 @@ from galaxy_fl.participants.data import LocalData
 from galaxy_fl.participants.events import Listener
 from galaxy_fl.participants.job_client import JobClient
 from galaxy_fl.participants.participant import Outcome
-from galaxy_fl.participants.participation import Participation, mode_settings, raise_if_all_failed, several, taking_part
+from galaxy_fl.participants.participation import (
+    Participation,
+    check_common,
+    mode_settings,
+    raise_if_all_failed,
+    several,
+    taking_part,
+)
 from galaxy_fl.trust import Trust
 from galaxy_fl.worker import forkserver
 
@@ -82,8 +88,7 @@ class Client:
     ) -> None:
         if data is None:
             raise ConfigurationError("there are no data to train on: give data=… a torch Dataset or a name")
-        if name is not None and not is_name(name):
-            raise ConfigurationError(f"name is {name!r}, expected letters, digits, dots, hyphens and underscores")
+        check_common(name, trust, listeners)
         if type(concurrency) is not int or concurrency < 1:
             raise ConfigurationError(f"concurrency is {concurrency!r}, expected a whole number from 1 on")
         root = None if data_root is None else str(data_root)

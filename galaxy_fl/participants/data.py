@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from galaxy_fl.data.loaders import refuse_loader
+from galaxy_fl.data.names import check_data_name
+from galaxy_fl.data.partition import Partition, parse_shard
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.jobs.document import JobDocument
 from galaxy_fl.worker.messages import Prepared, WorkerSettings
@@ -39,8 +41,9 @@ class LocalData:
             (clients that share a data set agree on both), and where its files are.
 
     Raises:
-        DataError: one of them is a DataLoader.
-        ConfigurationError: there are neither data nor test data, or `accuracy` is not of that form.
+        DataError: one of them is a DataLoader, or an unknown name.
+        ConfigurationError: there are neither data nor test data, or another value is not of its form, or is given for
+            data that are not named.
     """
 
     data: Dataset[Any] | str | None
@@ -60,6 +63,22 @@ class LocalData:
             raise ConfigurationError("there are no data: give data to train on, or test_data to evaluate models on")
         if isinstance(self.accuracy, str) and not all(self.accuracy.partition(":")):
             raise ConfigurationError(f"accuracy is {self.accuracy!r}, expected module:function, or the function itself")
+        for named in (self.data, self.test_data):
+            if isinstance(named, str):
+                check_data_name(named)
+        if type(self.threads) is not int or self.threads < 1:
+            raise ConfigurationError(f"threads is {self.threads!r}, expected a whole number from 1 on")
+        if not isinstance(self.shard, str) or not isinstance(self.partition, str):
+            raise ConfigurationError(
+                f"shard is {self.shard!r} and partition {self.partition!r}, expected texts such as '1/4' and 'iid'"
+            )
+        if not isinstance(self.data, str | None) and (self.shard, self.partition) != ("1/1", "iid"):
+            raise ConfigurationError(
+                f"shard is {self.shard!r} and partition {self.partition!r}, which divide data given by name: give this "
+                "client's own part as data (torch.utils.data.Subset), or the data's name"
+            )
+        parse_shard(self.shard)
+        Partition.parse(self.partition)
 
     @property
     def evaluates(self) -> bool:

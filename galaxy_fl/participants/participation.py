@@ -7,17 +7,18 @@ import queue
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from galaxy_fl.exceptions import GalaxyError
+from galaxy_fl.exceptions import ConfigurationError, GalaxyError
+from galaxy_fl.files import is_name
 from galaxy_fl.modes.mode import At, ClientPlace, Mode, ServerPlace
 from galaxy_fl.participants.events import Event, Failed, Listener, Looking, Retrying, Unreachable
 from galaxy_fl.participants.participant import JobParticipant, Outcome
 from galaxy_fl.participants.work import Work
 
-__all__ = ["Participation", "mode_settings", "raise_if_all_failed", "several", "taking_part"]
+__all__ = ["Participation", "check_common", "mode_settings", "raise_if_all_failed", "several", "taking_part"]
 
 LOOK = 0.5
 """Seconds between two looks for new jobs."""
@@ -151,6 +152,24 @@ def _failed(error: Exception) -> Failed:
     mistake = not isinstance(error, GalaxyError | OSError)
     trace = "".join(traceback.format_exception(error)) if mistake else None
     return Failed(message=str(error) or type(error).__name__, trace=trace)
+
+
+def check_common(name: str | None, trust: Iterable[str], listeners: Sequence[Listener] | None) -> None:
+    """Check what a client and a server are given alike, so that a mistake ends them before they look for jobs.
+
+    Raises:
+        ConfigurationError: a value is not of its form.
+    """
+    if name is not None and not (isinstance(name, str) and is_name(name)):
+        raise ConfigurationError(
+            f"name is {name!r}, expected a text of letters, digits, dots, hyphens and underscores, such as '1'"
+        )
+    if isinstance(trust, str):
+        raise ConfigurationError(f"trust is {trust!r}, expected a list: trust=[{trust!r}]")
+    if listeners is not None and (not isinstance(listeners, Iterable) or not all(map(callable, listeners))):
+        raise ConfigurationError(
+            f"listeners is {listeners!r:.80}, expected a list of functions that take an event and a job's id"
+        )
 
 
 def several(at: At | Sequence[At]) -> Sequence[At]:

@@ -135,7 +135,8 @@ class ReportFile:
         text = self.report.model_dump_json(indent=2) + "\n"
         write_durably(self._file(".json"), text)
         now = time.monotonic()
-        if last or now - self._drawn > DRAW_SECONDS:
+        # Whoever comes after the end has measured nothing, so there are no curves.
+        if self.report.rounds and (last or now - self._drawn > DRAW_SECONDS):
             with replacing(self._file(".png")) as new:
                 _draw(self.report, new)
             self._drawn = time.monotonic()

@@ -14,7 +14,13 @@ from galaxy_fl.participants.data import LocalData
 from galaxy_fl.participants.events import Listener, Opened
 from galaxy_fl.participants.job_server import JobServer
 from galaxy_fl.participants.participant import Outcome
-from galaxy_fl.participants.participation import Participation, mode_settings, raise_if_all_failed, taking_part
+from galaxy_fl.participants.participation import (
+    Participation,
+    check_common,
+    mode_settings,
+    raise_if_all_failed,
+    taking_part,
+)
 from galaxy_fl.trust import Trust
 from galaxy_fl.worker import forkserver
 
@@ -68,6 +74,7 @@ class Server:
         listeners: Sequence[Listener] | None = None,
         **settings: Any,
     ) -> None:
+        check_common(name or None, trust, listeners)  # "": a report without a name
         root = None if data_root is None else str(data_root)
         self._data = None if test_data is None else LocalData(None, test_data, accuracy, device, threads, root=root)
         self._trust = tuple(trust)

@@ -92,7 +92,7 @@ def test_a_number_of_clients_is_how_many_a_round_waits_for_and_ends_with():
         "deadline": 600,
     }
     for wrong in (0, 257, 2.0, "2"):
-        with pytest.raises(JobDocumentError, match="min_clients is"):
+        with pytest.raises(JobDocumentError, match="clients is"):
             submit(Job("mlp", rounds=1), clients=wrong)
     with pytest.raises(JobDocumentError, match="give one or the other"):
         submit(Job("mlp", rounds=1, min_clients=2), clients=3)

@@ -146,7 +146,17 @@ def test_accuracy_may_be_imported_and_test_data_be_others(folder, monkeypatch):
     [
         (lambda: Client(None), "there are no data to train on"),
         (lambda: Client("digits", name="a/b"), "name is 'a/b'"),
+        (lambda: Client("digits", name=1), "name is 1, expected a text"),
+        (lambda: Server(name="a/b"), "name is 'a/b'"),
+        (lambda: Client("digits", listeners=print), "expected a list of functions"),
+        (lambda: Server(listeners=[1]), "expected a list of functions"),
+        (lambda: Client("digits", trust="0xab"), r"expected a list: trust=\['0xab'\]"),
         (lambda: Client("digits", concurrency=0), "concurrency is 0"),
+        (lambda: Client("digits", threads=0), "threads is 0"),
+        (lambda: Client("digits", shard="3/2"), "3/2"),
+        (lambda: Client("digits", shard=1), "shard is 1"),
+        (lambda: Client("digits", partition="skewed"), "partition 'skewed'"),
+        (lambda: Client([(0, 0)], shard="1/2"), "divide data given by name"),
         (lambda: Client("digits", accuracy="half"), "expected module:function"),
         (lambda: Client("digits", at=[]).run(), "there is no place to look for jobs in"),
         (lambda: Client("digits", colour=1).run(), "colour"),
@@ -156,6 +166,12 @@ def test_accuracy_may_be_imported_and_test_data_be_others(folder, monkeypatch):
 )
 def test_what_is_wrong_is_said_at_once(made, said):
     with pytest.raises(ConfigurationError, match=said):
+        made()
+
+
+@pytest.mark.parametrize("made", [lambda: Client("digit"), lambda: Server(test_data="digit")])
+def test_an_unknown_data_set_is_an_error_before_jobs_are_looked_for(made):
+    with pytest.raises(DataError, match="unknown data set 'digit': use one of digits"):
         made()
 
 

@@ -44,6 +44,12 @@ def test_round_by_round(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["report_7_client_1.json", "report_7_client_1.png"]
 
 
+def test_who_comes_after_the_end_has_a_report_without_a_picture(tmp_path):
+    report(tmp_path)(Finished(rounds=2, model=None, sha256="ab"), "7")
+    assert (read(tmp_path)["rounds"], read(tmp_path)["final_model"]) == ([], "ab")
+    assert os.listdir(tmp_path) == ["report_7_client_1.json"]
+
+
 def test_a_restarted_participant_goes_on_with_its_report(tmp_path):
     report(tmp_path)(trained(1), "7")
     report(tmp_path)(trained(2), "7")
