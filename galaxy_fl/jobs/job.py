@@ -190,8 +190,13 @@ def source_file(model: type) -> Path:
     """Return the path of the file that defines a class.
 
     Raises:
-        JobDocumentError: it is in no Python file, or not on the top level of one.
+        JobDocumentError: it is torch's own, in no Python file, or not on the top level of one.
     """
+    if model.__module__.partition(".")[0] == "torch":
+        raise JobDocumentError(
+            f"the class {model.__name__} comes with torch, and participants make the model's class without arguments: "
+            "write a class of your own, in a Python file, whose constructor makes the layers"
+        )
     try:
         path = inspect.getsourcefile(model)
     except (OSError, TypeError):  # of a notebook, of the interactive interpreter, of C

@@ -138,6 +138,11 @@ def test_what_is_refused_before_there_is_a_job(folder, job, more, kind, said):
     assert not list(folder.glob("res/jobs/*"))
 
 
+def test_a_class_of_torch_is_not_a_model_of_ones_own():
+    with pytest.raises(JobDocumentError, match="the class Sequential comes with torch.*write a class of your own"):
+        Job(torch.nn.Sequential(torch.nn.Linear(2, 2)), rounds=1)
+
+
 def test_no_job_at_all():
     with pytest.raises(JobDocumentError, match=r"job is <class .*Net'>, expected galaxy_fl\.Job"):
         submit(Net)
