@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import matplotlib.backends.backend_agg
 import matplotlib.figure  # noqa: F401
 
 from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoordinator, Patience
+from galaxy_chain.demo.instructions import Instructions
 from galaxy_chain.ledger.contract import LedgerContract
-from galaxy_chain.ledger.deployment import Deployment
 from galaxy_chain.rpc.rpc import Rpc
 from galaxy_chain.transactions.accounts import NodeSigner
 from galaxy_chain.transactions.manager import Transactions
@@ -26,29 +26,12 @@ from galaxy_fl.participants.job_server import JobServer
 from galaxy_fl.participants.metrics import MetricsFile
 from galaxy_fl.rounds.coordinator import Committed, Round, Submitted
 from galaxy_fl.trust import Trust
-from galaxy_fl.validation import Strict
 from galaxy_fl.vectors import read_vector, write_vector
 
-__all__ = ["LYING_ROUND", "Instructions", "run"]
+__all__ = ["LYING_ROUND", "run"]
 
 LYING_ROUND = 2
 PATIENCE = Patience(poll=0.25)
-
-
-class Instructions(Strict):
-    """What a participant is told when it starts."""
-
-    role: Literal["server", "liar", "client"]
-    rpc: str
-    account: str
-    deployment: Deployment
-    store: str
-    metrics: str
-    output: str
-    """Folder for final models and reports."""
-    job: int
-    shard: str = "1/1"
-    verify: str = "full"
 
 
 class LyingServerCoordinator(LedgerServerCoordinator):

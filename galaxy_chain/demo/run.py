@@ -95,7 +95,7 @@ def demonstrate(
     # Before anything slow is imported here: the fork server imports torch meanwhile, and the chain py-evm.
     forkserver.start("galaxy_chain.demo.participant")
     with embedded_chain(clients + 3) as ready, ExitStack() as stack:
-        from galaxy_chain.demo.participant import Instructions
+        from galaxy_chain.demo.instructions import Instructions
         from galaxy_chain.jobs.creation import create_job
         from galaxy_chain.jobs.file import JobFile
         from galaxy_chain.ledger.contract import LedgerContract
