@@ -22,4 +22,5 @@ def gc(
     if json:
         print_json({"removed": report.removed, "freed_bytes": report.freed_bytes})
     else:
-        console.print(f"removed {report.removed} files, {report.freed_bytes} bytes")
+        kept = f"; what was put within the last {grace:g} s is kept (--grace)" if grace else ""
+        console.print(f"removed {report.removed} files, {report.freed_bytes} bytes{kept}")

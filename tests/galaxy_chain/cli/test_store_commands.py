@@ -46,6 +46,11 @@ def test_content_is_not_shown_on_a_terminal(terminal, monkeypatch):
     terminal.fails(2, "content is bytes, not text: name a file, or redirect", "store", "get", cid)
 
 
+def test_collecting_says_what_it_leaves_for_its_age(terminal):
+    assert terminal.run("store", "gc") == 0
+    assert "removed 0 files, 0 bytes; what was put within the last 3600 s is kept" in " ".join(terminal.out.split())
+
+
 def test_what_is_unpinned_is_collected_and_what_is_pinned_stays(terminal, content):
     cid = terminal.json("store", "put", "file")["cid"]
     assert terminal.run("store", "unpin", cid) == 0
