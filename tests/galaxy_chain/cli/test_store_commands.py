@@ -80,7 +80,7 @@ def test_altered_content_is_not_given(terminal, content):
         (["put", "folder"], 2, "Invalid value for 'file': .*folder.* is a directory"),
         (["put"], 2, "Missing argument 'file'"),
         (["get"], 2, "Missing argument 'cid'"),
-        (["put", "file", "--store", "http://127.0.0.1:1", "--account", "dev:0"], 22, "there is no .galaxy/ledger.json"),
+        (["put", "file", "--store", "http://127.0.0.1:1", "--account", "dev:0"], 22, ".galaxy/ledger.json is missing"),
     ],
 )
 def test_what_can_not_be_done(terminal, arguments, code, said):
