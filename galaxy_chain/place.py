@@ -117,6 +117,13 @@ class Ledger:
         self._any_ledger = any_ledger
         self._reading: LedgerContract | None = None
 
+    def __repr__(self) -> str:
+        """The file and the account; not the nodes, whose URLs may have secrets in them."""
+        account = getattr(self._account, "address", self._account)
+        # Longer than an address may be a key that was given by mistake.
+        who = "" if account is None else f", account={account if len(account) <= 42 else '…'!r}"
+        return f"Ledger(deployment={str(self.deployment_file)!r}{who})"
+
     # What users need
 
     def open(self) -> Ledger:

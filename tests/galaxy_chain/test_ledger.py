@@ -239,3 +239,11 @@ def test_a_job_that_is_passed_over_is_named_once(federation, at, node, caplog):
     assert f"job {federation.job} is passed over, because its owner {federation.owner} is not trusted" in said[0]
     (chosen,) = meeting(galaxy_chain.Ledger(web3, **at)).client_places("any", jobs=[federation.job])
     assert list(chosen.jobs()) == [str(federation.job)]
+
+
+def test_it_shows_itself_without_secrets():
+    account = Account.create()
+    shown = repr(galaxy_chain.Ledger("https://node.example/KEY", "ledger.json", account=account))
+    assert shown == f"Ledger(deployment='ledger.json', account={account.address!r})"
+    assert repr(galaxy_chain.Ledger(account="alice")) == "Ledger(deployment='.galaxy/ledger.json', account='alice')"
+    assert "77" not in repr(galaxy_chain.Ledger(account="0x" + "77" * 32))
