@@ -119,7 +119,7 @@ class Ledger:
 
     def __repr__(self) -> str:
         """The file and the account; not the nodes, whose URLs may have secrets in them."""
-        account = getattr(self._account, "address", self._account)
+        account = self._account if self._account is None else str(getattr(self._account, "address", self._account))
         # Longer than an address may be a key that was given by mistake.
         who = "" if account is None else f", account={account if len(account) <= 42 else '…'!r}"
         return f"Ledger(deployment={str(self.deployment_file)!r}{who})"
