@@ -120,7 +120,7 @@ def test_a_huge_version_file_is_not_read(store: LocalStore) -> None:
     [
         ("sys:nothing", r"'sys' \(built in\) has no function 'nothing'"),
         ("builtins:dict", "it can't be seen how to call the function"),
-        (":x", "importing '' .* raised ValueError"),
+        (":x", "unknown data set ':x'.*or module:function of your own"),
     ],
 )
 def test_a_data_set_that_is_no_function_of_a_file(name: str, said: str) -> None:
