@@ -50,7 +50,10 @@ def run(connection: Connection) -> None:
     """Takes part in the job of the instructions that come first, and sends its events until it is finished."""
 
     def send(event: Event, job: str) -> None:
-        connection.send_bytes(event.model_dump_json().encode())
+        try:
+            connection.send_bytes(event.model_dump_json().encode())
+        except OSError:
+            raise SystemExit from None  # nobody listens: no error that a server with money at stake would outlast
 
     told = Instructions.model_validate_json(connection.recv_bytes())
     try:
@@ -73,5 +76,5 @@ def run(connection: Connection) -> None:
         JobServer(server, LocalData(None, "digits"), Trust(), listeners=[send, metrics], **options).run()
     except GalaxyError as error:
         send(Failed(message=str(error)), str(told.job))
-    except (KeyboardInterrupt, BrokenPipeError):
+    except KeyboardInterrupt:
         pass  # the demonstration is over
