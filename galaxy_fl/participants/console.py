@@ -10,30 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import assert_never
 
-from galaxy_fl.participants.events import (
-    Cancelled,
-    Challenged,
-    Collecting,
-    Committed,
-    Evaluated,
-    Event,
-    Failed,
-    Finished,
-    Leaving,
-    Looking,
-    Noted,
-    Opened,
-    Paid,
-    Reopened,
-    Retrying,
-    Started,
-    Status,
-    Staying,
-    Trained,
-    Training,
-    Unreachable,
-    Waiting,
-)
+from galaxy_fl.participants import events
+from galaxy_fl.participants.events import Event
 
 __all__ = ["Console"]
 
@@ -60,7 +38,7 @@ class Console:
             if self._last.get(job) == text:
                 return
             self._last[job] = text
-            stream = sys.stderr if isinstance(event, Failed) else sys.stdout
+            stream = sys.stderr if isinstance(event, events.Failed) else sys.stdout
             stream.write(text + "\n")
             stream.flush()
 
@@ -68,28 +46,28 @@ class Console:
 def _line(event: Event) -> str | None:
     """What is worth a line of text; None for the rest."""
     match event:
-        case Started(role="client"):
+        case events.Started(role="client"):
             notes = "".join(f"; {note}" for note in event.notes)
             return f"client {event.account} takes part with {event.samples} samples in “{event.name}”{notes}"
-        case Started():
+        case events.Started():
             return f"{f'server {event.account}'.strip()} takes part in “{event.name}”"
-        case Training():
+        case events.Training():
             return None
-        case Trained():
+        case events.Trained():
             late = "too late" if event.gas is None else f"submitted for {event.gas} gas" if event.gas else "submitted"
             return (
                 f"round {event.round}: trained on {event.samples} samples in {event.seconds:.2f} s, "
                 f"{_quality(event.loss, event.accuracy)}, {late}"
             )
-        case Evaluated():
+        case events.Evaluated():
             measured = _quality(event.loss, event.accuracy)
             return f"after round {event.round}: {measured} on {event.samples} test samples"
-        case Waiting():
+        case events.Waiting():
             awaited = {"clients": "the other clients", "server": "the server"}[event.awaited]
             return f"round {event.round}: waiting for {awaited}"
-        case Collecting():
+        case events.Collecting():
             return f"round {event.round}: {event.updates} of {event.wanted} updates are in"
-        case Committed():
+        case events.Committed():
             measured = "" if event.loss is None else f", {_quality(event.loss, event.accuracy)}"
             unmeasured = event.diverged or event.unevaluated
             why = "" if unmeasured is None else f", not evaluated: {unmeasured}"
@@ -98,49 +76,49 @@ def _line(event: Event) -> str | None:
                 f"round {event.round}: aggregated {event.updates} update{'' if event.updates == 1 else 's'}{measured}, "
                 f"{event.seconds:.2f} s{gas}, model {event.model[:12]}…{why}{_reasons(event.excluded)}"
             )
-        case Reopened():
+        case events.Reopened():
             return f"round {event.round}: too few usable updates, collecting again{_reasons(event.excluded)}"
-        case Challenged():
+        case events.Challenged():
             return (
                 f"round {event.round}: {event.server} committed a wrong model; challenged by chunk {event.chunk}, and "
                 "its bond is gone"
             )
-        case Finished():
+        case events.Finished():
             where = "" if event.final_model is None else f"; the final model is in {_shown(event.final_model)}"
             root = "" if event.model is None else f", on the ledger {event.model}"
             return f"finished after {event.rounds} rounds{where}{root}"
-        case Cancelled(by="owner"):
+        case events.Cancelled(by="owner"):
             return f"was cancelled by its owner in round {event.round}"
-        case Cancelled():
+        case events.Cancelled():
             return f"was cancelled, and ends without its round {event.round}"
-        case Staying(role="client"):
+        case events.Staying(role="client"):
             return f"staying for what was earned, until {_date(event.until)} at least; Ctrl-C loses nothing"
-        case Staying():
+        case events.Staying():
             return f"staying to answer demands until {_date(event.until)}; Ctrl-C ends it, and risks the bond"
-        case Leaving(role="client"):
+        case events.Leaving(role="client"):
             return (
                 f"leaving; from {_date(event.until)} on, `galaxy-chain claim` and `galaxy-chain withdraw` pay out what "
                 "was earned"
             )
-        case Leaving():
+        case events.Leaving():
             return (
                 f"leaving, although the bond answers for commits until {_date(event.until)}; without --leave it stays"
             )
-        case Paid():
+        case events.Paid():
             return f"{event.amount / 10**18:g} ether were earned, and are paid out"
-        case Noted():
+        case events.Noted():
             return event.message
-        case Status():
+        case events.Status():
             return f"status at {event.url}/healthz and /metrics"
-        case Opened():
+        case events.Opened():
             return f"{event.role} of {', '.join(event.places)}"
-        case Looking():
+        case events.Looking():
             return f"waiting for jobs in {', '.join(event.places)}"
-        case Unreachable():
+        case events.Unreachable():
             return f"{event.place} can't be reached now, and is tried again: {event.message}"
-        case Retrying():
+        case events.Retrying():
             return f"begins again: {event.message}"
-        case Failed():
+        case events.Failed():
             return f"{event.trace or ''}given up: {event.message}"
         case _:
             assert_never(event)

@@ -110,19 +110,25 @@ class Collecting(Strict):
     """How many updates make a round."""
 
 
-class Committed(Strict):
-    """A server has committed a round's model."""
+class _Attempt(Strict):
+    """What a server has done with an attempt at a round."""
 
-    event: Literal["committed"] = "committed"
+    event: str
     round: int
     attempt: int
     updates: int
-    """How many updates are in the model."""
+    """How many updates are usable: those that a committed model has in it."""
     excluded: Mapping[str, str]
-    """Why each client whose update is not in it was excluded."""
+    """Why each client whose update is unusable was excluded."""
     seconds: float
     """Time since the round was seen closed."""
     transaction: str | None
+
+
+class Committed(_Attempt):
+    """A server has committed a round's model."""
+
+    event: Literal["committed"] = "committed"
     model: str
     """Root of the model's chunk tree."""
     gas: int
@@ -136,16 +142,10 @@ class Committed(Strict):
     """Why the evaluation failed for another reason."""
 
 
-class Reopened(Strict):
+class Reopened(_Attempt):
     """A server has had a round collected again, because too few updates were usable."""
 
     event: Literal["reopened"] = "reopened"
-    round: int
-    attempt: int
-    updates: int
-    excluded: Mapping[str, str]
-    seconds: float
-    transaction: str | None
 
 
 class Challenged(Strict):

@@ -13,31 +13,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, G
 
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.http_server import HttpServer, listen
-from galaxy_fl.participants.events import (
-    Cancelled,
-    Challenged,
-    Collecting,
-    Committed,
-    Evaluated,
-    Event,
-    Failed,
-    Finished,
-    Leaving,
-    Looking,
-    Noted,
-    Opened,
-    Paid,
-    Reopened,
-    Retrying,
-    Role,
-    Started,
-    Status,
-    Staying,
-    Trained,
-    Training,
-    Unreachable,
-    Waiting,
-)
+from galaxy_fl.participants import events
+from galaxy_fl.participants.events import Event, Role
 
 __all__ = ["PATIENCE", "Health", "serving"]
 
@@ -88,28 +65,29 @@ class Health:
 
     def __call__(self, event: Event, job: str) -> None:
         """Count. From `Training` on the participant works, and does not look, until it emits something else."""
-        self._working = isinstance(event, Training)
+        self._working = isinstance(event, events.Training)
         self.looked()
         match event:
-            case Training() | Waiting() | Collecting() | Reopened():
+            case events.Training() | events.Waiting() | events.Collecting() | events.Reopened():
                 self._round.set(event.round)
-            case Trained():
+            case events.Trained():
                 self._worked(event.round, event.seconds, event.gas)
                 self._measured(event)
-            case Committed():
+            case events.Committed():
                 self._worked(event.round, event.seconds, event.gas)
                 self._excluded.inc(len(event.excluded))
                 self._measured(event)
-            case Evaluated():
+            case events.Evaluated():
                 self._measured(event)
-            case Challenged():
+            case events.Challenged():
                 self._round.set(event.round)
                 self._challenges.inc()
-            case Finished():
+            case events.Finished():
                 self._done.set(1)
             case (
-                Started() | Cancelled() | Staying() | Leaving() | Paid() | Noted() | Status() | Opened() | Looking()
-                | Unreachable() | Retrying() | Failed()
+                events.Started() | events.Cancelled() | events.Staying() | events.Leaving() | events.Paid()
+                | events.Noted() | events.Status() | events.Opened() | events.Looking() | events.Unreachable()
+                | events.Retrying() | events.Failed()
             ):  # fmt: skip
                 pass
             case _:
@@ -121,7 +99,7 @@ class Health:
         self._seconds.inc(seconds)
         self._gas.inc(gas or 0)
 
-    def _measured(self, event: Trained | Evaluated | Committed) -> None:
+    def _measured(self, event: events.Trained | events.Evaluated | events.Committed) -> None:
         if event.loss is not None:
             self._loss.set(event.loss)
         if event.accuracy is not None:

@@ -10,30 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, assert_never
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from galaxy_fl.files import replacing, write_durably
-from galaxy_fl.participants.events import (
-    Cancelled,
-    Challenged,
-    Collecting,
-    Committed,
-    Evaluated,
-    Event,
-    Failed,
-    Finished,
-    Leaving,
-    Looking,
-    Noted,
-    Opened,
-    Paid,
-    Reopened,
-    Retrying,
-    Started,
-    Status,
-    Staying,
-    Trained,
-    Training,
-    Unreachable,
-    Waiting,
-)
+from galaxy_fl.participants import events
+from galaxy_fl.participants.events import Event
 from galaxy_fl.training.results import Evaluation, TrainResult
 
 if TYPE_CHECKING:
@@ -66,7 +44,7 @@ class Report(BaseModel):
     job: str
     """Its id where it is."""
     document: str
-    """The content id of its document, which tells it from other jobs of the same id."""
+    """SHA-256 of its document, in hexadecimal, which tells it from other jobs of the same id."""
     name: str
     participant: str
     rounds: list[RoundLine] = []
@@ -102,25 +80,27 @@ class ReportFile:
 
     def __call__(self, event: Event, job: str) -> None:
         match event:
-            case Trained():
+            case events.Trained():
                 self._line(event.round).train = TrainResult(**_fields(event, TrainResult))
-            case Evaluated():
+            case events.Evaluated():
                 self._line(event.round).test = Evaluation(**_fields(event, Evaluation))
-            case Committed():
+            case events.Committed():
                 line = self._line(event.round)
                 line.updates, line.test = event.updates, None
                 if event.loss is not None and event.test_samples is not None:
                     line.test = Evaluation(samples=event.test_samples, loss=event.loss, accuracy=event.accuracy)
-            case Finished():
+            case events.Finished():
                 self.report.final_model = event.sha256
             case (
-                Started() | Training() | Waiting() | Collecting() | Reopened() | Challenged() | Cancelled() | Staying()
-                | Leaving() | Paid() | Noted() | Status() | Opened() | Looking() | Unreachable() | Retrying() | Failed()
+                events.Started() | events.Training() | events.Waiting() | events.Collecting() | events.Reopened()
+                | events.Challenged() | events.Cancelled() | events.Staying() | events.Leaving() | events.Paid()
+                | events.Noted() | events.Status() | events.Opened() | events.Looking() | events.Unreachable()
+                | events.Retrying() | events.Failed()
             ):  # fmt: skip
                 return
             case _:
                 assert_never(event)
-        self._write(last=isinstance(event, Finished))
+        self._write(last=isinstance(event, events.Finished))
 
     def _line(self, round: int) -> RoundLine:
         lines = self.report.rounds
