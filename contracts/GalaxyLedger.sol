@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {LedgerIntake} from "./LedgerIntake.sol";
 import {OpeningVerifier} from "./OpeningVerifier.sol";
 import {IGalaxyLedger} from "./interfaces/IGalaxyLedger.sol";
-import {IOpeningVerifier} from "./interfaces/IOpeningVerifier.sol";
 import {Disputes} from "./ledger/Disputes.sol";
 import {Money} from "./ledger/Money.sol";
 import {Rounds} from "./ledger/Rounds.sol";
@@ -15,35 +15,54 @@ import {Rounds} from "./ledger/Rounds.sol";
 /// nobody; so there is no reentrancy to guard against and no receiver that could block another. Rules and the verifier
 /// are only asked, by static calls.
 contract GalaxyLedger is Rounds, Money, Disputes {
-    /// @inheritdoc IGalaxyLedger
-    uint256 public jobs;
-
     constructor() {
-        assert(address(new OpeningVerifier()) == verifier());
+        assert(address(new OpeningVerifier()) == _verifier());
+        assert(address(new LedgerIntake()) == _intake());
+    }
+
+    /* ------------------------------------------------------------------------------------------------------------ */
+    /*                                                    INTAKE                                                    */
+    /* ------------------------------------------------------------------------------------------------------------ */
+
+    /// @inheritdoc IGalaxyLedger
+    function registerJob(Terms calldata, Model calldata) external payable returns (uint256 job) {
+        job = 0; // The intake's answer is returned.
+        _takeIn();
+    }
+
+    /// @inheritdoc IGalaxyLedger
+    function joinBySignature(uint256, address, uint32, bytes32, uint256, bytes calldata) external {
+        _takeIn();
+    }
+
+    /// @inheritdoc IGalaxyLedger
+    function submitUpdates(uint256, uint32, bytes32, bytes calldata, bytes calldata) external {
+        _takeIn();
+    }
+
+    /// @dev Executes this very call by the code of `LedgerIntake`, on the storage here, and returns or reverts as that
+    /// does. That code is as fixed as this one: its address is that of the second contract that this one created.
+    function _takeIn() private {
+        address intake_ = _intake();
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            calldatacopy(free, 0, calldatasize())
+            let done := delegatecall(gas(), intake_, free, calldatasize(), 0, 0)
+            returndatacopy(free, 0, returndatasize())
+            if done {
+                return(free, returndatasize())
+            }
+            revert(free, returndatasize())
+        }
+    }
+
+    function _intake() private view returns (address) {
+        return _created(hex"02");
     }
 
     /* ------------------------------------------------------------------------------------------------------------ */
     /*                                                     JOBS                                                     */
     /* ------------------------------------------------------------------------------------------------------------ */
-
-    /// @inheritdoc IGalaxyLedger
-    function registerJob(Terms calldata terms, Model calldata initial) external payable returns (uint256 job) {
-        State memory state;
-        state.keepsModel = IOpeningVerifier(verifier()).checkTerms(terms);
-        job = ++jobs;
-        Job storage job_ = _jobs[job];
-        job_.terms = terms;
-        job_.owner = msg.sender;
-        job_.pool = _value();
-        job_.outer = bytes32(uint256(1));
-        job_.inner = bytes32(uint256(1));
-        state.status = Status.Running;
-        state.lastRound = terms.rounds;
-        state.activeAt = _now();
-        _open(job_, state, 1, initial.root);
-        emit JobRegistered(job, msg.sender, terms, initial, state.keepsModel, _now());
-        if (msg.value != 0) emit JobFunded(job, msg.sender, msg.value);
-    }
 
     /// @inheritdoc IGalaxyLedger
     function fund(uint256 job) external payable {
@@ -115,6 +134,21 @@ contract GalaxyLedger is Rounds, Money, Disputes {
     /* ------------------------------------------------------------------------------------------------------------ */
 
     /// @inheritdoc IGalaxyLedger
+    function jobs() external view returns (uint256) {
+        return _count;
+    }
+
+    /// @inheritdoc IGalaxyLedger
+    function verifier() external view returns (address) {
+        return _verifier();
+    }
+
+    /// @inheritdoc IGalaxyLedger
+    function intake() external view returns (address) {
+        return _intake();
+    }
+
+    /// @inheritdoc IGalaxyLedger
     function jobOf(uint256 job)
         external
         view
@@ -153,8 +187,8 @@ contract GalaxyLedger is Rounds, Money, Disputes {
     }
 
     /// @inheritdoc IGalaxyLedger
-    function demandOf(uint256 job, bytes32 word, uint256 index) external view returns (Demand memory) {
-        return _demands[job][word][index];
+    function demandOf(uint256 job, bytes32 word, uint256 node, uint256 index) external view returns (Demand memory) {
+        return _demands[job][word][node][index];
     }
 
     /// @inheritdoc IGalaxyLedger

@@ -23,12 +23,15 @@ ARTIFACTS = ROOT / "galaxy_chain" / "artifacts"
 VERSION = "0.8.37"
 DEPLOYED = {
     "GalaxyLedger": "contracts/GalaxyLedger.sol",
+    "LedgerIntake": "contracts/LedgerIntake.sol",
     "OpeningVerifier": "contracts/OpeningVerifier.sol",
     "WeightedMean": "contracts/rules/WeightedMean.sol",
     "Relay": "contracts/rules/Relay.sol",
     "CoordinateMedian": "contracts/rules/CoordinateMedian.sol",
     "TrimmedMean": "contracts/rules/TrimmedMean.sol",
 }
+LIBRARIES = ("@openzeppelin/contracts/utils/cryptography/ECDSA.sol",)
+"""What the contracts import from npm packages."""
 SETTINGS: dict[str, Any] = {
     "evmVersion": "cancun",
     "viaIR": True,
@@ -71,6 +74,7 @@ def compile_contracts(binary: Path, contracts: Mapping[str, str] = DEPLOYED) -> 
     """
     files = {path.relative_to(ROOT).as_posix() for path in (ROOT / "contracts").rglob("*.sol")}
     sources = {file: {"content": (ROOT / file).read_text()} for file in sorted(files.union(contracts.values()))}
+    sources |= {file: {"content": (ROOT / "node_modules" / file).read_text()} for file in LIBRARIES}
     wanted: dict[str, dict[str, list[str]]] = {file: {} for file in contracts.values()}
     for name, file in contracts.items():
         wanted[file][name] = list(OUTPUTS)

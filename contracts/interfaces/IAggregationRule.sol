@@ -3,10 +3,19 @@ pragma solidity 0.8.37;
 
 /// @title How the updates of a round become the next model, for one chunk of it.
 /// @notice A rule is stateless, works on each parameter by itself, and has a twin in `galaxy_fl/aggregation` that
-/// returns the same bytes. Participants know rules by the hash of their runtime code.
+/// returns the same bytes. Participants know rules by the hash of their runtime code. Every rule is an `ISumRule` or an
+/// `IChunkRule`.
 /// @dev Warning: a job whose rule reverts or runs out of gas can't be challenged. Take part in no job whose rule you
 /// don't know.
 interface IAggregationRule {
+    /// @notice What a rule is: it aggregates chunks (`IChunkRule`), it does so and always returns the round's model,
+    /// or it finishes a weighted sum (`ISumRule`).
+    enum Kind {
+        Chunk,
+        KeepsModel,
+        Sum
+    }
+
     /// @notice Thrown when the updates, the weights or the lengths of the chunks don't fit together.
     error MalformedChunks();
     /// @notice Thrown when the rule can't aggregate every number of updates from `minUpdates` to `maxUpdates` with
@@ -16,24 +25,28 @@ interface IAggregationRule {
     /// @param maxUpdates The most updates of a commit.
     error ParametersRefused(bytes32 parameters, uint256 minUpdates, uint256 maxUpdates);
 
+    /// @notice What the rule is, for good.
+    /// @return The kind.
+    function kind() external view returns (Kind);
+
     /// @notice Refuses parameters with which some number of updates from `minUpdates` to `maxUpdates` has no aggregate.
     /// @param parameters The word of the job's terms.
     /// @param minUpdates The fewest updates of a commit.
     /// @param maxUpdates The most updates of a commit.
     function check(bytes32 parameters, uint256 minUpdates, uint256 maxUpdates) external view;
 
-    /// @notice An upper bound of the gas that `aggregate` needs, whatever the values are.
+    /// @notice An upper bound of the gas that `aggregate` or `finish` needs, whatever the values are.
     /// @param updates How many updates are aggregated.
     /// @param chunkParameters Parameters per chunk.
     /// @return Gas.
     function gasFor(uint256 updates, uint256 chunkParameters) external view returns (uint256);
+}
 
-    /// @notice Whether the next model is the round's model, always.
-    /// @return True if it is.
-    function keepsModel() external view returns (bool);
-
-    /// @notice Aggregates one chunk. All chunks are consecutive little-endian int32, a multiple of eight of them. The
-    /// last chunk of a vector is padded with zeros; what becomes of the padding does not matter.
+/// @title A rule that needs the chunk of every update at once.
+/// @notice All chunks are consecutive little-endian int32, a multiple of eight of them. The last chunk of a vector is
+/// padded with zeros; what becomes of the padding does not matter.
+interface IChunkRule is IAggregationRule {
+    /// @notice Aggregates one chunk.
     /// @param parameters One word of the job's terms; its meaning is the rule's own.
     /// @param model The chunk of the round's model.
     /// @param updates The same chunk of every included update, in the order of submission.
@@ -44,5 +57,22 @@ interface IAggregationRule {
         bytes calldata model,
         bytes[] calldata updates,
         uint32[] calldata weights
+    ) external view returns (bytes memory next);
+}
+
+/// @title A rule that needs the weighted sum of the updates alone, whose partial sums many can check.
+interface ISumRule is IAggregationRule {
+    /// @notice Makes the next model of a weighted sum, for one chunk. Total: it reverts for no values, because a sum
+    /// that somebody has committed to may be any.
+    /// @param parameters One word of the job's terms; its meaning is the rule's own.
+    /// @param model The chunk of the round's model, consecutive little-endian int32, a multiple of eight of them.
+    /// @param sum The chunk of the sum of weight * update, as many little-endian int64.
+    /// @param weight The sum of the weights.
+    /// @return next The chunk of the next model, as long as `model`.
+    function finish(
+        bytes32 parameters,
+        bytes calldata model,
+        bytes calldata sum,
+        uint256 weight
     ) external view returns (bytes memory next);
 }

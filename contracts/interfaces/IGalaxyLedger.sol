@@ -62,6 +62,41 @@ interface IGalaxyLedger is ILedgerEvents, ILedgerErrors {
     /// @param key A public key for encrypted or masked updates, or zero.
     function join(uint256 job, uint32 samples, bytes32 key) external;
 
+    /// @notice Lets a client join by its signature (EIP-712) of `Join(uint256 job,uint32 samples,bytes32 key,uint256
+    /// deadline)`, whoever sends it. The domain: name `Galaxy`, version `2`, this chain, this ledger.
+    /// @dev Contracts can't sign (EIP-1271): they send their own transactions.
+    /// @param job The job's number.
+    /// @param client Who joins.
+    /// @param samples The most samples that an update of this client may weigh, at most `maxWeight`.
+    /// @param key A public key for encrypted or masked updates, or zero.
+    /// @param deadline Until when the signature is valid, in seconds since 1970.
+    /// @param signature 65 bytes: r, s, v; v is 27 or 28, and s in the lower half.
+    function joinBySignature(
+        uint256 job,
+        address client,
+        uint32 samples,
+        bytes32 key,
+        uint256 deadline,
+        bytes calldata signature
+    ) external;
+
+    /// @notice Submits updates that their clients have signed (EIP-712): `Update(uint256 job,uint32 attempt,bytes32
+    /// model,bytes32 commitment,bytes32 content,uint32 weight)`. Anyone may send them. Entries of clients that are in
+    /// already or expelled are left out, and those for which there is no room; an entry that can never be accepted
+    /// reverts the call. What is accepted is cut into blocks of `fanIn`; if nothing is, nothing happens.
+    /// @param job The job's number.
+    /// @param attempt The current attempt.
+    /// @param model The root of the model that the updates were trained on.
+    /// @param entries At least one entry, packed, 88 bytes each.
+    /// @param signatures As many signatures, 65 bytes each.
+    function submitUpdates(
+        uint256 job,
+        uint32 attempt,
+        bytes32 model,
+        bytes calldata entries,
+        bytes calldata signatures
+    ) external;
+
     /// @notice Submits an update to an attempt on the model with that root, once. The very same submission again does
     /// nothing.
     /// @dev Warning: whether the content exists shows only later; a client that never reveals can be excluded.
@@ -82,6 +117,8 @@ interface IGalaxyLedger is ILedgerEvents, ILedgerErrors {
     /// @param head The head that was aggregated.
     /// @param next The next model.
     /// @param excluded The entries that were left out, as in `Record`.
+    /// @param nodes The nodes of the tree of sums, packed as `SumTree.sol` describes; none in a round that is flat.
+    /// @param nodesContent The digest of the content id of a manifest of the nodes' contents.
     /// @param salt The salt of the caller's announcement of keccak256(abi.encode(sender, salt, head, next.root)),
     /// without which a commit by another than the named server earns nothing; or zero.
     function commitRound(
@@ -90,6 +127,8 @@ interface IGalaxyLedger is ILedgerEvents, ILedgerErrors {
         bytes32 head,
         Model calldata next,
         bytes calldata excluded,
+        bytes calldata nodes,
+        bytes32 nodesContent,
         bytes32 salt
     ) external;
 
@@ -147,21 +186,23 @@ interface IGalaxyLedger is ILedgerEvents, ILedgerErrors {
 
     /// @notice Announces what the caller will show later, for any job.
     /// @dev It counts from the next block on for an hour. It emits no event, because it tells nobody else anything.
-    /// @param digest For a finding keccak256(abi.encode(sender, salt, word, index)), `word` being that of the record;
+    /// @param digest For a finding keccak256(abi.encode(sender, salt, word, node, index)), `word` being that of the record;
     /// for a commit keccak256(abi.encode(sender, salt, head, next.root)).
     function announce(bytes32 digest) external;
 
-    /// @notice Proves one chunk of a commit wrong, as the caller has announced. A quarter of the committer's bond goes
+    /// @notice Proves one chunk of a node of a commit wrong, as the caller has announced. A quarter of the committer's bond goes
     /// to the caller, the rest is burned; the job goes back to that round, with the same entries, and anybody with a
     /// bond may commit at once.
     /// @param job The job's number.
     /// @param record The commit's record.
+    /// @param node The node's number; 0 is the step to the next model.
     /// @param index The chunk's index.
     /// @param salt The announcement's salt.
     /// @param openings Opens the chunk; see `IOpeningVerifier.sol`.
     function challenge(
         uint256 job,
         Record calldata record,
+        uint256 node,
         uint256 index,
         bytes32 salt,
         bytes calldata openings
@@ -172,25 +213,28 @@ interface IGalaxyLedger is ILedgerEvents, ILedgerErrors {
     /// @dev Warning: an unannounced demand for the same chunk, made before, keeps the finder from the reward.
     /// @param job The job's number.
     /// @param record The commit's record.
+    /// @param node The node's number; 0 is the step to the next model.
     /// @param index The chunk's index.
     /// @param salt The salt of an announcement of this finding, or zero. Whether the announcement counts now decides
     /// whether an expiry is rewarded.
-    function demand(uint256 job, Record calldata record, uint256 index, bytes32 salt) external payable;
+    function demand(uint256 job, Record calldata record, uint256 node, uint256 index, bytes32 salt) external payable;
 
     /// @notice Answers a demand, by anyone: with the same openings as for a challenge, which have to prove the chunk
     /// right. The deposit goes to the committer in the first half of `answerSeconds`, later to the caller.
     /// @param job The job's number.
     /// @param record The commit's record.
+    /// @param node The node's number; 0 is the step to the next model.
     /// @param index The chunk's index.
     /// @param openings Opens the chunk; see `IOpeningVerifier.sol`.
-    function answer(uint256 job, Record calldata record, uint256 index, bytes calldata openings) external;
+    function answer(uint256 job, Record calldata record, uint256 node, uint256 index, bytes calldata openings) external;
 
     /// @notice Ends a demand that was not answered in time: the same as a challenge, the demander being the finder; an
     /// unannounced one gets its deposit back and no reward. Where the record is void, the deposit goes back at once.
     /// @param job The job's number.
     /// @param record The commit's record.
+    /// @param node The node's number; 0 is the step to the next model.
     /// @param index The chunk's index.
-    function expire(uint256 job, Record calldata record, uint256 index) external;
+    function expire(uint256 job, Record calldata record, uint256 node, uint256 index) external;
 
     /* ------------------------------------------------------------------------------------------------------------ */
     /*                                                    VIEWS                                                     */
@@ -204,6 +248,10 @@ interface IGalaxyLedger is ILedgerEvents, ILedgerErrors {
     /// being part of the code.
     /// @return The verifier's address.
     function verifier() external view returns (address);
+
+    /// @notice The contract whose code takes jobs and signed entries in: the second that this one created.
+    /// @return The intake's address.
+    function intake() external view returns (address);
 
     /// @notice What the ledger knows about a job.
     /// @param job The job's number.
@@ -254,9 +302,10 @@ interface IGalaxyLedger is ILedgerEvents, ILedgerErrors {
     /// @notice The demand that is open for a chunk of the record with that word.
     /// @param job The job's number.
     /// @param word The record's word.
+    /// @param node The node's number; 0 is the step to the next model.
     /// @param index The chunk's index.
     /// @return The demand; all zero if none is open.
-    function demandOf(uint256 job, bytes32 word, uint256 index) external view returns (Demand memory);
+    function demandOf(uint256 job, bytes32 word, uint256 node, uint256 index) external view returns (Demand memory);
 
     /// @notice Which entries of a settled round were credited.
     /// @param job The job's number.

@@ -102,6 +102,25 @@ interface ILedgerErrors is ILedgerTypes {
     /// @param declared What the client declared when it joined.
     error WeightOutOfRange(uint32 weight, uint32 declared);
 
+    /// @notice Thrown when entries and signatures are not as many, are none, or have other lengths than 88 and 65 bytes.
+    /// @param entries Bytes of all entries.
+    /// @param signatures Bytes of all signatures.
+    error MalformedEntries(uint256 entries, uint256 signatures);
+
+    /// @notice Thrown when a signed entry can never be accepted: nothing of the call is.
+    /// @param place Its place among the entries of the call, from 0.
+    /// @param client Its client.
+    /// @param fault What is wrong with it.
+    error WrongEntry(uint256 place, address client, Fault fault);
+
+    /// @notice Thrown when a signature to join is not the client's, or not for these values.
+    /// @param client The client.
+    error WrongSignature(address client);
+
+    /// @notice Thrown when a signature is no longer valid.
+    /// @param deadline Until when it was.
+    error SignatureExpired(uint256 deadline);
+
     /// @notice Thrown when the head that was named is not the current one: other updates are in.
     /// @param named The head that was named.
     /// @param current The current head.
@@ -141,6 +160,17 @@ interface ILedgerErrors is ILedgerTypes {
     /// @param left How many are left.
     /// @param required The job's `minUpdates`.
     error TooFewUpdates(uint256 left, uint256 required);
+
+    /// @notice Thrown when the nodes have another length than the tree of sums of so many updates.
+    /// @param length Bytes of the nodes.
+    /// @param required Bytes that they should have.
+    error MalformedNodes(uint256 length, uint256 required);
+
+    /// @notice Thrown when the weight of a node above the first level is not the sum of its children's weights.
+    /// @param node The node's number, from 1.
+    /// @param weight Its weight.
+    /// @param required The sum.
+    error WrongNodeWeight(uint256 node, uint256 weight, uint256 required);
 
     /// @notice Thrown when the rule keeps the model and the commit names another root.
     /// @param named The root that was named.
@@ -202,6 +232,11 @@ interface ILedgerErrors is ILedgerTypes {
     /// @param endsAt When it comes.
     error WindowOpen(uint40 endsAt);
 
+    /// @notice Thrown when the commit has no node with that number.
+    /// @param node The number.
+    /// @param nodes How many it has, besides node 0.
+    error NoSuchNode(uint256 node, uint256 nodes);
+
     /// @notice Thrown when no chunk has that index.
     /// @param index The index.
     /// @param chunks How many chunks a vector has.
@@ -212,9 +247,12 @@ interface ILedgerErrors is ILedgerTypes {
     /// @param required Bytes that the record and the job ask for, at least.
     error MalformedOpenings(uint256 length, uint256 required);
 
-    /// @notice Thrown when an opening leads to another root than the record's, or, for an update, to another
-    /// commitment.
-    /// @param number Which opening: 0 the previous model's, 1 the next model's, 2 + i that of included update i.
+    /// @notice Thrown when the shown nodes don't lead to the record's hash of them.
+    error WrongNodes();
+
+    /// @notice Thrown when an opening leads to another root than the record's or the node's, or, for an update, to
+    /// another commitment.
+    /// @param number Which opening, from 0, in the order that `IOpeningVerifier.sol` describes.
     error WrongOpening(uint256 number);
 
     /// @notice Thrown when submissions are cut off, or not in the form that `Submissions.sol` describes.
@@ -226,9 +264,9 @@ interface ILedgerErrors is ILedgerTypes {
     /// @param head The record's head.
     error WrongSubmissions(bytes32 computed, bytes32 head);
 
-    /// @notice Thrown when openings don't show all entries of the attempt.
-    /// @param shown How many they show.
-    /// @param required How many the attempt has.
+    /// @notice Thrown when openings don't show all entries that the node stands for.
+    /// @param shown How many of them they show.
+    /// @param required How many there are.
     error SubmissionsHidden(uint256 shown, uint256 required);
 
     /// @notice Thrown when the rule returns a chunk of another length.
@@ -243,23 +281,27 @@ interface ILedgerErrors is ILedgerTypes {
 
     /// @notice Thrown when a challenged chunk is right.
     /// @param round The record's round.
+    /// @param node The node's number.
     /// @param index The chunk's index.
-    error CommitIsRight(uint32 round, uint256 index);
+    error CommitIsRight(uint32 round, uint256 node, uint256 index);
 
     /// @notice Thrown when the answer itself shows that the commit is wrong.
     /// @param round The record's round.
+    /// @param node The node's number.
     /// @param index The chunk's index.
-    error CommitIsWrong(uint32 round, uint256 index);
+    error CommitIsWrong(uint32 round, uint256 node, uint256 index);
 
     /// @notice Thrown when a demand is open for this chunk already.
     /// @param round The record's round.
+    /// @param node The node's number.
     /// @param index The chunk's index.
-    error AlreadyDemanded(uint32 round, uint256 index);
+    error AlreadyDemanded(uint32 round, uint256 node, uint256 index);
 
     /// @notice Thrown when no such demand is open.
     /// @param round The record's round.
+    /// @param node The node's number.
     /// @param index The chunk's index.
-    error NotDemanded(uint32 round, uint256 index);
+    error NotDemanded(uint32 round, uint256 node, uint256 index);
 
     /// @notice Thrown when demands are open.
     /// @param demands How many.

@@ -15,9 +15,10 @@ interface ILedgerEvents is ILedgerTypes {
     /// @param terms What the job is, for good.
     /// @param model The model that the first round starts from.
     /// @param keepsModel Whether the rule keeps the model, so that every commit names the root before it.
+    /// @param isSum Whether the rule finishes a weighted sum.
     /// @param time When, in seconds since 1970.
     event JobRegistered(
-        uint256 indexed job, address indexed owner, Terms terms, Model model, bool keepsModel, uint40 time
+        uint256 indexed job, address indexed owner, Terms terms, Model model, bool keepsModel, bool isSum, uint40 time
     );
 
     /// @notice Emitted when ether is added to a reward pool.
@@ -61,7 +62,8 @@ interface ILedgerEvents is ILedgerTypes {
     /// @param key A public key for encrypted or masked updates, or zero.
     event ClientJoined(uint256 indexed job, address indexed client, uint32 samples, bytes32 key);
 
-    /// @notice Emitted when a block of entries is appended to the current attempt.
+    /// @notice Emitted when entries are appended to the current attempt: blocks of `fanIn` entries, the last of what is
+    /// left.
     /// @dev The round is the attempt's, and the clients are in the entries.
     /// @param job The job's number.
     /// @param attempt The attempt that the entries belong to.
@@ -75,7 +77,17 @@ interface ILedgerEvents is ILedgerTypes {
     /// @param attempt The attempt that ends with the commit; `record.attempt` differs from it after a rollback.
     /// @param server Who committed.
     /// @param record What was committed.
-    event RoundCommitted(uint256 indexed job, uint32 indexed attempt, address indexed server, Record record);
+    /// @param nodes The nodes of the tree of sums, as `SumTree.sol` packs them; empty in a round that is flat.
+    /// @param nodesContent The digest of the content id of a manifest of the nodes' contents; means nothing to the
+    /// ledger.
+    event RoundCommitted(
+        uint256 indexed job,
+        uint32 indexed attempt,
+        address indexed server,
+        Record record,
+        bytes nodes,
+        bytes32 nodesContent
+    );
 
     /// @notice Emitted when a round collects again because nobody could or would commit.
     /// @param job The job's number.
@@ -172,6 +184,7 @@ interface ILedgerEvents is ILedgerTypes {
     /// @param word The word of the record.
     /// @param demander Who demands.
     /// @param round The record's round.
+    /// @param node The node's number.
     /// @param index The chunk's index.
     /// @param answerBy When the demand expires.
     /// @param announced Whether the demander's announcement counts, so that an expiry is rewarded.
@@ -182,6 +195,7 @@ interface ILedgerEvents is ILedgerTypes {
         bytes32 indexed word,
         address indexed demander,
         uint32 round,
+        uint256 node,
         uint256 index,
         uint40 answerBy,
         bool announced,
@@ -194,19 +208,21 @@ interface ILedgerEvents is ILedgerTypes {
     /// @param word The word of the record.
     /// @param sender Who answered.
     /// @param round The record's round.
+    /// @param node The node's number.
     /// @param index The chunk's index.
     /// @param paid Who was credited with `deposit`.
     /// @param deposit The demand's deposit, in wei.
-    /// @param next The chunk of the committed model and its path.
+    /// @param chunk The chunk of the node, or for node 0 of the committed model, and its path.
     event ChunkAnswered(
         uint256 indexed job,
         bytes32 indexed word,
         address indexed sender,
         uint32 round,
+        uint256 node,
         uint256 index,
         address paid,
         uint256 deposit,
-        bytes next
+        bytes chunk
     );
 
     /// @notice Emitted when a demand ends without an answer.
@@ -215,6 +231,7 @@ interface ILedgerEvents is ILedgerTypes {
     /// @param word The word of the record.
     /// @param demander Who had demanded and was credited with `deposit`.
     /// @param round The record's round.
+    /// @param node The node's number.
     /// @param index The chunk's index.
     /// @param deposit The demand's deposit, in wei.
     event DemandExpired(
@@ -222,6 +239,7 @@ interface ILedgerEvents is ILedgerTypes {
         bytes32 indexed word,
         address indexed demander,
         uint32 round,
+        uint256 node,
         uint256 index,
         uint256 deposit
     );

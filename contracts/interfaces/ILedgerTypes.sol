@@ -47,6 +47,8 @@ interface ILedgerTypes {
         uint32 maxWeight;
         /// Parameters per chunk.
         uint16 chunkParameters;
+        /// Entries of a block, and children of a node of the tree of sums: 2 to 64.
+        uint8 fanIn;
         /// Whether anyone may join, or only admitted addresses.
         bool open;
         /// Parameters of the model.
@@ -60,8 +62,7 @@ interface ILedgerTypes {
     }
 
     /// @notice An update: `sha256(root || client)`, the digest of its content id, and the samples that it was trained
-    /// on. Together with its client it is an entry, packed into 88 bytes: client (20), weight (4, big-endian),
-    /// commitment (32), content (32).
+    /// on. Together with its client it is an entry; `Submissions.sol` packs it into 88 bytes.
     struct Update {
         bytes32 commitment;
         bytes32 content;
@@ -81,6 +82,8 @@ interface ILedgerTypes {
         /// A bit for each entry, by its number: bit `i % 8` (the lowest is 0) of byte `i / 8`. `ceil(updates / 8)`
         /// bytes; the bits beyond the last entry are zero.
         bytes excluded;
+        /// Binds the nodes of the tree of sums (`SumTree.sol`); zero in a round that is flat.
+        bytes32 nodesHash;
         /// What the round is worth, in wei.
         uint128 reward;
         /// What the standing records had been allotted before this one, in wei.
@@ -115,9 +118,10 @@ interface ILedgerTypes {
         Status status;
         /// Whether an attempt of this round has had `minUpdates` entries: the record before it is built upon.
         bool built;
-        /// How many further attempts this round has had by reopening, since the last commit or revert; a superseding
-        /// brings back those of its round.
-        uint8 reopenings;
+        /// Blocks in the segment that is open: 0 to 63.
+        uint8 blocks;
+        /// Entries in full segments.
+        uint16 shut;
         /// The attempt whose entries the head is made of: `attempt`, or an earlier one after a rollback.
         uint32 origin;
         /// The highest round that was ever committed.
@@ -127,6 +131,11 @@ interface ILedgerTypes {
         bool cancelled;
         /// Whether the rule keeps the model, so that a commit has to name the root before it.
         bool keepsModel;
+        /// Whether the rule finishes a weighted sum, so that rounds with more than `fanIn` entries have a tree of sums.
+        bool isSum;
+        /// How many further attempts this round has had by reopening, since the last commit or revert; a superseding
+        /// brings back those of its round.
+        uint8 reopenings;
         /// `reopenings` of the round that was committed last: what it has again if its record is superseded.
         uint8 reopeningsBefore;
     }
@@ -137,7 +146,7 @@ interface ILedgerTypes {
         uint32 samples;
         /// The attempt of its latest submission.
         uint32 attempt;
-        /// The low 160 bits of keccak256(abi.encode(model, update)) of its latest submission.
+        /// The low 160 bits of the EIP-712 hash of the struct `Update` of its latest submission, signed or not.
         uint160 digest;
         bool admitted;
         bool expelled;
@@ -161,7 +170,14 @@ interface ILedgerTypes {
         uint32 lateRound;
     }
 
-    /// @notice A demand for one chunk of a commit.
+    /// @notice What is wrong with a signed entry.
+    enum Fault {
+        NotJoined,
+        Weight,
+        Signature
+    }
+
+    /// @notice A demand for one chunk of a node of a commit.
     struct Demand {
         address demander;
         uint40 answerBy;

@@ -5,10 +5,11 @@ import {IGalaxyLedger} from "../interfaces/IGalaxyLedger.sol";
 import {IOpeningVerifier} from "../interfaces/IOpeningVerifier.sol";
 import {ChunkTree} from "../libraries/ChunkTree.sol";
 import {Submissions} from "../libraries/Submissions.sol";
+import {SumTree} from "../libraries/SumTree.sol";
 import {LedgerStorage} from "./LedgerStorage.sol";
 
 /// @title Announcements, challenges and demands.
-abstract contract Disputes is LedgerStorage {
+abstract contract Disputes is IGalaxyLedger, LedgerStorage {
     /* ------------------------------------------------------------------------------------------------------------ */
     /*                                                  CHALLENGES                                                  */
     /* ------------------------------------------------------------------------------------------------------------ */
@@ -22,6 +23,7 @@ abstract contract Disputes is LedgerStorage {
     function challenge(
         uint256 job,
         Record calldata record,
+        uint256 node,
         uint256 index,
         bytes32 salt,
         bytes calldata openings
@@ -29,21 +31,21 @@ abstract contract Disputes is LedgerStorage {
         Job storage job_ = _job(job);
         bytes32 word = _answerable(job, job_, record);
         _inWindow(job_, record);
-        bytes32 digest = keccak256(abi.encode(msg.sender, salt, word, index));
+        bytes32 digest = keccak256(abi.encode(msg.sender, salt, word, node, index));
         uint40 announced = _announced[msg.sender][digest];
         if (!_counts(announced)) revert NotAnnounced(digest, announced);
-        if (_isRight(job, job_, record, index, openings)) revert CommitIsRight(record.round, index);
+        if (_isRight(job, job_, record, node, index, openings)) revert CommitIsRight(record.round, node, index);
         _burn(_refute(job, job_, record, word, msg.sender, true));
     }
 
     /// @inheritdoc IGalaxyLedger
-    function demand(uint256 job, Record calldata record, uint256 index, bytes32 salt) external payable {
+    function demand(uint256 job, Record calldata record, uint256 node, uint256 index, bytes32 salt) external payable {
         Job storage job_ = _job(job);
         bytes32 word = _answerable(job, job_, record);
         _inWindow(job_, record);
-        _checkIndex(job_, index);
-        Demand storage demand_ = _demands[job][word][index];
-        if (demand_.demander != address(0)) revert AlreadyDemanded(record.round, index);
+        _checkPlace(job_, record, node, index);
+        Demand storage demand_ = _demands[job][word][node][index];
+        if (demand_.demander != address(0)) revert AlreadyDemanded(record.round, node, index);
         uint32 deposits = ++_accounts[job][record.server].demands;
         ++_marks[job][word].demands;
         uint256 deposit = uint256(deposits) * job_.terms.demandDeposit;
@@ -53,39 +55,46 @@ abstract contract Disputes is LedgerStorage {
         demand_.demander = msg.sender;
         demand_.answerBy = _now() + job_.terms.answerSeconds;
         demand_.deposits = deposits;
-        bytes32 digest = keccak256(abi.encode(msg.sender, salt, word, index));
+        bytes32 digest = keccak256(abi.encode(msg.sender, salt, word, node, index));
         demand_.announced = salt != 0 && _counts(_announced[msg.sender][digest]);
         emit ChunkDemanded(
-            job, word, msg.sender, record.round, index, demand_.answerBy, demand_.announced, deposit, excess
+            job, word, msg.sender, record.round, node, index, demand_.answerBy, demand_.announced, deposit, excess
         );
     }
 
     /// @inheritdoc IGalaxyLedger
-    function answer(uint256 job, Record calldata record, uint256 index, bytes calldata openings) external {
+    function answer(
+        uint256 job,
+        Record calldata record,
+        uint256 node,
+        uint256 index,
+        bytes calldata openings
+    ) external {
         Job storage job_ = _job(job);
         bytes32 word = _answerable(job, job_, record);
-        (Demand memory demand_, uint256 deposit) = _endDemand(job, job_, record, word, index);
+        (Demand memory demand_, uint256 deposit) = _endDemand(job, job_, record, word, node, index);
         if (block.timestamp >= demand_.answerBy) revert WindowOver(demand_.answerBy);
-        if (!_isRight(job, job_, record, index, openings)) revert CommitIsWrong(record.round, index);
+        if (!_isRight(job, job_, record, node, index, openings)) revert CommitIsWrong(record.round, node, index);
         // To the committer at first: otherwise a demander that copies the answer would have its deposit back.
         bool soon = block.timestamp < demand_.answerBy - job_.terms.answerSeconds / 2;
         address paid = soon ? record.server : msg.sender;
         _credit(job, paid, deposit);
-        // The second opening; all have one length, and the submissions come after them.
-        uint256 size = job_.terms.chunkParameters * 4 + 32 * ChunkTree.depth(_chunks(job_));
-        bytes calldata next = openings[size:2 * size];
-        emit ChunkAnswered(job, word, msg.sender, record.round, index, paid, deposit, next);
+        // The first opening, behind the nodes and the submissions.
+        uint256 size = (node == 0 ? 4 : 8) * uint256(job_.terms.chunkParameters) + 32 * ChunkTree.depth(_chunks(job_));
+        uint256 start = 8 + uint256(uint32(bytes4(openings))) + uint32(bytes4(openings[4:]));
+        bytes calldata chunk = openings[start:start + size];
+        emit ChunkAnswered(job, word, msg.sender, record.round, node, index, paid, deposit, chunk);
     }
 
     /// @inheritdoc IGalaxyLedger
-    function expire(uint256 job, Record calldata record, uint256 index) external {
+    function expire(uint256 job, Record calldata record, uint256 node, uint256 index) external {
         Job storage job_ = _job(job);
         bytes32 word = _wordOf(record);
-        (Demand memory demand_, uint256 deposit) = _endDemand(job, job_, record, word, index);
+        (Demand memory demand_, uint256 deposit) = _endDemand(job, job_, record, word, node, index);
         bool counts = _isAnswerable(job, job_, record, word);
         if (counts && block.timestamp < demand_.answerBy) revert WindowOpen(demand_.answerBy);
         _credit(job, demand_.demander, deposit);
-        emit DemandExpired(job, word, demand_.demander, record.round, index, deposit);
+        emit DemandExpired(job, word, demand_.demander, record.round, node, index, deposit);
         if (counts) _burn(_refute(job, job_, record, word, demand_.demander, demand_.announced));
     }
 
@@ -99,11 +108,12 @@ abstract contract Disputes is LedgerStorage {
         Job storage job_,
         Record calldata record,
         bytes32 word,
+        uint256 node,
         uint256 index
     ) private returns (Demand memory demand_, uint256 deposit) {
-        demand_ = _demands[job][word][index];
-        if (demand_.demander == address(0)) revert NotDemanded(record.round, index);
-        delete _demands[job][word][index];
+        demand_ = _demands[job][word][node][index];
+        if (demand_.demander == address(0)) revert NotDemanded(record.round, node, index);
+        delete _demands[job][word][node][index];
         --_marks[job][word].demands;
         --_accounts[job][record.server].demands;
         deposit = uint256(demand_.deposits) * job_.terms.demandDeposit;
@@ -140,26 +150,32 @@ abstract contract Disputes is LedgerStorage {
         uint256 job,
         Job storage job_,
         Record calldata record,
+        uint256 node,
         uint256 index,
         bytes calldata openings
     ) private view returns (bool) {
-        _checkIndex(job_, index);
+        _checkPlace(job_, record, node, index);
         IOpeningVerifier.Question memory question = IOpeningVerifier.Question({
             start: Submissions.start(job, record.attempt, record.previousRoot),
             rule: job_.terms.rule,
             ruleParameters: job_.terms.ruleParameters,
             parameters: job_.terms.parameters,
             chunkParameters: job_.terms.chunkParameters,
+            fanIn: job_.terms.fanIn,
+            isSum: job_.state.isSum,
+            node: node,
             index: index
         });
-        return IOpeningVerifier(verifier()).isRight(question, record, openings);
+        return IOpeningVerifier(_verifier()).isRight(question, record, openings);
     }
 
     function _chunks(Job storage job_) private view returns (uint256) {
         return (uint256(job_.terms.parameters) + job_.terms.chunkParameters - 1) / job_.terms.chunkParameters;
     }
 
-    function _checkIndex(Job storage job_, uint256 index) private view {
+    function _checkPlace(Job storage job_, Record calldata record, uint256 node, uint256 index) private view {
+        uint256 nodes = record.nodesHash == 0 ? 0 : SumTree.count(record.updates, job_.terms.fanIn);
+        if (node > nodes) revert NoSuchNode(node, nodes);
         uint256 chunks = _chunks(job_);
         if (index >= chunks) revert NoSuchChunk(index, chunks);
     }
@@ -183,11 +199,5 @@ abstract contract Disputes is LedgerStorage {
     function _inWindow(Job storage job_, Record calldata record) private view {
         uint40 end = record.time + job_.terms.challengeSeconds;
         if (block.timestamp >= end) revert WindowOver(end);
-    }
-
-    /// @inheritdoc IGalaxyLedger
-    function verifier() public view returns (address) {
-        // The address of the first contract that an address creates: keccak256 of the RLP of (address, 1).
-        return address(uint160(uint256(keccak256(abi.encodePacked(hex"d694", address(this), hex"01")))));
     }
 }

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {IGalaxyLedger} from "../interfaces/IGalaxyLedger.sol";
+import {ILedgerErrors} from "../interfaces/ILedgerErrors.sol";
+import {ILedgerEvents} from "../interfaces/ILedgerEvents.sol";
 
 /// @title The ledger's storage, and what all of its parts use.
 /// @dev Ether leaves only in `_pay`, which its callers call after every effect, and with the caller or nobody as the
 /// receiver.
-abstract contract LedgerStorage is IGalaxyLedger {
+abstract contract LedgerStorage is ILedgerEvents, ILedgerErrors {
     struct Job {
         Terms terms;
         State state;
@@ -27,6 +28,8 @@ abstract contract LedgerStorage is IGalaxyLedger {
     /// @dev When an attempt that has too few entries closes.
     uint40 internal constant NEVER = type(uint40).max;
 
+    /// @dev How many jobs there are.
+    uint256 internal _count;
     mapping(uint256 job => Job) internal _jobs;
     mapping(uint256 job => mapping(address => Client)) internal _clients;
     mapping(uint256 job => mapping(address => Account)) internal _accounts;
@@ -35,7 +38,8 @@ abstract contract LedgerStorage is IGalaxyLedger {
     /// words, and each is overwritten before its round lies below the current one again.
     mapping(uint256 job => mapping(uint32 round => bytes32)) internal _records;
     mapping(uint256 job => mapping(bytes32 word => Mark)) internal _marks;
-    mapping(uint256 job => mapping(bytes32 word => mapping(uint256 index => Demand))) internal _demands;
+    mapping(uint256 job => mapping(bytes32 word => mapping(uint256 node => mapping(uint256 index => Demand)))) internal
+        _demands;
     mapping(uint256 job => mapping(uint32 round => mapping(uint256 word => uint256))) internal _claimed;
     mapping(address sender => mapping(bytes32 digest => uint40)) internal _announced;
 
@@ -133,6 +137,16 @@ abstract contract LedgerStorage is IGalaxyLedger {
     function _pay(address receiver, uint256 amount) internal {
         (bool taken,) = receiver.call{value: amount}("");
         if (!taken) revert PaymentRefused(receiver);
+    }
+
+    /// @dev The address of the first contract that this one has created: keccak256 of the RLP of (address, 1).
+    function _verifier() internal view returns (address) {
+        return _created(hex"01");
+    }
+
+    /// @dev The address of a contract that this one has created, by its number as a byte, below 128.
+    function _created(bytes1 number) internal view returns (address) {
+        return address(uint160(uint256(keccak256(abi.encodePacked(hex"d694", address(this), number)))));
     }
 
     function _now() internal view returns (uint40) {

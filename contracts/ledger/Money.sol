@@ -7,7 +7,7 @@ import {Submissions} from "../libraries/Submissions.sol";
 import {LedgerStorage} from "./LedgerStorage.sol";
 
 /// @title Settling rounds, claiming rewards, bonds and balances.
-abstract contract Money is LedgerStorage {
+abstract contract Money is IGalaxyLedger, LedgerStorage {
     using Bits for bytes;
     using Submissions for uint256;
 

@@ -2,12 +2,13 @@
 pragma solidity 0.8.37;
 
 import {IGalaxyLedger} from "../interfaces/IGalaxyLedger.sol";
+import {IOpeningVerifier} from "../interfaces/IOpeningVerifier.sol";
 import {Bits} from "../libraries/Bits.sol";
-import {Submissions} from "../libraries/Submissions.sol";
-import {LedgerStorage} from "./LedgerStorage.sol";
+import {TypedData} from "../libraries/TypedData.sol";
+import {Attempts} from "./Attempts.sol";
 
-/// @title Collecting updates, and committing, reopening and superseding rounds.
-abstract contract Rounds is LedgerStorage {
+/// @title Joining and submitting by oneself, and committing, reopening and superseding rounds.
+abstract contract Rounds is IGalaxyLedger, Attempts {
     using Bits for bytes;
 
     /* ------------------------------------------------------------------------------------------------------------ */
@@ -16,15 +17,7 @@ abstract contract Rounds is LedgerStorage {
 
     /// @inheritdoc IGalaxyLedger
     function join(uint256 job, uint32 samples, bytes32 key) external {
-        Job storage job_ = _jobs[job];
-        _running(job, job_.state.status, job_.state.round, job_.state.lastRound);
-        Client storage client = _clients[job][msg.sender];
-        if (client.samples != 0) revert AlreadyJoined(msg.sender);
-        if (samples == 0 || samples > job_.terms.maxWeight) revert SamplesOutOfRange(samples, job_.terms.maxWeight);
-        if (!job_.terms.open && !client.admitted) revert NotAdmitted(msg.sender);
-        if (client.expelled) revert Expelled(msg.sender);
-        client.samples = samples;
-        emit ClientJoined(job, msg.sender, samples, key);
+        _join(job, msg.sender, samples, key);
     }
 
     /// @inheritdoc IGalaxyLedger
@@ -32,7 +25,7 @@ abstract contract Rounds is LedgerStorage {
         Client storage client = _clients[job][msg.sender];
         uint32 samples = client.samples;
         if (samples == 0) revert NotJoined(msg.sender);
-        uint160 digest = uint160(uint256(keccak256(abi.encode(model, update))));
+        uint160 digest = uint160(uint256(TypedData.update(job, attempt, model, update)));
         if (client.attempt == attempt) {
             // A retry after a crash or a reorganisation: before the checks, because the round may have moved on
             // meanwhile.
@@ -43,65 +36,10 @@ abstract contract Rounds is LedgerStorage {
         Job storage job_ = _jobs[job];
         _collecting(job, job_, attempt, model);
         if (update.weight == 0 || update.weight > samples) revert WeightOutOfRange(update.weight, samples);
-        _append(job, job_, attempt, abi.encodePacked(msg.sender, update.weight, update.commitment, update.content));
+        bytes memory entry = abi.encodePacked(msg.sender, update.weight, update.commitment, update.content);
+        _append(job, job_, attempt, entry, 1);
         client.attempt = attempt;
         client.digest = digest;
-    }
-
-    /// @dev Reverts unless entries are accepted, for that attempt, on that model.
-    function _collecting(uint256 job, Job storage job_, uint32 attempt, bytes32 model) private view {
-        State storage state = job_.state;
-        _running(job, state.status, state.round, state.lastRound);
-        if (attempt != state.attempt) revert WrongAttempt(attempt, state.attempt);
-        if (model != job_.root) revert WrongModel(model, job_.root);
-        if (block.timestamp >= state.closesAt) revert RoundClosed(state.closesAt);
-    }
-
-    /// @dev Appends a block of one entry to the attempt that collects.
-    function _append(uint256 job, Job storage job_, uint32 attempt, bytes memory entry) private {
-        State storage state = job_.state;
-        uint16 first = state.updates;
-        uint16 updates = first + 1;
-        uint40 closesAt = state.closesAt;
-        bool built = state.built;
-        if (updates == job_.terms.minUpdates) {
-            closesAt = _now() + _collectSeconds(job_, state.reopenings);
-            built = true;
-        }
-        if (updates == job_.terms.maxUpdates) closesAt = _now();
-        bytes32 inner = Submissions.link(_inner(job_, first), keccak256(entry), 1);
-        if (updates % Submissions.SEGMENT == 0) {
-            job_.outer = Submissions.close(_outer(job, job_, attempt, first), inner, Submissions.SEGMENT);
-        } else {
-            job_.inner = inner;
-        }
-        // All reads are done: the compiler puts what goes into one slot into one write.
-        state.closesAt = closesAt;
-        state.updates = updates;
-        state.built = built;
-        emit UpdatesSubmitted(job, attempt, first, closesAt, entry);
-    }
-
-    /// @dev How long an attempt collects once `minUpdates` are in. `further`, its number among the further attempts of
-    /// its round, is at most 10.
-    function _collectSeconds(Job storage job_, uint8 further) private view returns (uint40) {
-        uint40 seconds_ = job_.terms.collectSeconds;
-        if (further == 0) return seconds_;
-        if (seconds_ < job_.terms.aggregateSeconds) seconds_ = job_.terms.aggregateSeconds;
-        return seconds_ << further;
-    }
-
-    function _inner(Job storage job_, uint256 updates) private view returns (bytes32) {
-        return updates % Submissions.SEGMENT == 0 ? bytes32(0) : job_.inner;
-    }
-
-    function _outer(uint256 job, Job storage job_, uint32 attempt, uint256 updates) private view returns (bytes32) {
-        return updates < Submissions.SEGMENT ? Submissions.start(job, attempt, job_.root) : job_.outer;
-    }
-
-    function _head(uint256 job, Job storage job_, State memory state) internal view returns (bytes32) {
-        if (state.origin != state.attempt) return job_.outer;
-        return Submissions.head(_outer(job, job_, state.attempt, state.updates), _inner(job_, state.updates));
     }
 
     /* ------------------------------------------------------------------------------------------------------------ */
@@ -115,6 +53,8 @@ abstract contract Rounds is LedgerStorage {
         bytes32 head,
         Model calldata next,
         bytes calldata excluded,
+        bytes calldata nodes,
+        bytes32 nodesContent,
         bytes32 salt
     ) external {
         Job storage job_ = _jobs[job];
@@ -132,6 +72,7 @@ abstract contract Rounds is LedgerStorage {
             previousRoot: job_.root,
             next: next,
             excluded: excluded,
+            nodesHash: _bind(job_, state, nodes),
             reward: (job_.pool - job_.allotted) / (job_.terms.rounds - state.round + 1),
             allottedBefore: job_.allotted,
             share: _earns(job_, head, next.root, salt) ? job_.terms.serverShare : 0,
@@ -147,7 +88,7 @@ abstract contract Rounds is LedgerStorage {
         state.reopeningsBefore = state.reopenings;
         state.reopenings = 0;
         _open(job_, state, state.round + 1, next.root);
-        emit RoundCommitted(job, attempt, msg.sender, record);
+        emit RoundCommitted(job, attempt, msg.sender, record, nodes, nodesContent);
     }
 
     /// @inheritdoc IGalaxyLedger
@@ -229,20 +170,19 @@ abstract contract Rounds is LedgerStorage {
         }
     }
 
+    /// @dev What binds the nodes of the tree of sums; zero in a round that has none.
+    function _bind(Job storage job_, State memory state, bytes calldata nodes) private view returns (bytes32) {
+        uint256 fanIn = job_.terms.fanIn;
+        if (state.isSum && state.updates > fanIn) {
+            return IOpeningVerifier(_verifier()).nodesHash(nodes, state.updates, fanIn);
+        }
+        if (nodes.length != 0) revert MalformedNodes(nodes.length, 0);
+        return 0;
+    }
+
     /// @dev Whether a commit by the caller earns it a share. Anybody but the named server could have copied it.
     function _earns(Job storage job_, bytes32 head, bytes32 root, bytes32 salt) private view returns (bool) {
         if (msg.sender == job_.terms.server) return true;
         return salt != 0 && _counts(_announced[msg.sender][keccak256(abi.encode(msg.sender, salt, head, root))]);
-    }
-
-    /// @dev Opens the next attempt on the model with `root`.
-    function _open(Job storage job_, State memory state, uint32 round, bytes32 root) internal {
-        state.round = round;
-        ++state.attempt;
-        state.origin = state.attempt;
-        state.updates = 0;
-        state.closesAt = NEVER;
-        job_.state = state;
-        job_.root = root;
     }
 }

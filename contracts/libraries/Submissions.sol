@@ -4,7 +4,8 @@ pragma solidity 0.8.37;
 import {ILedgerErrors} from "../interfaces/ILedgerErrors.sol";
 
 /// @title The entries of an attempt: how the head binds them, and how some of them are shown.
-/// @notice A block is one or more packed entries. 64 blocks are a segment. Within a segment
+/// @notice An entry is packed into 88 bytes: client (20), weight (4, big-endian), commitment (32), content (32). A block
+/// is one or more packed entries. 64 blocks are a segment. Within a segment
 /// `inner = keccak256(abi.encode(inner, keccak256(block), entries of the block))`, from zero; with its 64th block, at
 /// once, `outer = keccak256(abi.encode(outer, inner, entries of the segment))`, from `start`, and inner is zero again.
 /// The head is `keccak256(abi.encode(outer, inner))`.
@@ -32,6 +33,13 @@ library Submissions {
             mstore(add(free, 0x20), blockDigest)
             mstore(add(free, 0x40), entries)
             next := keccak256(free, 0x60)
+        }
+    }
+
+    /// @notice keccak256 of `count` packed entries from number `first` on.
+    function digestOf(bytes memory entries, uint256 first, uint256 count) internal pure returns (bytes32 result) {
+        assembly ("memory-safe") {
+            result := keccak256(add(add(entries, 0x20), mul(first, 88)), mul(count, 88))
         }
     }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {IAggregationRule} from "../interfaces/IAggregationRule.sol";
+import {IAggregationRule, IChunkRule} from "../interfaces/IAggregationRule.sol";
 import {Int32Lanes} from "../libraries/Int32Lanes.sol";
 import {SortedChunk} from "../libraries/SortedChunk.sol";
 
@@ -9,11 +9,11 @@ import {SortedChunk} from "../libraries/SortedChunk.sol";
 /// values of the others.
 /// @notice next = model + median; of an even number of updates floor((a + b) / 2) of the two in the middle. Weights do
 /// not count, and the parameters of the rule are not used.
-contract CoordinateMedian is IAggregationRule {
+contract CoordinateMedian is IChunkRule {
     using Int32Lanes for uint256;
 
     /// @inheritdoc IAggregationRule
-    bool public constant keepsModel = false;
+    Kind public constant kind = Kind.Chunk;
 
     /// @inheritdoc IAggregationRule
     /// @dev The rule has no parameters, and accepts any number of updates.
@@ -24,7 +24,7 @@ contract CoordinateMedian is IAggregationRule {
         return SortedChunk.gasFor(updates, chunkParameters);
     }
 
-    /// @inheritdoc IAggregationRule
+    /// @inheritdoc IChunkRule
     function aggregate(
         bytes32,
         bytes calldata model,

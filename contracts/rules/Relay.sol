@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {IAggregationRule} from "../interfaces/IAggregationRule.sol";
+import {IAggregationRule, IChunkRule} from "../interfaces/IAggregationRule.sol";
 
 /// @title The model stays as it is: the ledger only brings the clients' models together, for distillation.
-contract Relay is IAggregationRule {
+contract Relay is IChunkRule {
     /// @inheritdoc IAggregationRule
-    bool public constant keepsModel = true;
+    Kind public constant kind = Kind.KeepsModel;
 
     /// @inheritdoc IAggregationRule
     /// @dev The rule has no parameters, and accepts any number of updates.
@@ -17,7 +17,7 @@ contract Relay is IAggregationRule {
         return 5000 + 10 * chunkParameters;
     }
 
-    /// @inheritdoc IAggregationRule
+    /// @inheritdoc IChunkRule
     function aggregate(
         bytes32,
         bytes calldata model,

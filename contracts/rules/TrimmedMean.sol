@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {IAggregationRule} from "../interfaces/IAggregationRule.sol";
+import {IAggregationRule, IChunkRule} from "../interfaces/IAggregationRule.sol";
 import {Int32Lanes} from "../libraries/Int32Lanes.sol";
 import {SortedChunk} from "../libraries/SortedChunk.sol";
 
 /// @title Coordinate-wise trimmed mean (Yin et al., 2018): the mean without the k smallest and the k largest values.
 /// @notice The parameters of the rule are k; of n updates m = n - 2k remain, at least 1.
 /// next = model + floor((sum + floor(m/2)) / m). Weights do not count.
-contract TrimmedMean is IAggregationRule {
+contract TrimmedMean is IChunkRule {
     using Int32Lanes for uint256;
 
     /// @inheritdoc IAggregationRule
-    bool public constant keepsModel = false;
+    Kind public constant kind = Kind.Chunk;
 
     /// @inheritdoc IAggregationRule
     function check(bytes32 parameters, uint256 minUpdates, uint256 maxUpdates) external pure {
@@ -26,7 +26,7 @@ contract TrimmedMean is IAggregationRule {
         return SortedChunk.gasFor(updates, chunkParameters);
     }
 
-    /// @inheritdoc IAggregationRule
+    /// @inheritdoc IChunkRule
     function aggregate(
         bytes32 parameters,
         bytes calldata model,
