@@ -1,4 +1,4 @@
-"""The nodes of one Ethereum chain, by JSON-RPC over HTTP.
+"""The nodes of one Ethereum chain, by JSON-RPC over HTTP or WebSocket.
 
 Plain httpx instead of web3's provider. Importing web3 takes more than a second, which every command would pay. Its HTTP
 provider knows one node, gives up after about two seconds of retries, and reports "already known" as a failure where a
@@ -7,13 +7,16 @@ retry of `eth_sendRawTransaction` meets what the first try has delivered.
 
 from __future__ import annotations
 
+import json
 import re
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from random import random as uniform
 from typing import Any
 
@@ -23,6 +26,7 @@ from pydantic_core import from_json
 
 from galaxy_chain.exceptions import RpcError, WrongChainError
 from galaxy_chain.rpc.rotation import Rotation
+from galaxy_chain.rpc.websocket import WebSocket, is_websocket
 
 __all__ = ["Block", "Rpc", "RpcAnswerError", "TooMuchError", "Trouble", "UnreliableAnswerError"]
 
@@ -152,14 +156,14 @@ def _revert_data(error: dict[str, Any]) -> bytes:
         return b""
 
 
-def _retry_after(response: httpx.Response) -> float:
+def _retry_after(headers: Mapping[str, str]) -> float:
     """Seconds; 0 where the header is missing or makes no sense (RFC 9110, section 10.2.3)."""
-    value = response.headers.get("Retry-After", "").strip()
     try:
+        value = headers.get("Retry-After", "").strip()
         if value.isdecimal():
             return float(value)
         return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
-    except (TypeError, ValueError, OverflowError):
+    except (LookupError, TypeError, ValueError, OverflowError):  # the first where it is there twice
         return 0.0
 
 
@@ -171,6 +175,10 @@ def _shown(url: str) -> str:
         return url
     secret = parsed.path.strip("/") or parsed.query or parsed.userinfo
     return f"{parsed.scheme}://{parsed.netloc.decode()}/…" if secret and parsed.host else url
+
+
+def _nobody(name: str, error: Exception) -> str:
+    return f"no Ethereum node answers at {name} ({str(error) or type(error).__name__})"
 
 
 _NO_BLOCK = re.compile(
@@ -213,7 +221,7 @@ class Rpc:
     connection is asked for its chain, once that is known.
 
     Args:
-        url: `http://` or `https://`; several separated by commas, or as a sequence.
+        url: `http://`, `https://`, `ws://` or `wss://`; several separated by commas, or as a sequence.
         timeout: Seconds that one request may take. Raise it for a node that answers large `eth_getLogs` slowly.
         patience: Seconds until a request to nodes that have answered before is given up. Raise it for a node that
             takes longer to start again.
@@ -243,15 +251,25 @@ class Rpc:
             headers={"Content-Type": "application/json", "Accept-Encoding": "gzip"},
             limits=httpx.Limits(keepalive_expiry=KEEP_ALIVE_SECONDS),
         )
-        weakref.finalize(self, self._client.close)
+        self._unchecked: set[int] = set()
+        """The nodes with a connection that was never asked for its chain."""
+        connect_seconds = min(timeout, CONNECT_SECONDS)
+        self._sockets = {
+            node: WebSocket(part, connect_seconds, LARGEST_ANSWER, partial(self._unchecked.add, node))
+            for node, part in enumerate(self.urls)
+            if is_websocket(part)
+        }
+        connections = ExitStack()
+        connections.callback(self._client.close)
+        for each in self._sockets.values():
+            connections.callback(each.close)
+        weakref.finalize(self, connections.close)
         self._rotation = Rotation(len(self.urls), random)
         self._said: dict[int, str] = {}
         """What was wrong with a node when it was asked last."""
         self._asked = 0
         self._answered = False
         self._chain_id: int | None = None
-        self._unchecked: set[int] = set()
-        """The nodes with a connection that was never asked for its chain."""
 
     @property
     def url(self) -> str:
@@ -349,7 +367,7 @@ class Rpc:
         return True
 
     def _post(self, node: int, method: str, parameters: Sequence[Any]) -> dict[str, Any]:
-        """A node's answer to one HTTP request.
+        """A node's answer to one request.
 
         Raises:
             Trouble: there is none.
@@ -357,6 +375,18 @@ class Rpc:
         name = _shown(self.urls[node])
         self._asked += 1
         request = {"jsonrpc": "2.0", "id": self._asked, "method": method, "params": parameters}
+        if node not in self._sockets:
+            status, body = self._by_http(node, name, method, request)
+            return self._answer(name, method, request, body, f"HTTP status {status} and something")
+        body = self._by_websocket(node, name, method, request)
+        try:
+            return self._answer(name, method, request, body, "something")
+        except Trouble:
+            self._sockets[node].close()  # what comes next may be the answer to this
+            raise
+
+    def _by_http(self, node: int, name: str, method: str, request: dict[str, Any]) -> tuple[int, bytes]:
+        """The status and the body of an HTTP answer."""
 
         def trace(event: str, details: dict[str, Any]) -> None:
             if event == "connection.connect_tcp.started":  # the node may be another one than before
@@ -367,12 +397,7 @@ class Rpc:
             with self._client.stream("POST", self.urls[node], json=request, extensions={"trace": trace}) as response:
                 status = response.status_code
                 if status in (429, 503):
-                    self._answered = self._answered or status == 429  # it is there: worth waiting for
-                    raise Trouble(
-                        f"{name} answers {method} with HTTP status {status}: it has too much to do",
-                        acted=status != 429,
-                        retry_after=_retry_after(response),
-                    )
+                    raise self._busy(name, method, status, response.headers)
                 if response.headers.get("Content-Encoding", "gzip").lower() not in ("gzip", "identity"):
                     raise Trouble(f"{name} answers {method} in an encoding that was not asked for")
                 body = bytearray()
@@ -383,24 +408,70 @@ class Rpc:
                     if self.clock() - began > self._timeout:
                         raise Trouble(f"{name} has not answered {method} after {self._timeout} s", too_much=True)
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:  # the last of a redirect's host name
-            what = str(error) or type(error).__name__
             nothing_sent = (
                 httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol,
                 httpx.LocalProtocolError, httpx.InvalidURL,
             )  # fmt: skip
             raise Trouble(
-                f"no Ethereum node answers at {name} ({what})",
+                _nobody(name, error),
                 acted=not isinstance(error, nothing_sent),
                 too_much=isinstance(error, httpx.ReadTimeout),
             ) from error
+        return status, bytes(body)
+
+    def _by_websocket(self, node: int, name: str, method: str, request: dict[str, Any]) -> bytes:
+        """The next message of a node."""
+        from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+
+        sent = False
+
+        def sending() -> None:
+            nonlocal sent
+            sent = True
+
+        try:
+            return self._sockets[node].ask(json.dumps(request).encode(), self._timeout, sending)
+        except InvalidStatus as error:
+            if error.response.status_code in (429, 503):
+                raise self._busy(
+                    name, method, error.response.status_code, error.response.headers, sent=False
+                ) from error
+            raise Trouble(_nobody(name, error), acted=False) from error
+        except TimeoutError as error:
+            if not sent:
+                raise Trouble(_nobody(name, error), acted=False) from error
+            raise Trouble(f"{name} has not answered {method} after {self._timeout} s", too_much=True) from error
+        except (OSError, ValueError, WebSocketException) as error:
+            if isinstance(error, ConnectionClosed) and error.sent is not None and error.sent.code == 1009:
+                text = f"{name} answers {method} with more than {LARGEST_ANSWER:,} bytes"
+                raise Trouble(text, too_much=True) from error
+            raise Trouble(_nobody(name, error), acted=sent) from error
+
+    def _busy(self, name: str, method: str, status: int, headers: Mapping[str, str], sent: bool = True) -> Trouble:
+        """What an HTTP status of 429 or 503 says."""
+        self._answered = self._answered or status == 429  # it is there: worth waiting for
+        return Trouble(
+            f"{name} answers {method} with HTTP status {status}: it has too much to do",
+            acted=sent and status != 429,
+            retry_after=_retry_after(headers),
+        )
+
+    def _answer(self, name: str, method: str, request: dict[str, Any], body: bytes, what: str) -> dict[str, Any]:
+        """The answer to a request in the bytes that a node sent.
+
+        Args:
+            what: What the bytes are, if they are not JSON.
+
+        Raises:
+            Trouble: it is not in there.
+        """
         try:
             # Bounded in depth. The json module crashes on deep nesting where py-evm has raised the recursion limit.
-            answer = from_json(bytes(body))
+            answer = from_json(body)
         except ValueError as error:
             text = body[:1000].decode(errors="replace")
             raise Trouble(
-                f"{name} answers {method} with HTTP status {status} and something that is not JSON, "
-                f"{text!r:.100}: it is not an Ethereum node"
+                f"{name} answers {method} with {what} that is not JSON, {text!r:.100}: it is not an Ethereum node"
             ) from error
         checked = self._checked(name, method, answer)
         if not checked.get("error") and checked.get("id") != request["id"]:

@@ -36,8 +36,8 @@ def as_web3(given: object) -> Web3:
     """
     if isinstance(given, AsyncWeb3 | AsyncBaseProvider):
         raise ConfigurationError(
-            f"nodes is {type(given).__name__}, which works only inside its own event loop (web3's WebSocketProvider "
-            "does, too): give a Web3 with an HTTPProvider or an IPCProvider, or the node's URLs"
+            f"nodes is {type(given).__name__}, which works only inside its own event loop: give the node's URL in its "
+            "place (http:, https:, ws: or wss:), or a Web3 with an HTTPProvider or an IPCProvider"
         )
     if isinstance(given, BaseProvider):
         raise ConfigurationError(f"nodes is a provider: give Web3({type(given).__name__}(…))")

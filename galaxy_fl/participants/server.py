@@ -113,7 +113,8 @@ class Server:
         place = self._mode.server_place(**self._settings)
         for listener in self._listeners:
             listener(Opened(role="server", places=[place.name]), "")
-        forkserver.start()  # it loads torch while jobs are looked for
+        if self._data is not None:
+            forkserver.start()  # it loads torch while jobs are looked for; without data only a final model needs it
         serve = taking_part(
             JobServer, self._data, trust, name=self._name, output=self._output, listeners=self._listeners
         )

@@ -1,9 +1,9 @@
 """A fork server: one process imports the slow modules once, and every further process starts from it in
 milliseconds, without the environment's secrets.
 
-Importing torch and constructing its first optimizer take seconds in every new process. Here they are paid
-once, by whichever process calls `start` or `fork` first. Processes forked from the server use the same
-server for children of their own: they are forked by it, not by them, and so never share their memory.
+Importing torch takes seconds in every new process. Here they are paid once, by whichever process calls `start`
+or `fork` first. Processes forked from the server use the same server for children of their own: they are forked
+by it, not by them, and so never share their memory.
 
 It is not multiprocessing's fork server, because of four things that CPython 3.11's does: a child of it that
 starts a child launches a second server; every child imports the user's `__main__` again, which in a script
@@ -172,7 +172,7 @@ def _stop(server: subprocess.Popen[bytes], folder: str) -> None:
 # ---- The server's side ------------------------------------------------------------------------------------
 
 
-def main(listener_fd: int, modules: list[str]) -> None:
+def main(listener_fd: int, modules: list[str]) -> NoReturn:
     """Import `modules`, then fork on request until standard input closes."""
     global _address
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -182,11 +182,13 @@ def main(listener_fd: int, modules: list[str]) -> None:
             for module in modules:
                 importlib.import_module(module)
             # Objects moved out of the collector's sight stay in pages that children continue to share.
-            gc.collect()
             gc.freeze()
             _serve(listener)
         finally:
             shutil.rmtree(Path(listener.getsockname()).parent)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # Python would take torch apart first, for half a second in which the starter waits
 
 
 def _serve(listener: socket.socket) -> None:

@@ -9,6 +9,3 @@ __all__: list[str] = []
 
 # One thread: the sums of a round have the same bits on every machine, and no thread pool precedes a fork.
 torch.set_num_threads(1)
-
-# torch imports its compiler, some 900 modules, when the first optimizer is made.
-torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.01)

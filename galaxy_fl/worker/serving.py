@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import traceback
 from collections.abc import Callable
@@ -61,7 +62,10 @@ LONGEST_MESSAGE = 90_000
 def serve(connection: Connection) -> None:
     """Answer until the parent closes its end. An interrupt at the terminal is the parent's to handle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # torch.use_deterministic_algorithms would import torch's compiler, some 900 modules, to tell it as well. Where a
+    # model compiles something, the variable has told it.
+    torch.set_deterministic_debug_mode("warn")
+    os.environ["TORCHINDUCTOR_DETERMINISTIC"] = "1"
     server = Server(Parent(connection))
     while True:
         try:

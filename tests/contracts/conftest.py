@@ -1,4 +1,4 @@
-"""One chain a session; every test begins on it as it was deployed."""
+"""Chains of a session, one without a job and one with; every test begins on them as they were made."""
 
 from __future__ import annotations
 
@@ -18,29 +18,27 @@ def deployed() -> Chain:
     return Chain(accounts=12)
 
 
-@pytest.fixture
-def chain(deployed: Chain) -> Iterator[Chain]:
-    snapshot = deployed.tester.take_snapshot()
-    yield deployed
-    deployed.tester.revert_to_snapshot(snapshot)
-
-
 @pytest.fixture(scope="session")
-def prepared(deployed: Chain) -> tuple[Any, Job]:
-    """A prepared job, and the snapshot that has it."""
-    before = deployed.tester.take_snapshot()
-    job = Job(deployed).prepare()
-    after = deployed.tester.take_snapshot()
-    deployed.tester.revert_to_snapshot(before)
-    return after, job
+def prepared() -> Job:
+    """A prepared job, on a chain of its own."""
+    return Job(Chain(accounts=12)).prepare()
 
 
 @pytest.fixture
-def job(chain: Chain, prepared: tuple[Any, Job]) -> Job:
-    """Three clients have joined and the server has its bond; the first round collects."""
-    snapshot, job = prepared
+def chain(request: pytest.FixtureRequest) -> Iterator[Chain]:
+    """The chain of the test's `job`, or one that has none."""
+    has_job = "job" in request.fixturenames
+    chain: Chain = request.getfixturevalue("prepared").chain if has_job else request.getfixturevalue("deployed")
+    snapshot = chain.tester.take_snapshot()
+    yield chain
     chain.tester.revert_to_snapshot(snapshot)
-    return job.copy()
+
+
+@pytest.fixture
+def job(chain: Chain, prepared: Job) -> Job:
+    """Three clients have joined and the server has its bond; the first round collects."""
+    assert chain is prepared.chain
+    return prepared.copy()
 
 
 @pytest.fixture(scope="session")

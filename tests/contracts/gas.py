@@ -1,7 +1,8 @@
 """Measures what every call costs. `python -m tests.contracts.gas` writes gas.json anew.
 
-Every figure is the gas used by a transaction on the in-process chain (Prague rules); challenges and answers are for a
-model of 8,192 chunks of 64 parameters, a tree of depth 13. Addresses, times and vectors are fixed, so the figures are the same on every machine.
+Every figure is the gas used by a transaction on Foundry's anvil (Prague rules); challenges and answers are for a model
+of 8,192 chunks of 64 parameters, a tree of depth 13. Addresses, times and vectors are fixed, so the figures are the
+same on every machine.
 """
 
 from __future__ import annotations

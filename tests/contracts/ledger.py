@@ -1,4 +1,4 @@
-"""The contracts on an in-process chain, and jobs on them that remember what a watcher would know.
+"""The contracts on a chain of their own, and jobs on them that remember what a watcher would know.
 
 `Chain` sends, calls and travels in time. `Job` keeps models, entries, heads, records and rewards as protocol.md has them,
 computed here and not read from the ledger, so that every use of it compares the two.
@@ -6,9 +6,8 @@ computed here and not read from the ledger, so that every use of it compares the
 
 from __future__ import annotations
 
-import ast
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,15 +18,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from eth_abi.abi import decode, encode
-from eth_tester import EthereumTester, PyEVMBackend
-from eth_tester.exceptions import TransactionFailed
 from eth_utils.address import to_canonical_address, to_checksum_address
 from eth_utils.crypto import keccak
-from web3 import EthereumTesterProvider, Web3
+from web3 import HTTPProvider, Web3
 from web3.contract import Contract
 
 from galaxy_fl.aggregation import RULES
 from galaxy_fl.vectors import ChunkTree, Vector, commitment
+from tests.contracts.anvil import Anvil, TransactionFailed
 
 __all__ = [
     "ETHER",
@@ -47,7 +45,6 @@ __all__ = [
 
 ROOT = Path(__file__).resolve().parents[2]
 ARTIFACTS = ROOT / "galaxy_chain" / "artifacts"
-MNEMONIC = "test test test test test test test test test test test junk"
 GAS = 16_000_000
 ETHER = 10**18
 NEVER = 2**40 - 1
@@ -86,43 +83,22 @@ class Receipt(NamedTuple):
         return found
 
 
-class _Backend(PyEVMBackend):
-    """eth-tester's chain, which otherwise derives the address of every account anew for every transaction."""
-
-    @cached_property
-    def _key_lookup(self) -> dict[bytes, Any]:
-        return {key.public_key.to_canonical_address(): key for key in self.account_keys}
-
-
 class Chain:
-    """An eth-tester chain with a ledger and the rules on it.
+    """A chain with a ledger and the rules on it.
 
     Attributes:
         accounts: addresses that have 10,000 ether each; the first has deployed everything.
         ledger, rules: contracts.
     """
 
-    def __init__(self, accounts: int, chain_id: int | None = None) -> None:
-        backend = _Backend.from_mnemonic(
-            MNEMONIC,
-            num_accounts=accounts,
-            genesis_state_overrides={"balance": 10_000 * ETHER},
-            # Not the time of day: it is in the calldata of a challenge, whose gas is compared exactly.
-            genesis_parameters=PyEVMBackend.generate_genesis_params({"timestamp": 1_800_000_000}),
-        )
-        if chain_id is not None:
-            backend.chain.chain_id = chain_id
-        self.tester = EthereumTester(backend)
-        self.web3 = Web3(EthereumTesterProvider(self.tester))
-        self.accounts: list[str] = list(self.web3.eth.accounts)
+    def __init__(self, accounts: int, chain_id: int = 131277322940537) -> None:
+        self.tester = Anvil(accounts, chain_id)
+        self.web3 = Web3(HTTPProvider(self.tester.url))
+        self.accounts: list[str] = [to_checksum_address(account) for account in self.tester.accounts]
         self.deployments: dict[str, int] = {}
         self.ledger = self.deploy(artifact("GalaxyLedger"))
         self.rules = {name: self.deploy(artifact(contract_name(name))) for name in RULES}
-        self._events = {
-            "0x" + keccak(text=_signature(entry)).hex(): self.ledger.events[entry["name"]]
-            for entry in self.ledger.abi
-            if entry["type"] == "event"
-        }
+        self._events = {keccak(text=_signature(entry)): entry for entry in self.ledger.abi if entry["type"] == "event"}
         self._errors = {keccak(text=_signature(entry))[:4]: entry for entry in _errors(self.ledger)}
         self._errors |= {keccak(text=_signature(entry))[:4]: entry for entry in _errors(self.rules["relay"])}
 
@@ -131,22 +107,22 @@ class Chain:
     @property
     def now(self) -> int:
         """The time of the latest block, which calls see; the next transaction is a second later, at least."""
-        return int(self.tester.get_block_by_number("latest")["timestamp"])
+        return int(self.tester.block()["timestamp"], 16)
 
     def travel(self, to: int) -> None:
         """Mine an empty block at that time. A transaction sent next has time `to + 1`."""
         if to > self.now:
-            # eth-tester means by it the time of the next transaction.
-            self.tester.time_travel(to + 1)
+            self.tester.mine_at(to)
 
     # -------------------------------------------------------------------------------------- calls and transactions
 
     def deploy(self, contract: dict[str, Any]) -> Contract:
         """Deploy an artifact; it has no arguments."""
         sender = self.accounts[0]
-        receipt = self._mined({"from": sender, "gas": GAS, "data": contract["bytecode"]})
-        self.deployments[contract["name"]] = receipt["gasUsed"]
-        deployed: Contract = self.web3.eth.contract(receipt["contractAddress"], abi=contract["abi"])
+        receipt = self.tester.send({"from": sender, "gas": hex(GAS), "data": contract["bytecode"]})
+        self.deployments[contract["name"]] = int(receipt["gasUsed"], 16)
+        address = to_checksum_address(receipt["contractAddress"])
+        deployed: Contract = self.web3.eth.contract(address, abi=contract["abi"])
         return deployed
 
     def send(self, sender: str, name: str, *arguments: Any, value: int = 0, to: Contract | None = None) -> Receipt:
@@ -157,20 +133,21 @@ class Chain:
         """
         contract = to or self.ledger
         message = self._message(sender, contract, name, arguments, value)
-        receipt = self._mined(message)
-        if receipt["status"] != 1:
+        receipt = self.tester.send(message)
+        if int(receipt["status"], 16) != 1:
             raise Reverted(name, *(self._failure(message) or ("out of gas", {})))
-        block = self.tester.get_block_by_number(receipt["blockNumber"], full_transactions=False)
-        gas, price = receipt["gasUsed"], receipt["effectiveGasPrice"]
-        tip = gas * (price - block["base_fee_per_gas"])
-        return Receipt(gas, block["timestamp"], gas * price, tip, [self._event(log) for log in receipt["logs"]])
+        block = self.tester.block()
+        gas, price = int(receipt["gasUsed"], 16), int(receipt["effectiveGasPrice"], 16)
+        tip = gas * (price - int(block["baseFeePerGas"], 16))
+        logs = [self._event(log) for log in receipt["logs"]]
+        return Receipt(gas, int(block["timestamp"], 16), gas * price, tip, logs)
 
     def view(self, name: str, *arguments: Any, to: Contract | None = None) -> Any:
         """Call a view; a struct is given as a namespace of its fields, several results as one of theirs."""
         contract = to or self.ledger
         message = self._message(self.accounts[0], contract, name, arguments, 0)
         outputs = _entry(contract, name)["outputs"]
-        values = decode([_type(output) for output in outputs], _bytes(self.tester.call(message)))
+        values = decode([_type(output) for output in outputs], self.tester.call(message))
         if len(outputs) == 1:
             return _named(outputs[0], values[0])
         return SimpleNamespace(**{o["name"]: _named(o, v) for o, v in zip(outputs, values, strict=True)})
@@ -190,30 +167,34 @@ class Chain:
 
     def balance(self, address: str) -> int:
         """In wei."""
-        return int(self.tester.get_balance(address))
+        return int(self.tester.ask("eth_getBalance", address, "latest"), 16)
 
     def _message(
         self, sender: str, contract: Contract, name: str, arguments: Sequence[Any], value: int
     ) -> dict[str, Any]:
-        data = contract.encode_abi(name, list(arguments))
-        return {"from": sender, "to": contract.address, "gas": GAS, "value": value, "data": data}
+        entry = _entry(contract, name)
+        types = [_type(i) for i in entry["inputs"]]
+        values = [_plain(i, argument) for i, argument in zip(entry["inputs"], arguments, strict=True)]
+        data = "0x" + (keccak(text=_signature(entry))[:4] + encode(types, values)).hex()
+        return {"from": sender, "to": contract.address, "gas": hex(GAS), "value": hex(value), "data": data}
 
-    def _mined(self, message: dict[str, Any]) -> Any:
-        return self.web3.eth.get_transaction_receipt(self.tester.send_transaction(message))
-
-    def _event(self, log: Any) -> Event:
-        event = self._events["0x" + bytes(log["topics"][0]).hex()].process_log(log)
-        return Event(event["event"], dict(event["args"]))
+    def _event(self, log: dict[str, Any]) -> Event:
+        first, *topics = [bytes.fromhex(topic[2:]) for topic in log["topics"]]
+        entry = self._events[first]
+        indexed = [i for i in entry["inputs"] if i["indexed"]]
+        others = [i for i in entry["inputs"] if not i["indexed"]]
+        values = decode([_type(i) for i in others], bytes.fromhex(log["data"][2:]))
+        found = {i["name"]: decode([_type(i)], topic)[0] for i, topic in zip(indexed, topics, strict=True)}
+        found |= {i["name"]: value for i, value in zip(others, values, strict=True)}
+        return Event(entry["name"], {i["name"]: _named(i, found[i["name"]], dict) for i in entry["inputs"]})
 
     def _failure(self, message: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
         try:
             self.tester.call(message)
         except TransactionFailed as failure:
-            # eth-tester gives the data of a revert as the text of a bytes literal.
-            text = str(failure.args[0])
-            if not text.startswith(("b'", 'b"')):
-                return text, {}
-            data: bytes = ast.literal_eval(text)
+            data = failure.data
+            if data is None:
+                return str(failure), {}
             if data[:4] not in self._errors:
                 return "0x" + data.hex(), {}
             error = self._errors[data[:4]]
@@ -252,15 +233,21 @@ def _type(entry: Any) -> str:
     return f"({','.join(_type(c) for c in entry['components'])}){entry['type'][5:]}"
 
 
-def _named(entry: Any, value: Any) -> Any:
+def _named(entry: Any, value: Any, struct: Callable[..., Any] = SimpleNamespace) -> Any:
     if entry["type"] == "tuple":
         parts = zip(entry["components"], value, strict=True)
-        return SimpleNamespace(**{c["name"]: _named(c, v) for c, v in parts})
+        return struct(**{c["name"]: _named(c, v, struct) for c, v in parts})
     return to_checksum_address(value) if entry["type"] == "address" else value
 
 
-def _bytes(data: Any) -> bytes:
-    return bytes.fromhex(data.removeprefix("0x")) if isinstance(data, str) else bytes(data)
+def _plain(entry: Any, value: Any) -> Any:
+    """A value as eth-abi takes it: a struct may be given by the names of its fields, bytes as hex digits."""
+    if entry["type"] == "bytes" and isinstance(value, str):
+        return bytes.fromhex(value.removeprefix("0x"))
+    if entry["type"] != "tuple":
+        return value
+    fields = [value[c["name"]] for c in entry["components"]] if isinstance(value, Mapping) else value
+    return tuple(_plain(c, v) for c, v in zip(entry["components"], fields, strict=True))
 
 
 # ------------------------------------------------------------------------------------------------------------- jobs

@@ -180,7 +180,7 @@ def test_a_rule_refuses_parameters_that_do_not_fit_every_number_of_updates(
 
 @pytest.mark.parametrize("chain_id", [1337, 31337])
 def test_development_chains_take_shorter_times(chain: Chain, chain_id: int) -> None:
-    """eth-tester's own chain has another number, so that the other tests see the rule, and this one the exception."""
+    """The chain of the other tests has another number, so that the other tests see the rule, and this one the exception."""
     short = {"aggregateSeconds": 1, "answerSeconds": 1, "collectSeconds": 0}
     assert chain.refusal(chain.accounts[0], "registerJob", terms_of(chain) | short, MODEL)[0] == "InvalidTerm"
     development = Chain(accounts=2, chain_id=chain_id)

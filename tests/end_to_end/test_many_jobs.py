@@ -29,9 +29,11 @@ MODEL = (
 import json
 import os
 import socket
+import sys
 import time
 from pathlib import Path
 
+import torch
 from torch import nn
 
 
@@ -45,7 +47,13 @@ def look_around():
                 peer = int.from_bytes(one.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)[:4], "little")
                 sockets.append([one.family.name, peer])
     environment = Path("/proc/self/environ").read_bytes().decode()
-    return {"environ": dict(os.environ), "started with": environment, "sockets": sockets}
+    return {
+        "environ": dict(os.environ),
+        "started with": environment,
+        "sockets": sockets,
+        "compiler": [name for name in sys.modules if name in ("torch._dynamo", "torch._inductor")],
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+    }
 
 
 class Net(nn.Module):
@@ -226,6 +234,9 @@ def test_a_client_trains_three_jobs_two_at_a_time_and_one_that_fails_leaves_the_
     assert len(seen) == 3
     for worker in seen:
         assert worker["sockets"] == [["AF_UNIX", client.process.pid]]
+        assert worker["deterministic"]
+        assert worker["environ"]["TORCHINDUCTOR_DETERMINISTIC"] == "1"
+        assert worker["compiler"] == []  # it costs a second, and two steps have been rehearsed without
         assert "GALAXY_TRUST" in worker["environ"]  # its environment is what it is started with
         assert "GALAXY_TRUST" in worker["started with"]
         for name, value in {**SECRETS, "GALAXY_REGISTRATION_TOKEN": TOKEN}.items():

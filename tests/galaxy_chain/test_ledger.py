@@ -12,7 +12,7 @@ from web3 import AsyncWeb3, EthereumTesterProvider, HTTPProvider, IPCProvider, W
 from web3.exceptions import ContractCustomError, ExtraDataLengthError
 from web3.middleware import ExtraDataToPOAMiddleware, SignAndSendRawMiddlewareBuilder
 from web3.middleware.base import Web3Middleware
-from web3.providers import AsyncHTTPProvider
+from web3.providers import AsyncHTTPProvider, WebSocketProvider
 
 import galaxy_chain
 import galaxy_fl
@@ -85,6 +85,7 @@ def test_a_web3_that_it_makes_fails_over_and_tells_reverts_as_any(federation, at
     [
         (AsyncWeb3(AsyncHTTPProvider(DEAD)), "inside its own event loop"),
         (AsyncHTTPProvider(DEAD), "inside its own event loop"),
+        (AsyncWeb3(WebSocketProvider("ws://127.0.0.1:1")), "give the node's URL in its place .*ws: or wss:"),
         (HTTPProvider(DEAD), r"give Web3\(HTTPProvider\(…\)\)"),
         (5, "nodes is 5, expected the URLs of nodes, or a web3.Web3"),
         ("", "expected the URLs of nodes"),

@@ -31,6 +31,8 @@ class Followed:
     def follow(self) -> JobHistory:
         """Folds what is new."""
         latest = self.chain.web3.eth.block_number
+        if latest < self._next_block:
+            return self.history
         topics: list[Any] = [None, f"0x{self.job.id:064x}"]
         where = {"address": self.chain.ledger.address, "fromBlock": self._next_block, "toBlock": latest}
         for log in self.chain.web3.eth.get_logs({**where, "topics": topics}):  # type: ignore[typeddict-item]

@@ -9,7 +9,7 @@ from torch.utils.data import TensorDataset
 from galaxy_fl.exceptions import TrainingError
 from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.training.losses import LOSSES, build_loss, log_probabilities
-from galaxy_fl.training.optimizers import build_optimizer
+from galaxy_fl.training.optimizers import OPTIMIZERS, build_optimizer
 from galaxy_fl.training.trainer import evaluate, train
 
 LOGITS = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
@@ -324,8 +324,32 @@ def test_sgd_has_momentum_one_half_unless_it_is_given():
 @pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad"])
 def test_an_optimizer_is_found_by_its_name(name):
     built = optimizer(optimizer=name, learning_rate=0.25)
-    assert type(built) is getattr(torch.optim, name)
+    assert isinstance(built, getattr(torch.optim, name))
+    assert type(built).__name__ == name
     assert built.defaults["lr"] == 0.25
+
+
+def stepped(built, parameter):
+    """The parameter after steps with gradients, one of them without."""
+    for step in range(4):
+        built.zero_grad()
+        assert parameter.grad is None
+        if step != 2:
+            (parameter.sin() ** 2 * (1 + step)).sum().backward()
+        built.step()
+    return parameter.detach()
+
+
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS.keys() - {"SparseAdam"}))
+@pytest.mark.parametrize("round", [1, 2])
+def test_an_optimizer_steps_as_torchs_own_to_the_bit(name, round):
+    """In the second round torch has wrapped its class's step, for torch's own has been used."""
+    ours, its = (nn.Parameter(torch.linspace(-1, 1, 6).view(2, 3)) for _ in range(2))
+    built = build_optimizer([ours], TrainSpecification(optimizer=name, learning_rate=0.1))
+    its_own = getattr(torch.optim, name)([its], **{"momentum": 0.5} if name == "SGD" else {}, lr=0.1)
+    assert torch.equal(stepped(built, ours), stepped(its_own, its))
+    assert not torch.equal(ours, torch.linspace(-1, 1, 6).view(2, 3))
+    assert ours.requires_grad
 
 
 @pytest.mark.parametrize(
