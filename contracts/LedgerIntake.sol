@@ -80,6 +80,10 @@ contract LedgerIntake is Attempts {
         bytes memory accepted = new bytes(entries.length);
         bytes32 domain = TypedData.domain();
         uint256 taken;
+        uint256 free;
+        assembly ("memory-safe") {
+            free := mload(0x40)
+        }
         for (uint256 place = 0; place < count && taken < room; ++place) {
             bytes calldata entry = entries[place * Submissions.ENTRY:(place + 1) * Submissions.ENTRY];
             address account = address(bytes20(entry));
@@ -103,6 +107,10 @@ contract LedgerIntake is Attempts {
                 calldatacopy(add(add(accepted, 0x20), mul(taken, 88)), entry.offset, 88)
             }
             ++taken;
+            // What an entry has used is used again: more memory is dearer memory.
+            assembly ("memory-safe") {
+                mstore(0x40, free)
+            }
         }
         if (taken == 0) return;
         assembly ("memory-safe") {

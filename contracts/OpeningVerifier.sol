@@ -13,8 +13,8 @@ import {SumTree} from "./libraries/SumTree.sol";
 import {Sums} from "./libraries/Sums.sol";
 
 /// @title OpeningVerifier
-/// @notice What a ledger judges without looking at its storage: whether a chunk of a commit or of a node is right, and whether the
-/// terms of a job let it be challenged.
+/// @notice What a ledger judges without looking at its storage: whether a chunk of a commit or of a node is right, and
+/// whether the terms of a job let it be challenged.
 /// @dev Read `IOpeningVerifier.sol` first. It is a contract of its own because one contract can't hold both.
 contract OpeningVerifier is IOpeningVerifier {
     using Bits for bytes;
@@ -131,7 +131,7 @@ contract OpeningVerifier is IOpeningVerifier {
         isSum = kind == IAggregationRule.Kind.Sum;
         // A tree of at most four levels; trees of other rules are flat.
         _require(!isSum || terms.maxUpdates <= fanIn ** 4, "maxUpdates");
-        (uint256 bytesOf, uint256 gasOf) = _answer(terms.maxUpdates, isSum ? fanIn : MOST_UPDATES, size, depth);
+        (uint256 bytesOf, uint256 gasOf) = _answer(terms.maxUpdates, fanIn, isSum, size, depth);
         gasOf += rule.gasFor(terms.maxUpdates, size);
         if (bytesOf > MOST_BYTES || gasOf > MOST_GAS) {
             revert ILedgerErrors.AnswerTooLarge(bytesOf, MOST_BYTES, gasOf, MOST_GAS);
@@ -180,6 +180,8 @@ contract OpeningVerifier is IOpeningVerifier {
     ) private view returns (bytes memory) {
         uint256 count = SumTree.count(record.updates, question.fanIn);
         SumTree.Place memory place = SumTree.locate(record.updates, question.fanIn, count);
+        // The root's children are not shown.
+        place.end = place.first;
         (bytes calldata root,) = _nodes(record, nodes, place, count - 1);
         _long(opened, 2 * sizes.small + sizes.large);
         bytes calldata model = _models(question, record, opened, sizes);
@@ -339,26 +341,29 @@ contract OpeningVerifier is IOpeningVerifier {
     function _answer(
         uint256 updates,
         uint256 fanIn,
+        bool isSum,
         uint256 size,
         uint256 depth
     ) private pure returns (uint256 bytesOf, uint256 gasOf) {
         uint256 small = 4 * size + 32 * depth;
         uint256 large = small + 4 * size;
-        uint256 opened = updates < fanIn ? updates : fanIn;
-        // Flat: everything is opened.
+        bool flat = !isSum || updates <= fanIn;
+        uint256 opened = flat ? updates : fanIn;
+        // A round with at most `fanIn` entries opens everything, and so does every round of other rules.
         bytesOf = 1000 + updates / 8 + (opened + 2) * small + 90 * opened;
-        gasOf = (opened + 2) * (3500 + 350 * depth);
-        if (updates > fanIn) {
+        if (!flat) {
             // Digests of groups and two groups; for level 1 submissions of blocks of up to `fanIn` entries, the first
-            // and the last of them in part; for higher levels wider chunks.
+            // and the last of them in part, with the other blocks of two segments and the other segments shut; for
+            // higher levels wider chunks.
             uint256 nodes = SumTree.count(updates, fanIn);
             uint256 shown = 1000 + updates / 8 + 32 * (nodes / fanIn + 5) + 72 * fanIn + large;
-            uint256 lowest = shown + 6720 + 88 * (3 * fanIn - 2) + fanIn * small;
+            uint256 shut = 100 + 33 * (updates < 128 ? updates : 128) + 35 * (updates / 64);
+            uint256 lowest = shown + shut + 88 * (3 * fanIn - 2) + fanIn * small;
             uint256 higher = shown + fanIn * large;
             bytesOf = _most(bytesOf, _most(lowest, higher));
-            gasOf += 20 * 1000;
         }
-        gasOf += 250_000 + 20 * bytesOf + (opened + 1) * 250 * size;
+        gasOf = 250_000 + 20 * bytesOf + (opened + 2) * (3500 + 350 * depth);
+        if (isSum) gasOf += (opened + 1) * 250 * size;
     }
 
     function _most(uint256 a, uint256 b) private pure returns (uint256) {

@@ -10,7 +10,7 @@ import {ILedgerEvents} from "./ILedgerEvents.sol";
 /// describes it. `openings` opens one chunk of everything that a commit is made of; `IOpeningVerifier.sol` describes
 /// it.
 ///
-/// The life of a round: collecting (`submitUpdate`) until `closesAt`; `commitRound`; the record's window of
+/// The life of a round: collecting (`submitUpdates`, `submitUpdate`) until `closesAt`; `commitRound`; the record's window of
 /// `challengeSeconds` (`challenge`, `demand`, `answer`, `expire`); `settle`, in the order of rounds; `claim`. Rounds
 /// above `settled` can still be reverted; nothing at or below it ever changes.
 interface IGalaxyLedger is ILedgerEvents, ILedgerErrors {
