@@ -20,7 +20,7 @@ from galaxy_fl.content.remote import (
     checked_block,
     persistently,
 )
-from galaxy_fl.exceptions import ContentMissingError
+from galaxy_fl.exceptions import ContentAlteredError, ContentMissingError
 
 __all__ = ["Gateway"]
 
@@ -70,6 +70,14 @@ class Gateway:
             return ContentId.from_cid(cid, int(size))
 
         return persistently(ask, self.where, self._timeouts.restart)
+
+    def reaches(self, content: ContentId) -> bool:
+        """Whether the gateway says that it has the content; of what is larger than a block only the beginning of the
+        answer is read."""
+        try:
+            return self.identify(content.cid) == content
+        except (ContentMissingError, ContentAlteredError):
+            return False
 
     def _pieces(self, content: ContentId) -> Iterator[bytes]:
         with self._asked(content.cid) as response:

@@ -125,6 +125,15 @@ class IpfsStore:
         """Whether the folder has it; what it has not may be on the network all the same."""
         return self.copies.has(content)
 
+    def reaches(self, content: ContentId) -> bool:
+        """Whether the folder has it, or the node finds its first block."""
+        if self.copies.has(content):
+            return True
+        try:
+            return content_of(content.cid, self.node.block(content.cid)) == content
+        except (ContentMissingError, ContentAlteredError):
+            return False
+
     def contents(self) -> Iterator[tuple[str, int]]:
         return self.copies.contents()
 

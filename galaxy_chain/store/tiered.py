@@ -93,6 +93,20 @@ class TieredStore:
         """Whether the folder has it; what it has not may be on the network all the same."""
         return self._own.has(content)
 
+    def reaches(self, content: ContentId) -> bool:
+        """Whether any of them has it; one that fails counts as if it had not, where another has it."""
+        failures: list[ContentError] = []
+        sources: tuple[Store | Gateway, ...] = (self._own, *self._gateways)
+        for source in sources:
+            try:
+                if source.reaches(content):
+                    return True
+            except _NOT_HERE as error:
+                failures.append(error)
+        if failures:
+            raise RemoteError("\n".join(map(str, failures))) from failures[0]
+        return False
+
     def pin(self, content: ContentId) -> None:
         self.path(content)
         self._own.pin(content)

@@ -197,6 +197,23 @@ class HttpStore:
         """Whether the folder has it; what it has not may be on the server all the same."""
         return self.copies.has(content)
 
+    def reaches(self, content: ContentId) -> bool:
+        if self.copies.has(content):
+            return True
+
+        def ask() -> bool:
+            response = self.exchange.request("HEAD", f"{self._base}/content/{content.cid}")
+            if response.status_code == 200:
+                response.close()
+                return response.headers.get("content-length") == str(content.size)
+            if response.status_code == 404:
+                response.close()
+                return False
+            self.exchange.answer(response)
+            raise RemoteError(f"{self.where} answers HTTP {response.status_code}: update it")
+
+        return self.exchange.patiently(ask)
+
     def contents(self) -> Iterator[tuple[str, int]]:
         return self.copies.contents()
 

@@ -211,6 +211,9 @@ class LocalStore:
                 return False
         return stat.S_ISREG(found.st_mode) and found.st_size == content.size
 
+    def reaches(self, content: ContentId) -> bool:
+        return self.has(content)
+
     def find(self, cid: str) -> ContentId | None:
         """The content of that id with the size that is there; it is not hashed. None: there is none.
 

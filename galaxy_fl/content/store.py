@@ -71,6 +71,11 @@ class Store(Protocol):
         """Whether content of this id and size is there. It is not hashed."""
         ...
 
+    def reaches(self, content: ContentId) -> bool:
+        """Whether content of this id is said to be here, or where others put theirs. It is neither read nor hashed, so
+        what is said to be there may be missing or altered when it is read."""
+        ...
+
     def pin(self, content: ContentId) -> None:
         """Keeps content, which must be there, from `gc`. Pinning twice is pinning once."""
         ...

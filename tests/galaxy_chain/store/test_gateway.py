@@ -57,6 +57,8 @@ def gateway(request, ipfs, trustless):
 def test_content_is_read_from_a_gateway_of_either_kind(participant, gateway, local, size):
     content = participant("one").put(random_bytes(size))
     assert gateway.identify(content.cid) == content
+    assert gateway.reaches(content)
+    assert not gateway.reaches(ABSENT)
     gateway.fetch(content, local)
     assert local.get(content) == random_bytes(size)
 

@@ -71,6 +71,10 @@ def test_what_one_puts_everybody_reads(participant, size):
     data = fill("count", size)
     content = participant("one").put(data)
     assert participant("reader", None).identify(content.cid) == content
+    asking = participant("asking", None)
+    assert asking.reaches(content)
+    assert not asking.reaches(ContentId(content.digest, size + 1))
+    assert not asking.has(content)  # nothing of it was read
     assert participant("reader", None).get(content) == data
     assert participant("another").path(content).read_bytes() == data
     assert participant("third", None).get(content, size // 2) == data[size // 2 :]

@@ -43,6 +43,7 @@ class StoreConformance:
         assert store.get(content) == data
         assert store.path(content).read_bytes() == data
         assert store.has(content)
+        assert store.reaches(content)
         assert store.identify(content.cid) == content
 
     def test_every_kind_of_source_is_the_same_content(self, store, tmp_path):
@@ -116,6 +117,7 @@ class StoreConformance:
 
     def test_content_that_is_not_there_is_missing(self, store):
         assert not store.has(ABSENT)
+        assert not store.reaches(ABSENT)
         for read in (store.get, store.path):
             with pytest.raises(ContentMissingError, match=ABSENT.cid):
                 read(ABSENT)
@@ -148,6 +150,7 @@ class StoreConformance:
         content = store.put(b"eleven byte")
         wrong = ContentId(content.digest, 12)
         assert not store.has(wrong)
+        assert not store.reaches(wrong)
         with pytest.raises(ContentError):
             store.get(wrong)
 
