@@ -109,13 +109,14 @@ class InsufficientFundsError(TransactionError):
 ErrorName = Literal[
     "AlreadyCancelled", "AlreadyDemanded", "AlreadyJoined", "AlreadySubmitted", "AnswerTooLarge", "Barred",
     "BondLate", "BondTooSmall", "CommitIsRight", "CommitIsWrong", "DemandsOpen", "Expelled", "HeadChanged",
-    "InvalidTerm", "JobNotIdle", "JobNotRunning", "JobNotSettled", "MalformedChunks", "MalformedExcluded",
-    "MalformedOpenings", "MalformedSubmissions", "ModelNotKept", "NoSuchChunk", "NotAdmitted", "NotAnnounced",
-    "NotBuiltUpon", "NotDemanded", "NotJoined", "NotOwner", "NotSupersedable", "NotYet", "NothingToPay",
-    "ParametersRefused", "PaymentRefused", "RoundClosed", "RoundOpen", "RuleMisbehaved", "SamplesOutOfRange",
-    "SubmissionsHidden", "TooFewUpdates", "TooManyExcluded", "TooManyUnsettled", "UnknownJob", "UnknownRecord",
-    "WeightOutOfRange", "WindowOpen", "WindowOver", "WrongAttempt", "WrongModel", "WrongOpening", "WrongRound",
-    "WrongSubmissions", "WrongValue",
+    "InvalidTerm", "JobNotIdle", "JobNotRunning", "JobNotSettled", "MalformedChunks", "MalformedEntries",
+    "MalformedExcluded", "MalformedNodes", "MalformedOpenings", "MalformedSubmissions", "ModelNotKept", "NoSuchChunk",
+    "NoSuchNode", "NotAdmitted", "NotAnnounced", "NotBuiltUpon", "NotDemanded", "NotJoined", "NotOwner",
+    "NotSupersedable", "NotYet", "NothingToPay", "ParametersRefused", "PaymentRefused", "RoundClosed", "RoundOpen",
+    "RuleMisbehaved", "SamplesOutOfRange", "SignatureExpired", "SubmissionsHidden",
+    "TooFewUpdates", "TooManyExcluded", "TooManyUnsettled", "UnknownJob", "UnknownRecord",
+    "WeightOutOfRange", "WindowOpen", "WindowOver", "WrongAttempt", "WrongEntry", "WrongModel", "WrongNodeWeight",
+    "WrongNodes", "WrongOpening", "WrongRound", "WrongSignature", "WrongSubmissions", "WrongValue",
 ]  # fmt: skip
 """The custom errors of `IGalaxyLedger.sol` and of the rules."""
 

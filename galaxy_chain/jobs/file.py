@@ -110,6 +110,9 @@ class TermsSection(Strict):
     """By default as many as half of the bond is worth; all where the owner pays nothing into the pool."""
     chunk_parameters: Annotated[int, Field(ge=8, le=256, multiple_of=8)] = 64
     """Parameters a chunk; fewer where the model has not more than that."""
+    fan_in: Annotated[int, Field(ge=2, le=64)] = 16
+    """Updates that a partial sum stands for, and partial sums that one above them stands for: a challenge opens as
+    many, however many clients there are. Also how many signed updates make a block."""
     open: bool
     """Whether anyone may join, or only the addresses that the owner admits. Nobody's default: it has to be said."""
     server: Annotated[str, AfterValidator(_server)] | None = None
@@ -207,6 +210,7 @@ class TermsSection(Strict):
             answer_seconds=self.answer_seconds,
             max_weight=self._heaviest(max_clients, uniform),
             chunk_parameters=chunk_parameters,
+            fan_in=self.fan_in,
             open=self.open,
             parameters=parameters,
         )

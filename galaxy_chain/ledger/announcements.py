@@ -9,16 +9,17 @@ from galaxy_chain.ledger.words import word
 __all__ = ["commit_digest", "finding_digest"]
 
 
-def finding_digest(sender: str, salt: bytes, record: bytes, index: int) -> bytes:
-    """Announces that a chunk of a commit is wrong or withheld.
+def finding_digest(sender: str, salt: bytes, record: bytes, node: int, index: int) -> bytes:
+    """Announces that a chunk of a node of a commit is wrong or withheld.
 
     Args:
         sender: Who will challenge or demand.
         salt: 32 random bytes.
         record: The record's word.
+        node: The node; 0 for the next model.
         index: The chunk.
     """
-    return keccak(word(sender) + salt + record + word(index))
+    return keccak(word(sender) + salt + record + word(node) + word(index))
 
 
 def commit_digest(sender: str, salt: bytes, head: bytes, root: bytes) -> bytes:

@@ -24,18 +24,23 @@ Answer = TypeVar("Answer")
 
 
 def announce_finding(
-    ledger: LedgerContract, word: bytes, index: int, paid: Callable[[Receipt], None] = lambda receipt: None
+    ledger: LedgerContract,
+    word: bytes,
+    node: int,
+    index: int,
+    paid: Callable[[Receipt], None] = lambda receipt: None,
 ) -> bytes:
-    """Announces that a chunk of the record with that word is wrong or withheld, and returns the salt that shows it.
+    """Announces that a chunk of a node of the record with that word is wrong or withheld, and returns the salt that
+    shows it.
 
     Args:
-        ledger, word, index: Where and what.
+        ledger, word, node, index: Where and what.
         paid: Takes the transaction.
 
     Raises:
         GalaxyError: the transaction does not get in.
     """
-    return _announce(ledger, lambda sender, salt: finding_digest(sender, salt, word, index), paid)
+    return _announce(ledger, lambda sender, salt: finding_digest(sender, salt, word, node, index), paid)
 
 
 def announce_commit(ledger: LedgerContract, head: bytes, root: bytes) -> bytes:

@@ -143,6 +143,10 @@ class LedgerContract:
         """The address of the contract that judges openings."""
         return self._view(str, "verifier")
 
+    def intake(self) -> str:
+        """The address of the contract whose code takes jobs and signed entries in."""
+        return self._view(str, "intake")
+
     def job_of(self, job: int) -> JobOnLedger:
         """What the ledger stores of a job.
 
@@ -167,9 +171,9 @@ class LedgerContract:
         """What the ledger knows of a record by its word."""
         return self._view(Mark, "markOf", job, word)
 
-    def demand_of(self, job: int, word: bytes, index: int) -> Demand:
-        """The demand that is open for a chunk of the record with that word; its demander is zero if none is."""
-        return self._view(Demand, "demandOf", job, word, index)
+    def demand_of(self, job: int, word: bytes, node: int, index: int) -> Demand:
+        """The demand that is open for a chunk of a node of that record; its demander is zero if none is."""
+        return self._view(Demand, "demandOf", job, word, node, index)
 
     def claimed_of(self, job: int, round: int, word: int) -> int:
         """256 bits of the entries of a settled round that were credited: bit i of word w is entry 256 * w + i."""
@@ -211,15 +215,33 @@ class LedgerContract:
         """Joins a job; an update may weigh up to `samples`."""
         return self.function("join", job, samples, key)
 
+    def join_by_signature(
+        self, job: int, client: str, samples: int, key: bytes, deadline: int, signature: bytes
+    ) -> ContractCall:
+        """Lets a client join that has signed it; see `signing.py`."""
+        return self.function("joinBySignature", job, client, samples, key, deadline, signature)
+
+    def submit_updates(self, job: int, attempt: int, model: bytes, entries: bytes, signatures: bytes) -> ContractCall:
+        """Submits updates that their clients have signed; entries and signatures are packed, one after the other."""
+        return self.function("submitUpdates", job, attempt, model, entries, signatures)
+
     def submit_update(self, job: int, attempt: int, model: bytes, update: Update) -> ContractCall:
         """Submits an update to an attempt on the model with that root."""
         return self.function("submitUpdate", job, attempt, model, update)
 
     def commit_round(
-        self, job: int, attempt: int, head: bytes, next: Model, excluded: bytes, salt: bytes = bytes(32)
+        self,
+        job: int,
+        attempt: int,
+        head: bytes,
+        next: Model,
+        excluded: bytes,
+        nodes: bytes = b"",
+        nodes_content: bytes = bytes(32),
+        salt: bytes = bytes(32),
     ) -> ContractCall:
-        """Commits the next model and opens the next round."""
-        return self.function("commitRound", job, attempt, head, next, excluded, salt)
+        """Commits the next model and opens the next round; one that is flat has no nodes."""
+        return self.function("commitRound", job, attempt, head, next, excluded, nodes, nodes_content, salt)
 
     def reopen_round(self, job: int, attempt: int, head: bytes) -> ContractCall:
         """Collects again on the same model."""
@@ -257,21 +279,23 @@ class LedgerContract:
         """Announces what the caller will show later; see `announcements.py`."""
         return self.function("announce", digest)
 
-    def challenge(self, job: int, record: Record, index: int, salt: bytes, openings: bytes) -> ContractCall:
-        """Proves one chunk of a commit wrong, as the caller has announced."""
-        return self.function("challenge", job, record, index, salt, openings)
+    def challenge(self, job: int, record: Record, node: int, index: int, salt: bytes, openings: bytes) -> ContractCall:
+        """Proves one chunk of a node of a commit wrong, as the caller has announced; node 0 is the next model."""
+        return self.function("challenge", job, record, node, index, salt, openings)
 
-    def demand(self, job: int, record: Record, index: int, salt: bytes = bytes(32), *, value: int) -> ContractCall:
-        """Demands that a chunk is opened."""
-        return self.function("demand", job, record, index, salt, value=value)
+    def demand(
+        self, job: int, record: Record, node: int, index: int, salt: bytes = bytes(32), *, value: int
+    ) -> ContractCall:
+        """Demands that a chunk of a node is opened."""
+        return self.function("demand", job, record, node, index, salt, value=value)
 
-    def answer(self, job: int, record: Record, index: int, openings: bytes) -> ContractCall:
+    def answer(self, job: int, record: Record, node: int, index: int, openings: bytes) -> ContractCall:
         """Answers a demand."""
-        return self.function("answer", job, record, index, openings)
+        return self.function("answer", job, record, node, index, openings)
 
-    def expire(self, job: int, record: Record, index: int) -> ContractCall:
+    def expire(self, job: int, record: Record, node: int, index: int) -> ContractCall:
         """Ends a demand that was not answered in time, or whose record is void."""
-        return self.function("expire", job, record, index)
+        return self.function("expire", job, record, node, index)
 
     # What they share
 

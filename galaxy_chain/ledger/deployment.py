@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, ValidationError
 
 from galaxy_chain.exceptions import NoLedgerError, RpcError, UnfitChainError
 from galaxy_chain.ledger.artifacts import RULE_CONTRACTS, artifact
-from galaxy_chain.ledger.genuine import check_code
+from galaxy_chain.ledger.genuine import PARTS, check_code
 from galaxy_chain.rpc.rpc import Rpc, RpcAnswerError
 from galaxy_chain.transactions.manager import Transactions
 from galaxy_fl.exceptions import ConfigurationError
@@ -83,7 +83,7 @@ class Deployment(Strict):
 
 
 def deploy(rpc: Rpc, transactions: Transactions) -> tuple[Deployment, int]:
-    """Deploys a ledger, which makes the contract that judges openings, and every rule.
+    """Deploys a ledger, which makes the contracts that it consists of, and every rule.
 
     Returns:
         Where they are, and the gas that it took.
@@ -95,7 +95,7 @@ def deploy(rpc: Rpc, transactions: Transactions) -> tuple[Deployment, int]:
     contracts = ("GalaxyLedger", *RULE_CONTRACTS.values())
     _check_time(rpc)
     _try_code(rpc, transactions.signer.address, None, NEWEST_INSTRUCTIONS, b"")
-    for name in ("OpeningVerifier", *contracts):
+    for name in (*(name for name, _ in PARTS), *contracts):
         contract = artifact(name)
         _try_code(rpc, transactions.signer.address, name, contract.bytecode, contract.runtime)
     gas = 0

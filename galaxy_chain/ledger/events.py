@@ -65,6 +65,7 @@ class JobRegistered(Event):
     terms: Terms
     model: Model
     keeps_model: bool
+    is_sum: bool
     time: int
 
 
@@ -106,7 +107,7 @@ class UpdatesSubmitted(Event):
     Attributes:
         first: The number of the first of these entries.
         closes_at: When collecting ends after them.
-        entries: Packed, 88 bytes each; see `submissions.py`.
+        entries: Packed, 88 bytes each, in blocks of the job's `fan_in`; see `submissions.py`.
     """
 
     attempt: int
@@ -117,11 +118,18 @@ class UpdatesSubmitted(Event):
 
 @dataclass(frozen=True, slots=True)
 class RoundCommitted(Event):
-    """The attempt ended with a commit; `record.attempt` differs from it after a rollback."""
+    """The attempt ended with a commit; `record.attempt` differs from it after a rollback.
+
+    Attributes:
+        nodes: The nodes of the tree of sums, packed; empty in a round that is flat.
+        nodes_content: The digest of the content id of a manifest of the nodes' vectors.
+    """
 
     attempt: int
     server: str
     record: Record
+    nodes: bytes
+    nodes_content: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,11 +197,12 @@ class RewardsClaimed(Event):
 
 @dataclass(frozen=True, slots=True)
 class ChunkDemanded(Event):
-    """A chunk of a commit was demanded: `deposit` is kept, `excess` was credited to the demander."""
+    """A chunk of a node of a commit was demanded: `deposit` is kept, `excess` was credited to the demander."""
 
     word: bytes
     demander: str
     round: int
+    node: int
     index: int
     answer_by: int
     announced: bool
@@ -206,16 +215,17 @@ class ChunkAnswered(Event):
     """A demand was answered; `paid` was credited with `deposit`.
 
     Attributes:
-        next: The chunk of the committed model, and its path.
+        chunk: The chunk of the node, or for node 0 of the committed model, and its path.
     """
 
     word: bytes
     sender: str
     round: int
+    node: int
     index: int
     paid: str
     deposit: int
-    next: bytes
+    chunk: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +235,7 @@ class DemandExpired(Event):
     word: bytes
     demander: str
     round: int
+    node: int
     index: int
     deposit: int
 

@@ -2,7 +2,8 @@
 
 The code alone does not tell: whoever deploys a contract may have its constructor write any balance into its storage
 before it leaves the right code behind. So the transaction that made the contract has to be the right one, too; and the
-contract that the ledger asks about openings, whose address follows from its own, has to have the right code.
+contracts that the ledger asks about openings and whose code it executes, the addresses of which follow from its own,
+have to have the right code.
 """
 
 from __future__ import annotations
@@ -14,13 +15,18 @@ from galaxy_chain.exceptions import ForeignLedgerError, NoLedgerError, RpcError
 from galaxy_chain.ledger.artifacts import artifact
 from galaxy_chain.rpc.rpc import Rpc
 
-__all__ = ["check_code", "check_creation", "created_address"]
+__all__ = ["PARTS", "check_code", "check_creation", "created_address"]
 
+PARTS = (
+    ("OpeningVerifier", "asks whether a commit is right"),
+    ("LedgerIntake", "runs to take jobs and signed entries in"),
+)
+"""The contracts that a ledger makes, in the order in which it does, and what for."""
 ADVICE = "use a version of Galaxy that has that code, or --any-ledger if you know it and trust it with your ether"
 
 
 def check_code(rpc: Rpc, address: str, *, any_ledger: bool = False) -> None:
-    """Makes sure that the contract at an address has the ledger's code, and the contract that judges openings its own.
+    """Makes sure that the contract at an address has the ledger's code, and the contracts that it makes their own.
 
     They have no immutable values and no appended metadata (`scripts/compile.py` sees to both), so that every right one
     has the same bytes.
@@ -46,15 +52,17 @@ def check_code(rpc: Rpc, address: str, *, any_ledger: bool = False) -> None:
             f"keccak256 {keccak(code).hex()}, expected {keccak(artifact('GalaxyLedger').runtime).hex()}. Its bonds, "
             f"deposits and rewards follow other rules than those that are promised here: {ADVICE}"
         )
-    if not any_ledger:
-        # The first contract that a contract makes is that of nonce 1; `IGalaxyLedger.verifier()` says the same.
-        verifier = created_address(address, 1)
-        judges = rpc.data("eth_getCode", verifier, "latest")
-        if judges != artifact("OpeningVerifier").runtime:
+    if any_ledger:
+        return
+    # The first contract that a contract makes is that of nonce 1; `verifier()` and `intake()` say the same.
+    for nonce, (name, purpose) in enumerate(PARTS, 1):
+        part, expected = created_address(address, nonce), artifact(name).runtime
+        found = rpc.data("eth_getCode", part, "latest")
+        if found != expected:
             raise ForeignLedgerError(
-                f"the contract at {verifier}, which the ledger at {address} asks whether a commit is right, is not the "
-                f"one that this version of Galaxy knows: its code has the keccak256 {keccak(judges).hex()}, expected "
-                f"{keccak(artifact('OpeningVerifier').runtime).hex()}: {ADVICE}"
+                f"the contract at {part}, which the ledger at {address} {purpose}, is not the one that this version of "
+                f"Galaxy knows: its code has the keccak256 {keccak(found).hex()}, expected {keccak(expected).hex()}: "
+                f"{ADVICE}"
             )
 
 

@@ -11,7 +11,7 @@ from galaxy_chain.ledger.words import word
 __all__ = ["client_amount", "record_word", "round_reward", "server_amount"]
 
 BASIS_POINTS = 10_000
-_FIELDS = 13
+_FIELDS = 14
 """Words of a record before its bit map."""
 
 
@@ -22,9 +22,9 @@ def record_word(record: Record) -> bytes:
         b"".join(
             (
                 word(32), word(record.attempt), word(record.round), word(record.updates), record.head,
-                record.previous_root, record.next.root, record.next.content, word(32 * _FIELDS), word(record.reward),
-                word(record.allotted_before), word(record.share), word(record.server), word(record.time),
-                word(len(excluded)), excluded, bytes(-len(excluded) % 32),
+                record.previous_root, record.next.root, record.next.content, word(32 * _FIELDS), record.nodes_hash,
+                word(record.reward), word(record.allotted_before), word(record.share), word(record.server),
+                word(record.time), word(len(excluded)), excluded, bytes(-len(excluded) % 32),
             )
         )
     )  # fmt: skip

@@ -13,7 +13,7 @@ from galaxy_chain.exceptions import (
     UnknownJobError,
 )
 from galaxy_chain.ledger.abi import ledger_abi
-from galaxy_chain.ledger.structs import python_name
+from galaxy_chain.ledger.structs import Fault, python_name
 from galaxy_chain.rpc.rpc import RpcAnswerError
 from galaxy_chain.shown import date
 from galaxy_fl.exceptions import GalaxyError, RoundMovedOnError
@@ -26,7 +26,7 @@ ADVICE: dict[ErrorName, str] = {
     "ParametersRefused": "the rule can't aggregate every number of updates from {min_clients} to {max_clients} with "
     "the parameters {parameters}: a trimmed mean needs more than twice as many updates as it trims",
     "AnswerTooLarge": "an answer to a demand would take {size} bytes and {gas_needed} gas, but {size_allowed} bytes "
-    "and {gas_allowed} gas are allowed: choose smaller chunks or fewer max_clients",
+    "and {gas_allowed} gas are allowed: choose smaller chunks, a smaller fan_in or fewer max_clients",
     "JobNotRunning": "job {job} takes nothing more of this: it is final, or all of its rounds are committed",
     "AlreadyCancelled": "job {job} was cancelled before",
     "JobNotIdle": "job {job} is not idle: others than its owner can cancel it, and anybody finalize what was "
@@ -46,6 +46,11 @@ ADVICE: dict[ErrorName, str] = {
     "RoundClosed": "the round takes no more updates since {closed_at}",
     "RoundOpen": "the round still takes updates until {closes_at}",
     "WeightOutOfRange": "an update of {weight} samples, but {declared} were declared when joining",
+    "WrongEntry": "the entry at place {place}, of {client}, can't be accepted: {fault}; none of the call is taken, so "
+    "leave this entry out",
+    "WrongSignature": "the signature to join is not that of {client}, or is one of other values, for another job, "
+    "ledger or chain",
+    "SignatureExpired": "the signature was valid until {deadline}: the client has to sign again",
     "HeadChanged": "other updates are in than those that were aggregated",
     "TooManyUnsettled": "{unsettled} rounds are committed and not settled, and the job allows {allowed}: wait until "
     "the window of the oldest is over and its demands are answered, then settle it",
@@ -64,8 +69,8 @@ ADVICE: dict[ErrorName, str] = {
     "WindowOver": "the time for it was over at {ended_at}",
     "WindowOpen": "the time for it comes at {ends_at}",
     "NotAnnounced": "the announcement does not count: it has to be in an earlier block, and at most an hour old",
-    "AlreadyDemanded": "chunk {index} of round {round} is demanded already",
-    "NotDemanded": "chunk {index} of round {round} is not demanded, or no more",
+    "AlreadyDemanded": "chunk {index} of node {node} of round {round} is demanded already",
+    "NotDemanded": "chunk {index} of node {node} of round {round} is not demanded, or no more",
     "WrongValue": "{sent} wei were sent, but {required} are required",
     "DemandsOpen": "{demands} demands are open: they have to be answered, or to expire, first",
     "BondLate": "the bond of {account} is locked because its commit of round {round} was superseded: until a later one "
@@ -81,7 +86,7 @@ KINDS: dict[ErrorName, type[LedgerRefusedError]] = {
     "AlreadySubmitted": AlreadySubmittedError,
 }
 
-ROUND_CALLS = frozenset({"submitUpdate", "commitRound", "reopenRound", "supersede"})
+ROUND_CALLS = frozenset({"submitUpdate", "submitUpdates", "commitRound", "reopenRound", "supersede"})
 """Calls that are about a round as somebody saw it."""
 MOVED_ON: dict[ErrorName, frozenset[str]] = {
     "WrongAttempt": ROUND_CALLS,
@@ -102,15 +107,27 @@ MOVED_ON: dict[ErrorName, frozenset[str]] = {
 """Refusals that mean that the round is not where the caller saw it, by the calls in which they do: look again."""
 
 
-TIMES = frozenset({"idle_at", "closed_at", "closes_at", "open_from", "all_from", "built_at", "ended_at", "ends_at"})
+TIMES = frozenset(
+    {"idle_at", "closed_at", "closes_at", "open_from", "all_from", "built_at", "ended_at", "ends_at", "deadline"}
+)
 """Arguments of errors that are seconds of the chain's clock."""
 FAR = 2**37
 """Seconds that no date is needed for, among them those of a time that never comes."""
 
 
+FAULTS: dict[int, str] = {
+    Fault.NOT_JOINED: "the client has not joined the job",
+    Fault.WEIGHT: "its weight is 0, or more than the client declared",
+    Fault.SIGNATURE: "the signature is not the client's, or is one of another update, attempt, model, job, ledger or "
+    "chain",
+}
+
+
 def _shown(name: str, value: object) -> object:
     if name == "term":
         return python_name(str(value))
+    if name == "fault" and isinstance(value, int):
+        return FAULTS.get(value, value)
     if name in TIMES and isinstance(value, int) and value < FAR:
         return date(value)
     return value.hex() if isinstance(value, bytes) else value

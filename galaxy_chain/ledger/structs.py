@@ -12,6 +12,7 @@ __all__ = [
     "Account",
     "Client",
     "Demand",
+    "Fault",
     "Mark",
     "Model",
     "Record",
@@ -52,6 +53,14 @@ class Status(IntEnum):
     FINAL = 2
 
 
+class Fault(IntEnum):
+    """What is wrong with a signed entry."""
+
+    NOT_JOINED = 0
+    WEIGHT = 1
+    SIGNATURE = 2
+
+
 @dataclass(frozen=True)
 class Terms:
     """What a job is; amounts in wei, times in seconds, `server_share` in basis points.
@@ -78,6 +87,7 @@ class Terms:
     answer_seconds: int
     max_weight: int
     chunk_parameters: int
+    fan_in: int
     open: bool
     parameters: int
 
@@ -107,6 +117,7 @@ class Record:
         attempt: The attempt whose entries were aggregated.
         updates: How many entries that attempt had, the excluded ones among them.
         excluded: The bit map of the entries that were left out; see `excluded.py`.
+        nodes_hash: What binds the nodes of the tree of sums; zero in a round that is flat.
         reward: What the round is worth, in wei.
         allotted_before: What the standing records had been allotted before this one, in wei.
         share: The committer's part of the reward, in basis points.
@@ -119,6 +130,7 @@ class Record:
     previous_root: bytes
     next: Model
     excluded: bytes
+    nodes_hash: bytes
     reward: int
     allotted_before: int
     share: int
@@ -128,7 +140,13 @@ class Record:
 
 @dataclass(frozen=True)
 class State:
-    """Where a job stands."""
+    """Where a job stands.
+
+    Attributes:
+        blocks: How many blocks the segment of entries has that is not full.
+        shut: How many entries are in full segments.
+        is_sum: Whether rounds of more than `fan_in` entries have a tree of sums.
+    """
 
     round: int
     attempt: int
@@ -138,12 +156,15 @@ class State:
     updates: int
     status: int
     built: bool
-    reopenings: int
+    blocks: int
+    shut: int
     origin: int
     highest: int
     active_at: int
     cancelled: bool
     keeps_model: bool
+    is_sum: bool
+    reopenings: int
     reopenings_before: int
 
 
@@ -183,7 +204,7 @@ class Account:
 
 @dataclass(frozen=True)
 class Demand:
-    """A demand for one chunk of a commit.
+    """A demand for one chunk of a node of a commit.
 
     Attributes:
         deposits: How many times the demand deposit it cost.

@@ -18,8 +18,10 @@ from galaxy_chain.transactions.accounts import NodeSigner
 from galaxy_chain.transactions.manager import Transactions
 from galaxy_fl.vectors import tree_root
 from tests.adversary.arena import BOND, rival, stranger
+from tests.deploying import deploying
 
-ACCOUNTS_SLOT = 2
+PARTS = [artifact(name).bytecode for name in ("OpeningVerifier", "LedgerIntake")]
+ACCOUNTS_SLOT = 3
 """Of `_accounts` in GalaxyLedger's storage."""
 
 
@@ -34,16 +36,6 @@ def back_door(implementation):
     as_ever = bytes.fromhex("365f5f37" + "5f5f365f73" + implementation[2:] + "5af4" + "3d5f5f3e")
     end = len(take_all + as_ever) + 3 + 3
     return take_all + as_ever + bytes([0x60, end, 0x57]) + bytes.fromhex("3d5ffd" + "5b3d5ff3")
-
-
-def deploying(runtime, before=b"", creates=b""):
-    """Code that leaves `runtime` behind, after it has done something else, and created another contract."""
-
-    def code(offset):
-        create = f"61{len(creates):04x}61{offset + len(runtime):04x}5f3961{len(creates):04x}5f5ff050" if creates else ""
-        return before + bytes.fromhex(f"{create}61{len(runtime):04x}8061{offset:04x}5f395ff3")
-
-    return code(len(code(0))) + runtime + creates
 
 
 def storing(slot, value):
@@ -102,7 +94,7 @@ COMMANDS = [
 
 @pytest.fixture
 def with_back_door(federation, tmp_path, monkeypatch, capsys):
-    code = deploying(back_door(federation.deployment.ledger), creates=artifact("OpeningVerifier").bytecode)
+    code = deploying(back_door(federation.deployment.ledger), creates=PARTS)
     return Foreign(federation, code, tmp_path / "foreign", monkeypatch, capsys)
 
 
@@ -111,7 +103,7 @@ def seeded(federation, tmp_path, monkeypatch, capsys):
     """A contract with the genuine code, whose constructor has given its author a bond that nobody has paid."""
     slot = keccak(address_word(stranger(federation)) + keccak((1).to_bytes(32) + ACCOUNTS_SLOT.to_bytes(32)))
     given = storing(slot, BOND.to_bytes(32))
-    code = deploying(artifact("GalaxyLedger").runtime, given, artifact("OpeningVerifier").bytecode)
+    code = deploying(artifact("GalaxyLedger").runtime, given, PARTS)
     return Foreign(federation, code, tmp_path / "foreign", monkeypatch, capsys)
 
 
@@ -131,7 +123,7 @@ def test_whoever_means_it_pays_a_ledger_with_a_back_door_and_is_robbed(with_back
 
 
 def test_the_right_code_with_another_judge_of_openings_is_no_ledger_either(federation, tmp_path, monkeypatch, capsys):
-    code = deploying(artifact("GalaxyLedger").runtime, creates=deploying(bytes.fromhex("60015f5260205ff3")))
+    code = deploying(artifact("GalaxyLedger").runtime, creates=[deploying(bytes.fromhex("60015f5260205ff3"))])
     transactions = Transactions(federation.rpc, NodeSigner(stranger(federation)))
     receipt = transactions.send(None, code)
     where = Deployment(chain_id=1337, ledger=receipt.contract, block=receipt.block, rules=federation.deployment.rules)
@@ -172,9 +164,9 @@ def test_a_ledger_of_the_right_code_that_another_contract_has_made_is_refused(fe
 
 def test_a_bond_is_not_paid_into_a_job_with_an_unknown_rule(federation, tmp_path, monkeypatch, capsys):
     federation.deployment.write(tmp_path / "ledger.json")
-    # Whatever it is asked, it says 256; but it does not keep the model.
-    keeps_model = keccak(b"keepsModel()")[:4].hex()
-    rule = bytes.fromhex(f"5f3560e01c63{keeps_model}141560081b5f5260205ff3")
+    # Whatever it is asked, it says 256; but that it aggregates chunks when it is asked what it is.
+    kind = keccak(b"kind()")[:4].hex()
+    rule = bytes.fromhex(f"5f3560e01c63{kind}141560081b5f5260205ff3")
     transactions = Transactions(federation.rpc, NodeSigner(federation.owner))
     federation.job = federation.register(rule=transactions.send(None, deploying(rule)).contract)
     arguments = ("bond", "deposit", federation.job, "1 ether", "--account", "dev:5", "--home", tmp_path)

@@ -102,6 +102,7 @@ class Federation:
             "answer_seconds": 3_000,
             "max_weight": 100,
             "chunk_parameters": CHUNK,
+            "fan_in": 16,
             "open": True,
             "parameters": PARAMETERS,
         }

@@ -121,6 +121,7 @@ class Play:
             answer_seconds=3_000,
             max_weight=SAMPLES,
             chunk_parameters=CHUNK,
+            fan_in=16,
             open=True,
             parameters=PARAMETERS,
         )

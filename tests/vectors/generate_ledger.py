@@ -20,7 +20,7 @@ from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
 FILE = Path(__file__).parent / "ledger.json"
-RECORD = "(uint32,uint32,uint16,bytes32,bytes32,(bytes32,bytes32),bytes,uint128,uint128,uint16,address,uint40)"
+RECORD = "(uint32,uint32,uint16,bytes32,bytes32,(bytes32,bytes32),bytes,bytes32,uint128,uint128,uint16,address,uint40)"
 
 
 def digest(text: str) -> bytes:
@@ -162,9 +162,11 @@ def records() -> list[dict[str, Any]]:
         for number in excluded:
             bits[number // 8] |= 1 << number % 8
         head, previous, root, content = (digest(f"{name} {part}") for part in ("head", "previous", "root", "content"))
+        nodes_hash = digest(f"{name} nodes") if updates > 16 else bytes(32)
         server, time = address(name), 1_800_000_000 + place
         values = (
-            place + 5, place + 1, updates, head, previous, (root, content), bytes(bits), reward, before, share, server, time,
+            place + 5, place + 1, updates, head, previous, (root, content), bytes(bits), nodes_hash, reward, before, share,
+            server, time,
         )  # fmt: skip
         server_amount = int(Fraction(reward * share, 10_000))
         found.append(
@@ -179,6 +181,7 @@ def records() -> list[dict[str, Any]]:
                 "content": content.hex(),
                 "excluded_numbers": excluded,
                 "excluded": bits.hex(),
+                "nodes_hash": nodes_hash.hex(),
                 "reward": str(reward),
                 "allotted_before": str(before),
                 "share": share,
@@ -194,16 +197,17 @@ def records() -> list[dict[str, Any]]:
 
 def announcements() -> list[dict[str, Any]]:
     found = []
-    for index in (0, 1, 2**40):
+    for node, index in ((0, 0), (3, 1), (4_681, 2**40)):
         sender, salt, word = address(f"sender {index}"), digest(f"salt {index}"), digest(f"word {index}")
         root = digest(f"next root {index}")
-        finding = encode(["address", "bytes32", "bytes32", "uint256"], [sender, salt, word, index])
+        finding = encode(["address", "bytes32", "bytes32", "uint256", "uint256"], [sender, salt, word, node, index])
         commit = encode(["address", "bytes32", "bytes32", "bytes32"], [sender, salt, word, root])
         found.append(
             {
                 "sender": sender,
                 "salt": salt.hex(),
                 "word_or_head": word.hex(),
+                "node": node,
                 "index": index,
                 "root": root.hex(),
                 "finding": keccak(finding).hex(),

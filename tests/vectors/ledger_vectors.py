@@ -66,6 +66,7 @@ def records() -> list[tuple[Record, dict[str, Any]]]:
             bytes.fromhex(vector["previous_root"]),
             Model(bytes.fromhex(vector["root"]), bytes.fromhex(vector["content"])),
             bytes.fromhex(vector["excluded"]),
+            bytes.fromhex(vector["nodes_hash"]),
             int(vector["reward"]),
             int(vector["allotted_before"]),
             vector["share"],

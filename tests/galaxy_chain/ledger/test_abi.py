@@ -33,8 +33,8 @@ def unsigned(bits):
 updates = st.builds(Update, words, words, unsigned(32))
 models = st.builds(Model, words, words)
 records = st.builds(
-    Record, unsigned(32), unsigned(32), unsigned(16), words, words, models, st.binary(max_size=70), unsigned(128),
-    unsigned(128), unsigned(16), addresses, unsigned(40),
+    Record, unsigned(32), unsigned(32), unsigned(16), words, words, models, st.binary(max_size=70), words,
+    unsigned(128), unsigned(128), unsigned(16), addresses, unsigned(40),
 )  # fmt: skip
 
 
@@ -84,16 +84,17 @@ def plain(value):
     return [plain(item) for item in value] if isinstance(value, tuple) else value
 
 
-@given(unsigned(256), unsigned(32), words, models, st.binary(max_size=40), words)
-def test_calls_are_encoded_as_web3_does(job, attempt, head, model, excluded, salt):
-    ours = ledger_abi().functions["commitRound"].encode(job, attempt, head, model, excluded, salt)
-    assert "0x" + ours.hex() == ORACLE.encode_abi("commitRound", [job, attempt, head, plain(model), excluded, salt])
+@given(unsigned(256), unsigned(32), words, models, st.binary(max_size=40), st.binary(max_size=40), words, words)
+def test_calls_are_encoded_as_web3_does(job, attempt, head, model, excluded, nodes, nodes_content, salt):
+    ours = ledger_abi().functions["commitRound"].encode(job, attempt, head, model, excluded, nodes, nodes_content, salt)
+    arguments = [job, attempt, head, plain(model), excluded, nodes, nodes_content, salt]
+    assert "0x" + ours.hex() == ORACLE.encode_abi("commitRound", arguments)
 
 
-@given(unsigned(256), records, unsigned(256), words, st.binary(max_size=200))
-def test_nested_structs_are_encoded_as_web3_does(job, record, index, salt, openings):
-    ours = ledger_abi().functions["challenge"].encode(job, record, index, salt, openings)
-    assert "0x" + ours.hex() == ORACLE.encode_abi("challenge", [job, plain(record), index, salt, openings])
+@given(unsigned(256), records, unsigned(256), unsigned(256), words, st.binary(max_size=200))
+def test_nested_structs_are_encoded_as_web3_does(job, record, node, index, salt, openings):
+    ours = ledger_abi().functions["challenge"].encode(job, record, node, index, salt, openings)
+    assert "0x" + ours.hex() == ORACLE.encode_abi("challenge", [job, plain(record), node, index, salt, openings])
 
 
 TERMS = Terms(
@@ -116,6 +117,7 @@ TERMS = Terms(
     answer_seconds=12,
     max_weight=1000,
     chunk_parameters=64,
+    fan_in=16,
     open=True,
     parameters=1300,
 )
@@ -132,7 +134,7 @@ def types(entries):
 def test_an_answer_of_several_values_is_decoded_into_structs():
     function = next(entry for entry in ENTRIES if entry.get("name") == "jobOf")
     terms = dataclasses.replace(TERMS, rule=Web3.to_checksum_address(TERMS.rule))
-    state = structs.State(1, 2, 3, 4, 5, 6, 1, True, 8, 9, 10, 11, False, True, 12)
+    state = structs.State(1, 2, 3, 4, 5, 6, 1, True, 7, 8, 9, 10, 11, False, True, False, 12, 13)
     owner = Web3.to_checksum_address("0x" + "cd" * 20)
     answer = encode(types(function["outputs"]), [plain(terms), owner, plain(state), b"\5" * 32, b"\6" * 32, 99, 98])
     assert ledger_abi().functions["jobOf"].decode(answer) == (terms, owner, state, b"\5" * 32, b"\6" * 32, 99, 98)
@@ -155,16 +157,16 @@ def log(name, indexed, data_types, data):
     }
 
 
-RECORD = "(uint32,uint32,uint16,bytes32,bytes32,(bytes32,bytes32),bytes,uint128,uint128,uint16,address,uint40)"
+RECORD = "(uint32,uint32,uint16,bytes32,bytes32,(bytes32,bytes32),bytes,bytes32,uint128,uint128,uint16,address,uint40)"
 COMMITTED = Record(
-    *(4, 3, 9, b"\1" * 32, b"\2" * 32, Model(b"\3" * 32, b"\4" * 32), b"\x81\1", 10**18, 5, 2000),
+    *(4, 3, 9, b"\1" * 32, b"\2" * 32, Model(b"\3" * 32, b"\4" * 32), b"\x81\1", b"\6" * 32, 10**18, 5, 2000),
     *("0x" + "22" * 20, 1234),
 )
 
 
 def committed():
     indexed = [("uint256", 7), ("uint32", 5), ("address", "0x" + "22" * 20)]
-    return log("RoundCommitted", indexed, [RECORD], [plain(COMMITTED)])
+    return log("RoundCommitted", indexed, [RECORD, "bytes", "bytes32"], [plain(COMMITTED), b"nodes", b"\7" * 32])
 
 
 def test_an_event_has_its_arguments_by_name_and_its_place_on_the_chain():
@@ -174,6 +176,7 @@ def test_an_event_has_its_arguments_by_name_and_its_place_on_the_chain():
     assert (event.job, event.attempt) == (7, 5)
     assert event.server == "0x" + "22" * 20
     assert event.record == COMMITTED
+    assert (event.nodes, event.nodes_content) == (b"nodes", b"\7" * 32)
     assert (event.block, event.block_hash, event.log_index) == (16, b"\xab" * 32, 2)
     assert event.transaction == b"\xcd" * 32
 
@@ -198,6 +201,7 @@ def test_an_event_is_decoded_as_web3_does():
     theirs = {snake(name): value for name, value in oracle["args"]["record"].items()}
     theirs["next"] = Model(**theirs["next"])
     assert Record(**theirs) == ours.record
+    assert (oracle["args"]["nodes"], oracle["args"]["nodesContent"]) == (ours.nodes, ours.nodes_content)
 
 
 def test_a_log_of_another_contract_is_no_event():

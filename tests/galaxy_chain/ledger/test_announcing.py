@@ -23,12 +23,13 @@ def ledger(node, deployment, web3):
 
 
 def test_a_finding_is_announced_by_its_finder_alone(ledger, node):
-    salt = announce_finding(ledger, WORD, 7)
+    salt = announce_finding(ledger, WORD, 2, 7)
     time = ledger.rpc.block("latest").time
-    assert ledger.announced_at(node.accounts[3], finding_digest(node.accounts[3], salt, WORD, 7)) == time
-    assert ledger.announced_at(node.accounts[4], finding_digest(node.accounts[3], salt, WORD, 7)) == 0
-    assert ledger.announced_at(node.accounts[3], finding_digest(node.accounts[3], salt, WORD, 8)) == 0
-    assert announce_finding(ledger, WORD, 7) != salt
+    assert ledger.announced_at(node.accounts[3], finding_digest(node.accounts[3], salt, WORD, 2, 7)) == time
+    assert ledger.announced_at(node.accounts[4], finding_digest(node.accounts[3], salt, WORD, 2, 7)) == 0
+    assert ledger.announced_at(node.accounts[3], finding_digest(node.accounts[3], salt, WORD, 2, 8)) == 0
+    assert ledger.announced_at(node.accounts[3], finding_digest(node.accounts[3], salt, WORD, 0, 7)) == 0
+    assert announce_finding(ledger, WORD, 2, 7) != salt
 
 
 def test_a_commit_is_announced_by_head_and_root(ledger, node):

@@ -26,6 +26,7 @@ VALUES = {
     "job": 7,
     "attempt": 3,
     "round": 2,
+    "node": 9,
     "index": 5,
     "samples": 11,
     "head": b"\1" * 32,
@@ -35,6 +36,12 @@ VALUES = {
     "key": b"\5" * 32,
     "openings": b"opened",
     "excluded": b"\6",
+    "nodes": b"summed",
+    "nodes_content": b"\x08" * 32,
+    "entries": b"handed in",
+    "signatures": b"signed",
+    "signature": b"signed",
+    "deadline": 12,
     "submissions": b"shown",
     "client": Web3.to_checksum_address("0x" + "ab" * 20),
     "record": COMMITTED,
@@ -123,6 +130,7 @@ def test_views_return_what_web3_reads(federation):
 
     assert ledger.jobs() == oracle("jobs") == job
     assert ledger.verifier() == oracle("verifier")
+    assert ledger.intake() == oracle("intake")
     stored = ledger.job_of(job)
     assert isinstance(stored, JobOnLedger)
     assert tuple(plain(value) for value in stored) == as_tuple(oracle("jobOf", job))
@@ -133,8 +141,8 @@ def test_views_return_what_web3_reads(federation):
     word = ledger.record_of(job, 1)
     assert word == oracle("recordOf", job, 1) != bytes(32)
     assert plain(ledger.mark_of(job, word)) == as_tuple(oracle("markOf", job, word))
-    assert ledger.demand_of(job, word, 0).demander == ZERO_ADDRESS
-    assert plain(ledger.demand_of(job, word, 0)) == as_tuple(oracle("demandOf", job, word, 0))
+    assert ledger.demand_of(job, word, 0, 0).demander == ZERO_ADDRESS
+    assert plain(ledger.demand_of(job, word, 0, 0)) == as_tuple(oracle("demandOf", job, word, 0, 0))
     assert ledger.claimed_of(job, 1, 0) == oracle("claimedOf", job, 1, 0) == 0
     assert ledger.announced_at(client, word) == oracle("announcedAt", client, word) == 0
     with pytest.raises(UnknownJobError, match="there is no job 99"):

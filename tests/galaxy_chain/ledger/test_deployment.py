@@ -15,6 +15,7 @@ from galaxy_chain.rpc.rpc import Rpc
 from galaxy_chain.transactions.accounts import NodeSigner
 from galaxy_chain.transactions.manager import Transactions
 from galaxy_fl.exceptions import ConfigurationError
+from tests.deploying import deploying
 
 
 def test_what_is_deployed_is_what_the_artifacts_say(deployment, web3):
@@ -26,20 +27,30 @@ def test_what_is_deployed_is_what_the_artifacts_say(deployment, web3):
         assert bytes(web3.eth.get_code(address)) == artifact(RULE_CONTRACTS[rule]).runtime
 
 
-def test_the_ledger_has_made_the_contract_that_judges_openings(node, deployment, web3):
-    verifier = LedgerContract(Rpc(node.url), deployment.ledger).verifier()
-    assert verifier.lower() == created_address(deployment.ledger, 1)
-    assert bytes(web3.eth.get_code(verifier)) == artifact("OpeningVerifier").runtime
+def test_the_ledger_has_made_the_contracts_that_it_consists_of(node, deployment, web3):
+    ledger = LedgerContract(Rpc(node.url), deployment.ledger)
+    for nonce, (part, name) in enumerate([(ledger.verifier(), "OpeningVerifier"), (ledger.intake(), "LedgerIntake")]):
+        assert part.lower() == created_address(deployment.ledger, 1 + nonce)
+        assert bytes(web3.eth.get_code(part)) == artifact(name).runtime
 
 
-def test_a_ledger_without_the_right_judge_is_refused(node):
-    """The right code, left behind by a constructor that has made no verifier: it could make any later."""
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        ([], "asks whether a commit is right, is not the one"),
+        (["LedgerIntake"], "asks whether a commit is right, is not the one"),
+        (["OpeningVerifier"], "runs to take jobs and signed entries in, is not the one"),
+        (["OpeningVerifier", "Relay"], "runs to take jobs and signed entries in, is not the one"),
+    ],
+)
+def test_a_ledger_without_the_right_parts_is_refused(node, made, said):
+    """The right code, left behind by a constructor that has made other contracts, or could make any later."""
     runtime = artifact("GalaxyLedger").runtime
-    leave = bytes([0x61, *len(runtime).to_bytes(2), 0x80, 0x60, 11, 0x5F, 0x39, 0x5F, 0xF3])
     rpc = Rpc(node.url)
-    receipt = Transactions(rpc, NodeSigner(node.accounts[0])).send(None, leave + b"\0" + runtime)
+    code = deploying(runtime, creates=[artifact(name).bytecode for name in made])
+    receipt = Transactions(rpc, NodeSigner(node.accounts[0])).send(None, code)
     assert rpc.data("eth_getCode", receipt.contract, "latest") == runtime
-    with pytest.raises(ForeignLedgerError, match=r"asks whether a commit is right, is not the one.*--any-ledger"):
+    with pytest.raises(ForeignLedgerError, match=rf"{said}.*--any-ledger"):
         LedgerContract(rpc, receipt.contract)
     LedgerContract(rpc, receipt.contract, any_ledger=True)
 

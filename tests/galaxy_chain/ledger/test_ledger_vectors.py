@@ -58,5 +58,5 @@ def test_records(record, vector):
 @pytest.mark.parametrize("vector", VECTORS["announcements"])
 def test_announcements(vector):
     salt, word, root = (bytes.fromhex(vector[name]) for name in ("salt", "word_or_head", "root"))
-    assert finding_digest(vector["sender"], salt, word, vector["index"]).hex() == vector["finding"]
+    assert finding_digest(vector["sender"], salt, word, vector["node"], vector["index"]).hex() == vector["finding"]
     assert commit_digest(vector["sender"], salt, word, root).hex() == vector["commit"]

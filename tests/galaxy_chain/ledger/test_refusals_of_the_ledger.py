@@ -29,8 +29,9 @@ ERRORS = {
     if entry["type"] == "error"
 }
 SPEAK_FOR_THEMSELVES = {
-    "CommitIsRight", "CommitIsWrong", "MalformedChunks", "MalformedExcluded", "MalformedOpenings", "MalformedSubmissions",
-    "NoSuchChunk", "RuleMisbehaved", "SubmissionsHidden", "WrongOpening", "WrongSubmissions",
+    "CommitIsRight", "CommitIsWrong", "MalformedChunks", "MalformedEntries", "MalformedExcluded", "MalformedNodes",
+    "MalformedOpenings", "MalformedSubmissions", "NoSuchChunk", "NoSuchNode", "RuleMisbehaved", "SubmissionsHidden",
+    "WrongNodeWeight", "WrongNodes", "WrongOpening", "WrongSubmissions",
 }  # fmt: skip
 """Only a program that is wrong, or a liar, meets them."""
 ZEROS = {"address": "0x" + "11" * 20, "bytes32": b"\2" * 32, "string": "bond", "bool": True}
@@ -65,7 +66,7 @@ def test_times_are_arguments_of_the_contract_s_type_for_times():
         for entry in artifact(name).abi
         if entry["type"] == "error"
         for part in entry["inputs"]
-        if part["type"] == "uint40"
+        if part["type"] == "uint40" or part["name"] == "deadline"
     }
     assert times - {"announced"} == TIMES  # that one is 0 where there is no announcement
 
@@ -80,6 +81,9 @@ def test_each_call_and_error_of_what_moved_on_is_the_contract_s():
     [
         ("submitUpdate", "WrongModel", RoundMovedOnError),
         ("submitUpdate", "RoundClosed", RoundMovedOnError),
+        ("submitUpdates", "WrongAttempt", RoundMovedOnError),
+        ("submitUpdates", "WrongEntry", LedgerRefusedError),
+        ("joinBySignature", "SignatureExpired", LedgerRefusedError),
         ("commitRound", "HeadChanged", RoundMovedOnError),
         ("commitRound", "NotYet", RoundMovedOnError),
         ("commitRound", "TooManyUnsettled", RoundMovedOnError),
@@ -103,6 +107,22 @@ def test_the_caller_knows_whether_to_look_again(function, name, kind):
     assert type(error) is kind
     if isinstance(error, LedgerRefusedError):
         assert error.name == name
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (0, "the client has not joined the job"),
+        (1, "its weight is 0, or more than the client declared"),
+        (2, "the signature is not the client's"),
+        (9, "can't be accepted: 9"),
+    ],
+)
+def test_a_wrong_entry_is_named_with_what_is_wrong_with_it(fault, said):
+    selector = keccak(text="WrongEntry(uint256,address,uint8)")[:4]
+    error = refusal("submitUpdates", selector + encode(["uint256", "address", "uint8"], [4, ZEROS["address"], fault]))
+    assert "the entry at place 4, of 0x1111111111111111111111111111111111111111" in str(error)
+    assert said in str(error)
 
 
 def test_what_is_no_error_of_the_ledger_is_left_to_others():

@@ -75,7 +75,7 @@ def register(rpc: Rpc, deployed: Deployment, **changed: object) -> int:
         "spec": b"\1" * 32, "rule_word": bytes(32), "rule": deployed.rules["weighted_mean"], "demand_deposit": 0,
         "server": ZERO_ADDRESS, "bond": 1, "rounds": 2, "min_clients": 1, "max_clients": 1, "max_excluded": 0,
         "deadline": 0, "aggregate_seconds": 1, "challenge_seconds": 24, "idle_seconds": 4, "server_share": 0,
-        "max_unsettled": 1, "answer_seconds": 1, "max_weight": 100, "chunk_parameters": 64, "open": True,
+        "max_unsettled": 1, "answer_seconds": 1, "max_weight": 100, "chunk_parameters": 64, "fan_in": 16, "open": True,
         "parameters": 100,
     }  # fmt: skip
     ledger = ledger_of(rpc, deployed, unlocked(rpc))
