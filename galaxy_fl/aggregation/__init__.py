@@ -8,7 +8,8 @@ from types import MappingProxyType
 from galaxy_fl.aggregation.aggregate import aggregate_files
 from galaxy_fl.aggregation.coordinate_median import CoordinateMedian
 from galaxy_fl.aggregation.relay import Relay
-from galaxy_fl.aggregation.rule import MAX_WEIGHT, Rule
+from galaxy_fl.aggregation.rule import MAX_WEIGHT, Rule, RuleKind, SumRule, is_sum
+from galaxy_fl.aggregation.summing import sum_files
 from galaxy_fl.aggregation.trimmed_mean import TrimmedMean
 from galaxy_fl.aggregation.weighted_mean import WeightedMean
 
@@ -18,9 +19,13 @@ __all__ = [
     "CoordinateMedian",
     "Relay",
     "Rule",
+    "RuleKind",
+    "SumRule",
     "TrimmedMean",
     "WeightedMean",
     "aggregate_files",
+    "is_sum",
+    "sum_files",
 ]
 
 _ALL: tuple[Rule, ...] = (WeightedMean(), Relay(), CoordinateMedian(), TrimmedMean())

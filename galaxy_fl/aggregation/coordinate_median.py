@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from galaxy_fl.aggregation.rule import check_call, clamp, stacked
+from galaxy_fl.aggregation.rule import RuleKind, check_call, clamp, stacked
 from galaxy_fl.aggregation.sorting_network import sort_rows
 from galaxy_fl.vectors.vector import Vector
 
@@ -23,6 +23,7 @@ class CoordinateMedian:
     """
 
     name = "coordinate_median"
+    kind = RuleKind.CHUNK
     max_updates = 64
 
     def aggregate(self, rule_word: bytes, model: Vector, updates: Iterable[Vector], weights: Sequence[int]) -> Vector:

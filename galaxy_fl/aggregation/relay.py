@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from galaxy_fl.aggregation.rule import check_call
+from galaxy_fl.aggregation.rule import RuleKind, check_call
 from galaxy_fl.vectors.vector import Vector, as_vector
 
 __all__ = ["Relay"]
@@ -17,6 +17,7 @@ class Relay:
     """
 
     name = "relay"
+    kind = RuleKind.KEEPS_MODEL
     max_updates = 256
 
     def aggregate(self, rule_word: bytes, model: Vector, updates: Iterable[Vector], weights: Sequence[int]) -> Vector:

@@ -3,26 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from enum import IntEnum
+from typing import Protocol, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
 from galaxy_fl.exceptions import AggregationError
-from galaxy_fl.vectors.vector import INT32_MAX, INT32_MIN, VECTOR_DTYPE, Vector, as_vector
+from galaxy_fl.vectors.vector import INT32_MAX, INT32_MIN, VECTOR_DTYPE, Sums, Vector, as_vector
 
 __all__ = [
+    "MAX_TOTAL_WEIGHT",
     "MAX_WEIGHT",
     "WORD_BYTES",
     "Rule",
+    "RuleKind",
+    "SumRule",
     "check_call",
+    "check_weight",
+    "check_word",
     "clamp",
+    "is_sum",
     "paired",
     "stacked",
+    "sum_bounds",
 ]
 
 MAX_WEIGHT = 2**24 - 1
+MAX_TOTAL_WEIGHT = 2**32 - 1
+"""What all weights of a round may add up to: sums of so many int32 stay within int64."""
 WORD_BYTES = 32
+
+
+class RuleKind(IntEnum):
+    """What a rule is, numbered as in `IAggregationRule.sol`."""
+
+    CHUNK = 0
+    """It needs every update at once."""
+    KEEPS_MODEL = 1
+    """It does, and the next model is always the model."""
+    SUM = 2
+    """It is a `SumRule`."""
 
 
 class Rule(Protocol):
@@ -33,10 +54,12 @@ class Rule(Protocol):
 
     Attributes:
         name: snake case, as job documents have it.
-        max_updates: as the contract's `maxUpdates()`.
+        kind: what the rule is.
+        max_updates: the most that it takes; on a ledger fewer may fit an answer.
     """
 
     name: str
+    kind: RuleKind
     max_updates: int
 
     def aggregate(self, rule_word: bytes, model: Vector, updates: Iterable[Vector], weights: Sequence[int]) -> Vector:
@@ -47,7 +70,7 @@ class Rule(Protocol):
             model: int32 array of shape (n,), of any n.
             updates: int32 arrays of shape (n,), in the order of `weights`. Each is used up before the next
                 one is drawn, so that all may share one buffer.
-            weights: number of samples behind each update, 1 to 2**24 - 1.
+            weights: number of samples behind each update, 1 to 2**24 - 1, below 2**32 in all.
 
         Returns:
             int32 array of shape (n,).
@@ -59,14 +82,65 @@ class Rule(Protocol):
         ...
 
 
+class SumRule(Rule, Protocol):
+    """A rule that needs the weighted sum of the updates alone, whose partial sums many can check."""
+
+    def finish(self, rule_word: bytes, model: Vector, sums: Sums, weight: int) -> Vector:
+        """Return the next model by the sum of weight * update. Total: somebody may have committed to any sum.
+
+        Args:
+            rule_word: the rule's own word in the job's terms, 32 bytes, big-endian.
+            model: int32 array of shape (n,), of any n.
+            sums: int64 array of shape (n,), which is left alone.
+            weight: the sum of the weights, 0 to 2**32 - 1.
+
+        Returns:
+            int32 array of shape (n,).
+
+        Raises:
+            AggregationError: `weight` or the length of `rule_word` out of range.
+            VectorError: the model is not a vector, or the sum has another type or length.
+        """
+        ...
+
+
+def is_sum(rule: Rule) -> TypeGuard[SumRule]:
+    """Tell whether a rule finishes a sum."""
+    return rule.kind is RuleKind.SUM
+
+
+def sum_bounds(weight: int) -> tuple[int, int]:
+    """Return the lowest and the highest that int32 values, with weights that add up to `weight`, can sum to."""
+    return weight * INT32_MIN, weight * INT32_MAX
+
+
+def check_word(rule_word: bytes) -> None:
+    """Check a rule's word.
+
+    Raises:
+        AggregationError: it has another length.
+    """
+    if len(rule_word) != WORD_BYTES:
+        raise AggregationError(f"a rule's word has {WORD_BYTES} bytes, got {len(rule_word)}")
+
+
+def check_weight(weight: int) -> None:
+    """Check the weight of a sum.
+
+    Raises:
+        AggregationError: it is out of range.
+    """
+    if not 0 <= weight <= MAX_TOTAL_WEIGHT:
+        raise AggregationError(f"weights add up to {weight}, expected 0 to {MAX_TOTAL_WEIGHT}: sums have 64 bits")
+
+
 def check_call(rule: Rule, rule_word: bytes, weights: Sequence[int]) -> None:
     """Check what can be checked before any update is read.
 
     Raises:
         AggregationError: number of updates, a weight or the length of `rule_word` out of range.
     """
-    if len(rule_word) != WORD_BYTES:
-        raise AggregationError(f"a rule's word has {WORD_BYTES} bytes, got {len(rule_word)}")
+    check_word(rule_word)
     if not 1 <= len(weights) <= rule.max_updates:
         raise AggregationError(
             f"{rule.name} got {len(weights)} updates, it takes 1 to {rule.max_updates}: "
@@ -75,6 +149,7 @@ def check_call(rule: Rule, rule_word: bytes, weights: Sequence[int]) -> None:
     for index, weight in enumerate(weights):
         if not 1 <= weight <= MAX_WEIGHT:
             raise AggregationError(f"weight {index} is {weight}, expected 1 to {MAX_WEIGHT}")
+    check_weight(sum(weights))
 
 
 def paired(model: Vector, updates: Iterable[Vector], weights: Sequence[int]) -> Iterator[tuple[Vector, int]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from galaxy_fl.aggregation.rule import check_call, clamp, stacked
+from galaxy_fl.aggregation.rule import RuleKind, check_call, clamp, stacked
 from galaxy_fl.aggregation.sorting_network import sort_rows
 from galaxy_fl.exceptions import AggregationError
 from galaxy_fl.vectors.vector import Vector
@@ -25,6 +25,7 @@ class TrimmedMean:
     """
 
     name = "trimmed_mean"
+    kind = RuleKind.CHUNK
     max_updates = 64
 
     def aggregate(self, rule_word: bytes, model: Vector, updates: Iterable[Vector], weights: Sequence[int]) -> Vector:

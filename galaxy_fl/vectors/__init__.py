@@ -13,14 +13,17 @@ from galaxy_fl.vectors.chunk_tree import (
     tree_root,
     verify,
 )
-from galaxy_fl.vectors.fixed_point import decode, difference, encode, read_vector, write_vector
+from galaxy_fl.vectors.fixed_point import decode, difference, encode, read_sums, read_vector, write_vector
 from galaxy_fl.vectors.layout import SHORTEST_VECTOR, Layout, TensorLayout
 from galaxy_fl.vectors.vector import (
     BLOCK_PARAMETERS,
     INT32_MAX,
     INT32_MIN,
+    SUM_DTYPE,
     VECTOR_DTYPE,
+    Sums,
     Vector,
+    as_sums,
     as_vector,
     blocks,
 )
@@ -30,12 +33,15 @@ __all__ = [
     "INT32_MAX",
     "INT32_MIN",
     "SHORTEST_VECTOR",
+    "SUM_DTYPE",
     "VECTOR_DTYPE",
     "ChunkTree",
     "Layout",
     "Opening",
+    "Sums",
     "TensorLayout",
     "Vector",
+    "as_sums",
     "as_vector",
     "blocks",
     "chunk_count",
@@ -45,6 +51,7 @@ __all__ = [
     "difference",
     "encode",
     "fitting_chunk",
+    "read_sums",
     "read_vector",
     "root_of",
     "tree_root",

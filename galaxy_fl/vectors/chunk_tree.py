@@ -2,6 +2,8 @@
 
 A Merkle tree (R. Merkle, "A Digital Signature Based on a Conventional Encryption Function", CRYPTO 1987)
 whose depth and chunk length are known from the job's terms, so that a leaf can't pass for a node.
+
+Sums of vectors have the same tree, with chunks of as many int64.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from typing import BinaryIO
 import numpy as np
 
 from galaxy_fl.exceptions import VectorError
-from galaxy_fl.vectors.vector import Vector, as_vector
+from galaxy_fl.vectors.vector import SUM_DTYPE, VECTOR_DTYPE, Sums, Vector, as_sums, as_vector
 
 __all__ = [
     "ChunkTree",
@@ -41,7 +43,7 @@ class Opening:
 
     Attributes:
         index: which chunk, from 0.
-        chunk: its bytes, `4 * chunk_parameters`; the last chunk of a vector is padded with zeros.
+        chunk: its bytes, 4 (of a sum 8) a parameter; the last chunk of a vector is padded with zeros.
         path: the siblings on the way to the root, the leaf's own first, 32 bytes each.
     """
 
@@ -56,7 +58,7 @@ class ChunkTree:
     It refers to the vector and does not copy it; with 64 parameters a chunk the nodes take `d` bytes.
 
     Args:
-        vector: int32, `d` parameters.
+        vector: int32, or int64 for a sum, `d` parameters.
         chunk_parameters: C.
         file: An empty binary file for the nodes, which are mapped from there; None to keep them in memory.
 
@@ -65,11 +67,11 @@ class ChunkTree:
         depth: length of every path.
 
     Raises:
-        VectorError: the vector is not int32, or not longer than one chunk.
+        VectorError: the vector is neither int32 nor int64, or not longer than one chunk.
     """
 
-    def __init__(self, vector: Vector, chunk_parameters: int, file: BinaryIO | None = None) -> None:
-        self._vector = as_vector(vector)
+    def __init__(self, vector: Vector | Sums, chunk_parameters: int, file: BinaryIO | None = None) -> None:
+        self._vector = _as_lanes(vector)
         self._chunk_parameters = chunk_parameters
         levels = (b"".join(nodes) for nodes in _levels(self._vector, chunk_parameters))
         self._levels: list[bytes] | list[memoryview] = list(levels) if file is None else _filed(levels, file)
@@ -89,7 +91,7 @@ class ChunkTree:
         for level, nodes in enumerate(self._levels[:-1]):
             sibling = _DIGEST_BYTES * ((index >> level) ^ 1)
             path.append(bytes(nodes[sibling : sibling + _DIGEST_BYTES]))
-        return Opening(index, chunk.ljust(4 * self._chunk_parameters, b"\0"), tuple(path))
+        return Opening(index, chunk.ljust(self._vector.itemsize * self._chunk_parameters, b"\0"), tuple(path))
 
 
 def chunk_count(parameters: int, chunk_parameters: int) -> int:
@@ -127,31 +129,33 @@ def depth(parameters: int, chunk_parameters: int) -> int:
     return (chunk_count(parameters, chunk_parameters) - 1).bit_length()
 
 
-def tree_root(vector: Vector, chunk_parameters: int) -> bytes:
-    """Return the root (32 bytes) of a vector's tree; keeps no more than two levels at a time.
+def tree_root(vector: Vector | Sums, chunk_parameters: int) -> bytes:
+    """Return the root (32 bytes) of the tree of a vector or a sum; keeps no more than two levels at a time.
 
     Raises:
-        VectorError: the vector is not int32, or not longer than one chunk.
+        VectorError: the vector is neither int32 nor int64, or not longer than one chunk.
     """
-    for nodes in _levels(as_vector(vector), chunk_parameters):
+    for nodes in _levels(_as_lanes(vector), chunk_parameters):
         top = nodes
     return top[0]
 
 
-def root_of(opening: Opening, parameters: int, chunk_parameters: int) -> bytes:
+def root_of(opening: Opening, parameters: int, chunk_parameters: int, *, of_sum: bool = False) -> bytes:
     """Return the root that an opening leads to.
 
     Args:
         opening: taken from anybody.
         parameters: d, the vector's length.
         chunk_parameters: C.
+        of_sum: whether it is of a sum, int64, and not of a vector.
 
     Raises:
         VectorError: the opening's index, chunk or path is not of this shape of tree.
     """
     _check_index(opening.index, chunk_count(parameters, chunk_parameters))
-    if len(opening.chunk) != 4 * chunk_parameters:
-        raise VectorError(f"the chunk has {len(opening.chunk)} bytes, expected {4 * chunk_parameters}")
+    size = chunk_parameters * (SUM_DTYPE if of_sum else VECTOR_DTYPE).itemsize
+    if len(opening.chunk) != size:
+        raise VectorError(f"the chunk has {len(opening.chunk)} bytes, expected {size}")
     levels = depth(parameters, chunk_parameters)
     if len(opening.path) != levels:
         raise VectorError(f"the path has {len(opening.path)} nodes, expected {levels}")
@@ -166,7 +170,7 @@ def root_of(opening: Opening, parameters: int, chunk_parameters: int) -> bytes:
     return node
 
 
-def verify(opening: Opening, root: bytes, parameters: int, chunk_parameters: int) -> bool:
+def verify(opening: Opening, root: bytes, parameters: int, chunk_parameters: int, *, of_sum: bool = False) -> bool:
     """Tell whether an opening, taken from anybody, belongs to the tree of this root.
 
     Raises:
@@ -174,7 +178,7 @@ def verify(opening: Opening, root: bytes, parameters: int, chunk_parameters: int
     """
     chunk_count(parameters, chunk_parameters)
     try:
-        return root_of(opening, parameters, chunk_parameters) == root
+        return root_of(opening, parameters, chunk_parameters, of_sum=of_sum) == root
     except VectorError:
         return False
 
@@ -193,7 +197,11 @@ def commitment(root: bytes, address: bytes) -> bytes:
     return sha256(root + address).digest()
 
 
-def _levels(vector: Vector, chunk_parameters: int) -> Iterator[list[bytes]]:
+def _as_lanes(vector: Vector | Sums) -> Vector | Sums:
+    return as_sums(vector) if vector.dtype == np.int64 else as_vector(vector)
+
+
+def _levels(vector: Vector | Sums, chunk_parameters: int) -> Iterator[list[bytes]]:
     """Yield the tree's levels, leaves first; all but the root's have an even number of nodes.
 
     The nodes beyond stand over padding alone and are all alike on a level: one is computed.
@@ -220,8 +228,8 @@ def _filed(levels: Iterable[bytes], file: BinaryIO) -> list[memoryview]:
     return [nodes[end - length : end] for end, length in zip(ends, lengths, strict=True)]
 
 
-def _leaves(vector: Vector, chunk_parameters: int) -> list[bytes]:
-    chunk_bytes = 4 * chunk_parameters
+def _leaves(vector: Vector | Sums, chunk_parameters: int) -> list[bytes]:
+    chunk_bytes = vector.itemsize * chunk_parameters
     content = vector.view(np.uint8).data
     whole = len(content) // chunk_bytes * chunk_bytes
     # iter_unpack cuts the chunks in C; hashlib keeps the GIL below 2 KB, so threads would not help.

@@ -16,7 +16,9 @@ from galaxy_fl.vectors.vector import (
     BLOCK_PARAMETERS,
     INT32_MAX,
     INT32_MIN,
+    SUM_DTYPE,
     VECTOR_DTYPE,
+    Sums,
     Vector,
     as_vector,
     blocks,
@@ -25,7 +27,7 @@ from galaxy_fl.vectors.vector import (
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["decode", "difference", "encode", "read_vector", "write_vector"]
+__all__ = ["decode", "difference", "encode", "read_sums", "read_vector", "write_vector"]
 
 
 def encode(state: State, layout: Layout) -> Vector:
@@ -126,14 +128,36 @@ def read_vector(path: str | os.PathLike[str], parameters: int) -> Vector:
         VectorError: the file has another length, or `parameters` is less than 1.
         OSError: it can't be read.
     """
+    return _mapped(path, parameters, VECTOR_DTYPE, "vector").view(np.ndarray)
+
+
+def read_sums(path: str | os.PathLike[str], parameters: int) -> Sums:
+    """Map the file of a sum of vectors into memory, read-only.
+
+    Args:
+        path: a file of exactly `8 * parameters` bytes.
+        parameters: d, at least 1.
+
+    Returns:
+        Read-only int64 array of shape (parameters,), backed by the file.
+
+    Raises:
+        VectorError: the file has another length, or `parameters` is less than 1.
+        OSError: it can't be read.
+    """
+    return _mapped(path, parameters, SUM_DTYPE, "sum").view(np.ndarray)
+
+
+def _mapped(path: str | os.PathLike[str], parameters: int, dtype: np.dtype[Any], what: str) -> npt.NDArray[Any]:
+    expected = dtype.itemsize * parameters
     with Path(path).open("rb") as file:
         length = os.fstat(file.fileno()).st_size
-        if length != 4 * parameters or not length:
+        if length != expected or not length:
             raise VectorError(
-                f"{os.fspath(path)} has {length} bytes, "
-                f"expected {4 * parameters} for {parameters} parameters: it is not a vector of this job"
+                f"{os.fspath(path)} has {length} bytes, expected {expected} for {parameters} parameters: "
+                f"it is not a {what} of this job"
             )
-        return np.memmap(file, VECTOR_DTYPE, mode="r", shape=(parameters,)).view(np.ndarray)
+        return np.memmap(file, dtype, mode="r", shape=(parameters,))
 
 
 def write_vector(path: str | os.PathLike[str], vector: Vector) -> None:

@@ -1,4 +1,4 @@
-"""What a vector is: `d` little-endian int32, one-dimensional, and nothing else."""
+"""What a vector is: `d` little-endian int32, one-dimensional, and nothing else; and a sum of such, `d` int64."""
 
 from __future__ import annotations
 
@@ -10,11 +10,24 @@ import numpy.typing as npt
 
 from galaxy_fl.exceptions import VectorError
 
-__all__ = ["BLOCK_PARAMETERS", "INT32_MAX", "INT32_MIN", "VECTOR_DTYPE", "Vector", "as_vector", "blocks"]
+__all__ = [
+    "BLOCK_PARAMETERS",
+    "INT32_MAX",
+    "INT32_MIN",
+    "SUM_DTYPE",
+    "VECTOR_DTYPE",
+    "Sums",
+    "Vector",
+    "as_sums",
+    "as_vector",
+    "blocks",
+]
 
 Vector: TypeAlias = npt.NDArray[np.int32]
+Sums: TypeAlias = npt.NDArray[np.int64]
 
 VECTOR_DTYPE = np.dtype("<i4")
+SUM_DTYPE = np.dtype("<i8")
 INT32_MIN = -(2**31)
 INT32_MAX = 2**31 - 1
 
@@ -43,6 +56,23 @@ def as_vector(array: npt.NDArray[Any], parameters: int | None = None) -> Vector:
             f"the vector has {len(array)} parameters, expected {parameters}: it belongs to another layout"
         )
     return np.ascontiguousarray(array, dtype=VECTOR_DTYPE)
+
+
+def as_sums(array: npt.NDArray[Any], parameters: int | None = None) -> Sums:
+    """Return `array` as contiguous little-endian int64 sums, without a copy where it is such.
+
+    Args:
+        array: one-dimensional int64 array.
+        parameters: the length that it must have, if that is known.
+
+    Raises:
+        VectorError: another type, number of dimensions or length.
+    """
+    if array.dtype != np.int64 or array.ndim != 1:
+        raise VectorError(f"a sum is a one-dimensional int64 array, got {array.dtype} of shape {array.shape}")
+    if parameters is not None and len(array) != parameters:
+        raise VectorError(f"the sum has {len(array)} parameters, expected {parameters}: it belongs to another layout")
+    return np.ascontiguousarray(array, dtype=SUM_DTYPE)
 
 
 def blocks(parameters: int) -> Iterator[slice]:

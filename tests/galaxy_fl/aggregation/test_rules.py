@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from galaxy_fl.aggregation import MAX_WEIGHT, RULES, Rule
+from galaxy_fl.aggregation import MAX_WEIGHT, RULES, Rule, WeightedMean, is_sum
+from galaxy_fl.aggregation.rule import MAX_TOTAL_WEIGHT
 from galaxy_fl.exceptions import AggregationError, VectorError
 from galaxy_fl.vectors import BLOCK_PARAMETERS, INT32_MAX, INT32_MIN, Vector
 
@@ -44,8 +45,12 @@ def test_rules_agree_with_the_test_vectors(case: dict[str, Any]) -> None:
 
 
 def test_the_test_vectors_cover_every_rule_up_to_its_limit() -> None:
-    most = {name: max(len(case["weights"]) for case in CASES if case["rule"] == name) for name in RULES}
-    assert most == {name: rule.max_updates for name, rule in RULES.items()}
+    for name, rule in RULES.items():
+        weights = [case["weights"] for case in CASES if case["rule"] == name]
+        if is_sum(rule):  # what bounds it is what the weights add up to
+            assert MAX_TOTAL_WEIGHT - 256 < max(map(sum, weights)) <= MAX_TOTAL_WEIGHT
+        else:
+            assert max(map(len, weights)) == rule.max_updates
 
 
 @every_rule
@@ -173,3 +178,50 @@ def test_a_model_that_is_no_vector_is_an_error(rule: Rule) -> None:
 def test_an_update_of_another_length_or_type_is_an_error(name: str, update: Any) -> None:
     with pytest.raises(VectorError):
         RULES[name].aggregate(WORD, np.zeros(2, np.int32), [update], [1])
+
+
+def test_weights_beyond_what_a_sum_holds_are_an_error() -> None:
+    one = np.zeros(1, np.int32)
+    with pytest.raises(AggregationError, match="weights add up to 4311744255, expected 0 to 4294967295"):
+        RULES["weighted_mean"].aggregate(WORD, one, [one] * 257, [MAX_WEIGHT] * 257)
+
+
+# What `finish` makes of a sum is specified for every int64, because somebody may commit to any.
+EDGES = [
+    -(2**63), -(2**63) + 1, -(2**62), -(2**32), -3, -2, -1, 0, 1, 2, 3, 2**31 - 1, 2**31, 2**62, 2**63 - 2, 2**63 - 1
+]  # fmt: skip
+
+
+@given(
+    st.lists(st.tuples(st.integers(INT32_MIN, INT32_MAX), st.sampled_from(EDGES) | st.integers(-(2**63), 2**63 - 1))),
+    st.integers(0, MAX_TOTAL_WEIGHT) | st.integers(0, 9),
+)
+def test_a_weighted_mean_finishes_any_sum_as_integers_do(lanes: list[tuple[int, int]], weight: int) -> None:
+    model = np.array([old for old, _ in lanes], np.int32)
+    sums = np.array([total for _, total in lanes], np.int64)
+    before = sums.copy()
+    moved = [(total + weight // 2) // weight if weight else 0 for _, total in lanes]
+    expected = [max(INT32_MIN, min(INT32_MAX, old + by)) for (old, _), by in zip(lanes, moved, strict=True)]
+    assert WeightedMean().finish(WORD, model, sums, weight).tolist() == expected
+    assert np.array_equal(sums, before)
+
+
+@given(made=rounds())
+def test_a_weighted_mean_is_its_finished_sum(made: tuple[Vector, list[Vector], list[int]]) -> None:
+    model, updates, weights = made
+    sums = np.sum([update.astype(np.int64) * weight for update, weight in zip(updates, weights, strict=True)], axis=0)
+    rule = WeightedMean()
+    expected = rule.aggregate(WORD, model, updates, weights)
+    assert np.array_equal(rule.finish(WORD, model, sums, sum(weights)), expected)
+
+
+@pytest.mark.parametrize("weight", [-1, MAX_TOTAL_WEIGHT + 1])
+def test_no_sum_weighs_so_much(weight: int) -> None:
+    with pytest.raises(AggregationError, match=f"weights add up to {weight}"):
+        WeightedMean().finish(WORD, np.zeros(1, np.int32), np.zeros(1, np.int64), weight)
+
+
+@pytest.mark.parametrize("sums", [np.zeros(2, np.int64), np.zeros(1, np.int32), np.zeros((1, 1), np.int64)])
+def test_a_sum_of_another_length_or_type_is_an_error(sums: Any) -> None:
+    with pytest.raises(VectorError, match="sum"):
+        WeightedMean().finish(WORD, np.zeros(1, np.int32), sums, 1)

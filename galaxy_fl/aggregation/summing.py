@@ -1,0 +1,281 @@
+"""Sums of updates from file to file: the tree of sums of a round, and the model that its root makes.
+
+However many updates there are, a handful of blocks is in memory, and no more files are open than a node has children.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from galaxy_fl.aggregation.block_files import (
+    check_files,
+    check_length,
+    default_workers,
+    read_block,
+    write_block,
+)
+from galaxy_fl.aggregation.rule import SumRule, check_call, check_weight, check_word, sum_bounds
+from galaxy_fl.aggregation.sum_tree import Node, check_fan_in, levels
+from galaxy_fl.exceptions import AggregationError
+from galaxy_fl.vectors import read_sums, tree_root
+from galaxy_fl.vectors.vector import BLOCK_PARAMETERS, SUM_DTYPE, VECTOR_DTYPE, Sums, Vector, as_vector, blocks
+
+__all__ = ["OpenedSum", "Summand", "finish_file", "node_file", "opened_sum", "sum_files", "write_sum", "write_tree"]
+
+
+@dataclass(frozen=True)
+class Summand:
+    """A child of a node whose content is there.
+
+    Attributes:
+        path: The vector file: of an update, `4 * d` bytes; of a node, `8 * d` bytes.
+        weight: Of the update, or the node's own.
+    """
+
+    path: Path
+    weight: int
+
+
+def node_file(folder: Path, node: int) -> Path:
+    """Return where `sum_files` writes the vector of a node, numbered from 1."""
+    return folder / f"node-{node}"
+
+
+def sum_files(
+    rule: SumRule,
+    rule_word: bytes,
+    model: Path,
+    updates: Sequence[Path | None],
+    weights: Sequence[int],
+    destination: Path,
+    d: int,
+    *,
+    fan_in: int,
+    chunk_parameters: int,
+    folder: Path,
+    workers: int | None = None,
+) -> tuple[Node, ...]:
+    """Aggregate a round from file to file by its tree of sums, which is written, too.
+
+    The model is to the bit what `aggregate_files` makes of the included updates, for any fan-in.
+
+    Args:
+        rule: How a sum becomes a model.
+        rule_word: The rule's word in the job's terms, 32 bytes.
+        model: The round's model, a file of `4 * d` bytes.
+        updates: The update of every entry, in the order of the entries, files of `4 * d` bytes; None for each that is
+            excluded, which counts as zero with weight zero.
+        weights: Of the entries, in the same order; that of an excluded one means nothing.
+        destination: The next model, as in `aggregate_files`.
+        d: Number of parameters.
+        fan_in: Children of a node.
+        chunk_parameters: C.
+        folder: Takes the vectors of the nodes, `8 * d` bytes each, little-endian int64; see `node_file`.
+        workers: Threads; by default two where there are two processors.
+
+    Returns:
+        The nodes in the order of their numbers; none where the round is flat.
+
+    Raises:
+        AggregationError: number of updates, a weight, `fan_in` or `rule_word` out of range.
+        VectorError: a file has another length, or the destination is one of the files read.
+        OSError: a file can't be read or written.
+    """
+    if len(updates) != len(weights):
+        raise AggregationError(f"there are {len(updates)} entries and {len(weights)} weights, expected one each")
+    entries = [None if path is None else Summand(path, weight) for path, weight in zip(updates, weights, strict=True)]
+    present = [each for each in entries if each is not None]
+    check_call(rule, rule_word, [each.weight for each in present])
+    check_files([model, *(each.path for each in present)], destination, d)
+    if len(entries) <= fan_in:
+        check_fan_in(fan_in)
+        with opened_sum(present, d, of_nodes=False) as total:
+            _finish(rule, rule_word, model, total, sum(each.weight for each in present), destination, d, workers)
+        return ()
+    sums = write_tree(entries, folder, d, fan_in, workers)
+    with ThreadPoolExecutor(workers or default_workers()) as pool:
+        roots = pool.map(lambda each: tree_root(read_sums(each.path, d), chunk_parameters), sums)
+        nodes = tuple(Node(root, each.weight) for root, each in zip(roots, sums, strict=True))
+    finish_file(rule, rule_word, model, sums[-1].path, sums[-1].weight, destination, d, workers)
+    return nodes
+
+
+def write_tree(
+    entries: Sequence[Summand | None], folder: Path, d: int, fan_in: int, workers: int | None = None
+) -> list[Summand]:
+    """Write the sum of every node of the tree over entries, None for each that is excluded.
+
+    Returns:
+        The nodes in the order of their numbers; none where the round is flat.
+
+    Raises:
+        AggregationError: `fan_in` is out of range, or the weights are too large for int64.
+        VectorError, OSError: as `sum_files`.
+    """
+    nodes: list[Summand] = []
+    children = entries
+    with ThreadPoolExecutor(workers or default_workers()) as pool:
+        for level, size in enumerate(levels(len(entries), fan_in)):
+            groups = [[each for each in children[at * fan_in : (at + 1) * fan_in] if each] for at in range(size)]
+            made = [
+                Summand(node_file(folder, number), sum(each.weight for each in group))
+                for number, group in enumerate(groups, len(nodes) + 1)
+            ]
+            write = partial(write_sum, d=d, of_nodes=level > 0)
+            # list() raises what a thread raised.
+            list(pool.map(write, groups, [each.path for each in made]))
+            nodes += made
+            children = made
+    return nodes
+
+
+def finish_file(
+    rule: SumRule,
+    rule_word: bytes,
+    model: Path,
+    sums: Path,
+    weight: int,
+    destination: Path,
+    d: int,
+    workers: int | None = None,
+) -> None:
+    """Write the next model by a sum, such as the root's of the tree.
+
+    Args:
+        sums: A file of `8 * d` bytes, any.
+        weight: The sum of the weights.
+        rule, rule_word, model, destination, d, workers: As in `sum_files`.
+
+    Raises:
+        AggregationError: `weight` or `rule_word` out of range.
+        VectorError, OSError: as `sum_files`.
+    """
+    check_files([sums], destination, d, of_sum=True)
+    with opened_sum([Summand(sums, weight)], d, of_nodes=True) as total:
+        _finish(rule, rule_word, model, total, weight, destination, d, workers)
+
+
+def write_sum(children: Sequence[Summand], destination: Path, d: int, *, of_nodes: bool) -> None:
+    """Write the sum of a node's children, `d` little-endian int64: of weight * update, or of the sums of nodes.
+
+    Args:
+        children: Those that are included; where there are none, the sum is zero.
+        destination: A file that is none of the children's.
+        d: Number of parameters.
+        of_nodes: Whether the children are nodes.
+
+    Raises:
+        AggregationError: the weights are too large for int64.
+        VectorError: a file has another length.
+        OSError: a file can't be read or written.
+    """
+    with opened_sum(children, d, of_nodes=of_nodes) as total, destination.open("wb", buffering=0) as target:
+        for block in blocks(d):
+            write_block(target.fileno(), block, total(block))
+
+
+class OpenedSum:
+    """The children of a node, open to read; see `opened_sum`."""
+
+    def __init__(self, sources: Sequence[int], children: Sequence[Summand], of_nodes: bool) -> None:
+        self._sources = sources
+        self._children = children
+        self._of_nodes = of_nodes
+
+    def __call__(self, block: slice, beyond: npt.NDArray[np.bool_] | None = None) -> Sums:
+        """Return a block of the sum, in a buffer of the thread; it wraps where children are beyond their bounds.
+
+        Args:
+            block: Which lanes.
+            beyond: Is set in each of them where a child that is a node is beyond its bounds.
+        """
+        size = block.stop - block.start
+        total, addend, update = _buffers.total[:size], _buffers.addend[:size], _buffers.update[:size]
+        total.fill(0)
+        for source, child in zip(self._sources, self._children, strict=True):
+            if self._of_nodes:
+                read_block(source, block, addend)
+                if beyond is not None:
+                    lowest, highest = sum_bounds(child.weight)
+                    np.logical_or(beyond, (addend < lowest) | (addend > highest), out=beyond)
+            else:
+                read_block(source, block, update)
+                np.copyto(addend, update)
+                np.multiply(addend, child.weight, out=addend)
+            np.add(total, addend, out=total)
+        return total
+
+
+@contextmanager
+def opened_sum(children: Sequence[Summand], d: int, *, of_nodes: bool) -> Iterator[OpenedSum]:
+    """Open the children of a node, as many files as there are; what is yielded returns blocks of their sum.
+
+    Args:
+        children, d, of_nodes: As in `write_sum`.
+
+    Raises:
+        AggregationError, VectorError, OSError: as `write_sum`.
+    """
+    check_weight(sum(each.weight for each in children))
+    with ExitStack() as stack:
+        yield OpenedSum([_opened(stack, each.path, d, of_sum=of_nodes) for each in children], children, of_nodes)
+
+
+def _opened(stack: ExitStack, path: Path, d: int, *, of_sum: bool = False) -> int:
+    """Open a file to read, until the stack ends."""
+    file = stack.enter_context(path.open("rb", buffering=0))
+    check_length(path, path.stat().st_size, d, of_sum=of_sum)
+    return file.fileno()
+
+
+def _finish(
+    rule: SumRule,
+    rule_word: bytes,
+    model: Path,
+    total: OpenedSum,
+    weight: int,
+    destination: Path,
+    d: int,
+    workers: int | None,
+) -> None:
+    check_files([model], destination, d)
+    check_word(rule_word)
+    workers = workers or default_workers()
+    with ExitStack() as stack:
+        source = _opened(stack, model, d)
+        target = stack.enter_context(destination.open("wb", buffering=0)).fileno()
+
+        def finish_every(first: int) -> None:
+            """Finish the blocks first, first + workers, first + 2 * workers, …"""
+            buffer = np.empty(min(d, BLOCK_PARAMETERS), VECTOR_DTYPE)
+            for block in islice(blocks(d), first, None, workers):
+                before = buffer[: block.stop - block.start]
+                read_block(source, block, before)
+                after = rule.finish(rule_word, before, total(block), weight)
+                write_block(target, block, as_vector(after, len(before)))
+
+        with ThreadPoolExecutor(workers) as pool:
+            # list() raises what a thread raised.
+            list(pool.map(finish_every, range(workers)))
+
+
+class _Buffers(threading.local):
+    """Blocks of a thread: mapping fresh memory for every block would halve the speed."""
+
+    def __init__(self) -> None:
+        self.total: Sums = np.empty(BLOCK_PARAMETERS, SUM_DTYPE)
+        self.addend: Sums = np.empty(BLOCK_PARAMETERS, SUM_DTYPE)
+        self.update: Vector = np.empty(BLOCK_PARAMETERS, VECTOR_DTYPE)
+
+
+_buffers = _Buffers()
