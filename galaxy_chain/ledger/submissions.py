@@ -20,10 +20,11 @@ __all__ = [
     "SEGMENT_BLOCKS",
     "Entries",
     "Entry",
+    "cut",
     "pack_block",
     "show",
     "start",
-    "unpack_block",
+    "unpack_entries",
 ]
 
 ENTRY_BYTES = 88
@@ -53,7 +54,7 @@ def pack_block(entries: Iterable[Entry]) -> bytes:
     )
 
 
-def unpack_block(packed: bytes) -> Block:
+def unpack_entries(packed: bytes) -> Block:
     """Entries from how the ledger packs them.
 
     Raises:
@@ -68,6 +69,11 @@ def unpack_block(packed: bytes) -> Block:
         )
         for at in range(0, len(packed), ENTRY_BYTES)
     )
+
+
+def cut(entries: Block, fan_in: int) -> list[Block]:
+    """The blocks in which the ledger takes entries of one call: of `fan_in`, the last of what is left."""
+    return [entries[at : at + fan_in] for at in range(0, len(entries), fan_in)]
 
 
 def start(chain_id: int, ledger: str, job: int, attempt: int, root: bytes) -> bytes:
@@ -112,6 +118,16 @@ class Entries:
     def head(self) -> bytes:
         """The head: 32 bytes."""
         return keccak(self._outer + self._inner)
+
+    @property
+    def open_blocks(self) -> int:
+        """How many blocks the segment has that is not full."""
+        return len(self.blocks) % SEGMENT_BLOCKS
+
+    @property
+    def shut(self) -> int:
+        """How many entries are in full segments."""
+        return self._entries - self._in_segment
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Entries) and (self.start, self.blocks) == (other.start, other.blocks)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
+from contextlib import suppress
+from dataclasses import fields, replace
 from typing import Any
 
 from galaxy_chain.exceptions import AuditError
@@ -14,13 +15,15 @@ from galaxy_chain.ledger.events import LedgerEvent
 from galaxy_chain.ledger.records import client_amount, round_reward, server_amount
 from galaxy_chain.ledger.structs import NEVER, Model, Record, Status, Terms
 from galaxy_chain.ledger.submissions import Entries
+from galaxy_fl.aggregation.sum_tree import nodes_hash, unpack_nodes
+from galaxy_fl.exceptions import AggregationError
 from tests.fuzz.clean import refused
 from tests.fuzz.reader import Reader
 
 __all__ = ["fuzz"]
 
 LEDGER = "0x" + "ab" * 20
-NO_RECORD = Record(0, 1, 0, b"", b"", Model(b"", b""), b"", 0, 0, 0, LEDGER, 0)
+NO_RECORD = Record(0, 1, 0, b"", b"", Model(b"", b""), b"", b"", 0, 0, 0, LEDGER, 0)
 
 
 def fuzz(data: bytes) -> bool:
@@ -85,13 +88,15 @@ def _arguments(name: str, history: JobHistory, reader: Reader) -> dict[str, Any]
         "word": likely(lambda: bytes(32) if commit is None else commit.word, lambda: reader.take(32)),
         "model": Model(reader.take(1).rjust(32, b"\0"), reader.take(1).rjust(32, b"\0")),
         "keeps_model": False,
+        "is_sum": likely(lambda: True, lambda: False),
         "time": likely(lambda: 2**32, number),
+        "node": likely(lambda: 0 if demand is None else demand.node, number),
         "index": likely(lambda: 0 if demand is None else demand.index, number),
         "answer_by": number(),
         "announced": True,
         "deposit": likely(lambda: 1, number),
         "excess": number(),
-        "next": reader.take(likely(lambda: 64, number) % 200),
+        "chunk": reader.take(likely(lambda: 64, number) % 200),
         "samples": likely(lambda: 9, number),
         "last_round": likely(lambda: min(history.last_round, max(history.round, history.highest)), number),
         "bits": likely(lambda: 1, number),
@@ -103,7 +108,7 @@ def _arguments(name: str, history: JobHistory, reader: Reader) -> dict[str, Any]
         "terms": Terms(
             *(bytes(32), bytes(32), LEDGER, 1, f"0x{1:040x}", 1, likely(lambda: 3, number), likely(lambda: 1, number)),
             *(likely(lambda: 4, number), 0, 1, 1, 1, 1, likely(lambda: 2_000, number), likely(lambda: 2, number), 1, 9),
-            *(8, True, 99),
+            *(8, likely(lambda: 2, number), True, 99),
         ),
         "sender": who,
         "key": bytes(32),
@@ -122,7 +127,23 @@ def _arguments(name: str, history: JobHistory, reader: Reader) -> dict[str, Any]
         # A job that is not registered has no terms to make a record of; there the history never looks at one.
         arguments["record"] = _record(history, arguments, likely, number) if registered else NO_RECORD
         arguments["server"] = arguments["record"].server
+        arguments |= {"nodes": _nodes(history, likely, reader) if registered else b"", "nodes_content": bytes(32)}
+        with suppress(AggregationError):
+            bound = nodes_hash(unpack_nodes(arguments["nodes"]), entries, history.terms.fan_in if registered else 2)
+            arguments["record"] = replace(arguments["record"], nodes_hash=likely(lambda: bound, lambda: bytes(32)))
     return arguments
+
+
+def _nodes(history: JobHistory, likely: Any, reader: Reader) -> bytes:
+    """Nodes over the current entries, whose weights are right above level 1."""
+    fan_in = history.terms.fan_in
+    weights, nodes = [entry.update.weight for entry in history.entries], b""
+    if not history.is_sum or len(weights) <= fan_in:
+        return likely(lambda: b"", lambda: reader.take(36))
+    while not nodes or len(weights) > 1:
+        weights = [sum(weights[at : at + fan_in]) for at in range(0, len(weights), fan_in)]
+        nodes += b"".join(reader.take(1).rjust(32, b"\0") + (weight % 2**32).to_bytes(4) for weight in weights)
+    return likely(lambda: nodes, lambda: reader.take(72))
 
 
 def _amount(name: str, history: JobHistory, arguments: dict[str, Any]) -> int:
@@ -149,6 +170,7 @@ def _record(history: JobHistory, arguments: dict[str, Any], likely: Any, number:
         head=history.head,
         previous_root=history.model.root,
         next=arguments["model"],
+        nodes_hash=bytes(32),
         excluded=likely(lambda: bytes((updates + 7) // 8), lambda: number().to_bytes(4)),
         reward=likely(lambda: reward, number),
         allotted_before=history.allotted,

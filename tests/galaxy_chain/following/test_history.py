@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from hashlib import sha256
 
 import pytest
+from eth_utils.address import to_checksum_address
 
 from galaxy_chain.exceptions import AuditError
 from galaxy_chain.following.claims import claims, earnings
@@ -28,6 +30,7 @@ from galaxy_chain.ledger.openings import Opening
 from galaxy_chain.ledger.records import record_word
 from galaxy_chain.ledger.structs import NEVER, Model, Record, Update
 from galaxy_chain.ledger.submissions import Entries, Entry, pack_block, start
+from galaxy_fl.aggregation.sum_tree import Node, nodes_hash, pack_nodes, unpack_nodes
 from tests.galaxy_chain.ledger.test_abi import TERMS as ANY_TERMS
 from tests.galaxy_chain.ledger.unpacking import unpack_submissions
 
@@ -35,8 +38,9 @@ LEDGER = "0x" + "ab" * 20
 OWNER, SERVER, OTHER, FINDER = ("0x" + digit * 40 for digit in "5678")
 CLIENTS = ["0x" + digit * 40 for digit in "1234"]
 TERMS = replace(
-    ANY_TERMS, server=SERVER, min_clients=2, max_clients=4, rounds=3, bond=100, demand_deposit=10, chunk_parameters=8
-)
+    ANY_TERMS, server=SERVER, min_clients=2, max_clients=4, rounds=3, bond=100, demand_deposit=10, chunk_parameters=8,
+    fan_in=4,
+)  # fmt: skip
 MODELS = [Model(bytes([i]) * 32, bytes([100 + i]) * 32) for i in range(5)]
 
 
@@ -54,22 +58,24 @@ def deadline_of(history):
 class Chain:
     """Makes the events of a job as the ledger would, and folds them."""
 
-    def __init__(self, terms=TERMS, pool=9_000):
+    def __init__(self, terms=TERMS, pool=9_000, clients=CLIENTS, is_sum=True):
         self.history = JobHistory(1, LEDGER, 1)
         self.terms = terms
         self.now = 1_000
-        self.apply("JobRegistered", owner=OWNER, terms=terms, model=MODELS[0], keeps_model=False, time=self.now)
+        job = {"owner": OWNER, "terms": terms, "model": MODELS[0], "keeps_model": False, "is_sum": is_sum}
+        self.clients = clients
+        self.apply("JobRegistered", **job, time=self.now)
         self.apply("JobFunded", funder=OWNER, amount=pool)
         for server in (SERVER, OTHER):
             self.apply("BondDeposited", server=server, amount=100)
-        for client in CLIENTS:
+        for client in clients:
             self.apply("ClientJoined", client=client, samples=50, key=bytes(32))
 
     def apply(self, name, **arguments):
         self.history.apply(event(name, **arguments))
 
     def entry(self, place, weight=7):
-        return Entry(CLIENTS[place], Update(bytes([place + 1]) * 32, bytes([place + 51]) * 32, weight))
+        return Entry(self.clients[place], Update(bytes([place + 1]) * 32, bytes([place + 51]) * 32, weight))
 
     def submitted(self, *places, **changed):
         history = self.history
@@ -85,7 +91,7 @@ class Chain:
         } | changed
 
     def submit(self, *places, **changed):
-        """One block of the clients at these places."""
+        """What the clients at these places have signed, in one call."""
         self.apply("UpdatesSubmitted", **self.submitted(*places, **changed))
 
     def record(self, **changed):
@@ -98,6 +104,7 @@ class Chain:
             previous_root=history.model.root,
             next=MODELS[history.round],
             excluded=bytes((len(history.entries) + 7) // 8),
+            nodes_hash=bytes(32),
             reward=(history.pool - history.allotted) // (self.terms.rounds - history.round + 1),
             allotted_before=history.allotted,
             share=self.terms.server_share,
@@ -106,9 +113,10 @@ class Chain:
         )
         return replace(record, **changed)
 
-    def commit(self, **changed):
+    def commit(self, nodes=b"", nodes_content=bytes(32), **changed):
         record = self.record(**changed)
-        self.apply("RoundCommitted", attempt=self.history.attempt, server=record.server, record=record)
+        named = {"server": record.server, "record": record, "nodes": nodes, "nodes_content": nodes_content}
+        self.apply("RoundCommitted", attempt=self.history.attempt, **named)
         self.now = record.time
         return self.history.commits[record.round]
 
@@ -150,19 +158,21 @@ class Chain:
         usual = {"round": record.round, "word": 0, "amount": amount, "entries": sum(1 << number for number in numbers)}
         self.apply("RewardsClaimed", **usual | changed)
 
-    def demand(self, commit, index=0, **changed):
+    def demand(self, commit, index=0, node=0, **changed):
         deposit = self.terms.demand_deposit * (self.history.account(commit.record.server).demands + 1)
-        usual = {"word": commit.word, "demander": FINDER, "round": commit.record.round, "index": index}
+        usual = {"word": commit.word, "demander": FINDER, "round": commit.record.round, "node": node, "index": index}
         usual |= {"answer_by": self.now + 12, "announced": True, "deposit": deposit, "excess": 3}
         self.apply("ChunkDemanded", **usual | changed)
 
-    def answer(self, commit, index=0, **changed):
-        usual = {"word": commit.word, "sender": OTHER, "round": commit.record.round, "index": index}
-        usual |= {"paid": commit.record.server, "deposit": 10, "next": bytes(32) + b"\1" * 64}
+    def answer(self, commit, index=0, node=0, **changed):
+        usual = {"word": commit.word, "sender": OTHER, "round": commit.record.round, "node": node, "index": index}
+        chunk = bytes(64 if node else 32)
+        usual |= {"paid": commit.record.server, "deposit": 10, "chunk": chunk + b"\1" * 64}
         self.apply("ChunkAnswered", **usual | changed)
 
-    def expire(self, commit, index=0, **changed):
-        usual = {"word": commit.word, "demander": FINDER, "round": commit.record.round, "index": index, "deposit": 10}
+    def expire(self, commit, index=0, node=0, **changed):
+        usual = {"word": commit.word, "demander": FINDER, "round": commit.record.round, "node": node, "index": index}
+        usual |= {"deposit": 10}
         self.apply("DemandExpired", **usual | changed)
 
     def slash(self, commit, **changed):
@@ -190,6 +200,114 @@ def test_blocks_lead_to_the_head(chain):
     assert history.head == Entries(begun, history.entries.blocks).head
     assert history.closes_at == chain.now + TERMS.deadline
     assert history.built
+
+
+MANY = [to_checksum_address(sha256(b"%d" % place).digest()[:20]) for place in range(200)]
+LARGE = replace(TERMS, max_clients=200)
+
+
+def test_entries_of_a_call_are_cut_into_blocks_and_segments():
+    chain = Chain(LARGE, clients=MANY)
+    history, count = chain.history, 0
+    for entries, blocks, open_blocks, shut in [
+        (1, [1], 1, 0),
+        (10, [4, 4, 2], 4, 0),
+        (4, [4], 5, 0),
+        (1, [1], 6, 0),
+        (100, [4] * 25, 31, 0),
+        (80, [4] * 20, 51, 0),
+    ]:
+        before = len(history.entries.blocks)
+        chain.submit(*range(count, count + entries))
+        count += entries
+        assert [len(block) for block in history.entries.blocks[before:]] == blocks
+        assert (history.state.blocks, history.state.shut) == (open_blocks, shut)
+    ones = Chain(LARGE, clients=MANY)
+    for place in range(65):
+        ones.submit(place)
+    ones.submit(*range(65, 75))
+    assert (ones.history.state.blocks, ones.history.state.shut) == (4, 64)
+    commit = ones.commit(nodes=(packed := tree(ones)), nodes_hash=bound(ones, packed))
+    ones.submit(0)
+    assert (ones.history.state.blocks, ones.history.state.shut) == (1, 0)
+    # A rollback brings back entries to which nothing is appended: nobody keeps count of their blocks.
+    ones.reverted(commit)
+    assert (ones.history.state.blocks, ones.history.state.shut, len(ones.history.entries)) == (1, 0, 75)
+    assert ones.history.head == commit.record.head
+
+
+def tree(chain, weight=7, roots=b"\3"):
+    """The nodes over all entries of a chain, each of that weight, as the ledger packs them."""
+    weights, size, nodes = [weight] * len(chain.history.entries), 0, []
+    while size != 1:
+        weights = [sum(weights[at : at + chain.terms.fan_in]) for at in range(0, len(weights), chain.terms.fan_in)]
+        size = len(weights)
+        nodes += [Node(bytes([len(nodes)]) + roots * 31, weight) for weight in weights]
+    return pack_nodes(nodes)
+
+
+def bound(chain, packed):
+    return nodes_hash(unpack_nodes(packed), len(chain.history.entries), chain.terms.fan_in)
+
+
+@pytest.fixture
+def large():
+    chain = Chain(LARGE, clients=MANY)
+    chain.submit(*range(18))
+    return chain
+
+
+def test_a_commit_has_the_nodes_of_its_sums(large):
+    packed = tree(large)
+    commit = large.commit(nodes=packed, nodes_hash=bound(large, packed), nodes_content=b"\x09" * 32)
+    assert [node.weight for node in commit.nodes] == [28, 28, 28, 28, 14, 112, 14, 126]
+    assert (commit.nodes, commit.nodes_content) == (unpack_nodes(packed), b"\x09" * 32)
+    history = large.history
+    large.demand(commit, 2, node=7)
+    large.demand(commit, 2, node=1)
+    large.demand(commit, 1, node=0)
+    assert [(d.node, d.index) for d in history.open_demands(commit.word)] == [(0, 1), (1, 2), (7, 2)]
+    large.answer(commit, 2, node=1, deposit=20)
+    assert history.answers[commit.word] == {(1, 2): Opening(bytes(64), (b"\1" * 32, b"\1" * 32))}
+    large.expire(commit, 2, node=7)
+    assert history.expired[commit.word] == {(7, 2)}
+    assert history.demands[commit.word].keys() == {(0, 1)}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda packed, right: {"nodes": packed[:-36], "nodes_hash": right}, "there are 7 nodes, expected 8 over 18 entries"),
+        (lambda packed, right: {"nodes": packed + packed[:36], "nodes_hash": right}, "there are 9 nodes, expected 8"),
+        (lambda packed, right: {"nodes": packed[:-1], "nodes_hash": right}, "287 bytes are not nodes"),
+        (lambda packed, right: {"nodes": b"", "nodes_hash": bytes(32)}, "there are 0 nodes, expected 8"),
+        (lambda packed, right: {"nodes": packed[:-1] + b"\x7f", "nodes_hash": right}, "node 8 weighs 127, expected 126"),
+        (lambda packed, right: {"nodes": packed, "nodes_hash": bytes(32)}, "nodes_hash is 0000"),
+        (lambda packed, right: {"nodes": b"\4" + packed[1:], "nodes_hash": right}, "record's nodes_hash is"),
+    ],
+)  # fmt: skip
+def test_nodes_that_can_t_be_are_an_audit_error(large, change, said):
+    packed = tree(large)
+    with pytest.raises(AuditError, match=said):
+        large.commit(**change(packed, bound(large, packed)))
+
+
+def test_rounds_of_few_entries_and_of_other_rules_have_no_nodes(chain):
+    one = pack_nodes([Node(bytes(32), 28)])
+    chain.submit(0, 1, 2, 3, closes_at=chain.now)
+    with pytest.raises(AuditError, match="there are 1 nodes, expected 0 over 4 entries"):
+        chain.commit(nodes=one)
+    other = Chain(LARGE, clients=MANY, is_sum=False)
+    other.submit(*range(18))
+    with pytest.raises(AuditError, match="there are 8 nodes, but the job's rule is not a sum"):
+        other.commit(nodes=tree(other))
+    assert other.commit().nodes == ()
+
+
+@pytest.mark.parametrize("fan_in", [0, 1, 65])
+def test_a_fan_in_that_no_ledger_takes_is_an_audit_error(fan_in):
+    with pytest.raises(AuditError, match=f"fan_in is {fan_in}, expected 2 to 64"):
+        Chain(replace(TERMS, fan_in=fan_in))
 
 
 def test_a_commit_has_its_record_and_who_is_left_out(chain):
@@ -321,7 +439,7 @@ def test_demands_are_open_until_answered_and_each_makes_the_next_dearer(committe
     assert settle_from(history) is None
     committed.answer(commit)
     committed.answer(commit, 4, paid=OTHER, deposit=20)
-    assert history.answers[commit.word][0] == Opening(bytes(32), (b"\1" * 32, b"\1" * 32))
+    assert history.answers[commit.word][0, 0] == Opening(bytes(32), (b"\1" * 32, b"\1" * 32))
     assert (history.account(SERVER).balance, history.account(OTHER).balance) == (10, 20)
     assert settle_from(history) == commit.record.time + TERMS.challenge_seconds
     assert history.demands == {}
@@ -438,7 +556,7 @@ def test_records_that_can_t_be_are_an_audit_error(chain, changed, said):
 
 
 def test_two_lives_of_one_job_are_an_audit_error(chain):
-    again = {"owner": OWNER, "terms": TERMS, "model": MODELS[0], "keeps_model": False, "time": 1}
+    again = {"owner": OWNER, "terms": TERMS, "model": MODELS[0], "keeps_model": False, "is_sum": True, "time": 1}
     with pytest.raises(AuditError, match="registered before"):
         chain.apply("JobRegistered", **again)
     with pytest.raises(AuditError, match="not registered yet"):
@@ -474,7 +592,7 @@ def test_two_lives_of_one_job_are_an_audit_error(chain):
         ("deposit is 10, expected 20", lambda chain, commit: (chain.demand(commit), chain.demand(commit, 1, deposit=10))),
         ("is not demanded", lambda chain, commit: chain.answer(commit)),
         ("neither committed nor answered", lambda chain, commit: (chain.demand(commit), chain.answer(commit, paid=FINDER))),
-        ("are not a chunk", lambda chain, commit: (chain.demand(commit), chain.answer(commit, next=bytes(33)))),
+        ("are not a chunk", lambda chain, commit: (chain.demand(commit), chain.answer(commit, chunk=bytes(33)))),
         ("demander is 0x7777", lambda chain, commit: (chain.demand(commit), chain.expire(commit, demander=OTHER))),
         ("amount is 99, expected 100", lambda chain, commit: chain.slash(commit, amount=99)),
         ("has 50 of a bond of 100", lambda chain, commit: chain.slash(commit, reward=50)),

@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from galaxy_chain.ledger.excluded import excluded_numbers, pack_excluded
-from galaxy_chain.ledger.openings import Opening, Openings
 from galaxy_chain.ledger.structs import Update
 from galaxy_chain.ledger.submissions import (
     Entries,
     Entry,
+    cut,
     pack_block,
     show,
-    unpack_block,
+    unpack_entries,
 )
 from galaxy_fl.vectors import ChunkTree
 from tests.contracts import ledger as driver
@@ -65,13 +65,13 @@ def test_heads_and_what_is_shown_are_the_driver_s(sizes, data):
 
 @given(st.lists(st.builds(Entry, addresses, st.builds(Update, words, words, unsigned(32))), min_size=1, max_size=4))
 def test_a_block_is_packed_and_unpacked(entries):
-    assert unpack_block(pack_block(entries)) == tuple(entries)
+    assert unpack_entries(pack_block(entries)) == tuple(entries)
 
 
 @pytest.mark.parametrize("size", [0, 1, 87, 89, 175])
 def test_what_is_not_made_of_entries_is_refused(size):
     with pytest.raises(ValueError, match=f"{size} bytes are not entries, which have 88"):
-        unpack_block(bytes(size))
+        unpack_entries(bytes(size))
 
 
 @pytest.mark.parametrize("size", [0, 128])
@@ -117,9 +117,46 @@ def test_only_entries_can_be_excluded(number):
         pack_excluded([number], 3)
 
 
-def test_openings_are_packed_one_after_the_other_before_the_submissions():
-    blocks, uploads = blocks_of([1, 2])
-    opened = TREE.opening(1)
-    opening = Opening(opened.chunk, tuple(opened.path))
-    packed = Openings(opening, opening, (opening, opening, opening), tuple(blocks)).pack()
-    assert packed == 5 * driver.opening(TREE, 1) + driver.show(uploads)
+RUN = st.integers(2, 64)
+
+
+def worst(updates, fan_in):
+    """The most bytes that the ledger reckons with for what shows the entries of a node of level 1."""
+    return 100 + 33 * min(updates, 128) + 35 * (updates // 64) + 88 * (3 * fan_in - 2)
+
+
+@settings(deadline=None, max_examples=60)
+@given(RUN, st.data())
+def test_what_shows_a_run_is_never_larger_than_the_ledger_reckons_with(fan_in, data):
+    sizes = data.draw(st.lists(st.sampled_from([1, 2, fan_in - 1, fan_in]), min_size=1, max_size=600))
+    blocks, _ = blocks_of(sizes)
+    total = sum(sizes)
+    run = data.draw(st.integers(0, (total - 1) // fan_in))
+    numbers = range(run * fan_in, min(total, (run + 1) * fan_in))
+    shown = show(blocks, numbers)
+    assert len(shown) <= worst(total, fan_in)
+    read = unpack_submissions(START, shown)
+    assert read.head == Entries(START, blocks).head
+    assert set(numbers) <= read.entries.keys()
+    # The blocks at both ends may have others, and no block between them has any.
+    assert len(read.entries) <= len(numbers) + 2 * (fan_in - 1)
+
+
+def test_the_worst_that_a_crowd_of_single_submissions_can_do_is_little_below_that():
+    blocks, _ = blocks_of([1] * 63 + [2, *[1] * 61, 2, *[1] * 3_966])
+    assert sum(map(len, blocks)) == 4_094
+    size = len(show(blocks, [64, 126]))
+    assert worst(4_094, 2) - 300 < size <= worst(4_094, 2)
+
+
+def test_blocks_of_a_call_are_full_but_for_the_last():
+    (entries,), _ = blocks_of([70])
+    assert [len(block) for block in cut(entries, 16)] == [16, 16, 16, 16, 6]
+    assert [entry for block in cut(entries, 16) for entry in block] == list(entries)
+    assert cut(entries[:16], 16) == [entries[:16]]
+
+
+def test_full_segments_and_what_is_after_them_are_told_apart():
+    entries = Entries(START, blocks_of([2] * 64 + [3, 1])[0])
+    assert (entries.open_blocks, entries.shut, len(entries)) == (2, 128, 132)
+    assert Entries(START).shut == Entries(START).open_blocks == 0

@@ -7,7 +7,7 @@ from io import BytesIO
 
 from eth_utils.crypto import keccak
 
-from galaxy_chain.ledger.submissions import ENTRY_BYTES, SEGMENT_BLOCKS, Entry, unpack_block
+from galaxy_chain.ledger.submissions import ENTRY_BYTES, SEGMENT_BLOCKS, Entry, unpack_entries
 from galaxy_chain.ledger.words import ZERO_WORD, word
 
 SHUT, OPEN_END = 0, 255
@@ -62,7 +62,7 @@ def unpack_submissions(start: bytes, submissions: bytes) -> Shown:
                 else:
                     packed = take(size * ENTRY_BYTES)
                     digest = keccak(packed)
-                    entries.update(enumerate(unpack_block(packed), count))
+                    entries.update(enumerate(unpack_entries(packed), count))
                 inner = link(inner, digest, size)
                 count += size
             if kind == SEGMENT_BLOCKS:

@@ -1,0 +1,100 @@
+"""Commits of rounds, and what became of rounds without one or with one that did not last."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from galaxy_chain.ledger.excluded import excluded_numbers
+from galaxy_chain.ledger.records import record_word
+from galaxy_chain.ledger.structs import Model, Record
+from galaxy_chain.ledger.submissions import Block, Entry
+from galaxy_fl.aggregation.sum_tree import Node
+
+__all__ = ["Commit", "OpenDemand", "Reopening", "Superseding"]
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A committed round: from which model, over which entries, to which model, and where on the chain.
+
+    Attributes:
+        attempt: The attempt that ended with it; the record's own is an earlier one after a rollback.
+        blocks: The entries of the record's attempt, in the blocks in which they were taken.
+        block: The number of the chain's block.
+        nodes: The nodes of the tree of sums, node 1 first; none where the round is flat.
+        nodes_content: The digest of the content id of a manifest of the nodes' vectors, 32 bytes.
+    """
+
+    attempt: int
+    record: Record
+    previous: Model
+    blocks: tuple[Block, ...]
+    block: int
+    transaction: bytes
+    nodes: tuple[Node, ...] = ()
+    nodes_content: bytes = bytes(32)
+
+    @cached_property
+    def word(self) -> bytes:
+        """The word that the ledger keeps of the record."""
+        return record_word(self.record)
+
+    @cached_property
+    def entries(self) -> tuple[Entry, ...]:
+        """All entries in the order of their numbers."""
+        return tuple(entry for block in self.blocks for entry in block)
+
+    @cached_property
+    def left_out(self) -> frozenset[int]:
+        """The numbers of the excluded entries."""
+        return excluded_numbers(self.record.excluded, self.record.updates)
+
+    @property
+    def included(self) -> tuple[Entry, ...]:
+        """The entries that were not excluded, in order."""
+        return tuple(entry for number, entry in enumerate(self.entries) if number not in self.left_out)
+
+    @property
+    def excluded(self) -> tuple[Entry, ...]:
+        """The entries that were excluded, in order."""
+        return tuple(self.entries[number] for number in sorted(self.left_out))
+
+
+@dataclass(frozen=True)
+class Reopening:
+    """A round that was collected again: by whom, and what was in until then."""
+
+    attempt: int
+    round: int
+    sender: str
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True)
+class Superseding:
+    """A commit that was set aside because nobody built upon it, and by whom."""
+
+    commit: Commit
+    sender: str
+    time: int
+
+
+@dataclass(frozen=True)
+class OpenDemand:
+    """A demand that waits for an answer.
+
+    Attributes:
+        node: The number of the node; 0 for the next model.
+        index: The number of the chunk.
+        answer_by: In seconds, by the chain's time.
+        deposits: How many times the demand deposit it cost.
+        announced: Whether its expiry is rewarded.
+    """
+
+    demander: str
+    node: int
+    index: int
+    answer_by: int
+    deposits: int
+    announced: bool
