@@ -1,11 +1,13 @@
-"""Writes the test vectors of protocol section 5: entries, heads, what is shown of them, records, rewards, announcements.
+"""Writes the test vectors of protocol section 5: entries, heads, what is shown of them, records, rewards, announcements,
+and what clients sign.
 
 It shares no code with Galaxy: it builds what the protocol says from eth_abi's encoding, and finds the smallest
 `submissions` by trying every form of every segment. Run it as `python tests/vectors/generate_ledger.py` after a change of the
 protocol; a test checks that the committed file is what it writes.
 
 Entry i of seed s: its client is the first 20 bytes of sha256("s:i:client"), its weight 1 + i, its commitment and content
-are sha256("s:i:commitment") and sha256("s:i:content"). Hex strings have no prefix.
+are sha256("s:i:commitment") and sha256("s:i:content"). A private key is the sha256 of its seed. Hex strings have no
+prefix.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from eth_abi.abi import encode
+from eth_keys.datatypes import PrivateKey
 from eth_utils.crypto import keccak
 
 FILE = Path(__file__).parent / "ledger.json"
@@ -90,6 +93,11 @@ def submissions(blocks: list[list[bytes]], wanted: set[int]) -> bytes:
     return shown
 
 
+def cut(entries: int, fan_in: int) -> list[int]:
+    """The sizes of the blocks of a call that had so many entries accepted."""
+    return [min(fan_in, entries - first) for first in range(0, entries, fan_in)]
+
+
 SHAPES: list[tuple[list[int], list[list[int]]]] = [
     ([], [[]]),
     ([1], [[], [0]]),
@@ -102,6 +110,12 @@ SHAPES: list[tuple[list[int], list[list[int]]]] = [
     ([2] * 64 + [3, 1], [[5], [128, 131], []]),
     ([1] * 128, [[64], [0, 127]]),
     ([1] * 64 + [16] * 64 + [1] * 5, [[0], [64 + 17], [64 + 1024 + 4], [1, 300, 1090]]),
+    # Calls and single submissions mixed: runs of 16 entries in one block, in two, and across segments.
+    (
+        [1, *cut(100, 16), *([1] * 54), *cut(33, 16), 1, *cut(5, 16)],
+        [list(range(16)), list(range(96, 112)), list(range(144, 160)), list(range(176, 192)), [193]],
+    ),
+    ([*cut(7, 2), *([1] * 62), *cut(6, 2)], [[66, 67], [68, 69], [70, 71], [0, 74]]),
 ]
 
 
@@ -217,6 +231,88 @@ def announcements() -> list[dict[str, Any]]:
     return found
 
 
+# What clients sign: EIP-712 by its text, ECDSA by eth_keys (deterministic, RFC 6979).
+
+DOMAIN = "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
+UPDATE = "Update(uint256 job,uint32 attempt,bytes32 model,bytes32 commitment,bytes32 content,uint32 weight)"
+JOIN = "Join(uint256 job,uint32 samples,bytes32 key,uint256 deadline)"
+ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+
+
+def struct_hash(form: str, values: list[Any]) -> bytes:
+    kinds = [field.split()[0] for field in form[form.index("(") + 1 : -1].split(",")]
+    return keccak(keccak(form.encode()) + encode(kinds, values))
+
+
+def domain_separator(chain_id: int, ledger: str) -> bytes:
+    # Texts are encoded as their hashes.
+    values = [keccak(DOMAIN.encode()), keccak(b"Galaxy"), keccak(b"2"), chain_id, ledger]
+    return keccak(encode(["bytes32", "bytes32", "bytes32", "uint256", "address"], values))
+
+
+def signed(key_seed: str, chain_id: int, ledger: str, hash: bytes) -> dict[str, str]:
+    domain = domain_separator(chain_id, ledger)
+    message = keccak(b"\x19\x01" + domain + hash)
+    private = PrivateKey(digest(key_seed))
+    signature = private.sign_msg_hash(message)
+    r, s, v = signature.r.to_bytes(32), signature.s.to_bytes(32), bytes([27 + signature.v])
+    assert signature.s <= ORDER // 2, "not the lower one of two"
+    return {
+        "key_seed": key_seed,
+        "signer": private.public_key.to_address(),
+        "chain_id": str(chain_id),
+        "ledger": ledger,
+        "domain": domain.hex(),
+        "struct_hash": hash.hex(),
+        "digest": message.hex(),
+        "signature": (r + s + v).hex(),
+        # The other signature of the same account over the same digest, which anybody can make of the first.
+        "malleable": (r + (ORDER - signature.s).to_bytes(32) + bytes([55 - v[0]])).hex(),
+    }
+
+
+def typed_data() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    most = 2**256 - 1
+    for place, (chain_id, job, attempt, weight) in enumerate(
+        ((1, 1, 1, 1), (31337, 7, 2**32 - 1, 2**32 - 1), (2**63, most, 0, 1000), (1337, 2**128, 12_345, 0))
+    ):
+        seed = f"update {place}"
+        ledger, model = address(f"{seed} ledger"), digest(f"{seed} model")
+        commitment, content = digest(f"{seed} commitment"), digest(f"{seed} content")
+        hash = struct_hash(UPDATE, [job, attempt, model, commitment, content, weight])
+        found.append(
+            {
+                "type": "Update",
+                "job": str(job),
+                "attempt": attempt,
+                "model": model.hex(),
+                "commitment": commitment.hex(),
+                "content": content.hex(),
+                "weight": weight,
+                "client_digest": hash[12:].hex(),  # what the ledger keeps of it: the low 160 bits
+                **signed(f"{seed} key", chain_id, ledger, hash),
+            }
+        )
+    for place, (chain_id, job, samples, deadline) in enumerate(
+        ((1, 1, 1, 1_800_000_000), (31337, 7, 2**32 - 1, most), (2**63, most, 600, 0))
+    ):
+        seed = f"join {place}"
+        ledger, key = address(f"{seed} ledger"), digest(f"{seed} public key") if place else bytes(32)
+        hash = struct_hash(JOIN, [job, samples, key, deadline])
+        found.append(
+            {
+                "type": "Join",
+                "job": str(job),
+                "samples": samples,
+                "key": key.hex(),
+                "deadline": str(deadline),
+                **signed(f"{seed} key", chain_id, ledger, hash),
+            }
+        )
+    return found
+
+
 def text() -> str:
     """What the file has to say."""
     contents = {
@@ -224,6 +320,7 @@ def text() -> str:
         "attempts": attempts(),
         "records": records(),
         "announcements": announcements(),
+        "typed_data": typed_data(),
     }
     return json.dumps(contents, indent=1) + "\n"
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import runpy
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from eth_account import Account
+from eth_account.messages import encode_typed_data
 from eth_utils.crypto import keccak
 
 from galaxy_chain.ledger.announcements import commit_digest, finding_digest
@@ -60,3 +63,37 @@ def test_announcements(vector):
     salt, word, root = (bytes.fromhex(vector[name]) for name in ("salt", "word_or_head", "root"))
     assert finding_digest(vector["sender"], salt, word, vector["node"], vector["index"]).hex() == vector["finding"]
     assert commit_digest(vector["sender"], salt, word, root).hex() == vector["commit"]
+
+
+_FIELDS = {
+    "Update": [
+        ("job", "uint256"),
+        ("attempt", "uint32"),
+        ("model", "bytes32"),
+        ("commitment", "bytes32"),
+        ("content", "bytes32"),
+        ("weight", "uint32"),
+    ],
+    "Join": [("job", "uint256"), ("samples", "uint32"), ("key", "bytes32"), ("deadline", "uint256")],
+}
+
+
+@pytest.mark.parametrize("vector", VECTORS["typed_data"], ids=lambda vector: f"{vector['type']} {vector['job'][:6]}")
+def test_wallets_sign_what_the_vectors_say(vector):
+    fields = _FIELDS[vector["type"]]
+    domain = {
+        "name": "Galaxy",
+        "version": "2",
+        "chainId": int(vector["chain_id"]),
+        "verifyingContract": vector["ledger"],
+    }
+    message = {name: bytes.fromhex(vector[name]) if kind == "bytes32" else int(vector[name]) for name, kind in fields}
+    types = {vector["type"]: [{"name": name, "type": kind} for name, kind in fields]}
+    signable = encode_typed_data(domain, types, message)
+    assert (signable.header.hex(), signable.body.hex()) == (vector["domain"], vector["struct_hash"])
+    assert keccak(b"\x19\x01" + signable.header + signable.body).hex() == vector["digest"]
+    account = Account.from_key(sha256(vector["key_seed"].encode()).digest())
+    assert account.address.lower() == vector["signer"]
+    assert account.sign_message(signable).signature.hex() == vector["signature"]
+    recovered = Account.recover_message(signable, signature=bytes.fromhex(vector["signature"]))
+    assert recovered == account.address
