@@ -19,6 +19,7 @@ from galaxy_fl.exceptions import AggregationError
 __all__ = [
     "DEFAULT_FAN_IN",
     "LARGEST_FAN_IN",
+    "MOST_LEVELS",
     "NODE_BYTES",
     "SMALLEST_FAN_IN",
     "Node",
@@ -38,6 +39,8 @@ __all__ = [
 NODE_BYTES = 36
 DEFAULT_FAN_IN = 16
 SMALLEST_FAN_IN, LARGEST_FAN_IN = 2, 64
+MOST_LEVELS = 4
+"""Levels of nodes that a ledger allows: at most `fan_in**4` entries."""
 _ROOT_BYTES = 32
 _HIGHEST_WEIGHT = 2**32 - 1
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
+from galaxy_fl.aggregation.sum_tree import DEFAULT_FAN_IN
 from galaxy_fl.exceptions import ConfigurationError, JobDocumentError
 from galaxy_fl.jobs.document import BuiltinModel, JobDocument
 from galaxy_fl.jobs.ending import Ending
@@ -50,6 +51,8 @@ class Job:
         min_clients: How many updates make a round.
         max_clients: The update with this number closes the round; None for no such number.
         deadline: Seconds that others have, once `min_clients` updates are in; None for the mode's own default.
+        fan_in: On a ledger, how many updates a partial sum stands for, 2 to 64: a challenge, and a client that verifies
+            its branch, read as many, however many clients there are.
         output: What the model ends in: `"logits"`, `"probabilities"` or `"log-probabilities"`. None where its structure
             shows it.
         fraction_bits: How finely tensors are carried, by name or pattern such as `"norm.*"`, where what follows from
@@ -84,6 +87,7 @@ class Job:
     min_clients: int = 1
     max_clients: int | None = None
     deadline: float | None = 600
+    fan_in: int = DEFAULT_FAN_IN
     output: Ending | None = None
     fraction_bits: Mapping[str, int] = field(default_factory=dict)
     reveal: Literal["immediate", "after-close"] = "immediate"
@@ -159,7 +163,7 @@ class Job:
             JobDocumentError: a number is out of range.
         """
         try:
-            return Terms(self.rounds, self.min_clients, self.max_clients, self.deadline)
+            return Terms(self.rounds, self.min_clients, self.max_clients, self.deadline, self.fan_in)
         except ConfigurationError as error:
             raise JobDocumentError(f"Job: {error}") from error
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from galaxy_fl.aggregation import RULES
+from galaxy_fl.aggregation import RULES, is_sum
+from galaxy_fl.aggregation.sum_tree import MOST_LEVELS
 from galaxy_fl.exceptions import JobDocumentError, TrainingError, VectorError
 from galaxy_fl.jobs.document import BuiltinModel, Model, SourceModel, source_id, source_text
 from galaxy_fl.jobs.ending import Ending
@@ -83,8 +84,16 @@ def _check_quorum(job: Job) -> None:
             f"the trimmed mean leaves out {2 * job.method.trim} updates of a round, and min_clients is "
             f"{job.min_clients}: set min_clients to {2 * job.method.trim + 1} or more, or trim fewer"
         )
-    if job.max_clients is not None and job.max_clients > (most := RULES[job.method.rule].max_updates):
+    if job.max_clients is None:
+        return
+    rule = RULES[job.method.rule]
+    if job.max_clients > (most := rule.max_updates):
         raise JobDocumentError(f"max_clients is {job.max_clients}, and the rule {job.method.rule} takes {most} updates")
+    if is_sum(rule) and job.max_clients > (most := job.fan_in**MOST_LEVELS):
+        raise JobDocumentError(
+            f"max_clients is {job.max_clients}, and partial sums of fan_in {job.fan_in} stand for {most} updates at "
+            "most: raise fan_in, or lower max_clients"
+        )
 
 
 def _chosen(job: Job) -> tuple[Model, bytes | None]:

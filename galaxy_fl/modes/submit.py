@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from galaxy_fl.exceptions import JobDocumentError
 from galaxy_fl.jobs.job import Job
+from galaxy_fl.jobs.terms import MOST_CLIENTS
 from galaxy_fl.modes.mode import At, meeting
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def submit(
                 f"clients is {clients!r}, and the job says min_clients {job.min_clients} and max_clients "
                 f"{job.max_clients}: give one or the other"
             )
-        if type(clients) is not int or not 1 <= clients <= 256:
-            raise JobDocumentError(f"clients is {clients!r}, expected a whole number from 1 to 256")
+        if type(clients) is not int or not 1 <= clients <= MOST_CLIENTS:
+            raise JobDocumentError(f"clients is {clients!r}, expected a whole number from 1 to {MOST_CLIENTS}")
         job = replace(job, min_clients=clients, max_clients=clients)
     return mode.submit(prepare(job, new_job_id(), sample), **settings)

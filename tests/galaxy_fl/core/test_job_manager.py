@@ -131,7 +131,7 @@ def test_a_submitted_job_is_json_and_begins_with_the_models_weights(capsys):
     assert (document.rule.name, document.weighting, document.distils) == ("weighted_mean", "uniform", False)
     assert (document.train.loss, document.train.batch_size, document.train.seed) == ("NLLLoss", 16, 7)
     terms = json.loads(Path(f"res/jobs/{job.job_id}/terms.json").read_text())
-    assert terms == {"rounds": 3, "min_clients": 2, "max_clients": None, "deadline": 600}
+    assert terms == {"rounds": 3, "min_clients": 2, "max_clients": None, "deadline": 600, "fan_in": 16}
     vector = read_vector(f"res/jobs/{job.job_id}/models/1", document.tensors.parameters)
     np.testing.assert_array_equal(vector, encode(model.state_dict(), document.tensors))
     assert [tensor.fraction_bits for tensor in document.tensors.tensors if "running" in tensor.name] == [16, 16]

@@ -66,7 +66,7 @@ def test_a_job_is_on_disk_as_documented(job):
     files = {str(path.relative_to(job.path)) for path in job.path.rglob("*") if path.is_file()}
     assert files == {"job.json", "terms.json", "state.json", "models/1"}
     assert json.loads((job.path / "terms.json").read_bytes()) == {
-        "rounds": 3, "min_clients": 1, "max_clients": None, "deadline": None,
+        "rounds": 3, "min_clients": 1, "max_clients": None, "deadline": None, "fan_in": 16,
     }  # fmt: skip
     assert (job.path / "models" / "1").read_bytes() == np.arange(PARAMETERS, dtype="<i4").tobytes()
 

@@ -57,7 +57,7 @@ def test_an_instance_with_its_weights(capfd):
     assert (published.model.source, published.model.class_name) == (source_id(source), "Net")
     assert (published.name, published.output, published.weighting) == ("Net", "probabilities", "uniform")
     assert (published.rule.name, published.distils, published.train.batch_size) == ("weighted_mean", False, 16)
-    assert terms(job_id) == {"rounds": 3, "min_clients": 1, "max_clients": None, "deadline": 600}
+    assert terms(job_id) == {"rounds": 3, "min_clients": 1, "max_clients": None, "deadline": 600, "fan_in": 16}
     np.testing.assert_array_equal(vector(job_id), encode(model.state_dict(), published.tensors))
 
 
@@ -90,8 +90,9 @@ def test_a_number_of_clients_is_how_many_a_round_waits_for_and_ends_with():
         "min_clients": 2,
         "max_clients": 2,
         "deadline": 600,
+        "fan_in": 16,
     }
-    for wrong in (0, 257, 2.0, "2"):
+    for wrong in (0, 4097, 2.0, "2"):
         with pytest.raises(JobDocumentError, match="clients is"):
             submit(Job("mlp", rounds=1), clients=wrong)
     with pytest.raises(JobDocumentError, match="give one or the other"):
@@ -112,6 +113,15 @@ def test_robust_rules():
         submit(trimmed, clients=2)
     with pytest.raises(JobDocumentError, match="max_clients is 65, and the rule trimmed_mean takes 64"):
         submit(trimmed, clients=65)
+
+
+def test_partial_sums_stand_for_no_more_than_four_levels_of_fan_in():
+    assert terms(submit(Job("mlp", rounds=1, fan_in=2), clients=16))["fan_in"] == 2
+    with pytest.raises(JobDocumentError, match="max_clients is 17, and partial sums of fan_in 2 stand for 16 updates"):
+        submit(Job("mlp", rounds=1, fan_in=2), clients=17)
+    assert terms(submit(Job("mlp", rounds=1, fan_in=8), clients=4096))["max_clients"] == 4096
+    median = Job("mlp", rounds=1, fan_in=2, method=Averaging("coordinate_median"))
+    assert terms(submit(median, clients=17))["max_clients"] == 17  # which has no sums
 
 
 def test_at_a_folder(tmp_path):
