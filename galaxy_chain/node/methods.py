@@ -10,9 +10,13 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from eth_account.messages import defunct_hash_message
+from eth_abi.exceptions import EncodingError
+from eth_account.messages import defunct_hash_message, encode_typed_data
 from eth_keys.datatypes import PrivateKey
 from eth_typing import Address
+from eth_utils.crypto import keccak
+from eth_utils.exceptions import ValidationError
+from pydantic_core import from_json
 
 from galaxy_chain.node import parameters
 from galaxy_chain.node.chain import BLOCK_GAS_LIMIT, Block, Chain, Message
@@ -175,6 +179,26 @@ class Methods:
         """Signs a message (EIP-191, version 0x45), as geth and anvil do."""
         signer, body = parameters.address(address), parameters.data(message)
         signature = self._key(signer).sign_msg_hash(defunct_hash_message(body)).to_bytes()
+        return hex_data(signature[:64] + bytes((signature[64] + 27,)))
+
+    def eth_signTypedData_v4(self, address: Any, data: Any) -> str:
+        """Signs typed data (EIP-712), given as an object or as its JSON."""
+        signer = self._key(parameters.address(address))
+        try:
+            fields = from_json(data, allow_inf_nan=False) if isinstance(data, str) else data
+            signable = encode_typed_data(full_message=parameters.mapping(fields))
+        except (
+            ValueError,
+            TypeError,
+            KeyError,
+            AttributeError,
+            ValidationError,
+            EncodingError,
+            RecursionError,
+        ) as error:
+            raise InvalidParameters(f"expected typed data (EIP-712), got {data!r:.80} ({error})") from error
+        digest = keccak(b"\x19" + signable.version + signable.header + signable.body)
+        signature = signer.sign_msg_hash(digest).to_bytes()
         return hex_data(signature[:64] + bytes((signature[64] + 27,)))
 
     def _key(self, address: Address) -> PrivateKey:

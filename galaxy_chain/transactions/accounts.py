@@ -72,6 +72,10 @@ class LocalSigner:
 
         return bytes(self.account.sign_message(encode_defunct(text=text)).signature)
 
+    def sign_typed_data(self, rpc: Rpc, data: dict[str, Any]) -> bytes:
+        """Signs here; the node is not asked."""
+        return bytes(self.account.sign_typed_data(full_message=data).signature)
+
 
 @dataclass(frozen=True)
 class NodeSigner:
@@ -92,6 +96,10 @@ class NodeSigner:
     def sign_message(self, rpc: Rpc, text: str) -> bytes:
         """Has the node sign."""
         return rpc.data("eth_sign", self.address, "0x" + text.encode().hex())
+
+    def sign_typed_data(self, rpc: Rpc, data: dict[str, Any]) -> bytes:
+        """Has the node sign."""
+        return rpc.data("eth_signTypedData_v4", self.address, data)
 
 
 class Keystore:

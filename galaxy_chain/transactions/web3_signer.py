@@ -96,3 +96,17 @@ class Web3Signer:
                 f"a store that is served wants requests that {self.address} has signed, and middleware signs only "
                 f"transactions: give the account itself, as account=…, or a folder as the store ({error})"
             ) from error
+
+    def sign_typed_data(self, rpc: Rpc, data: dict[str, Any]) -> bytes:
+        """Have the node sign typed data (EIP-712): no middleware does.
+
+        Raises:
+            AccountError: it does not.
+        """
+        try:
+            return NodeSigner(self.address).sign_typed_data(rpc, data)
+        except RpcError as error:
+            raise AccountError(
+                f"{self.address} is to sign what others hand in for it, and middleware signs only transactions: give "
+                f'the account itself, as account=…, or hand in directly (lane="direct"; {error})'
+            ) from error
