@@ -6,8 +6,10 @@ The API of `galaxy_fl.content.app`, and
     DELETE /pins/{cid}?size=N                  takes that back
     GET    /healthz                            that it is there, and for which ledger
 
-All but reading is signed by an account of the job (`galaxy_chain.store.signed_request`). What has arrived of an upload
-is in `uploads/` below the store, a file for a space, an account and a content.
+and the inbox of what clients sign for others to hand in (`inbox_app.py`).
+
+All else but reading is signed by an account of the job (`galaxy_chain.store.signed_request`). What has arrived of an
+upload is in `uploads/` below the store, a file for a space, an account and a content.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ from galaxy_chain.exceptions import RpcError, UnknownJobError
 from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.store.authorization import Doorkeeper
 from galaxy_chain.store.grants import Grant, Grants
+from galaxy_chain.store.inbox import ServedInbox
+from galaxy_chain.store.inbox_app import inbox
 from galaxy_chain.store.quota import Quota
 from galaxy_fl.content import ContentId, LocalStore
 from galaxy_fl.content.app import TheContent, reading, writing
@@ -61,6 +65,7 @@ class Service:
     store: LocalStore
     ledger: LedgerContract
     database: SqliteFile
+    inbox_file: SqliteFile
     urls: Sequence[str]
     owners: Sequence[str]
     limit: int
@@ -69,6 +74,7 @@ class Service:
     def __post_init__(self) -> None:
         self.doorkeeper = Doorkeeper(self.database, self.urls)
         self.grants = Grants(self.ledger, self.owners)
+        self.inbox = ServedInbox(self.inbox_file, self.grants)
         self.quota = Quota(self.database, self.store, self.limit, self.arriving)
         self.folder = self.store.root / "uploads"
         with explained(f"write to the store {self.store.root}"):
@@ -177,6 +183,7 @@ def create_app(service: Service) -> FastAPI:
     app.state.content = service
     app.include_router(router)
     app.include_router(reading)
+    app.include_router(inbox)
     app.include_router(writing, dependencies=[_signature])
     answer_problems(app)
     no_job = "the ledger has no such job: check its number, and the store's ledger"

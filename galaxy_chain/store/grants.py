@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from galaxy_chain.ledger.contract import LedgerContract
@@ -92,9 +93,7 @@ class Grants:
                     " name a job",
                 )
             return Grant(address, address)
-        if not self._lock.acquire(timeout=_LEDGER_SECONDS):
-            raise Refused(503, "ledger", "the ledger answers slowly: try again")
-        try:
+        with self.asking():
             until, grant = self._kept.get((job, address), (0.0, None))
             if grant is None or until < self._clock():
                 grant = self._ask(job, address)
@@ -102,20 +101,40 @@ class Grants:
                     self._kept.clear()
                 self._kept[job, address] = self._clock() + _KEPT_SECONDS, grant
             return grant
+
+    @contextmanager
+    def asking(self) -> Iterator[LedgerContract]:
+        """Yields the ledger, to be asked by one thread at a time.
+
+        Raises:
+            Refused: others ask it for too long.
+        """
+        if not self._lock.acquire(timeout=_LEDGER_SECONDS):
+            raise Refused(503, "ledger", "the ledger answers slowly: try again")
+        try:
+            yield self._ledger
         finally:
             self._lock.release()
+
+    def check_kept(self, job: int, owner: str) -> None:
+        """Makes sure that the jobs of this owner are kept here.
+
+        Raises:
+            Refused: they are not.
+        """
+        if owner not in self._owners:
+            raise Refused(
+                403,
+                "forbidden",
+                f"job {job} is of {owner}, whose jobs are not kept here: ask the store's operator for"
+                f" `--owner {owner}`",
+            )
 
     def _ask(self, job: int, address: str) -> Grant:
         on_ledger = self._ledger.job_of(job)
         terms = on_ledger.terms
         vector = 4 * terms.parameters
-        if on_ledger.owner not in self._owners:
-            raise Refused(
-                403,
-                "forbidden",
-                f"job {job} is of {on_ledger.owner}, whose jobs are not kept here: ask the store's operator for"
-                f" `--owner {on_ledger.owner}`",
-            )
+        self.check_kept(job, on_ledger.owner)
         if address in (on_ledger.owner, terms.server):
             return Grant(str(job), address, vector)
         account = self._ledger.account_of(job, address)

@@ -9,6 +9,7 @@ from pathlib import Path
 from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.store.app import Service, create_app
 from galaxy_chain.store.database import open_database
+from galaxy_chain.store.inbox import open_inbox_file
 from galaxy_fl.content import LocalStore
 from galaxy_fl.content.remote import check_url
 from galaxy_fl.exceptions import ConfigurationError
@@ -64,7 +65,9 @@ class StoreServer(HttpServer):
                 store.root / "web.lock", f"another server has the store {store.root}: stop it, or use another folder"
             )
             self._database = open_database(store.root / "web.sqlite")
-            app = create_app(Service(store, ledger, self._database, self.urls, owners, quota))
+            self._inbox_file = open_inbox_file(store.root / "inbox.sqlite")
+            service = Service(store, ledger, self._database, self._inbox_file, self.urls, owners, quota)
+            app = create_app(service)
             super().__init__(listener, host, app, _ENDING_SECONDS)
         except BaseException:
             listener.close()
@@ -75,4 +78,5 @@ class StoreServer(HttpServer):
         """Ends it: what is being answered has some seconds, and uploads continue another time."""
         super().stop()
         self._database.close()
+        self._inbox_file.close()
         self._lock.release()

@@ -35,6 +35,11 @@ class TieredStore:
         self._own: Store = local if node is None else IpfsStore(node, local)
         self._gateways = tuple(gateways)
 
+    @property
+    def folder(self) -> Path:
+        """The folder of the nearest."""
+        return self._local.root
+
     def put(self, source: Source) -> ContentId:
         return self._own.put(source)
 
