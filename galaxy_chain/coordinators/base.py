@@ -47,6 +47,9 @@ class Patience:
     enough, too. Raise it where reorganisations happen; a chain without blocks never gets there."""
     content: float = 10.0
     """How long to wait for content that is not there yet. Raise it for a slow network."""
+    relay: float = 60.0
+    """How long a client that can pay waits for a relay that looks into the inbox to hand in what it has signed. Raise
+    it where relays wait longer for a batch to fill."""
 
 
 class LedgerCoordinator:

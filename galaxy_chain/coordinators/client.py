@@ -15,9 +15,16 @@ from galaxy_chain.coordinators.base import LedgerCoordinator, Patience
 from galaxy_chain.coordinators.payout import Payout
 from galaxy_chain.coordinators.pending import Pending
 from galaxy_chain.coordinators.tending import Tending
-from galaxy_chain.exceptions import AlreadySubmittedError, ErrorName, LedgerRefusedError, NotAdmittedError
+from galaxy_chain.exceptions import (
+    AlreadySubmittedError,
+    ErrorName,
+    InsufficientFundsError,
+    LedgerRefusedError,
+    NotAdmittedError,
+)
 from galaxy_chain.following.history import Commit
 from galaxy_chain.jobs.terms import Limits, Role
+from galaxy_chain.lane.client_lane import JOIN_SECONDS, Lane, SignedLane
 from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.ledger.structs import Update
 from galaxy_chain.ledger.words import address_bytes
@@ -33,6 +40,12 @@ __all__ = ["LedgerClientCoordinator"]
 
 LOG = logging.getLogger(__name__)
 
+NOBODY_RELAYS = (
+    "nobody hands in what this client has signed: no relay looks into the inbox, or it leaves this client out; it "
+    "continues to try. Ask the server's operator for `galaxy-chain server --relay`, or send this account some ether "
+    "and use --lane auto"
+)
+
 
 class LedgerClientCoordinator(LedgerCoordinator):
     """A client of a ledger's job.
@@ -40,6 +53,8 @@ class LedgerClientCoordinator(LedgerCoordinator):
     Args:
         verify: How it checks every commit that can be challenged, before it trains; one that is wrong it challenges.
         withheld: What it does where a commit can't be checked because its content is missing.
+        lane: How it joins and hands in. What it signs is kept in `own`, so that it never signs two entries for one
+            attempt.
         leave: End with the job's last round, though rewards can be had only when its window is over.
         own: As of every participant; what was trained and not handed in is there, too, and updates that are not
             revealed yet where the job reveals after close.
@@ -57,6 +72,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
         *,
         verify: Verify = Verify(),
         withheld: Withheld = Withheld.GO_ON,
+        lane: Lane = Lane.DIRECT,
         own: Path | None = None,
         limits: Limits = Limits(),
         leave: bool = False,
@@ -67,6 +83,11 @@ class LedgerClientCoordinator(LedgerCoordinator):
         self._pending = Pending(None if own is None else own / "pending", self._name)
         if self.job.reveal == "after-close" and own is None:
             raise ConfigurationError(f"job {job} reveals after close: name a folder for what is not revealed yet")
+        if lane is not Lane.DIRECT and own is None:
+            raise ConfigurationError(f"job {job}: a client that signs needs a folder for what it has signed")
+        self._lane: SignedLane | None = None
+        if lane is not Lane.DIRECT and own is not None:
+            self._lane = SignedLane(lane, ledger, store, job, own / "signed" / self._name, patience.relay)
         self.challenged: Callable[[Commit, int], None] = lambda commit, chunk: None
         """Called after a challenge of a commit by a chunk."""
         self._inspection = Inspection(
@@ -193,11 +214,10 @@ class LedgerClientCoordinator(LedgerCoordinator):
                     "NotAdmitted",
                     {"client": self.address},
                 )
-            try:
-                self.ledger.join(self.number, samples).transact(f"{self.number}")
-            except LedgerRefusedError as error:
-                if error.name != "AlreadyJoined":  # by another process of this account, a moment ago
-                    raise
+            if self._lane is None:
+                self._join(samples)
+            else:
+                self._join_signed(self._lane, samples)
         elif client.samples < samples:
             raise ConfigurationError(
                 f"{self.address} joined job {self.number} with {client.samples} samples, but the data set now has "
@@ -205,6 +225,34 @@ class LedgerClientCoordinator(LedgerCoordinator):
             )
         self._samples = samples
         self._sent = client.attempt, self._follower.number
+
+    def _join(self, samples: int) -> None:
+        try:
+            self.ledger.join(self.number, samples).transact(f"{self.number}")
+        except LedgerRefusedError as error:
+            if error.name != "AlreadyJoined":  # by another process of this account, or by a relay, a moment ago
+                raise
+
+    def _join_signed(self, lane: SignedLane, samples: int) -> None:
+        """Joins by signature; by an own transaction where nobody hands that in and this client can pay. Returns, too,
+        once the job is over."""
+        now = max(self._follower.chain_time, int(time.time()))
+        handing_in, signed_until = lane.joining(samples, now), now + JOIN_SECONDS // 2
+        while not super().round().over and self.address not in self.history.clients:
+            now = max(self._follower.chain_time, int(time.time()))
+            if now >= signed_until:
+                handing_in, signed_until = lane.joining(samples, now), now + JOIN_SECONDS // 2
+            handing_in.look()
+            if handing_in.is_overdue():
+                if lane.may_pay():
+                    try:
+                        self._join(samples)
+                        return
+                    except InsufficientFundsError as error:
+                        lane.could_not_pay(error)
+                else:
+                    lane.say(NOBODY_RELAYS)
+            time.sleep(self.patience.poll)
 
     def previous(self, round: Round) -> Previous:
         """What this client handed in last, and the others in the round before, as far as it is available."""
@@ -244,14 +292,16 @@ class LedgerClientCoordinator(LedgerCoordinator):
         self._expect(round)
         fault_point("after-kept")
         root = tree_root(update, self.terms.chunk_parameters)
+        history = self.history
+        # Rounds that are not settled may be collected again, and what was public by then must not be handed in.
+        final = [
+            commit.attempt
+            for number, commit in history.commits.items()
+            if number <= history.settled and commit.block <= self._follower.final
+        ]
+        if self._lane is not None:
+            self._lane.forget(max(final, default=0))
         if self.job.reveal == "after-close":
-            history = self.history
-            # Rounds that are not settled may be collected again, and what was public by then must not be handed in.
-            final = [
-                commit.attempt
-                for number, commit in history.commits.items()
-                if number <= history.settled and commit.block <= self._follower.final
-            ]
             self._pending.forget(max(final, default=0))
             content = self._pending.keep(history.round, history.model.root, round.attempt, update)
         else:
@@ -261,9 +311,15 @@ class LedgerClientCoordinator(LedgerCoordinator):
             commitment(root, address_bytes(self.address)), content.digest, min(weight, self.terms.max_weight)
         )
         model = self.history.model.root
+        if self._lane is None:
+            return self._submit(round, model, promised)
+        return self._submit_signed(self._lane, round, model, promised)
+
+    def _submit(self, round: Round, model: bytes, update: Update) -> int:
+        """Submits by an own transaction."""
         try:
             receipt = self._act(
-                self.ledger.submit_update(self.number, round.attempt, model, promised), round.attempt, model
+                self.ledger.submit_update(self.number, round.attempt, model, update), round.attempt, model
             )
         except RoundMovedOnError:
             self._sent = round.attempt, self._follower.number  # the same block would be told the same
@@ -276,6 +332,40 @@ class LedgerClientCoordinator(LedgerCoordinator):
             raise RoundMovedOnError(f"the round has moved on: {error}") from error
         self._sent = round.attempt, receipt.block
         return receipt.gas_used
+
+    def _submit_signed(self, lane: SignedLane, round: Round, model: bytes, update: Update) -> int:
+        """Hands in a signature until it is in; the same entry by an own transaction where nobody hands that in and this
+        client can pay: the ledger takes it once, whoever is first.
+
+        Returns:
+            What it has cost this client, in gas.
+        """
+        signed = lane.signed(round.attempt, model, update)
+        handing_in = lane.handing_in(round.attempt, signed)
+        while True:
+            now = self.round()
+            if (self.history.attempt, self.history.model.root) != (round.attempt, model):
+                raise RoundMovedOnError(f"the round has moved on: it is at attempt {self.history.attempt}")
+            if any(entry.client == self.address for entry in self.history.entries):
+                self._sent = round.attempt, self._follower.number
+                self.transaction = None
+                return 0
+            if now.phase is not Phase.COLLECTING:
+                self._sent = round.attempt, self._follower.number
+                lane.say(f"the update to attempt {round.attempt} was signed, and nobody has handed it in in time")
+                raise RoundMovedOnError(f"the round has moved on: attempt {round.attempt} takes no more updates")
+            if self.address not in self.history.clients:  # a reorganisation has taken that away
+                self._enter_again()
+            handing_in.look()
+            if handing_in.is_overdue(self.history):
+                if lane.may_pay():
+                    try:
+                        return self._submit(round, model, signed.update)
+                    except InsufficientFundsError as error:
+                        lane.could_not_pay(error)
+                else:
+                    lane.say(NOBODY_RELAYS)
+            time.sleep(self.patience.poll)
 
     def is_settled(self) -> bool:
         """Whether the job's last round is settled, so that nothing takes it back."""

@@ -18,10 +18,13 @@ from galaxy_chain.following import turns
 from galaxy_chain.following.claims import earnings
 from galaxy_chain.following.history import Commit, JobHistory
 from galaxy_chain.jobs.terms import Limits, Role
+from galaxy_chain.lane.inbox import inbox_of
+from galaxy_chain.lane.relay import Relay, RelaySettings
 from galaxy_chain.ledger.announcing import announce_commit
 from galaxy_chain.ledger.contract import ContractCall, LedgerContract
 from galaxy_chain.ledger.excluded import pack_excluded
 from galaxy_chain.ledger.records import round_reward
+from galaxy_chain.ledger.signing import Domain
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Model
 from galaxy_chain.transactions.manager import Receipt
 from galaxy_chain.verify.verifier import Verifier
@@ -55,6 +58,7 @@ class LedgerServerCoordinator(LedgerCoordinator):
             Such a commit is announced, because it earns its share only so.
         keep: Which rounds' contents stay pinned. After each commit the others are let go, as far as they can't be
             challenged any more; what the job starts from stays, because other jobs may start from it.
+        relay: How it hands in what clients have signed and left in the store's inbox; None: it does not.
         leave: Don't stay after the job's end: whoever means that answers for the bond in another way, or gives it up.
 
     Besides, it keeps the job going: it settles rounds as they can be settled, supersedes a commit whose model can't be
@@ -76,6 +80,7 @@ class LedgerServerCoordinator(LedgerCoordinator):
         keep: Keep = Keep(),
         limits: Limits = Limits(),
         leave: bool = False,
+        relay: RelaySettings | None = None,
     ) -> None:
         super().__init__(ledger, store, job, patience, own, limits)
         self.keep = keep
@@ -91,6 +96,17 @@ class LedgerServerCoordinator(LedgerCoordinator):
         self.answering = Answering(
             ledger, Verifier(store, self.terms, self.job), job, patience.poll, own, f"{self._name}-{self.role}"
         )
+        self._relay: Relay | None = None
+        if relay is not None:
+            self._relay = Relay(
+                ledger,
+                inbox_of(store, Domain(ledger.chain_id, ledger.address)),
+                self.verifier,
+                job,
+                relay,
+                None if own is None else own / "relayed" / f"{self._name}.json",
+                reveals_late=self.job.reveal == "after-close",
+            )
         named = self.terms.server
         if named not in (ZERO_ADDRESS, self.address) and not takeover:
             self.close()
@@ -123,6 +139,8 @@ class LedgerServerCoordinator(LedgerCoordinator):
         if not self.answering.running:
             self.answering.look(self.history, self._follower.time)
         if self._tending.look(self.history, self._follower.chain_time, bonded=self._entered):
+            round = super().round()
+        if self._relay is not None and self._relay.look(self.history, self._follower.chain_time):
             round = super().round()
         return round
 

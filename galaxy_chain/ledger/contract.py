@@ -68,7 +68,7 @@ class ContractCall:
             LedgerRefusedError: the contract refuses; nothing was sent.
             InsufficientFundsError, TransactionError, RpcError: as `Transactions.send`.
         """
-        key = None if once is None else f"{self.contract.address} {self.name} {once}"
+        key = None if once is None else self._key(once)
         with refusals(self.name):
             receipt = self._transactions.begin(self.contract.address, self.data, self.value, key)
 
@@ -77,6 +77,19 @@ class ContractCall:
                 return receipt()
 
         return wait
+
+    def finish(self, once: str) -> Receipt | None:
+        """Waits for the end of a call of this function, with any arguments, that was begun for that and is under way;
+        None where there is none.
+
+        Raises:
+            GalaxyError: as `begin`.
+        """
+        with refusals(self.name):
+            return self._transactions.finish(self._key(once))
+
+    def _key(self, once: str) -> str:
+        return f"{self.contract.address} {self.name} {once}"
 
     def most(self) -> int:
         """The most that the gas of a transaction may cost now, in wei: as `transact`, but only tried out.

@@ -192,6 +192,16 @@ class Transactions:
         following = _Following(intent, TransactionState(self.settings, self._clock.now, fees), quick=True)
         return partial(self._follow, following, self._carry_out(following, Broadcast()))
 
+    def finish(self, key: str) -> Receipt | None:
+        """Waits for the end of what was begun under a key, here or before a crash, and has not ended; None where there
+        is nothing. So whoever would now want something else looks first what has become of it.
+
+        Raises:
+            RpcAnswerError, TransactionError, RpcError: as `begin`.
+        """
+        before = self._journal.find(key)
+        return None if before is None or before.state is not State.LIVE else self._follow(self._resumed(before))
+
     def most(self, to: str, data: bytes, value: int = 0) -> int:
         """The most that a transaction's gas would cost if it were sent now, in wei.
 
