@@ -329,7 +329,7 @@ class LedgerServerCoordinator(LedgerCoordinator):
         bits = pack_excluded((number for number, entry in enumerate(entries) if entry.client in left_out), len(entries))
         salt = self._announced(history, root)
         call = self.ledger.commit_round(
-            self.number, round.attempt, history.head, Model(root, content.digest), bits, salt
+            self.number, round.attempt, history.head, Model(root, content.digest), bits, salt=salt
         )
         gas = self._act(call, round.attempt, history.model.root).gas_used
         self._let_go()
