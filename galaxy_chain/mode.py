@@ -18,6 +18,8 @@ from galaxy_chain.coordinators.keep import Keep
 from galaxy_chain.jobs.creation import register_job
 from galaxy_chain.jobs.file import TermsSection, Wei
 from galaxy_chain.jobs.terms import Limits
+from galaxy_chain.lane.client_lane import Lane
+from galaxy_chain.lane.relay import MOST_ENTRIES, RelaySettings
 from galaxy_chain.ledger.contract import JobOnLedger
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Status
 from galaxy_chain.place import DEFAULT_FEE_CAP, DEFAULT_HOME, DEFAULT_RPC, Ledger
@@ -43,7 +45,10 @@ __all__ = [
     "submit",
 ]
 
-VARIABLES = ("rpc", "home", "ledger", "store", "account", "poll", "ipfs", "max_bond", "max_deposit")
+VARIABLES = (
+    "rpc", "home", "ledger", "store", "account", "poll", "ipfs", "max_bond", "max_deposit", "lane", "relay_batch",
+    "relay_wait", "relay_fee_cap", "relay_budget",
+)  # fmt: skip
 """Settings that GALAXY_… variables give, too."""
 
 
@@ -71,6 +76,19 @@ class ParticipantSettings(BaseModel):
     """How much of each commit a client recomputes: `full`, `sample:K` or `off`."""
     withheld: str = "go-on"
     """What a client does where it can't, because content is missing: `go-on` or `wait`."""
+    lane: str = "auto"
+    """How a client joins and hands in: `signed` (it signs, and a relay sends that: this needs no ether), `direct` (it
+    sends transactions), or `auto` (it signs, and sends a transaction where no relay does)."""
+    relay: bool = False
+    """Whether a server hands in what clients have signed, and pays for it."""
+    relay_batch: Annotated[int, Field(ge=1, le=MOST_ENTRIES)] = RelaySettings.batch
+    """Updates of one transaction of a relay."""
+    relay_wait: Annotated[float, Field(ge=0)] = RelaySettings.wait
+    """How long an update waits for others of its transaction, in seconds."""
+    relay_fee_cap: Annotated[float, Field(ge=0)] | None = None
+    """Gwei for a unit of gas above which a relay hands in nothing; None for what the account offers at most."""
+    relay_budget: Wei = RelaySettings.budget
+    """The most that a relay spends in a round, like "0.1 ether"."""
     max_bond: Wei = Limits().bond
     """The largest bond that a server deposits in a job, like "2 ether"."""
     max_deposit: Wei = Limits().deposit
@@ -102,6 +120,14 @@ class ParticipantSettings(BaseModel):
     def patience(self) -> Patience:
         """How long a participant waits."""
         return Patience(self.poll, self.confirmations, self.content_timeout)
+
+    @property
+    def relaying(self) -> RelaySettings | None:
+        """How a server relays; None for not at all."""
+        if not self.relay:
+            return None
+        cap = None if self.relay_fee_cap is None else int(self.relay_fee_cap * 10**9)
+        return RelaySettings(self.relay_batch, self.relay_wait, cap, self.relay_budget)
 
     @property
     def limits(self) -> Limits:
@@ -206,6 +232,7 @@ class LedgerClientPlace(_LedgerPlace):
             self._settings.patience,
             verify=Verify.parse(self._settings.verify),
             withheld=Withheld.parse(self._settings.withheld),
+            lane=Lane.parse(self._settings.lane),
             own=self._at.home,
             limits=self._settings.limits,
             leave=self._settings.leave,
@@ -236,6 +263,7 @@ class LedgerServerPlace(_LedgerPlace):
             keep=Keep.parse(self._settings.keep),
             leave=self._settings.leave,
             limits=self._settings.limits,
+            relay=self._settings.relaying,
         )
 
 
