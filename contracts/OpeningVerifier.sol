@@ -70,12 +70,12 @@ contract OpeningVerifier is IOpeningVerifier {
             (uint256[] memory entries, uint256 included, uint256 weight) =
                 _entries(question, record, submissions, place);
             if (weight != SumTree.weightOf(node, 0)) return false;
-            _long(opened, sizes.large + included * sizes.small);
+            _exactly(opened, sizes.large + included * sizes.small);
             _opens(opened[:sizes.large], 2 * sizes.chunk, question.index, SumTree.rootOf(node, 0), 0);
             sums = _summed(question, entries, included, opened[sizes.large:], 1, sizes);
         } else {
             bool fits;
-            _long(opened, (1 + place.end - place.first) * sizes.large);
+            _exactly(opened, (1 + place.end - place.first) * sizes.large);
             _opens(opened[:sizes.large], 2 * sizes.chunk, question.index, SumTree.rootOf(node, 0), 0);
             (sums, fits) = _gathered(question, children, opened, sizes);
             if (!fits) return false;
@@ -154,7 +154,7 @@ contract OpeningVerifier is IOpeningVerifier {
         SumTree.Place memory all;
         all.end = record.updates;
         (uint256[] memory entries, uint256 included, uint256 weight) = _entries(question, record, submissions, all);
-        _long(opened, (2 + included) * sizes.small);
+        _exactly(opened, (2 + included) * sizes.small);
         bytes calldata model = _models(question, record, opened, sizes);
         bytes calldata updates = opened[2 * sizes.small:];
         if (question.isSum) {
@@ -183,7 +183,7 @@ contract OpeningVerifier is IOpeningVerifier {
         // The root's children are not shown.
         place.end = place.first;
         (bytes calldata root,) = _nodes(record, nodes, place, count - 1);
-        _long(opened, 2 * sizes.small + sizes.large);
+        _exactly(opened, 2 * sizes.small + sizes.large);
         bytes calldata model = _models(question, record, opened, sizes);
         bytes calldata sum = opened[2 * sizes.small:2 * sizes.small + sizes.large];
         _opens(sum, 2 * sizes.chunk, question.index, SumTree.rootOf(root, 0), 2);
@@ -284,7 +284,7 @@ contract OpeningVerifier is IOpeningVerifier {
         uint256 groupAt = 32 * (place.nodes - place.lowest + 1);
         uint256 childrenAt = groupAt + SumTree.NODE * (place.groupEnd - place.groupFirst);
         uint256 size = place.level == 1 ? 0 : SumTree.NODE * (place.end - place.first);
-        if (nodes.length < childrenAt + size || keccak256(nodes[:groupAt]) != record.nodesHash) {
+        if (nodes.length != childrenAt + size || keccak256(nodes[:groupAt]) != record.nodesHash) {
             revert ILedgerErrors.WrongNodes();
         }
         if (keccak256(nodes[groupAt:childrenAt]) != bytes32(nodes[32 * place.group:])) {
@@ -332,8 +332,8 @@ contract OpeningVerifier is IOpeningVerifier {
         if (ChunkTree.root(opening[:size], opening[size:], index) != root) revert ILedgerErrors.WrongOpening(number);
     }
 
-    function _long(bytes calldata opened, uint256 required) private pure {
-        if (opened.length < required) revert ILedgerErrors.MalformedOpenings(opened.length, required);
+    function _exactly(bytes calldata opened, uint256 required) private pure {
+        if (opened.length != required) revert ILedgerErrors.MalformedOpenings(opened.length, required);
     }
 
     /// @dev The bytes and the gas of an answer at most, without what the rule needs. The figures are measured

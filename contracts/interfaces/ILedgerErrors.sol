@@ -242,9 +242,9 @@ interface ILedgerErrors is ILedgerTypes {
     /// @param chunks How many chunks a vector has.
     error NoSuchChunk(uint256 index, uint256 chunks);
 
-    /// @notice Thrown when the openings are shorter than the record and the job ask for.
-    /// @param length Bytes of the openings.
-    /// @param required Bytes that the record and the job ask for, at least.
+    /// @notice Thrown when the openings have another length than the record and the job ask for.
+    /// @param length Bytes of the openings; behind nodes and submissions where these are there.
+    /// @param required Bytes that are asked for.
     error MalformedOpenings(uint256 length, uint256 required);
 
     /// @notice Thrown when the shown nodes don't lead to the record's hash of them.

@@ -20,7 +20,7 @@ contract WeightedMean is ISumRule {
 
     /// @inheritdoc IAggregationRule
     function gasFor(uint256, uint256 chunkParameters) external pure returns (uint256) {
-        return 5000 + 600 * chunkParameters;
+        return 2000 + 450 * chunkParameters;
     }
 
     /// @inheritdoc ISumRule

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack
+from functools import cache
 from http.client import HTTPConnection
 from typing import Any
 from weakref import finalize
 
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+
 from tests.end_to_end.processes import anvil
 
-__all__ = ["Anvil", "TransactionFailed"]
+__all__ = ["Anvil", "TransactionFailed", "key_of"]
 
 MNEMONIC = "test test test test test test test test test test test junk"
+PATH = "m/44'/60'/0'/"
 FEE = hex(10**9)
+
+
+@cache
+def key_of(number: int) -> LocalAccount:
+    """What signs for the account with that number, from 0."""
+    Account.enable_unaudited_hdwallet_features()
+    account: LocalAccount = Account.from_mnemonic(MNEMONIC, account_path=f"{PATH}{number}")
+    return account
 
 
 class TransactionFailed(Exception):
@@ -44,7 +57,7 @@ class Anvil:
             "balance": 10_000,
             "mnemonic": MNEMONIC,
             # The accounts, whose addresses are in calldata and hashes, are those that the figures were measured with.
-            "derivation-path": "m/44'/60'/0'/",
+            "derivation-path": PATH,
             "chain-id": chain_id,
             "hardfork": "prague",
             # Not the time of day: it is in the calldata of a challenge, whose gas is compared exactly.

@@ -205,7 +205,7 @@ def _disputes(chain: Chain, rule_name: str, clients: int) -> Figures:
             figures[f"answer, bytes of calldata, {where}"] = len(data) // 2 - 1
             chain.tester.revert_to_snapshot(asked)
             chain.travel(demanded.event("ChunkDemanded")["answerBy"])
-            figures[f"expire, {where}"] = twin.send(finder, "expire", commit.record, INDEX).gas
+            figures[f"expire, {where}"] = twin.send(finder, "expire", commit.record, 0, INDEX).gas
         chain.tester.revert_to_snapshot(snapshot)
     return figures
 

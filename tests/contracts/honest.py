@@ -7,13 +7,24 @@ has what the oracle says. `Honest` does what is due to the honest, until the job
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from tests.contracts.ledger import NEVER, SALT, ZERO, Commit, Job, Receipt, Reverted, Upload
+from tests.contracts.ledger import (
+    NEVER,
+    SALT,
+    ZERO,
+    Commit,
+    Job,
+    Receipt,
+    Reverted,
+    Upload,
+    challenge_arguments,
+)
 from tests.contracts.oracle import Demand, Oracle
+from tests.contracts.sums import Alter
 
-__all__ = ["Game", "Honest"]
+__all__ = ["Game", "Honest", "places"]
 
 CHUNKS = range(3)
 
@@ -70,7 +81,24 @@ class Game:
         self.job.attempt.blocks.append([upload])
         if hidden:
             self.hidden.add(upload)
-        self.oracle.submitted(receipt.time)
+        self.oracle.submitted(len(self.job.attempt.uploads) - 1, receipt.time)
+        return True
+
+    def submit_signed(self, who: str, uploads: Sequence[Upload], hidden: Collection[Upload] = ()) -> bool:
+        """Hand in what clients that have joined have signed; entries that can't be taken are skipped."""
+        due = self.oracle.running and self.next < self.oracle.closes_at
+        before = len(self.job.attempt.uploads)
+        taken = self.job.taken([upload for upload in uploads if upload.client not in self.expelled])
+        receipt = self.call(due, who, "submitUpdates", *self.job.signed_arguments(uploads))
+        if receipt is None:
+            return False
+        if not taken:
+            assert receipt.events == []
+            return True
+        assert receipt.event("UpdatesSubmitted")["entries"] == b"".join(upload.entry for upload in taken)
+        self.job.accept(taken)
+        self.hidden.update(upload for upload in hidden if upload in taken)
+        self.oracle.submitted(before, receipt.time)
         return True
 
     def commit(
@@ -80,21 +108,26 @@ class Game:
         wrong: int | None = None,
         hidden: bool = False,
         salt: bytes = ZERO,
+        alter: Mapping[int, Alter] | None = None,
     ) -> Commit | None:
-        """Commit the right model, or one with parameter `wrong` off; with a salt it is announced before."""
+        """Commit the right model, or one with parameter `wrong` off, or what follows from altered nodes.
+
+        With a salt it is announced before.
+        """
         excluded = [number for number in excluded if number < len(self.job.attempt.uploads)]
         if len(excluded) >= len(self.job.attempt.uploads):
             return None
-        model = self.job.aggregate(excluded)
+        nodes = self.job.sums(excluded, alter)
+        model = self.job.follow(excluded, alter)
         if wrong is not None:
             model[wrong] ^= 1
         if salt != ZERO:
             self.job.announce_commit(who, model, salt)
         due = self.oracle.may_commit(who, excluded, self.next)
-        receipt = self.call(due, who, "commitRound", *self.job.commit_arguments(model, excluded, salt))
+        receipt = self.call(due, who, "commitRound", *self.job.commit_arguments(model, excluded, salt, nodes))
         if receipt is None:
             return None
-        commit = self.job.committed(who, model, excluded, salt, receipt.time)
+        commit = self.job.committed(who, model, excluded, salt, receipt.time, nodes)
         assert receipt.event("RoundCommitted")["record"]["reward"] == commit.reward
         self.made.append(commit)
         if hidden:
@@ -180,34 +213,32 @@ class Game:
 
     # --------------------------------------------------------------------------------------- challenges, demands
 
-    def announce(self, who: str, commit: Commit, index: int) -> None:
-        receipt = self.job.announce(who, commit, index)
-        self.oracle.announced[who, commit.finding(who, index, SALT)] = receipt.time
+    def announce(self, who: str, commit: Commit, index: int, node: int = 0) -> None:
+        receipt = self.job.announce(who, commit, index, node=node)
+        self.oracle.announced[who, commit.finding(who, index, SALT, node)] = receipt.time
 
-    def challenge(self, who: str, commit: Commit, index: int) -> None:
-        due = self.oracle.may_challenge(who, commit, index, SALT, self.next)
-        receipt = self.call(due, who, "challenge", commit.record, index, SALT, commit.openings(index))
+    def challenge(self, who: str, commit: Commit, index: int, node: int = 0) -> None:
+        due = self.oracle.may_challenge(who, commit, node, index, SALT, self.next)
+        receipt = self.call(due, who, "challenge", *challenge_arguments(commit, index, node=node))
         if receipt and self.oracle.was_refuted(commit, who, True, receipt.time):
             self.job.rolled_back(commit)
 
-    def demand(self, who: str, commit: Commit, index: int, salt: bytes = ZERO, excess: int = 0) -> None:
+    def demand(self, who: str, commit: Commit, index: int, salt: bytes = ZERO, excess: int = 0, node: int = 0) -> None:
         value = self.job.terms["demandDeposit"] * (self.oracle.open_on(commit.server) + 1) + excess
-        due = self.oracle.may_demand(commit, index, self.next)
-        receipt = self.call(due, who, "demand", commit.record, index, salt, value=value)
+        due = self.oracle.may_demand(commit, node, index, self.next)
+        receipt = self.call(due, who, "demand", commit.record, node, index, salt, value=value)
         if receipt:
-            self.oracle.was_demanded(commit, index, who, salt, value, receipt.time)
+            self.oracle.was_demanded(commit, node, index, who, salt, value, receipt.time)
 
     def answer(self, who: str, demand: Demand) -> None:
-        commit, index = demand.commit, demand.index
         due = self.oracle.may_answer(demand, self.next)
-        receipt = self.call(due, who, "answer", commit.record, index, commit.openings(index))
+        receipt = self.call(due, who, "answer", *answer_arguments(demand))
         if receipt:
             self.oracle.was_answered(demand, who, receipt.time)
 
     def expire(self, who: str, demand: Demand) -> None:
-        receipt = self.call(
-            self.oracle.may_expire(demand, self.next), who, "expire", demand.commit.record, demand.index
-        )
+        due = self.oracle.may_expire(demand, self.next)
+        receipt = self.call(due, who, "expire", demand.commit.record, demand.node, demand.index)
         if receipt and self.oracle.was_expired(demand, receipt.time):
             self.job.rolled_back(demand.commit)
 
@@ -233,9 +264,9 @@ class Game:
             arguments = job.commit_arguments(job.aggregate(excluded), excluded)
             self._ask(oracle.may_commit(address, excluded, now), address, "commitRound", *arguments)
         for demand in oracle.demands.values():
-            commit, index = demand.commit, demand.index
-            self._ask(oracle.may_answer(demand, now), address, "answer", commit.record, index, commit.openings(index))
-            self._ask(oracle.may_expire(demand, now), address, "expire", commit.record, index)
+            self._ask(oracle.may_answer(demand, now), address, "answer", *answer_arguments(demand))
+            place = demand.commit.record, demand.node, demand.index
+            self._ask(oracle.may_expire(demand, now), address, "expire", *place)
         if oracle.bond[address]:
             self._ask(oracle.may_withdraw_bond(address, now), address, "withdrawBond")
         if oracle.cancelled or oracle.settled:
@@ -272,6 +303,17 @@ class Game:
             assert (account.bond, account.balance) == (self.oracle.bond[address], self.oracle.balance[address])
             assert (account.barred, account.late) == (address in self.oracle.barred, address in self.oracle.late)
             assert account.demands == self.oracle.open_on(address)
+
+
+def answer_arguments(demand: Demand) -> tuple[Any, ...]:
+    commit, node, index = demand.commit, demand.node, demand.index
+    return commit.record, node, index, commit.openings(index, node)
+
+
+def places(commit: Commit) -> list[tuple[int, int]]:
+    """Everything that can be asked of a commit: nodes and chunks."""
+    nodes = len(commit.nodes.nodes) if commit.nodes else 0
+    return [(node, index) for node in range(nodes + 1) for index in CHUNKS]
 
 
 class Honest:
@@ -313,7 +355,7 @@ class Honest:
             recomputed = (
                 id(commit.attempt.model) in self.known
                 and self.game.hidden.isdisjoint(commit.included)
-                and not any(self.game.oracle.wrong(commit, index) for index in CHUNKS)
+                and not any(self.game.oracle.wrong(commit, index, node) for node, index in places(commit))
             )
             if shown or recomputed:
                 self.known.add(id(commit.next))
@@ -337,10 +379,10 @@ class Honest:
                 return True
         for commit in game.made:
             if oracle.answerable(commit) and oracle.in_window(commit, game.next + 1) and self.knows(commit):
-                for index in CHUNKS:
-                    if oracle.wrong(commit, index):
-                        game.announce(self.watchtower, commit, index)
-                        game.challenge(self.watchtower, commit, index)
+                for node, index in places(commit):
+                    if oracle.wrong(commit, index, node):
+                        game.announce(self.watchtower, commit, index, node)
+                        game.challenge(self.watchtower, commit, index, node)
                         return True
         newest = oracle.newest
         if newest is not None and not self.model_known and oracle.may_supersede(self.server, newest, game.next):

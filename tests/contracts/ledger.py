@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from eth_abi.abi import decode, encode
+from eth_account.signers.local import LocalAccount
 from eth_utils.address import to_canonical_address, to_checksum_address
 from eth_utils.crypto import keccak
 from web3 import HTTPProvider, Web3
@@ -25,7 +26,9 @@ from web3.contract import Contract
 
 from galaxy_fl.aggregation import RULES
 from galaxy_fl.vectors import ChunkTree, Vector, commitment
-from tests.contracts.anvil import Anvil, TransactionFailed
+from tests.contracts.anvil import Anvil, TransactionFailed, key_of
+from tests.contracts.signing import UPDATE_FIELDS, client_key, domain, join_data, separator, sign
+from tests.contracts.sums import Alter, SumTree, finish, grow, opening
 
 __all__ = [
     "ETHER",
@@ -52,11 +55,13 @@ NOBODY = "0x" + "00" * 20
 ZERO = bytes(32)
 SALT = b"salt".ljust(32, b"!")
 """Of announcements where nothing depends on it."""
+NODES_CONTENT = b"\x99" * 32
+"""The manifest of nodes, which the ledger does not look at."""
 SEGMENT = 64
 """Blocks of a segment."""
+SUM_RULES = {"weighted_mean"}
 
-UPDATE = "(bytes32,bytes32,uint32)"
-RECORD = "(uint32,uint32,uint16,bytes32,bytes32,(bytes32,bytes32),bytes,uint128,uint128,uint16,address,uint40)"
+RECORD = "(uint32,uint32,uint16,bytes32,bytes32,(bytes32,bytes32),bytes,bytes32,uint128,uint128,uint16,address,uint40)"
 
 
 class Reverted(AssertionError):
@@ -92,6 +97,7 @@ class Chain:
     """
 
     def __init__(self, accounts: int, chain_id: int = 131277322940537) -> None:
+        self.chain_id = chain_id
         self.tester = Anvil(accounts, chain_id)
         self.web3 = Web3(HTTPProvider(self.tester.url))
         self.accounts: list[str] = [to_checksum_address(account) for account in self.tester.accounts]
@@ -278,9 +284,10 @@ class Upload:
         committed, content, weight = self.update
         return to_canonical_address(self.client) + weight.to_bytes(4, "big") + committed + content
 
-    def digest(self, model: bytes) -> int:
-        """What the ledger keeps of it."""
-        return int.from_bytes(keccak(encode(["bytes32", UPDATE], [model, self.update]))[12:])
+    def hash(self, job: int, attempt: int, model: bytes) -> bytes:
+        """Of the struct that a client signs (EIP-712), of which the ledger keeps the low 160 bits."""
+        type_hash = keccak(text=f"Update({','.join(f'{type_} {name}' for name, type_ in UPDATE_FIELDS.items())})")
+        return keccak(encode(["bytes32", *UPDATE_FIELDS.values()], [type_hash, job, attempt, model, *self.update]))
 
 
 Blocks = list[list[Upload]]
@@ -314,6 +321,7 @@ class Commit:
         blocks: what `attempt` had gathered.
         excluded: entries' numbers.
         root: what was committed to; the root of `next`, unless the server is not honest.
+        nodes: the tree of sums, or None where the round is flat.
     """
 
     attempt: Attempt
@@ -326,6 +334,7 @@ class Commit:
     time: int
     chunk_parameters: int
     root: bytes = b""
+    nodes: SumTree | None = None
 
     @cached_property
     def previous_tree(self) -> ChunkTree:
@@ -353,6 +362,7 @@ class Commit:
             self.previous_tree.root,
             model,
             bit_map(self.excluded, updates),
+            self.nodes.hash if self.nodes else ZERO,
             self.reward,
             self.allotted_before,
             self.share,
@@ -378,18 +388,38 @@ class Commit:
         """What each included entry can claim."""
         return (self.reward - self.server_amount) // len(self.included)
 
-    def openings(self, index: int) -> bytes:
-        """What proves chunk `index` right or wrong."""
-        trees = [self.previous_tree, self.next_tree, *(upload.tree for upload in self.included)]
-        return b"".join(opening(tree, index) for tree in trees) + self.submissions()
+    def openings(self, index: int, node: int = 0) -> bytes:
+        """What proves chunk `index` of a node, or of the next model, right or wrong."""
+        nodes, submissions, opened = self.opened(index, node)
+        return pack_openings(nodes, submissions, b"".join(opened))
+
+    def opened(self, index: int, node: int = 0) -> tuple[bytes, bytes, list[bytes]]:
+        """The nodes, the submissions, and the openings of which it is made."""
+        models = [self.next_tree, self.previous_tree]
+        if node == 0 and self.nodes is None:
+            trees = models + [upload.tree for upload in self.included]
+            return b"", self.submissions(), [opening(tree, index) for tree in trees]
+        assert self.nodes is not None
+        shown = self.nodes.shown(node)
+        if node == 0:
+            return shown, b"", [opening(tree, index) for tree in (*models, self.nodes.root.tree)]
+        subject = self.nodes[node]
+        if subject.level > 1:
+            trees = [subject.tree, *(self.nodes[child].tree for child in subject.children)]
+            return shown, b"", [opening(tree, index) for tree in trees]
+        uploads = self.attempt.uploads
+        updates = [uploads[number].tree for number in subject.children if number not in self.excluded]
+        trees = [subject.tree, *updates]
+        return shown, self.submissions(subject.children), [opening(tree, index) for tree in trees]
 
     def submissions(self, numbers: Collection[int] | None = None) -> bytes:
         """What shows the entries of these numbers, all by default, with the blocks that they are in."""
         return show(self.attempt.blocks, numbers)
 
-    def finding(self, finder: str, index: int, salt: bytes) -> bytes:
+    def finding(self, finder: str, index: int, salt: bytes, node: int = 0) -> bytes:
         """The digest that announces a finding."""
-        return keccak(encode(["address", "bytes32", "bytes32", "uint256"], [finder, salt, self.word, index]))
+        types = ["address", "bytes32", "bytes32", "uint256", "uint256"]
+        return keccak(encode(types, [finder, salt, self.word, node, index]))
 
 
 class Job:
@@ -425,6 +455,7 @@ class Job:
         self.id: int = self.registered.event("JobRegistered")["job"]
         self.pool = pool
         self.commits: dict[int, Commit] = {}
+        self.keys: dict[str, LocalAccount] = {}
         self.number = 0
         self._open(1, model)
 
@@ -447,8 +478,8 @@ class Job:
     def client(self, address: str) -> Any:
         return self.chain.view("clientOf", self.id, address)
 
-    def demand_of(self, commit: Commit, index: int = 0) -> Any:
-        return self.chain.view("demandOf", self.id, commit.word, index)
+    def demand_of(self, commit: Commit, index: int = 0, node: int = 0) -> Any:
+        return self.chain.view("demandOf", self.id, commit.word, node, index)
 
     def mark(self, commit: Commit) -> Any:
         return self.chain.view("markOf", self.id, commit.word)
@@ -499,6 +530,54 @@ class Job:
         self.attempt.blocks.append([upload])
         return receipt
 
+    def crowd_of(self, count: int, first: int = 0) -> list[str]:
+        """Clients without ether that join by their signatures; the owner sends them."""
+        keys = [client_key(number) for number in range(first, first + count)]
+        for key in keys:
+            self.keys[key.address] = key
+            self.send(self.owner, "joinBySignature", *self.join_arguments(key.address))
+        return [key.address for key in keys]
+
+    def join_arguments(self, client: str, samples: int = 100, deadline: int = 2**40, **other: Any) -> tuple[Any, ...]:
+        digest = join_data(self.domain | other, self.id, samples, ZERO, deadline)
+        return client, samples, ZERO, deadline, sign(self.key_of(client), digest)
+
+    def key_of(self, client: str) -> LocalAccount:
+        return self.keys.get(client) or key_of(self.chain.accounts.index(client))
+
+    def submit_signed(self, uploads: Sequence[Upload], sender: str | None = None) -> Receipt:
+        """Hand in what clients have signed; all of it has to be taken."""
+        receipt = self.send(sender or self.owner, "submitUpdates", *self.signed_arguments(uploads))
+        self.accept(uploads)
+        return receipt
+
+    def taken(self, uploads: Sequence[Upload]) -> list[Upload]:
+        """Those of a batch for which there is room, and whose clients are not in."""
+        taken = {upload.client: upload for upload in reversed(uploads)}
+        for upload in self.attempt.uploads:
+            taken.pop(upload.client, None)
+        room = self.terms["maxUpdates"] - len(self.attempt.uploads)
+        return [upload for upload in uploads if taken.get(upload.client) is upload][:room]
+
+    def accept(self, uploads: Sequence[Upload]) -> None:
+        """What a call does that takes these entries."""
+        size = self.terms["fanIn"]
+        self.attempt.blocks.extend(list(uploads[first : first + size]) for first in range(0, len(uploads), size))
+
+    def signed_arguments(self, uploads: Sequence[Upload]) -> tuple[Any, ...]:
+        entries = b"".join(upload.entry for upload in uploads)
+        signatures = b"".join(self.signature(upload) for upload in uploads)
+        return self.number, self.root_of(self.attempt.model), entries, signatures
+
+    def signature(self, upload: Upload, **other: Any) -> bytes:
+        """Of the entry, by its client; with other values in the domain where they are given."""
+        hash_ = upload.hash(self.id, self.number, self.root_of(self.attempt.model))
+        return sign(self.key_of(upload.client), keccak(b"\x19\x01" + separator(self.domain | other) + hash_))
+
+    @property
+    def domain(self) -> dict[str, Any]:
+        return domain(self.chain.chain_id, self.chain.ledger.address)
+
     def submit_arguments(self, upload: Upload) -> tuple[Any, ...]:
         return self.number, self.root_of(self.attempt.model), upload.update
 
@@ -512,13 +591,16 @@ class Job:
 
     def aggregate(self, excluded: Collection[int] = ()) -> Vector:
         """The right next model."""
-        included = [upload for i, upload in enumerate(self.attempt.uploads) if i not in excluded]
-        return self.rule.aggregate(
-            self.terms["ruleParameters"],
-            self.attempt.model,
-            [upload.vector for upload in included],
-            [upload.weight for upload in included],
-        )
+        return aggregate(self.rule.name, self.terms["ruleParameters"], self.attempt, excluded)
+
+    def follow(self, excluded: Collection[int] = (), alter: Mapping[int, Alter] | None = None) -> Vector:
+        """The next model that follows from the root's sum, where a liar alters nodes."""
+        nodes = self.sums(excluded, alter)
+        return finished(self.attempt.model, nodes) if nodes and alter else self.aggregate(excluded)
+
+    def sums(self, excluded: Collection[int] = (), alter: Mapping[int, Alter] | None = None) -> SumTree | None:
+        """The nodes that a commit of a sum with more than `fanIn` entries has; a liar's where it alters some."""
+        return sums_of(self.terms, self.rule.name, self.attempt, excluded, alter)
 
     def commit(
         self,
@@ -526,17 +608,30 @@ class Job:
         next: Vector | None = None,
         excluded: Collection[int] = (),
         salt: bytes = ZERO,
+        alter: Mapping[int, Alter] | None = None,
     ) -> Commit:
-        """Commit the right model, or the one that is given. A salt announces the commit before."""
+        """Commit the right model, or the one that is given, or that follows from altered nodes.
+
+        A salt announces the commit before.
+        """
+        nodes = self.sums(excluded, alter)
         if next is None:
-            next = self.aggregate(excluded)
+            next = self.follow(excluded, alter)
         sender = server or self.server
         if salt != ZERO:
             self.announce_commit(sender, next, salt)
-        self.receipt = self.send(sender, "commitRound", *self.commit_arguments(next, excluded, salt))
-        return self.committed(sender, next, excluded, salt, self.receipt.time)
+        self.receipt = self.send(sender, "commitRound", *self.commit_arguments(next, excluded, salt, nodes))
+        return self.committed(sender, next, excluded, salt, self.receipt.time, nodes)
 
-    def committed(self, sender: str, next: Vector, excluded: Collection[int], salt: bytes, time: int) -> Commit:
+    def committed(
+        self,
+        sender: str,
+        next: Vector,
+        excluded: Collection[int],
+        salt: bytes,
+        time: int,
+        nodes: SumTree | None = None,
+    ) -> Commit:
         """What a commit does; with a salt it was announced."""
         earns = sender == self.terms["server"] or salt != ZERO
         commit = Commit(
@@ -549,6 +644,7 @@ class Job:
             sender,
             time,
             self.terms["chunkParameters"],
+            nodes=nodes or self.sums(excluded),
         )
         self.commits[self.round] = commit
         self._open(self.round + 1, next)
@@ -560,9 +656,14 @@ class Job:
         model[index * self.terms["chunkParameters"]] += 1
         return self.commit(server, model)
 
-    def commit_arguments(self, next: Vector, excluded: Collection[int] = (), salt: bytes = ZERO) -> tuple[Any, ...]:
+    def commit_arguments(
+        self, next: Vector, excluded: Collection[int] = (), salt: bytes = ZERO, nodes: SumTree | None = None
+    ) -> tuple[Any, ...]:
         excluded_bits = bit_map(excluded, len(self.attempt.uploads))
-        return self.number, self.attempt.head, (self.root_of(next), content_of(next)), excluded_bits, salt
+        nodes = nodes or self.sums(excluded)
+        packed = nodes.packed if nodes else b""
+        model = (self.root_of(next), content_of(next))
+        return self.number, self.attempt.head, model, excluded_bits, packed, NODES_CONTENT, salt
 
     def announce_commit(self, sender: str, next: Vector, salt: bytes) -> Receipt:
         return self.send_announcement_of(sender, sender, next, salt)
@@ -604,42 +705,48 @@ class Job:
 
     # --------------------------------------------------------------------------------------- challenges, demands
 
-    def announce(self, finder: str, commit: Commit, index: int = 0, salt: bytes = SALT) -> Receipt:
-        return self.chain.send(finder, "announce", commit.finding(finder, index, salt))
+    def announce(self, finder: str, commit: Commit, index: int = 0, salt: bytes = SALT, node: int = 0) -> Receipt:
+        return self.chain.send(finder, "announce", commit.finding(finder, index, salt, node))
 
-    def challenge(self, challenger: str, commit: Commit, index: int = 0) -> Receipt:
+    def challenge(self, challenger: str, commit: Commit, index: int = 0, node: int = 0) -> Receipt:
         """Announce a finding, and show it."""
-        self.announce(challenger, commit, index)
-        receipt = self.send(challenger, "challenge", *challenge_arguments(commit, index))
+        self.announce(challenger, commit, index, node=node)
+        receipt = self.send(challenger, "challenge", *challenge_arguments(commit, index, node=node))
         if any(event.name == "RoundReverted" for event in receipt.events):
             self.rolled_back(commit)
         return receipt
 
     def challenge_refusal(
-        self, challenger: str, commit: Commit, index: int = 0, openings: bytes | None = None
+        self, challenger: str, commit: Commit, index: int = 0, openings: bytes | None = None, node: int = 0
     ) -> tuple[str, dict[str, Any]]:
         """The error of a challenge that was announced, with other openings than the right ones where they are given."""
-        self.announce(challenger, commit, index)
+        self.announce(challenger, commit, index, node=node)
         # Calls see the time of the latest block, in which an announcement does not count.
         self.chain.travel(self.chain.now + 1)
-        shown = commit.openings(index) if openings is None else openings
-        return self.refusal(challenger, "challenge", commit.record, index, SALT, shown)
+        shown = commit.openings(index, node) if openings is None else openings
+        return self.refusal(challenger, "challenge", commit.record, node, index, SALT, shown)
 
     def demand(
-        self, demander: str, commit: Commit, index: int = 0, salt: bytes = ZERO, value: int | None = None
+        self,
+        demander: str,
+        commit: Commit,
+        index: int = 0,
+        salt: bytes = ZERO,
+        value: int | None = None,
+        node: int = 0,
     ) -> Receipt:
         """Demand a chunk, for the deposit that it costs. A salt announces the finding before."""
         if salt != ZERO:
-            self.announce(demander, commit, index, salt)
+            self.announce(demander, commit, index, salt, node)
         if value is None:
             value = self.terms["demandDeposit"] * (self.account(commit.server).demands + 1)
-        return self.send(demander, "demand", commit.record, index, salt, value=value)
+        return self.send(demander, "demand", commit.record, node, index, salt, value=value)
 
-    def answer(self, sender: str, commit: Commit, index: int = 0) -> Receipt:
-        return self.send(sender, "answer", commit.record, index, commit.openings(index))
+    def answer(self, sender: str, commit: Commit, index: int = 0, node: int = 0) -> Receipt:
+        return self.send(sender, "answer", commit.record, node, index, commit.openings(index, node))
 
-    def expire(self, sender: str, commit: Commit, index: int = 0) -> Receipt:
-        receipt = self.send(sender, "expire", commit.record, index)
+    def expire(self, sender: str, commit: Commit, index: int = 0, node: int = 0) -> Receipt:
+        receipt = self.send(sender, "expire", commit.record, node, index)
         if any(event.name == "RoundReverted" for event in receipt.events):
             self.rolled_back(commit)
         return receipt
@@ -653,7 +760,7 @@ class Job:
         return [256 * e["word"] + i for e in events for i in range(256) if e["entries"] >> i & 1]
 
     def start_of(self, attempt: int, root: bytes) -> bytes:
-        values = [self.chain.web3.eth.chain_id, self.chain.ledger.address, self.id, attempt, root]
+        values = [self.chain.chain_id, self.chain.ledger.address, self.id, attempt, root]
         return keccak(encode(["uint256", "address", "uint256", "uint32", "bytes32"], values))
 
     def _open(self, round: int, model: Vector) -> None:
@@ -686,23 +793,54 @@ def terms_of(chain: Chain, rule_name: str = "weighted_mean") -> dict[str, Any]:
         "answerSeconds": 300,
         "maxWeight": 100,
         "chunkParameters": 8,
+        "fanIn": 16,
         "open": True,
         "parameters": 20,
     }
 
 
-def challenge_arguments(commit: Commit, index: int = 0, salt: bytes = SALT) -> tuple[Any, ...]:
-    return commit.record, index, salt, commit.openings(index)
+def challenge_arguments(commit: Commit, index: int = 0, salt: bytes = SALT, node: int = 0) -> tuple[Any, ...]:
+    return commit.record, node, index, salt, commit.openings(index, node)
+
+
+def aggregate(rule_name: str, parameters: bytes, attempt: Attempt, excluded: Collection[int] = ()) -> Vector:
+    """The right next model."""
+    included = [upload for i, upload in enumerate(attempt.uploads) if i not in excluded]
+    vectors, weights = [upload.vector for upload in included], [upload.weight for upload in included]
+    if rule_name in SUM_RULES:
+        summed = sum((w * v.astype(np.int64) for v, w in zip(vectors, weights, strict=True)), np.int64(0))
+        return finish(attempt.model, np.asarray(summed), sum(weights))
+    return RULES[rule_name].aggregate(parameters, attempt.model, vectors, weights)
+
+
+def sums_of(
+    terms: Mapping[str, Any],
+    rule_name: str,
+    attempt: Attempt,
+    excluded: Collection[int] = (),
+    alter: Mapping[int, Alter] | None = None,
+) -> SumTree | None:
+    """The tree of sums, or None where the round is flat."""
+    if rule_name not in SUM_RULES:
+        return None
+    uploads = attempt.uploads
+    vectors, weights = [upload.vector for upload in uploads], [upload.weight for upload in uploads]
+    return grow(vectors, weights, excluded, terms["fanIn"], terms["chunkParameters"], alter)
+
+
+def finished(model: Vector, nodes: SumTree) -> Vector:
+    """What follows from the root's sum."""
+    return finish(model, nodes.root.vector[: len(model)], nodes.root.weight)
+
+
+def pack_openings(nodes: bytes, submissions: bytes, opened: bytes) -> bytes:
+    lengths = len(nodes).to_bytes(4, "big") + len(submissions).to_bytes(4, "big")
+    return lengths + nodes + submissions + opened
 
 
 def content_of(vector: Vector) -> bytes:
     """The digest of the content id; these vectors fit a raw block."""
     return sha256(vector.tobytes()).digest()
-
-
-def opening(tree: ChunkTree, index: int) -> bytes:
-    proof = tree.opening(index)
-    return proof.chunk + b"".join(proof.path)
 
 
 def bit_map(numbers: Collection[int], length: int) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import solcx
 
-from scripts.compile import ROOT, SETTINGS, compiler
+from scripts.compile import LIBRARIES, ROOT, SETTINGS, compiler
 
 __all__ = ["MUTATIONS", "Mutation", "mutant"]
 
@@ -62,6 +62,7 @@ def mutant(mutation: Mutation) -> dict[str, Any]:
     having = [file for file, text in sources.items() if mutation.old in text]
     assert [sources[file].count(mutation.old) for file in having] == [1], f"{mutation.old!r} is in {having}"
     sources[having[0]] = sources[having[0]].replace(mutation.old, mutation.new)
+    sources |= {file: (ROOT / "node_modules" / file).read_text() for file in LIBRARIES}
     ledger = "contracts/GalaxyLedger.sol"
     output = solcx.compile_standard(
         {

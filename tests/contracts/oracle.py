@@ -10,9 +10,9 @@ from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from tests.contracts.ledger import NEVER, NOBODY, Commit, Job, Upload
+from tests.contracts.ledger import NEVER, NOBODY, Commit, Job, Upload, aggregate, finished
 
-__all__ = ["Demand", "Oracle"]
+__all__ = ["Demand", "Oracle", "is_wrong"]
 
 ANNOUNCED_SECONDS = 3600
 
@@ -22,11 +22,41 @@ class Demand:
     """An open demand for a chunk of a commit."""
 
     commit: Commit
+    node: int
     index: int
     demander: str
     price: int
     answer_by: int
     announced: bool
+
+
+def is_wrong(job: Job, commit: Commit, index: int, node: int) -> bool:
+    """Whether a chunk of a node is not what its children make of it; of node 0: of the next model."""
+    size, nodes = job.terms["chunkParameters"], commit.nodes
+    chunk = slice(index * size, (index + 1) * size)
+    if node == 0:
+        if nodes is None:
+            right = aggregate(job.rule.name, job.terms["ruleParameters"], commit.attempt, commit.excluded)
+        else:
+            right = finished(commit.attempt.model, nodes)
+        return bool((right[chunk] != commit.next[chunk]).any())
+    assert nodes is not None
+    subject = nodes[node]
+    sums = [0] * len(subject.vector[chunk])
+    if subject.level == 1:
+        uploads = [commit.attempt.uploads[n] for n in subject.children if n not in commit.excluded]
+        if sum(upload.weight for upload in uploads) != subject.weight:
+            return True
+        for upload in uploads:
+            sums = [s + upload.weight * int(value) for s, value in zip(sums, upload.vector[chunk], strict=True)]
+    else:
+        for number in subject.children:
+            child = nodes[number]
+            values = [int(value) for value in child.vector[chunk]]
+            if any(not -child.weight * 2**31 <= value <= child.weight * (2**31 - 1) for value in values):
+                return True
+            sums = [s + value for s, value in zip(sums, values, strict=True)]
+    return sums != [int(value) for value in subject.vector[chunk]]
 
 
 class Oracle:
@@ -53,7 +83,7 @@ class Oracle:
         self.locked: defaultdict[str, int] = defaultdict(int)
         self.barred: set[str] = set()
         self.late: dict[str, int] = {}
-        self.demands: dict[tuple[bytes, int], Demand] = {}
+        self.demands: dict[tuple[bytes, int, int], Demand] = {}
         self.superseded: set[Commit] = set()
         self.announced: dict[tuple[str, bytes], int] = {}
         self.claimed: set[tuple[int, int]] = set()
@@ -112,16 +142,9 @@ class Oracle:
         announced = self.announced.get((who, digest))
         return announced is not None and announced < time <= announced + ANNOUNCED_SECONDS
 
-    def wrong(self, commit: Commit, index: int) -> bool:
-        size = self.terms["chunkParameters"]
-        right = self.job.rule.aggregate(
-            self.terms["ruleParameters"],
-            commit.attempt.model,
-            [upload.vector for upload in commit.included],
-            [upload.weight for upload in commit.included],
-        )
-        chunk = slice(index * size, (index + 1) * size)
-        return bool((right[chunk] != commit.next[chunk]).any())
+    def wrong(self, commit: Commit, index: int, node: int = 0) -> bool:
+        """Whether a chunk of a node is not what its children make of it; of node 0: of the next model."""
+        return is_wrong(self.job, commit, index, node)
 
     def turn(self, who: str) -> int:
         """When an account may commit to an attempt that is closed."""
@@ -166,17 +189,18 @@ class Oracle:
         built = self.built or time >= commit.time + 2 * int(self.terms["idleSeconds"])
         return commit is not self.newest or commit.round == self.last_round or built
 
-    def may_challenge(self, who: str, commit: Commit, index: int, salt: bytes, time: int) -> bool:
-        announced = self.counts(who, commit.finding(who, index, salt), time)
-        return self.answerable(commit) and self.in_window(commit, time) and announced and self.wrong(commit, index)
+    def may_challenge(self, who: str, commit: Commit, node: int, index: int, salt: bytes, time: int) -> bool:
+        announced = self.counts(who, commit.finding(who, index, salt, node), time)
+        due = self.answerable(commit) and self.in_window(commit, time) and announced
+        return due and self.wrong(commit, index, node)
 
-    def may_demand(self, commit: Commit, index: int, time: int) -> bool:
-        return self.answerable(commit) and self.in_window(commit, time) and (commit.word, index) not in self.demands
+    def may_demand(self, commit: Commit, node: int, index: int, time: int) -> bool:
+        fresh = (commit.word, node, index) not in self.demands
+        return self.answerable(commit) and self.in_window(commit, time) and fresh
 
     def may_answer(self, demand: Demand, time: int) -> bool:
-        return (
-            self.answerable(demand.commit) and time < demand.answer_by and not self.wrong(demand.commit, demand.index)
-        )
+        right = not self.wrong(demand.commit, demand.index, demand.node)
+        return self.answerable(demand.commit) and time < demand.answer_by and right
 
     def may_expire(self, demand: Demand, time: int) -> bool:
         return not self.answerable(demand.commit) or time >= demand.answer_by
@@ -202,9 +226,10 @@ class Oracle:
 
     # --------------------------------------------------------------------------------- what a call does; after it
 
-    def submitted(self, time: int) -> None:
+    def submitted(self, before: int, time: int) -> None:
+        """After a call with which the entries have become more than `before`."""
         updates = len(self.job.attempt.uploads)
-        if updates == self.terms["minUpdates"]:
+        if before < self.terms["minUpdates"] <= updates:
             seconds = self.terms["collectSeconds"]
             if self.reopenings:
                 seconds = max(seconds, self.terms["aggregateSeconds"]) * 2 ** min(self.reopenings, 10)
@@ -255,21 +280,21 @@ class Oracle:
             self.claimed.add((commit.round, number))
             self._credit(commit.attempt.uploads[number].client, commit.client_amount)
 
-    def was_demanded(self, commit: Commit, index: int, who: str, salt: bytes, value: int, time: int) -> None:
+    def was_demanded(self, commit: Commit, node: int, index: int, who: str, salt: bytes, value: int, time: int) -> None:
         price = self.terms["demandDeposit"] * (self.open_on(commit.server) + 1)
-        announced = any(salt) and self.counts(who, commit.finding(who, index, salt), time)
+        announced = any(salt) and self.counts(who, commit.finding(who, index, salt, node), time)
         answer_by = time + self.terms["answerSeconds"]
-        self.demands[commit.word, index] = Demand(commit, index, who, price, answer_by, announced)
+        self.demands[commit.word, node, index] = Demand(commit, node, index, who, price, answer_by, announced)
         self.balance[who] += value - price
 
     def was_answered(self, demand: Demand, who: str, time: int) -> None:
-        del self.demands[demand.commit.word, demand.index]
+        del self.demands[demand.commit.word, demand.node, demand.index]
         soon = time < demand.answer_by - self.terms["answerSeconds"] // 2
         self.balance[demand.commit.server if soon else who] += demand.price
 
     def was_expired(self, demand: Demand, time: int) -> bool:
         """Says whether the round was rolled back."""
-        del self.demands[demand.commit.word, demand.index]
+        del self.demands[demand.commit.word, demand.node, demand.index]
         self.balance[demand.demander] += demand.price
         if not self.answerable(demand.commit):
             return False

@@ -9,7 +9,18 @@ import numpy as np
 import pytest
 
 from galaxy_fl.vectors import Vector
-from tests.contracts.ledger import ETHER, NEVER, NOBODY, SALT, ZERO, Chain, Commit, Job, challenge_arguments
+from tests.contracts.ledger import (
+    ETHER,
+    NEVER,
+    NOBODY,
+    SALT,
+    ZERO,
+    Chain,
+    Commit,
+    Job,
+    challenge_arguments,
+    pack_openings,
+)
 
 LAST = 2
 """The index of the last chunk, half of which is padding."""
@@ -30,7 +41,7 @@ def test_a_right_chunk_can_not_be_challenged(chain: Chain, job: Job, index: int)
     job.collect()
     commit = job.commit()
     refusal = job.challenge_refusal(chain.accounts[8], commit, index)
-    assert refusal == ("CommitIsRight", {"round": 1, "index": index})
+    assert refusal == ("CommitIsRight", {"round": 1, "node": 0, "index": index})
 
 
 @pytest.mark.parametrize("index", [0, 1, LAST])
@@ -42,7 +53,7 @@ def test_one_wrong_parameter_is_enough(chain: Chain, job: Job, index: int, param
     commit = job.commit(next=model)
     for other in {0, 1, LAST} - {index}:
         refusal = job.challenge_refusal(chain.accounts[8], commit, other)
-        assert refusal == ("CommitIsRight", {"round": 1, "index": other})
+        assert refusal == ("CommitIsRight", {"round": 1, "node": 0, "index": other})
     job.challenge(chain.accounts[8], commit, index)
 
 
@@ -56,7 +67,7 @@ def test_a_right_commit_with_an_exclusion_stands(chain: Chain, job: Job) -> None
     job.collect()
     commit = job.commit(excluded=[1])
     refusal = job.challenge_refusal(chain.accounts[8], commit, 1)
-    assert refusal == ("CommitIsRight", {"round": 1, "index": 1})
+    assert refusal == ("CommitIsRight", {"round": 1, "node": 0, "index": 1})
 
 
 def test_a_wrong_node_behind_the_last_leaf_is_wrong(chain: Chain, job: Job) -> None:
@@ -67,11 +78,11 @@ def test_a_wrong_node_behind_the_last_leaf_is_wrong(chain: Chain, job: Job) -> N
     for index, path in enumerate([leaves[1] + _node(leaves[2] + pad), leaves[0] + _node(leaves[2] + pad)]):
         openings = _with_next(commit, index, commit.next_tree.opening(index).chunk + path)
         refusal = job.challenge_refusal(chain.accounts[8], commit, index, openings)
-        assert refusal == ("CommitIsRight", {"round": 1, "index": index})
+        assert refusal == ("CommitIsRight", {"round": 1, "node": 0, "index": index})
     chunk = commit.next_tree.opening(LAST).chunk
     openings = _with_next(commit, LAST, chunk + pad + _node(leaves[0] + leaves[1]))
     job.announce(chain.accounts[8], commit, LAST)
-    job.send(chain.accounts[8], "challenge", commit.record, LAST, SALT, openings)
+    job.send(chain.accounts[8], "challenge", commit.record, 0, LAST, SALT, openings)
 
 
 def test_values_behind_the_last_parameter_are_wrong(chain: Chain, job: Job) -> None:
@@ -82,7 +93,7 @@ def test_values_behind_the_last_parameter_are_wrong(chain: Chain, job: Job) -> N
     commit = _commit_root(job, _root_over(leaves, ZERO))
     openings = _with_next(commit, LAST, chunk + ZERO + _node(leaves[0] + leaves[1]))
     job.announce(chain.accounts[8], commit, LAST)
-    job.send(chain.accounts[8], "challenge", commit.record, LAST, SALT, openings)
+    job.send(chain.accounts[8], "challenge", commit.record, 0, LAST, SALT, openings)
 
 
 def test_padding_that_a_client_filled_changes_nothing(chain: Chain, job: Job) -> None:
@@ -93,7 +104,7 @@ def test_padding_that_a_client_filled_changes_nothing(chain: Chain, job: Job) ->
     job.collect(job.clients[1:])
     commit = job.commit()
     refusal = job.challenge_refusal(chain.accounts[8], commit, LAST)
-    assert refusal == ("CommitIsRight", {"round": 1, "index": LAST})
+    assert refusal == ("CommitIsRight", {"round": 1, "node": 0, "index": LAST})
 
 
 # ----------------------------------------------------------------------------------------------------- announcements
@@ -204,7 +215,7 @@ def test_anybody_bonded_commits_at_once_after_a_rollback(chain: Chain, job: Job,
     assert job.receipt.event("RoundCommitted")["attempt"] == 3
     assert chain.view("recordOf", job.id, 1) == again.word
     refusal = job.challenge_refusal(chain.accounts[8], again, 0)
-    assert refusal == ("CommitIsRight", {"round": 1, "index": 0})
+    assert refusal == ("CommitIsRight", {"round": 1, "node": 0, "index": 0})
     job.collect()
     job.commit(other)
     assert job.state.round == 3
@@ -328,7 +339,7 @@ def test_a_round_is_committed_with_other_exclusions_after_a_rollback(chain: Chai
     again = job.commit(chain.accounts[9], excluded=[1])
     assert chain.view("recordOf", job.id, 1) == again.word
     refusal = job.challenge_refusal(chain.accounts[8], again)
-    assert refusal == ("CommitIsRight", {"round": 1, "index": 0})
+    assert refusal == ("CommitIsRight", {"round": 1, "node": 0, "index": 0})
 
 
 def test_a_round_is_reopened_after_a_rollback(chain: Chain, job: Job, commit: Commit) -> None:
@@ -399,12 +410,12 @@ def _root_over(leaves: list[bytes], pad: bytes) -> bytes:
 def _commit_root(job: Job, root: bytes) -> Commit:
     """Commit the right model under a root that is not its own."""
     next = job.aggregate()
-    number, head, model, excluded, salt = job.commit_arguments(next)
-    receipt = job.send(job.server, "commitRound", number, head, (root, model[1]), excluded, salt)
+    number, head, model, *others = job.commit_arguments(next)
+    receipt = job.send(job.server, "commitRound", number, head, (root, model[1]), *others)
     return replace(job.committed(job.server, next, (), ZERO, receipt.time), root=root)
 
 
 def _with_next(commit: Commit, index: int, next: bytes) -> bytes:
-    """Openings whose second is another one."""
-    openings = commit.openings(index)
-    return openings[: len(next)] + next + openings[2 * len(next) :]
+    """Openings whose first is another one."""
+    nodes, submissions, opened = commit.opened(index)
+    return pack_openings(nodes, submissions, b"".join([next, *opened[1:]]))

@@ -18,6 +18,8 @@ def _refusal(job: Job, sender: str, **change: Any) -> tuple[str, dict[str, Any]]
         "head": job.attempt.head,
         "next": (job.root_of(model), content_of(model)),
         "excluded": bit_map(excluded, len(job.attempt.uploads)),
+        "nodes": b"",
+        "nodesContent": ZERO,
         "salt": ZERO,
     } | change
     return job.refusal(sender, "commitRound", *arguments.values())
@@ -36,6 +38,7 @@ def test_a_commit_opens_the_next_round(chain: Chain, job: Job) -> None:
         "previousRoot": commit.previous_tree.root,
         "next": {"root": commit.next_tree.root, "content": content_of(commit.next)},
         "excluded": b"\0",
+        "nodesHash": ZERO,
         "reward": 0,
         "allottedBefore": 0,
         "share": 2000,
@@ -329,8 +332,8 @@ def test_a_commit_leaves_out_entries_by_their_numbers(chain: Chain, job: Job) ->
 @pytest.mark.parametrize("bits", [b"", b"\0\0", b"\x08", b"\x80", b"\0\1"])
 def test_the_bit_map_has_a_bit_for_each_entry_and_no_more(job: Job, bits: bytes) -> None:
     job.collect()
-    number, head, model, _, salt = job.commit_arguments(job.aggregate())
-    refusal = job.refusal(job.server, "commitRound", number, head, model, bits, salt)
+    number, head, model, _, *others = job.commit_arguments(job.aggregate())
+    refusal = job.refusal(job.server, "commitRound", number, head, model, bits, *others)
     assert refusal == ("MalformedExcluded", {"length": len(bits), "updates": 3})
 
 
@@ -340,12 +343,15 @@ def test_bits_are_counted_over_all_words(crowd: Job) -> None:
         crowd.submit(client)
     crowd.chain.travel(crowd.state.closesAt)
     number, head, model = 1, crowd.attempt.head, (b"\1" * 32, ZERO)
+    sums = crowd.sums()
+    assert sums
+    nodes = sums.packed
     for left in (0, 7, 8, 64, 127, 128):
         bits = bit_map(set(range(129)) - {left}, 129)
-        refusal = crowd.refusal(crowd.server, "commitRound", number, head, model, bits, ZERO)
+        refusal = crowd.refusal(crowd.server, "commitRound", number, head, model, bits, nodes, ZERO, ZERO)
         assert refusal == ("TooFewUpdates", {"left": 1, "required": 2})
     bits = bit_map(set(range(129)) - {0, 128}, 129)
-    receipt = crowd.send(crowd.server, "commitRound", number, head, model, bits, ZERO)
+    receipt = crowd.send(crowd.server, "commitRound", number, head, model, bits, nodes, ZERO, ZERO)
     assert receipt.event("RoundCommitted")["record"]["excluded"] == bits
 
 

@@ -35,6 +35,7 @@ def test_a_demand_is_kept_and_counted(chain: Chain, job: Job, commit: Commit) ->
         "word": commit.word,
         "demander": demander,
         "round": 1,
+        "node": 0,
         "index": 1,
         "answerBy": by,
         "announced": False,
@@ -50,7 +51,7 @@ def test_a_demand_is_kept_and_counted(chain: Chain, job: Job, commit: Commit) ->
 
 @pytest.mark.parametrize("value", [0, DEPOSIT - 1])
 def test_a_demand_costs_the_deposit(chain: Chain, job: Job, commit: Commit, value: int) -> None:
-    refusal = job.refusal(chain.accounts[8], "demand", commit.record, 0, ZERO, value=value)
+    refusal = job.refusal(chain.accounts[8], "demand", commit.record, 0, 0, ZERO, value=value)
     assert refusal == ("WrongValue", {"sent": value, "required": DEPOSIT})
 
 
@@ -66,7 +67,7 @@ def test_what_is_sent_beyond_the_deposit_goes_back(chain: Chain, job: Job, commi
 def test_each_open_demand_makes_the_next_one_dearer(chain: Chain, job: Job, commit: Commit) -> None:
     demander = chain.accounts[8]
     job.demand(demander, commit, 0)
-    refusal = job.refusal(demander, "demand", commit.record, 1, ZERO, value=2 * DEPOSIT - 1)
+    refusal = job.refusal(demander, "demand", commit.record, 0, 1, ZERO, value=2 * DEPOSIT - 1)
     assert refusal == ("WrongValue", {"sent": 2 * DEPOSIT - 1, "required": 2 * DEPOSIT})
     for index in (1, 2):
         assert job.demand(demander, commit, index, value=9 * DEPOSIT).event("ChunkDemanded")["deposit"] == (
@@ -101,8 +102,8 @@ def test_a_server_can_not_shield_a_wrong_chunk_by_demands_of_its_own(chain: Chai
 
 def test_one_demand_is_open_a_chunk(chain: Chain, job: Job, commit: Commit) -> None:
     job.demand(chain.accounts[8], commit)
-    refusal = job.refusal(chain.accounts[9], "demand", commit.record, 0, ZERO, value=2 * DEPOSIT)
-    assert refusal == ("AlreadyDemanded", {"round": 1, "index": 0})
+    refusal = job.refusal(chain.accounts[9], "demand", commit.record, 0, 0, ZERO, value=2 * DEPOSIT)
+    assert refusal == ("AlreadyDemanded", {"round": 1, "node": 0, "index": 0})
 
 
 @pytest.mark.parametrize(("waits", "counts"), [(None, False), (0, True), (3599, True), (3600, False)])
@@ -112,7 +113,7 @@ def test_a_demand_keeps_whether_its_announcement_counted(
     demander = chain.accounts[8]
     if waits is not None:
         chain.travel(job.announce(demander, commit).time + waits)
-    receipt = job.send(demander, "demand", commit.record, 0, SALT, value=DEPOSIT)
+    receipt = job.send(demander, "demand", commit.record, 0, 0, SALT, value=DEPOSIT)
     assert receipt.event("ChunkDemanded")["announced"] == job.demand_of(commit).announced == counts
 
 
@@ -124,7 +125,7 @@ def test_an_announcement_counts_for_a_demand_that_shows_its_salt(chain: Chain, j
 
 
 def test_a_chunk_that_is_not_there_can_not_be_demanded(chain: Chain, job: Job, commit: Commit) -> None:
-    refusal = job.refusal(chain.accounts[8], "demand", commit.record, 3, ZERO, value=DEPOSIT)
+    refusal = job.refusal(chain.accounts[8], "demand", commit.record, 0, 3, ZERO, value=DEPOSIT)
     assert refusal == ("NoSuchChunk", {"index": 3, "chunks": 3})
 
 
@@ -133,13 +134,13 @@ def test_demands_are_taken_until_the_window_ends(chain: Chain, job: Job, commit:
     chain.travel(ends - 2)
     assert job.demand(chain.accounts[8], commit).time == ends - 1
     chain.travel(ends)
-    refusal = job.refusal(chain.accounts[8], "demand", commit.record, 1, ZERO, value=2 * DEPOSIT)
+    refusal = job.refusal(chain.accounts[8], "demand", commit.record, 0, 1, ZERO, value=2 * DEPOSIT)
     assert refusal == ("WindowOver", {"endedAt": ends})
 
 
 def test_a_record_that_does_not_stand_can_not_be_demanded(chain: Chain, job: Job, wrong: Commit) -> None:
     job.challenge(chain.accounts[8], wrong)
-    refusal = job.refusal(chain.accounts[8], "demand", wrong.record, 0, ZERO, value=DEPOSIT)
+    refusal = job.refusal(chain.accounts[8], "demand", wrong.record, 0, 0, ZERO, value=DEPOSIT)
     assert refusal == ("UnknownRecord", {"job": job.id, "round": 1})
 
 
@@ -155,16 +156,17 @@ def test_an_answer_shows_the_chunk_and_ends_the_demand(chain: Chain, job: Job, c
         "word": commit.word,
         "sender": job.server,
         "round": 1,
+        "node": 0,
         "index": index,
         "paid": job.server,
         "deposit": DEPOSIT,
-        "next": opening(commit.next_tree, index),
+        "chunk": opening(commit.next_tree, index),
     }
     assert job.account(job.server).balance == DEPOSIT
     assert (job.mark(commit).demands, job.account(job.server).demands) == (0, 0)
     assert job.demand_of(commit, index).demander == NOBODY
-    refusal = job.refusal(job.server, "answer", commit.record, index, commit.openings(index))
-    assert refusal == ("NotDemanded", {"round": 1, "index": index})
+    refusal = job.refusal(job.server, "answer", commit.record, 0, index, commit.openings(index))
+    assert refusal == ("NotDemanded", {"round": 1, "node": 0, "index": index})
 
 
 @pytest.mark.parametrize("seconds_before_half", [1, 0])
@@ -191,19 +193,19 @@ def test_anyone_answers_for_the_committer_at_first_and_for_the_deposit_later(
 
 def test_what_was_not_demanded_is_not_answered(chain: Chain, job: Job, commit: Commit) -> None:
     job.demand(chain.accounts[8], commit, 1)
-    refusal = job.refusal(job.server, "answer", commit.record, 0, commit.openings(0))
-    assert refusal == ("NotDemanded", {"round": 1, "index": 0})
+    refusal = job.refusal(job.server, "answer", commit.record, 0, 0, commit.openings(0))
+    assert refusal == ("NotDemanded", {"round": 1, "node": 0, "index": 0})
 
 
 def test_an_answer_that_shows_the_commit_to_be_wrong_is_none(chain: Chain, job: Job, wrong: Commit) -> None:
     job.demand(chain.accounts[8], wrong)
-    refusal = job.refusal(job.server, "answer", wrong.record, 0, wrong.openings(0))
-    assert refusal == ("CommitIsWrong", {"round": 1, "index": 0})
+    refusal = job.refusal(job.server, "answer", wrong.record, 0, 0, wrong.openings(0))
+    assert refusal == ("CommitIsWrong", {"round": 1, "node": 0, "index": 0})
 
 
 def test_openings_of_another_chunk_are_no_answer(chain: Chain, job: Job, commit: Commit) -> None:
     job.demand(chain.accounts[8], commit)
-    refusal = job.refusal(job.server, "answer", commit.record, 0, commit.openings(1))
+    refusal = job.refusal(job.server, "answer", commit.record, 0, 0, commit.openings(1))
     assert refusal == ("WrongOpening", {"number": 0})
 
 
@@ -216,9 +218,9 @@ def test_an_answer_is_taken_until_its_time_is_over_and_expiry_from_then_on(
     receipt = job.answer(job.server, commit, 0)
     assert receipt.time == by - 1
     chain.tester.revert_to_snapshot(snapshot)
-    assert job.refusal(chain.accounts[9], "expire", commit.record, 0) == ("WindowOpen", {"endsAt": by})
+    assert job.refusal(chain.accounts[9], "expire", commit.record, 0, 0) == ("WindowOpen", {"endsAt": by})
     chain.travel(by)
-    refusal = job.refusal(job.server, "answer", commit.record, 0, commit.openings(0))
+    refusal = job.refusal(job.server, "answer", commit.record, 0, 0, commit.openings(0))
     assert refusal == ("WindowOver", {"endedAt": by})
     chain.tester.revert_to_snapshot(snapshot)
     chain.travel(by - 1)
@@ -248,6 +250,7 @@ def test_a_demand_without_an_answer_costs_the_bond(chain: Chain, job: Job, wrong
         "word": wrong.word,
         "demander": demander,
         "round": 1,
+        "node": 0,
         "index": 0,
         "deposit": DEPOSIT,
     }
@@ -266,8 +269,8 @@ def test_a_demand_without_an_answer_costs_the_bond(chain: Chain, job: Job, wrong
 
 def test_what_was_not_demanded_does_not_expire(chain: Chain, job: Job, commit: Commit) -> None:
     chain.travel(job.demand(chain.accounts[8], commit, 1).event("ChunkDemanded")["answerBy"])
-    refusal = job.refusal(chain.accounts[8], "expire", commit.record, 0)
-    assert refusal == ("NotDemanded", {"round": 1, "index": 0})
+    refusal = job.refusal(chain.accounts[8], "expire", commit.record, 0, 0)
+    assert refusal == ("NotDemanded", {"round": 1, "node": 0, "index": 0})
 
 
 def test_demands_on_void_records_only_give_the_deposit_back(chain: Chain) -> None:
@@ -283,7 +286,7 @@ def test_demands_on_void_records_only_give_the_deposit_back(chain: Chain) -> Non
     job.demand(demander, wrong, 1)
     job.demand(demander, void, 1)
     job.challenge(chain.accounts[7], wrong)
-    refusal = job.refusal(other, "answer", void.record, 1, void.openings(1))
+    refusal = job.refusal(other, "answer", void.record, 0, 1, void.openings(1))
     assert refusal == ("UnknownRecord", {"job": job.id, "round": 2})
     # It locks the bond until somebody ends it, which its committer may as well.
     chain.travel(job.window_end(void))
@@ -312,7 +315,7 @@ def test_a_demander_that_refuses_ether_does_not_keep_a_wrong_commit_alive(
     chain: Chain, job: Job, wrong: Commit, actor: Actor
 ) -> None:
     actor.refuse()
-    receipt = actor.send("demand", job.id, wrong.record, 0, ZERO, value=DEPOSIT)
+    receipt = actor.send("demand", job.id, wrong.record, 0, 0, ZERO, value=DEPOSIT)
     chain.travel(receipt.event("ChunkDemanded")["answerBy"])
     job.expire(chain.accounts[8], wrong)
     assert job.account(actor.address).balance == DEPOSIT

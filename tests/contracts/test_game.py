@@ -245,7 +245,7 @@ def test_demands_in_front_of_a_demand_make_it_dearer_and_keep_nobody_out(chain: 
     for index in range(1, 10):
         game.demand(chain.accounts[5], lie, index)
     with pytest.raises(Reverted, match="WrongValue"):
-        game.job.send(chain.accounts[8], "demand", lie.record, 0, SALT, value=deposit)
+        game.job.send(chain.accounts[8], "demand", lie.record, 0, 0, SALT, value=deposit)
     game.demand(chain.accounts[8], lie, 0, SALT)
     for demand in list(game.oracle.demands.values()):
         game.answer(chain.accounts[1], demand)
@@ -264,7 +264,7 @@ def test_a_liar_that_announces_its_own_lie_loses_three_quarters(chain: Chain) ->
     accomplice = chain.accounts[5]
     before = chain.balance(NOBODY)
     game.announce(accomplice, lie, 0)
-    receipt = game.job.send(accomplice, "challenge", lie.record, 0, SALT, lie.openings(0))
+    receipt = game.job.send(accomplice, "challenge", lie.record, 0, 0, SALT, lie.openings(0))
     assert game.oracle.was_refuted(lie, accomplice, True, receipt.time)
     game.job.rolled_back(lie)
     assert chain.balance(NOBODY) - before - receipt.tip >= ETHER * 3 // 4
@@ -387,10 +387,10 @@ def test_a_copied_challenge_or_announcement_is_worth_nothing(chain: Chain) -> No
     game.announce(finder, lie, 0)
     # The digest is of its sender: the thief that announces it, too, has announced nothing.
     chain.send(thief, "announce", lie.finding(finder, 0, SALT))
-    assert game.job.refusal(thief, "challenge", lie.record, 0, SALT, lie.openings(0))[0] == "NotAnnounced"
+    assert game.job.refusal(thief, "challenge", lie.record, 0, 0, SALT, lie.openings(0))[0] == "NotAnnounced"
     # It sees the challenge, announces in front of it in the same block: too late.
     game.announce(thief, lie, 0)
-    refusal, arguments = game.job.refusal(thief, "challenge", lie.record, 0, SALT, lie.openings(0))
+    refusal, arguments = game.job.refusal(thief, "challenge", lie.record, 0, 0, SALT, lie.openings(0))
     assert (refusal, arguments["announced"]) == ("NotAnnounced", chain.now)
     game.challenge(finder, lie, 0)
     assert game.oracle.balance[finder] == ETHER // 4
@@ -743,7 +743,7 @@ def test_one_bond_undoes_record_after_record_whose_content_it_alone_has(chain: C
     undone = 0
     for commit in reversed(own):
         game.demand(chain.accounts[5], commit, 0)
-        demand = game.oracle.demands[commit.word, 0]
+        demand = game.oracle.demands[commit.word, 0, 0]
         chain.travel(demand.answer_by)
         standing = len(game.job.commits)
         game.expire(chain.accounts[5], demand)

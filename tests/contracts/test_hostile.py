@@ -22,7 +22,7 @@ def _credited(job: Job, actor: Actor) -> None:
     """Give the actor a balance of 5."""
     job.collect()
     commit = job.commit()
-    actor.send("demand", job.id, commit.record, 0, ZERO, value=job.terms["demandDeposit"] + 5)
+    actor.send("demand", job.id, commit.record, 0, 0, ZERO, value=job.terms["demandDeposit"] + 5)
 
 
 def test_a_balance_is_paid_once_to_one_that_calls_back(chain: Chain, job: Job, actor: Actor) -> None:

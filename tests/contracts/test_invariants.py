@@ -15,7 +15,20 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from galaxy_fl.aggregation import RULES
-from tests.contracts.ledger import NEVER, NOBODY, SALT, ZERO, Chain, Commit, Job, Receipt, Reverted
+from tests.contracts.ledger import (
+    NEVER,
+    NOBODY,
+    SALT,
+    ZERO,
+    Chain,
+    Commit,
+    Job,
+    Receipt,
+    Reverted,
+    challenge_arguments,
+)
+from tests.contracts.oracle import is_wrong
+from tests.contracts.sums import ALTERATIONS
 
 RUNS = int(os.environ.get("GALAXY_INVARIANT_RUNS", "16"))
 STEPS = 30
@@ -26,6 +39,9 @@ SERVERS = st.integers(1, 3)
 CLIENTS = st.integers(4, 7)
 ANYBODY = st.integers(0, 7)
 CHUNKS = st.integers(0, 2)
+NODES = st.integers(0, 3)
+"""Three entries have as many, and the step to the next model."""
+LIES = st.none() | st.tuples(st.integers(1, 3), st.sampled_from(sorted(ALTERATIONS)))
 SALTS = st.sampled_from([ZERO, SALT])
 
 
@@ -39,6 +55,7 @@ class Demand:
     """One that is open."""
 
     commit: Commit
+    node: int
     index: int
     price: int
     demander: str
@@ -53,7 +70,8 @@ class Ledger(RuleBasedStateMachine):
     """
 
     @initialize(
-        rule_name=st.sampled_from(sorted(RULES)),
+        rule_name=st.sampled_from([*sorted(RULES), "weighted_mean", "weighted_mean"]),
+        fan_in=st.sampled_from([2, 2, 16]),
         rounds=st.integers(2, 4),
         min_updates=st.integers(1, 2),
         max_excluded=st.integers(0, 2),
@@ -65,6 +83,7 @@ class Ledger(RuleBasedStateMachine):
     def register(
         self,
         rule_name: str,
+        fan_in: int,
         rounds: int,
         min_updates: int,
         max_excluded: int,
@@ -82,6 +101,7 @@ class Ledger(RuleBasedStateMachine):
             rule_name,
             pool,
             rounds=rounds,
+            fanIn=fan_in,
             minUpdates=min_updates,
             maxExcluded=max_excluded,
             maxUnsettled=max_unsettled,
@@ -93,7 +113,7 @@ class Ledger(RuleBasedStateMachine):
         self.pool = 0
         self.bonds = dict.fromkeys(self.accounts, 0)
         self.balances = dict.fromkeys(self.accounts, 0)
-        self.demands: dict[tuple[bytes, int], Demand] = {}
+        self.demands: dict[tuple[bytes, int, int], Demand] = {}
         self.claimed: dict[int, set[int]] = {}
         self.superseded: list[Commit] = []
         self.barred: set[str] = set()
@@ -116,17 +136,30 @@ class Ledger(RuleBasedStateMachine):
         excluded=st.sets(st.integers(0, 2), max_size=2),
         turns=st.integers(0, 2),
         salt=SALTS,
+        signed=st.booleans(),
+        lie=LIES,
     )
-    def play_a_round(self, who: int, wrong: int | None, excluded: set[int], turns: int, salt: bytes) -> None:
+    def play_a_round(
+        self,
+        who: int,
+        wrong: int | None,
+        excluded: set[int],
+        turns: int,
+        salt: bytes,
+        signed: bool,
+        lie: tuple[int, str] | None,
+    ) -> None:
         """What is needed for a round to be committed, by whom it may be."""
         if self.job.account(self.accounts[who]).bond < BOND:
             self._try("depositBond", who, value=BOND)
+        if signed:
+            self._submit_signed(0, [(client, 10) for client in (4, 5, 6)])
         for client in (4, 5, 6):
             self._submit(client, 10)
         state = self.job.state
         if state.closesAt != NEVER:
             self.chain.travel(state.closesAt + turns * self.job.terms["aggregateSeconds"])
-        self._commit(who, excluded, wrong, salt)
+        self._commit(who, excluded, wrong, salt, lie)
 
     @rule(who=ANYBODY, call=st.sampled_from(["fund", "depositBond", "withdrawBond", "withdraw", "join"]))
     def move_money_or_join(self, who: int, call: str) -> None:
@@ -144,11 +177,16 @@ class Ledger(RuleBasedStateMachine):
     def submit(self, who: int, weight: int) -> None:
         self._submit(who, weight)
 
-    @rule(who=SERVERS, wrong=st.none() | st.integers(0, 19), excluded=st.sets(st.integers(0, 3), max_size=2))
+    @rule(who=ANYBODY, entries=st.lists(st.tuples(CLIENTS, st.integers(1, 101)), min_size=1, max_size=5))
+    def submit_signed(self, who: int, entries: list[tuple[int, int]]) -> None:
+        """Anybody hands in what clients have signed, some of them twice."""
+        self._submit_signed(who, entries)
+
+    @rule(who=SERVERS, wrong=st.none() | st.integers(0, 19), excluded=st.sets(st.integers(0, 3), max_size=2), lie=LIES)
     @precondition(lambda self: self.job.attempt.blocks)
-    def commit(self, who: int, wrong: int | None, excluded: set[int]) -> None:
+    def commit(self, who: int, wrong: int | None, excluded: set[int], lie: tuple[int, str] | None) -> None:
         """At any time."""
-        self._commit(who, excluded, wrong, ZERO)
+        self._commit(who, excluded, wrong, ZERO, lie)
 
     @rule(who=SERVERS, waits=st.booleans())
     @precondition(lambda self: self.job.attempt.blocks)
@@ -200,45 +238,48 @@ class Ledger(RuleBasedStateMachine):
             assert commit in self.job.commits.values()
             assert commit.round <= self.settled
 
-    @rule(who=ANYBODY, which=st.integers(0, 20), index=CHUNKS)
+    @rule(who=ANYBODY, which=st.integers(0, 20), index=CHUNKS, node=NODES)
     @precondition(lambda self: self.made)
-    def challenge(self, who: int, which: int, index: int) -> None:
+    def challenge(self, who: int, which: int, index: int, node: int) -> None:
         commit, finder = self._pick(which), self.accounts[who]
-        self.job.announce(finder, commit, index)
-        due = self._challengeable(commit) and self._is_wrong(commit, index)
-        receipt = self._try("challenge", who, commit.record, index, SALT, commit.openings(index))
+        node = node if commit.nodes else 0
+        self.job.announce(finder, commit, index, node=node)
+        due = self._challengeable(commit) and is_wrong(self.job, commit, index, node)
+        receipt = self._try("challenge", who, *challenge_arguments(commit, index, node=node))
         assert bool(receipt) == due
 
-    @rule(who=ANYBODY, which=st.integers(0, 20), index=CHUNKS, excess=st.integers(0, 3), salt=SALTS)
+    @rule(who=ANYBODY, which=st.integers(0, 20), index=CHUNKS, node=NODES, excess=st.integers(0, 3), salt=SALTS)
     @precondition(lambda self: self.made)
-    def demand(self, who: int, which: int, index: int, excess: int, salt: bytes) -> None:
+    def demand(self, who: int, which: int, index: int, node: int, excess: int, salt: bytes) -> None:
         commit = self._pick(which)
+        node = node if commit.nodes else 0
         if salt != ZERO:
-            self.job.announce(self.accounts[who], commit, index, salt)
+            self.job.announce(self.accounts[who], commit, index, salt, node)
         waiting = [demand for demand in self.demands.values() if demand.commit.server == commit.server]
         price = DEPOSIT * (len(waiting) + 1)
-        due = self._challengeable(commit) and (commit.word, index) not in self.demands
-        receipt = self._try("demand", who, commit.record, index, salt, value=price + excess)
+        due = self._challengeable(commit) and (commit.word, node, index) not in self.demands
+        receipt = self._try("demand", who, commit.record, node, index, salt, value=price + excess)
         assert bool(receipt) == due
         if receipt:
             event = receipt.event("ChunkDemanded")
             assert (event["deposit"], event["excess"], event["announced"]) == (price, excess, salt != ZERO)
-            self.demands[commit.word, index] = Demand(
-                commit, index, price, self.accounts[who], event["answerBy"], event["announced"]
+            self.demands[commit.word, node, index] = Demand(
+                commit, node, index, price, self.accounts[who], event["answerBy"], event["announced"]
             )
 
     @rule(who=ANYBODY, which=st.integers(0, 20))
     @precondition(lambda self: self.demands)
     def answer(self, who: int, which: int) -> None:
         demand = self._pick_demand(which)
-        commit, index = demand.commit, demand.index
-        due = self._owed(commit) and self.chain.now + 1 < demand.answer_by and not self._is_wrong(commit, index)
-        receipt = self._try("answer", who, commit.record, index, commit.openings(index))
+        commit, index, node = demand.commit, demand.index, demand.node
+        right = not is_wrong(self.job, commit, index, node)
+        due = self._owed(commit) and self.chain.now + 1 < demand.answer_by and right
+        receipt = self._try("answer", who, commit.record, node, index, commit.openings(index, node))
         assert bool(receipt) == due
         if receipt:
             soon = receipt.time < demand.answer_by - self.job.terms["answerSeconds"] // 2
             assert receipt.event("ChunkAnswered")["paid"] == (commit.server if soon else self.accounts[who])
-            del self.demands[commit.word, index]
+            del self.demands[commit.word, node, index]
 
     @rule(who=ANYBODY, which=st.integers(0, 20))
     @precondition(lambda self: self.demands)
@@ -247,10 +288,10 @@ class Ledger(RuleBasedStateMachine):
         owed = self._owed(demand.commit)
         due = not owed or self.chain.now + 1 >= demand.answer_by
         bond = self.bonds[demand.commit.server]
-        receipt = self._try("expire", who, demand.commit.record, demand.index)
+        receipt = self._try("expire", who, demand.commit.record, demand.node, demand.index)
         assert bool(receipt) == due
         if receipt:
-            del self.demands[demand.commit.word, demand.index]
+            del self.demands[demand.commit.word, demand.node, demand.index]
             if owed:
                 reward = bond // 4 if demand.announced else 0
                 assert receipt.event("BondSlashed")["reward"] == reward
@@ -392,18 +433,42 @@ class Ledger(RuleBasedStateMachine):
             return
         self._account_for(receipt)
 
-    def _commit(self, who: int, excluded: set[int], wrong: int | None, salt: bytes) -> None:
+    def _submit_signed(self, who: int, entries: list[tuple[int, int]]) -> None:
+        uploads = [self.job.upload(self.accounts[client], weight=weight) for client, weight in entries]
+        taken = self.job.taken(uploads)
+        # Those after the last for which there is room are not looked at, nor the second of one that is in.
+        looked_at = uploads if len(taken) < self._room else uploads[: uploads.index(taken[-1]) + 1] if taken else []
+        strangers = [upload for upload in looked_at if not self.job.client(upload.client).samples]
+        due = not strangers and all(upload.weight <= 100 for upload in taken)
+        state = self.job.state
+        due = due and state.round <= state.lastRound and self.status == RUNNING and self.chain.now + 1 < state.closesAt
+        receipt = self._try("submitUpdates", who, *self.job.signed_arguments(uploads))
+        assert bool(receipt) == due
+        if receipt and taken:
+            assert receipt.event("UpdatesSubmitted")["entries"] == b"".join(upload.entry for upload in taken)
+            self.job.accept(taken)
+        elif receipt:
+            assert receipt.events == []
+
+    @property
+    def _room(self) -> int:
+        return int(self.job.terms["maxUpdates"]) - len(self.job.attempt.uploads)
+
+    def _commit(
+        self, who: int, excluded: set[int], wrong: int | None, salt: bytes, lie: tuple[int, str] | None
+    ) -> None:
         server = self.accounts[who]
         excluded = {number for number in excluded if number < len(self.job.attempt.uploads)}
         left = len(self.job.attempt.uploads) - len(excluded)
         if left == 0:
             return
-        model = self.job.aggregate(excluded)
+        alter = {lie[0]: ALTERATIONS[lie[1]]} if lie else None
+        model = self.job.follow(excluded, alter)
         if wrong is not None:
             model[wrong] ^= 1
         all_from = self.job.state.closesAt + 2 * self.job.terms["aggregateSeconds"]
         try:
-            commit = self.job.commit(server, model, excluded, salt)
+            commit = self.job.commit(server, model, excluded, salt, alter)
         except Reverted:
             return
         assert server not in self.barred
@@ -428,16 +493,6 @@ class Ledger(RuleBasedStateMachine):
     def _challengeable(self, commit: Commit) -> bool:
         """In the next transaction, which is a second later."""
         return self._owed(commit) and self.chain.now + 1 < self.job.window_end(commit)
-
-    def _is_wrong(self, commit: Commit, index: int) -> bool:
-        right = self.job.rule.aggregate(
-            self.job.terms["ruleParameters"],
-            commit.attempt.model,
-            [upload.vector for upload in commit.included],
-            [upload.weight for upload in commit.included],
-        )
-        chunk = slice(index * 8, (index + 1) * 8)
-        return bool((right[chunk] != commit.next[chunk]).any())
 
 
 TestLedger = Ledger.TestCase

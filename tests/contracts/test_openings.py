@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.contracts.ledger import SALT, ZERO, Chain, Commit, Job
+from tests.contracts.ledger import SALT, ZERO, Chain, Commit, Job, pack_openings
 
 LENGTH = 32 + 2 * 32
 """Of an opening: a chunk of 8 parameters and two siblings."""
@@ -28,9 +28,8 @@ def _refusal(job: Job, commit: Commit, openings: bytes) -> tuple[str, dict[str, 
 
 
 def _proofs(commit: Commit, index: int = 0) -> list[bytes]:
-    """The five openings of three included updates."""
-    openings = commit.openings(index)
-    return [openings[i * LENGTH : (i + 1) * LENGTH] for i in range(5)]
+    """The five openings of three included updates: of the next model, of the model, of the updates."""
+    return commit.opened(index)[2]
 
 
 # ---------------------------------------------------------------------------------------------------------- openings
@@ -55,7 +54,7 @@ FORGERIES: dict[str, Callable[[bytes], bytes]] = {
 def test_an_opening_that_leads_elsewhere_is_refused(job: Job, commit: Commit, forgery: str, number: int) -> None:
     proofs = _proofs(commit)
     proofs[number] = FORGERIES[forgery](proofs[number])
-    refusal = _refusal(job, commit, b"".join(proofs) + commit.submissions())
+    refusal = _refusal(job, commit, pack_openings(b"", commit.submissions(), b"".join(proofs)))
     assert refusal == ("WrongOpening", {"number": number})
 
 
@@ -63,23 +62,36 @@ def test_an_opening_that_leads_elsewhere_is_refused(job: Job, commit: Commit, fo
 def test_an_opening_of_another_chunk_is_refused(job: Job, commit: Commit, number: int) -> None:
     proofs = _proofs(commit)
     proofs[number] = _proofs(commit, 1)[number]
-    refusal = _refusal(job, commit, b"".join(proofs) + commit.submissions())
+    refusal = _refusal(job, commit, pack_openings(b"", commit.submissions(), b"".join(proofs)))
     assert refusal == ("WrongOpening", {"number": number})
 
 
 def test_openings_that_are_cut_off_are_refused(job: Job, commit: Commit) -> None:
     openings = commit.openings(0)
-    for length in (0, LENGTH, 5 * LENGTH - 1):
+    submissions = commit.submissions()
+    for length, required in [(0, 8), (7, 8), (8, 8 + len(submissions)), (7 + len(submissions), 8 + len(submissions))]:
         refusal = _refusal(job, commit, openings[:length])
+        assert refusal == ("MalformedOpenings", {"length": length, "required": required})
+    for length in (0, LENGTH, 5 * LENGTH - 1):
+        refusal = _refusal(job, commit, openings[: 8 + len(submissions) + length])
         assert refusal == ("MalformedOpenings", {"length": length, "required": 5 * LENGTH})
+
+
+@pytest.mark.parametrize(("nodes", "submissions"), [(2**32 - 1, 0), (0, 2**32 - 1), (2**32 - 1, 2**32 - 1)])
+def test_lengths_beyond_the_openings_are_refused(job: Job, commit: Commit, nodes: int, submissions: int) -> None:
+    openings = nodes.to_bytes(4, "big") + submissions.to_bytes(4, "big") + commit.openings(0)[8:]
+    refusal = _refusal(job, commit, openings)
+    expected = {"length": len(openings), "required": 8 + nodes + submissions}
+    assert refusal == ("MalformedOpenings", expected)
 
 
 @pytest.mark.parametrize("change", [lambda p: p[:4], lambda p: [*p, p[4]]], ids=["one less", "one more"])
 def test_another_number_of_openings_than_of_included_updates_is_refused(
     job: Job, commit: Commit, change: Callable[[list[bytes]], list[bytes]]
 ) -> None:
-    refusal = _refusal(job, commit, b"".join(change(_proofs(commit))) + commit.submissions())
-    assert refusal[0] in ("MalformedSubmissions", "WrongSubmissions")
+    shown = change(_proofs(commit))
+    refusal = _refusal(job, commit, pack_openings(b"", commit.submissions(), b"".join(shown)))
+    assert refusal == ("MalformedOpenings", {"length": len(shown) * LENGTH, "required": 5 * LENGTH})
 
 
 @pytest.mark.parametrize("index", [3, 2**40, 2**256 - 1])
@@ -87,7 +99,7 @@ def test_a_chunk_that_is_not_there_can_not_be_opened(chain: Chain, job: Job, com
     finder = chain.accounts[8]
     job.announce(finder, commit, index)
     chain.travel(chain.now + 1)
-    refusal = job.refusal(finder, "challenge", commit.record, index, SALT, commit.openings(0))
+    refusal = job.refusal(finder, "challenge", commit.record, 0, index, SALT, commit.openings(0))
     assert refusal == ("NoSuchChunk", {"index": index, "chunks": 3})
 
 
@@ -102,17 +114,17 @@ def test_a_copycats_update_does_not_open(chain: Chain, job: Job) -> None:
     assert _refusal(job, wrong, wrong.openings(0)) == ("WrongOpening", {"number": 3})
 
 
-@pytest.mark.parametrize("field", range(12))
+@pytest.mark.parametrize("field", range(13))
 def test_a_record_that_differs_in_any_field_is_unknown(chain: Chain, job: Job, commit: Commit, field: int) -> None:
-    other: list[Any] = [7, 2, 2, ZERO, ZERO, (ZERO, ZERO), b"\1", 1, 1, 1, job.owner, 1]
+    other: list[Any] = [7, 2, 2, ZERO, ZERO, (ZERO, ZERO), b"\1", b"\1" * 32, 1, 1, 1, job.owner, 1]
     record = list(commit.record)
     record[field] = other[field]
-    refusal = job.refusal(chain.accounts[8], "challenge", tuple(record), 0, SALT, commit.openings(0))
+    refusal = job.refusal(chain.accounts[8], "challenge", tuple(record), 0, 0, SALT, commit.openings(0))
     assert refusal == ("UnknownRecord", {"job": job.id, "round": record[1]})
 
 
 def test_a_record_of_another_job_is_unknown(chain: Chain, job: Job, commit: Commit) -> None:
-    refusal = Job(chain).refusal(chain.accounts[8], "challenge", commit.record, 0, SALT, commit.openings(0))
+    refusal = Job(chain).refusal(chain.accounts[8], "challenge", commit.record, 0, 0, SALT, commit.openings(0))
     assert refusal == ("UnknownRecord", {"job": job.id + 1, "round": 1})
 
 
@@ -120,7 +132,7 @@ def test_a_record_of_another_job_is_unknown(chain: Chain, job: Job, commit: Comm
 
 
 def _shown(job: Job, commit: Commit, submissions: bytes) -> str:
-    return _refusal(job, commit, b"".join(_proofs(commit)) + submissions)[0]
+    return _refusal(job, commit, pack_openings(b"", submissions, b"".join(_proofs(commit))))[0]
 
 
 def _blocks(commit: Commit) -> list[bytes]:
@@ -148,9 +160,9 @@ def test_entries_in_other_blocks_are_refused(job: Job, commit: Commit) -> None:
 
 
 def test_openings_have_to_show_every_entry(job: Job, commit: Commit) -> None:
-    refusal = _refusal(job, commit, b"".join(_proofs(commit)) + commit.submissions({0, 2}))
+    refusal = _refusal(job, commit, pack_openings(b"", commit.submissions({0, 2}), b"".join(_proofs(commit))))
     assert refusal == ("SubmissionsHidden", {"shown": 2, "required": 3})
-    refusal = _refusal(job, commit, b"".join(_proofs(commit)) + commit.submissions(()))
+    refusal = _refusal(job, commit, pack_openings(b"", commit.submissions(()), b"".join(_proofs(commit))))
     assert refusal == ("SubmissionsHidden", {"shown": 0, "required": 3})
 
 
@@ -175,5 +187,5 @@ def test_openings_have_to_show_every_entry(job: Job, commit: Commit) -> None:
 def test_submissions_that_are_not_well_formed_are_refused_at_their_byte(
     job: Job, commit: Commit, change: Callable[[bytes], bytes], position: int
 ) -> None:
-    refusal = _refusal(job, commit, b"".join(_proofs(commit)) + change(commit.submissions()))
+    refusal = _refusal(job, commit, pack_openings(b"", change(commit.submissions()), b"".join(_proofs(commit))))
     assert refusal == ("MalformedSubmissions", {"position": position})

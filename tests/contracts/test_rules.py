@@ -12,16 +12,32 @@ from hypothesis import strategies as st
 
 from galaxy_fl.aggregation import RULES
 from galaxy_fl.exceptions import AggregationError
-from tests.contracts.ledger import ROOT, ZERO, Chain
+from tests.contracts.ledger import ROOT, SUM_RULES, ZERO, Chain
+from tests.contracts.sums import finish
 
 VECTORS: list[dict[str, Any]] = json.loads((ROOT / "tests" / "vectors" / "aggregation.json").read_text())["cases"]
 EDGES = [-(2**31), -(2**31) + 1, -2, -1, 0, 1, 2, 2**31 - 2, 2**31 - 1]
 
 
+CHUNK_RULES = [rule for rule in RULES if rule not in SUM_RULES]
+
+
 def _aggregate(
     chain: Chain, rule: str, parameters: bytes, model: bytes, updates: list[bytes], weights: list[int]
 ) -> bytes:
+    if rule in SUM_RULES:
+        return _finish(chain, rule, parameters, model, summed(updates, weights), sum(weights))
     result: bytes = chain.view("aggregate", parameters, model, updates, weights, to=chain.rules[rule])
+    return result
+
+
+def summed(updates: list[bytes], weights: list[int]) -> bytes:
+    vectors = (np.frombuffer(update, "<i4").astype(np.int64) for update in updates)
+    return bytes(sum(w * v for v, w in zip(vectors, weights, strict=True)).astype("<i8").tobytes())
+
+
+def _finish(chain: Chain, rule: str, parameters: bytes, model: bytes, sums: bytes, weight: int) -> bytes:
+    result: bytes = chain.view("finish", parameters, model, sums, weight, to=chain.rules[rule])
     return result
 
 
@@ -42,8 +58,9 @@ def test_the_vectors_come_out(deployed: Chain, case: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_only_the_relay_keeps_the_model(deployed: Chain, rule: str) -> None:
-    assert deployed.view("keepsModel", to=deployed.rules[rule]) == (rule == "relay")
+def test_a_rule_says_what_it_is(deployed: Chain, rule: str) -> None:
+    """0: it needs every update's chunk; 1: and keeps the model; 2: it finishes a sum."""
+    assert deployed.view("kind", to=deployed.rules[rule]) == {"relay": 1, "weighted_mean": 2}.get(rule, 0)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -55,9 +72,12 @@ def test_a_rule_needs_no_more_gas_than_it_says(deployed: Chain, rule: str, chunk
     values = np.random.default_rng(updates).integers(-(2**31), 2**31, (updates + 1, chunk)).astype("<i4")
     model, *chunks = (value.tobytes() for value in values)
     contract = deployed.rules[rule]
-    data = bytes.fromhex(contract.encode_abi("aggregate", [parameters, model, chunks, [7] * updates])[2:])
+    call: tuple[Any, ...] = ("aggregate", parameters, model, chunks, [7] * updates)
+    if rule in SUM_RULES:
+        call = ("finish", parameters, model, summed(chunks, [7] * updates), 7 * updates)
+    data = bytes.fromhex(contract.encode_abi(call[0], call[1:])[2:])
     snapshot = deployed.tester.take_snapshot()
-    used = deployed.send(deployed.accounts[0], "aggregate", parameters, model, chunks, [7] * updates, to=contract).gas
+    used = deployed.send(deployed.accounts[0], *call, to=contract).gas
     deployed.tester.revert_to_snapshot(snapshot)
     zeros = data.count(0)
     calldata = 4 * zeros + 16 * (len(data) - zeros)
@@ -119,7 +139,7 @@ def test_the_network_sorts_every_pattern_of_two_values(deployed: Chain, rule: st
         assert _aggregate(deployed, rule, parameters, model.tobytes(), chunks, weights) == expected.tobytes()
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", CHUNK_RULES)
 def test_chunks_that_do_not_fit_together_are_refused(deployed: Chain, rule: str) -> None:
     chunk = bytes(64)
     assert _refused(deployed, rule, ZERO, chunk, [], [])
@@ -138,3 +158,27 @@ def test_trimming_has_to_leave_one(deployed: Chain, trimmed: int, fits: bool) ->
         assert _aggregate(deployed, "trimmed_mean", *arguments) == chunk
     else:
         assert _refused(deployed, "trimmed_mean", *arguments)
+
+
+# ------------------------------------------------------------------------------------------------------------- sums
+
+SUM_EDGES = [-(2**63), -(2**63) + 1, -(2**31), -1, 0, 1, 2**31 - 1, 2**63 - 2, 2**63 - 1]
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_finishing_a_sum_is_total(deployed: Chain, data: st.DataObject) -> None:
+    """Whatever somebody has committed to: a weight of zero, sums that no updates have."""
+    values = st.sampled_from(SUM_EDGES) | st.integers(-(2**63), 2**63 - 1)
+    sums = np.array(data.draw(st.lists(values, min_size=16, max_size=16)), "<i8")
+    model = np.array(data.draw(st.lists(st.sampled_from(EDGES), min_size=16, max_size=16)), "<i4")
+    weight = data.draw(st.sampled_from([0, 1, 2, 3, 2**31, 2**32 - 1]) | st.integers(0, 2**32 - 1))
+    result = _finish(deployed, "weighted_mean", ZERO, model.tobytes(), sums.tobytes(), weight)
+    assert result == finish(model, sums, weight).tobytes()
+
+
+@pytest.mark.parametrize(("model", "sums", "weight"), [(32, 32, 1), (32, 72, 1), (28, 56, 1), (32, 64, 2**64)])
+def test_a_sum_of_another_length_is_refused(deployed: Chain, model: int, sums: int, weight: int) -> None:
+    arguments = (ZERO, bytes(model), bytes(sums), weight)
+    refusal = deployed.refusal(deployed.accounts[0], "finish", *arguments, to=deployed.rules["weighted_mean"])
+    assert refusal == ("MalformedChunks", {})

@@ -200,7 +200,7 @@ def test_a_superseded_record_is_demanded_answered_and_expires(chain: Chain, job:
     receipt = job.demand(demander, commit, 1, salt=SALT)
     other = job.demand(demander, commit, 2)
     by = receipt.event("ChunkDemanded")["answerBy"]
-    assert job.refusal(demander, "expire", commit.record, 1) == ("WindowOpen", {"endsAt": by})
+    assert job.refusal(demander, "expire", commit.record, 0, 1) == ("WindowOpen", {"endsAt": by})
     chain.travel(other.event("ChunkDemanded")["answerBy"])
     job.expire(demander, commit, 1)
     assert (job.account(job.server).bond, job.account(job.server).barred) == (0, True)

@@ -128,7 +128,7 @@ def test_calls_on_a_job_that_is_not_there_are_refused(chain: Chain, job: Job) ->
         "admit": ([somebody],),
         "expel": (somebody,),
         "join": (1, ZERO),
-        "commitRound": (1, ZERO, MODEL, b"", ZERO),
+        "commitRound": (1, ZERO, MODEL, b"", b"", ZERO, ZERO),
         "reopenRound": (1, ZERO),
         "supersede": (commit.record,),
         "settle": (commit.record,),
@@ -136,10 +136,10 @@ def test_calls_on_a_job_that_is_not_there_are_refused(chain: Chain, job: Job) ->
         "depositBond": (),
         "cancelJob": (),
         "finalizeJob": (),
-        "challenge": (commit.record, 0, ZERO, b""),
-        "demand": (commit.record, 0, ZERO),
-        "answer": (commit.record, 0, b""),
-        "expire": (commit.record, 0),
+        "challenge": (commit.record, 0, 0, ZERO, b""),
+        "demand": (commit.record, 0, 0, ZERO),
+        "answer": (commit.record, 0, 0, b""),
+        "expire": (commit.record, 0, 0),
         "jobOf": (),
     }
     for call, arguments in calls.items():
@@ -153,7 +153,7 @@ def test_calls_on_a_job_that_is_not_there_are_refused(chain: Chain, job: Job) ->
 # ------------------------------------------------------------------------------------------- what a job can't be
 
 
-@pytest.mark.parametrize(("rule_name", "most"), [("relay", 154), ("weighted_mean", 154), ("coordinate_median", 128)])
+@pytest.mark.parametrize(("rule_name", "most"), [("relay", 154), ("coordinate_median", 128)])
 def test_every_job_can_be_answered_within_a_transaction(chain: Chain, rule_name: str, most: int) -> None:
     """64 parameters a chunk and a depth of 13: bytes bound what is cheap to compute, gas what sorts."""
     terms = terms_of(chain, rule_name) | {"chunkParameters": 64, "parameters": 2**19, "challengeSeconds": 30_000}

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {IAggregationRule} from "contracts/interfaces/IAggregationRule.sol";
+
 /// @title A rule that is hostile when a job is registered, or changes its mind afterwards.
 /// @dev Not an `IAggregationRule` by declaration: its functions write, where the interface's only look.
 contract FickleRule {
@@ -40,8 +42,8 @@ contract FickleRule {
         return way == Way.WantsAllGas ? type(uint256).max : 0;
     }
 
-    function keepsModel() external view returns (bool) {
-        return way == Way.ChangesItsMind;
+    function kind() external view returns (IAggregationRule.Kind) {
+        return way == Way.ChangesItsMind ? IAggregationRule.Kind.KeepsModel : IAggregationRule.Kind.Chunk;
     }
 
     function aggregate(

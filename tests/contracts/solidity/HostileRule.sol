@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {IAggregationRule} from "contracts/interfaces/IAggregationRule.sol";
+import {IAggregationRule, IChunkRule} from "contracts/interfaces/IAggregationRule.sol";
 
 /// @title A rule that misbehaves, in the way that its parameters say.
-contract HostileRule is IAggregationRule {
+contract HostileRule is IChunkRule {
     uint256 private constant SHORT = 1;
     uint256 private constant REVERT = 2;
     uint256 private constant HUGE = 3;
     uint256 private constant GREEDY = 4;
 
     /// @inheritdoc IAggregationRule
-    bool public constant keepsModel = false;
+    Kind public constant kind = Kind.Chunk;
 
     /// @inheritdoc IAggregationRule
     function check(bytes32, uint256, uint256) external pure {}
@@ -21,7 +21,7 @@ contract HostileRule is IAggregationRule {
         return 0;
     }
 
-    /// @inheritdoc IAggregationRule
+    /// @inheritdoc IChunkRule
     function aggregate(
         bytes32 parameters,
         bytes calldata model,
