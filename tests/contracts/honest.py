@@ -156,7 +156,7 @@ class Game:
             self.oracle.was_settled(commit, receipt.time)
 
     def claim(self, who: str, commit: Commit, numbers: Collection[int]) -> None:
-        numbers = [number for number in numbers if number < len(commit.attempt.uploads)]
+        numbers = commit.shown(numbers)
         settles = self.oracle.may_settle(commit, self.next)
         fresh = self.oracle.claimable(commit, numbers)
         if settles and commit.client_amount:
@@ -165,7 +165,6 @@ class Game:
         if receipt:
             if settles:
                 self.oracle.was_settled(commit, receipt.time)
-            # Entries are blocks of one here: those that are asked for are those that are shown.
             assert self.job.claimed_by(receipt) == sorted(fresh)
             self.oracle.was_claimed(commit, fresh)
 
@@ -405,6 +404,11 @@ class Honest:
                 game.submit(upload)
                 done = True
         return done
+
+    def signed(self, client: str) -> Upload | None:
+        """What an honest client has signed for this attempt, which anybody may hand in: it has trained by then."""
+        model = self.game.job.number if self.anew else id(self.game.job.attempt.model)
+        return self.trained.get((client, model))
 
     def act(self) -> bool:
         """One of the things that are due; says whether there was one."""

@@ -416,6 +416,16 @@ class Commit:
         """What shows the entries of these numbers, all by default, with the blocks that they are in."""
         return show(self.attempt.blocks, numbers)
 
+    def shown(self, numbers: Collection[int]) -> list[int]:
+        """The numbers of all entries in the blocks of these."""
+        found, first = [], 0
+        for block in self.attempt.blocks:
+            inside = range(first, first + len(block))
+            if not set(numbers).isdisjoint(inside):
+                found += inside
+            first = inside.stop
+        return found
+
     def finding(self, finder: str, index: int, salt: bytes, node: int = 0) -> bytes:
         """The digest that announces a finding."""
         types = ["address", "bytes32", "bytes32", "uint256", "uint256"]

@@ -24,9 +24,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.contracts.honest import Game, Honest
+from tests.contracts.honest import Game, Honest, places
 from tests.contracts.ledger import NEVER, NOBODY, SALT, ZERO, Chain, Commit, Job
 from tests.contracts.oracle import Demand
+from tests.contracts.sums import ALTERATIONS
 
 RUNS = int(os.environ.get("GALAXY_LIVENESS_RUNS", "12"))
 STEPS = 25
@@ -36,7 +37,7 @@ OWNER, LIARS, SERVER, WATCHTOWER, CLIENTS, PUPPETS, OUTSIDER = 0, (1, 2, 3), 4, 
 DISHONEST = st.sampled_from([OWNER, *LIARS, *PUPPETS, OUTSIDER])
 COMMITTERS = st.sampled_from(LIARS)
 CALLS: Counter[str] = Counter()
-CHUNKS = st.integers(0, 2)
+LIES = st.none() | st.tuples(st.integers(1, 6), st.sampled_from(sorted(ALTERATIONS)))
 WRONG = st.none() | st.integers(0, 19)
 NUMBERS = st.sets(st.integers(0, 4), max_size=3)
 WHICH = st.integers(0, 9)
@@ -58,6 +59,8 @@ class Liveness(RuleBasedStateMachine):
         named=st.sampled_from([None, LIARS[0], SERVER]),
         share=st.sampled_from([0, 2000, 5000]),
         pool=st.integers(0, 1000),
+        # With 2, three entries have nodes.
+        fan_in=st.sampled_from([2, 2, 16]),
         # With the longest a window ends before a record counts as built upon by its age.
         idle=st.sampled_from([1000, 6000]),
     )
@@ -70,9 +73,10 @@ class Liveness(RuleBasedStateMachine):
         named: int | None,
         share: int,
         pool: int,
+        fan_in: int,
         idle: int,
     ) -> None:
-        self.begin(rounds, min_updates, max_excluded, max_unsettled, named, share, pool, idle)
+        self.begin(rounds, min_updates, max_excluded, max_unsettled, named, share, pool, idle, fan_in)
 
     def begin(
         self,
@@ -84,6 +88,7 @@ class Liveness(RuleBasedStateMachine):
         share: int,
         pool: int,
         idle: int = 1000,
+        fan_in: int = 16,
     ) -> None:
         self.chain = _chain()
         self.snapshot = self.chain.tester.take_snapshot()
@@ -101,6 +106,7 @@ class Liveness(RuleBasedStateMachine):
             bond=BOND,
             demandDeposit=DEPOSIT,
             idleSeconds=idle,
+            fanIn=fan_in,
             open=False,
         )
         self.game = Game(job)
@@ -144,17 +150,25 @@ class Liveness(RuleBasedStateMachine):
         puppet = self.puppets[which % len(self.puppets)]
         self.game.submit(self.game.job.upload(puppet), hidden)
 
+    @rule(who=DISHONEST, hidden=st.booleans(), honest=st.booleans(), twice=st.booleans())
+    def somebody_hands_in_a_batch(self, who: int, hidden: bool, honest: bool, twice: bool) -> None:
+        """Of the puppets, and what an honest client has signed, which is public."""
+        game, mine = self.game, [self.game.job.upload(puppet) for puppet in self.puppets]
+        theirs = [upload for client in self.honest.clients if (upload := self.honest.signed(client))] if honest else []
+        game.submit_signed(self.accounts[who], (mine + theirs) * (1 + twice), mine if hidden else ())
+
     @rule(
         who=COMMITTERS, excluded=NUMBERS, wrong=WRONG, hidden=st.booleans(), puppets=st.booleans(), salt=st.booleans(),
-        honest=st.booleans(), turns=st.integers(0, 4)
+        honest=st.booleans(), turns=st.integers(0, 4), lie=LIES
     )  # fmt: skip
     def a_liar_plays_a_round(
         self, who: int, excluded: set[int], wrong: int | None, hidden: bool, puppets: bool, salt: bool,
-        honest: bool, turns: int
+        honest: bool, turns: int, lie: tuple[int, str] | None
     ) -> None:  # fmt: skip
         """What it takes for a dishonest commit: entries, of the honest too, and the right time."""
         self._collect(puppets, hidden, honest, turns)
-        self.game.commit(self.accounts[who], excluded, wrong, hidden, SALT if salt else ZERO)
+        alter = {lie[0]: ALTERATIONS[lie[1]]} if lie else None
+        self.game.commit(self.accounts[who], excluded, wrong, hidden, SALT if salt else ZERO, alter)
 
     @rule(who=COMMITTERS, puppets=st.booleans(), then=st.integers(0, 3))
     def a_liar_withholds_a_model(self, who: int, puppets: bool, then: int) -> None:
@@ -173,25 +187,27 @@ class Liveness(RuleBasedStateMachine):
             self.game.reopen(self.accounts[who])
 
     @rule(
-        who=DISHONEST, which=WHICH, index=CHUNKS, announced=st.booleans(), excess=st.integers(0, 3), late=st.booleans()
+        who=DISHONEST, which=WHICH, place=WHICH, announced=st.booleans(), excess=st.integers(0, 3), late=st.booleans()
     )  # fmt: skip
     @precondition(lambda self: self.game.made)
-    def somebody_demands(self, who: int, which: int, index: int, announced: bool, excess: int, late: bool) -> None:
+    def somebody_demands(self, who: int, which: int, place: int, announced: bool, excess: int, late: bool) -> None:
         commit = self._pick(which)
+        node, index = places(commit)[-1 - place % len(places(commit))]
         if late and self.game.oracle.answerable(commit):
             # In the last second of the window, when announcing takes one before.
             self.honest.wait(self.game.job.window_end(commit) - 2 - announced)
         if announced:
-            self.game.announce(self.accounts[who], commit, index)
-        self.game.demand(self.accounts[who], commit, index, SALT if announced else ZERO, excess)
+            self.game.announce(self.accounts[who], commit, index, node)
+        self.game.demand(self.accounts[who], commit, index, SALT if announced else ZERO, excess, node)
 
-    @rule(who=DISHONEST, which=WHICH, index=CHUNKS, announced=st.booleans())
+    @rule(who=DISHONEST, which=WHICH, place=WHICH, announced=st.booleans())
     @precondition(lambda self: self.game.made)
-    def somebody_challenges(self, who: int, which: int, index: int, announced: bool) -> None:
+    def somebody_challenges(self, who: int, which: int, place: int, announced: bool) -> None:
         commit = self._pick(which)
+        node, index = places(commit)[-1 - place % len(places(commit))]
         if announced:
-            self.game.announce(self.accounts[who], commit, index)
-        self.game.challenge(self.accounts[who], commit, index)
+            self.game.announce(self.accounts[who], commit, index, node)
+        self.game.challenge(self.accounts[who], commit, index, node)
 
     @rule(who=DISHONEST, which=WHICH, call=st.sampled_from(["settle", "claim", "supersede"]), numbers=NUMBERS)
     @precondition(lambda self: self.game.made)
