@@ -123,7 +123,7 @@ class Game:
             model[wrong] ^= 1
         if salt != ZERO:
             self.job.announce_commit(who, model, salt)
-        due = self.oracle.may_commit(who, excluded, self.next)
+        due = self.oracle.may_commit(who, excluded, self.next) and (nodes is None or nodes.adds_up)
         receipt = self.call(due, who, "commitRound", *self.job.commit_arguments(model, excluded, salt, nodes))
         if receipt is None:
             return None

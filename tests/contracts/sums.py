@@ -96,6 +96,12 @@ class SumTree:
     def hash(self) -> bytes:
         return keccak(self.digests)
 
+    @property
+    def adds_up(self) -> bool:
+        """Whether every weight above level 1 is the sum of the children's: the ledger sees to that."""
+        above = (node for node in self.nodes if node.level > 1)
+        return all(node.weight == sum(self[child].weight for child in node.children) for node in above)
+
     def shown(self, number: int) -> bytes:
         """What a challenge of that node shows of the nodes; 0: of the step from the root to the next model."""
         if number == 0:
