@@ -28,6 +28,7 @@ from galaxy_chain.lane.client_lane import JOIN_SECONDS, Lane, SignedLane
 from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.ledger.structs import Update
 from galaxy_chain.ledger.words import address_bytes
+from galaxy_chain.shown import ether
 from galaxy_chain.verify.inspection import Inspection, Withheld
 from galaxy_chain.verify.verifier import Verifier, Verify
 from galaxy_fl.content import Store
@@ -379,8 +380,18 @@ class LedgerClientCoordinator(LedgerCoordinator):
     def stay(self, round: Round) -> Round:
         """Stays after the job's end until what this client has earned is out: claims it once all of it can be settled,
         and withdraws. Returns as soon as the job continues, because a commit was taken back."""
-        while not self.leave and round.over and self._payout.owed(self.history):
-            self._collect()
+        while not self.leave and round.over and (owed := self._payout.owed(self.history)):
+            try:
+                self._collect()
+            except InsufficientFundsError as error:
+                if self._lane is None:
+                    raise
+                LOG.warning(
+                    "job %d: %s is this client's, but it has no ether to get that out: send %s some, and then run "
+                    "`galaxy-chain claim %d` and `galaxy-chain withdraw %d` (%s)",
+                    *(self.number, ether(owed), self.address, self.number, self.number, error),
+                )
+                break
             time.sleep(self.patience.poll)
             round = self.round()
         return round
