@@ -25,8 +25,8 @@ from galaxy_chain.ledger.structs import ZERO_ADDRESS, Status
 from galaxy_chain.place import DEFAULT_FEE_CAP, DEFAULT_HOME, DEFAULT_RPC, Ledger
 from galaxy_chain.settings_file import SETTINGS_FILE, read_settings
 from galaxy_chain.store.open import open_store
+from galaxy_chain.verify.how import Verify
 from galaxy_chain.verify.inspection import Withheld
-from galaxy_chain.verify.verifier import Verify
 from galaxy_fl.content import Store
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.jobs.request import JobRequest
@@ -72,8 +72,9 @@ class ParticipantSettings(BaseModel):
     """Whether a server serves although a job names another, and commits what that one leaves undone."""
     keep: str = "all"
     """Rounds whose contents a server keeps pinned: `all`, `last:N` or `audited`."""
-    verify: str = "full"
-    """How much of each commit a client recomputes: `full`, `sample:K` or `off`."""
+    verify: str = "branch"
+    """How much of each commit a client recomputes: `branch` (of rounds with partial sums those of its own update, and
+    others that it draws), `full`, `sample:K` or `off`."""
     withheld: str = "go-on"
     """What a client does where it can't, because content is missing: `go-on` or `wait`."""
     lane: str = "auto"

@@ -107,9 +107,9 @@ def _rounds(auditor: Auditor, challenge: bool) -> Iterator[AuditedRound]:
         yield from auditor.rounds()
     except WrongAggregateError as error:
         if challenge:
-            number, chunk = error.commit.record.round, error.chunk
+            number, node, chunk = error.commit.record.round, error.node, error.chunk
             try:
-                sent = send(auditor.ledger, auditor.verifier, auditor.job, auditor.history, error.commit, chunk)
+                sent = send(auditor.ledger, auditor.verifier, auditor.job, auditor.history, error.commit, node, chunk)
             except GalaxyError as failure:
                 console.print(f"round {number}: it can't be challenged by chunk {chunk}: {failure}")
             else:

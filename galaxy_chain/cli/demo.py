@@ -24,8 +24,12 @@ def demo(
         bool, typer.Option("--cheat", help="Let the server lie in round 2, and show what becomes of it.")
     ] = False,
     verify: Annotated[
-        str, typer.Option(help="How much of each commit clients recompute: full, sample:K (K random chunks), or off.")
-    ] = "full",
+        str,
+        typer.Option(
+            help="How much of each commit clients recompute: branch (the partial sums of their own update, and others "
+            "that they draw), full, sample:K (K random chunks), or off."
+        ),
+    ] = "branch",
     keep: Annotated[bool, typer.Option("--keep", help="Leave the chain running at the end, to look around.")] = False,
     json: Json = False,
 ) -> None:

@@ -20,8 +20,8 @@ from galaxy_chain.coordinators.keep import Keep
 from galaxy_chain.exceptions import JobCancelledError
 from galaxy_chain.lane.client_lane import Lane
 from galaxy_chain.lane.relay import MOST_ENTRIES, RelaySettings
+from galaxy_chain.verify.how import Verify
 from galaxy_chain.verify.inspection import Withheld
-from galaxy_chain.verify.verifier import Verify
 from galaxy_fl.participants.data import LocalData
 from galaxy_fl.participants.events import Listener, Role, Status
 from galaxy_fl.participants.job_client import JobClient
@@ -299,9 +299,11 @@ def client(
     verify: Annotated[
         str,
         typer.Option(
-            help="How much of each commit to recompute before training on it: full, sample:K (K random chunks), or off."
+            help="How much of each commit to recompute before training on it: branch (of a round with partial sums "
+            "those of your own update, and others that are drawn; of one without all), full, sample:K (K random "
+            "chunks), or off."
         ),
-    ] = "full",
+    ] = "branch",
     withheld: Annotated[
         str,
         typer.Option(

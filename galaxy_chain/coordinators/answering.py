@@ -155,10 +155,10 @@ class Answering:
                     yield commit, demand
 
     def _begin(self, history: JobHistory, commit: Commit, demand: OpenDemand) -> Callable[[], Receipt]:
-        openings = self._proofs.openings(history, commit, demand.index).pack()
+        openings = self._proofs.openings(history, commit, demand.node, demand.index).pack()
         # A chunk that was answered may be demanded again, and is answered again: by another time.
-        once = f"{self._job} {commit.word.hex()} {demand.index} {demand.answer_by}"
-        return self._ledger.answer(self._job, commit.record, demand.index, openings).begin(once)
+        once = f"{self._job} {commit.word.hex()} {demand.node} {demand.index} {demand.answer_by}"
+        return self._ledger.answer(self._job, commit.record, demand.node, demand.index, openings).begin(once)
 
     def _note(self, commit: Commit, demand: OpenDemand, error: Exception, said: set[str]) -> None:
         if isinstance(error, RpcError) and error.temporary:
@@ -169,7 +169,8 @@ class Answering:
             isinstance(error, ContentError) or (isinstance(error, LedgerRefusedError) and error.name in WRONG)
         ):
             return  # what is unavailable here, or is wrong, others see to
-        message = f"the demand for chunk {demand.index} of round {commit.record.round} can't be answered: {error!r}"
+        of = f"node {demand.node} of round" if demand.node else "round"
+        message = f"the demand for chunk {demand.index} of {of} {commit.record.round} can't be answered: {error!r}"
         if message not in said:
             logger.warning(message)
         self._said.add(message)

@@ -29,8 +29,9 @@ from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.ledger.structs import Update
 from galaxy_chain.ledger.words import address_bytes
 from galaxy_chain.shown import ether
+from galaxy_chain.verify.how import BRANCH, Verify
 from galaxy_chain.verify.inspection import Inspection, Withheld
-from galaxy_chain.verify.verifier import Verifier, Verify
+from galaxy_chain.verify.verifier import Verifier
 from galaxy_fl.content import Store
 from galaxy_fl.exceptions import ConfigurationError, ContentError, ContentMissingError, RoundMovedOnError
 from galaxy_fl.faults import fault_point
@@ -71,7 +72,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
         job: int,
         patience: Patience = Patience(),
         *,
-        verify: Verify = Verify(),
+        verify: Verify = BRANCH,
         withheld: Withheld = Withheld.GO_ON,
         lane: Lane = Lane.DIRECT,
         own: Path | None = None,
@@ -100,7 +101,8 @@ class LedgerClientCoordinator(LedgerCoordinator):
             withheld,
             patience.poll,
             patience.content,
-            None if own is None else own / "verified" / self._name,
+            own,
+            self._name,
             lambda commit, chunk: self.challenged(commit, chunk),
         )
         self.leave = leave

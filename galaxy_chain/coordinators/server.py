@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from galaxy_chain.coordinators.answering import Answering
@@ -12,6 +13,7 @@ from galaxy_chain.coordinators.base import LedgerCoordinator, Patience
 from galaxy_chain.coordinators.gathering import gather
 from galaxy_chain.coordinators.keep import Keep
 from galaxy_chain.coordinators.payout import Payout
+from galaxy_chain.coordinators.summing_up import NO_TREE, SummingUp, Tree
 from galaxy_chain.coordinators.tending import Tending
 from galaxy_chain.exceptions import ErrorName
 from galaxy_chain.following import turns
@@ -26,8 +28,11 @@ from galaxy_chain.ledger.excluded import pack_excluded
 from galaxy_chain.ledger.records import round_reward
 from galaxy_chain.ledger.signing import Domain
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Model
+from galaxy_chain.ledger.submissions import Entry
 from galaxy_chain.transactions.manager import Receipt
+from galaxy_chain.verify.node_vectors import manifest_id
 from galaxy_chain.verify.verifier import Verifier
+from galaxy_fl.aggregation.sum_tree import pack_nodes
 from galaxy_fl.content import ContentId, Store
 from galaxy_fl.exceptions import (
     ConfigurationError,
@@ -38,6 +43,7 @@ from galaxy_fl.exceptions import (
     VectorError,
 )
 from galaxy_fl.faults import fault_point
+from galaxy_fl.rounds.aggregating import aggregate_round
 from galaxy_fl.rounds.coordinator import Committed, Phase, Round, Submitted
 from galaxy_fl.vectors import read_vector, tree_root
 
@@ -93,6 +99,11 @@ class LedgerServerCoordinator(LedgerCoordinator):
         """Whether the ledger has refused what this machine's clock had let it try."""
         self._tending = Tending(ledger, self.verifier, job, self.address, serves=True)
         self._payout = Payout(ledger, job, self.address)
+        self.summing_up = SummingUp(self.verifier)
+        self._tree: tuple[bytes, frozenset[str], Tree] | None = None
+        """What was aggregated last, where it has a tree: of which head, and whose updates."""
+        self._nodes_let_go: set[bytes] = set()
+        """The words of commits whose nodes are not kept any more."""
         self.answering = Answering(
             ledger, Verifier(store, self.terms, self.job), job, patience.poll, own, f"{self._name}-{self.role}"
         )
@@ -312,24 +323,57 @@ class LedgerServerCoordinator(LedgerCoordinator):
         """Whether that many make a round."""
         return usable >= self.wanted
 
+    def aggregate(self, round: Round, updates: Mapping[Submitted, Path], next_model: Path) -> None:
+        """Writes the vector file of the next model by the job's rule; where the round has a tree of sums, its nodes are
+        in the store by then."""
+        history, model = self._expect(round), self.model(round)
+        self._tree = None
+        if not self.summing_up.has_tree(history):
+            aggregate_round(self.job, model, updates, next_model)
+            return
+        by_client = {submitted.client: path for submitted, path in updates.items()}
+        tree = self.summing_up.sum_up(history, model, by_client, next_model)
+        self._tree = history.head, frozenset(by_client), tree
+
+    def _tree_of(self, round: Round, history: JobHistory, included: Sequence[Entry], next_model: Path) -> Tree:
+        """The tree of sums over the included entries; made again where it is not that which was aggregated last."""
+        if not self.summing_up.has_tree(history):
+            return NO_TREE
+        clients = frozenset(entry.client for entry in included)
+        if self._tree is not None and self._tree[:2] == (history.head, clients):
+            return self._tree[2]
+        updates = {entry.client: self._submitted(entry, round.number) for entry in included}
+        with tempfile.TemporaryDirectory(prefix=".galaxy-nodes-", dir=next_model.parent) as folder:
+            return self.summing_up.sum_up(history, self.model(round), updates, Path(folder) / "next")
+
     def commit(self, round: Round, next_model: Path, excluded: Mapping[Submitted, str]) -> Committed:
-        """Puts the next model into the store, then commits it on the ledger."""
+        """Puts the next model, and the nodes of the tree of sums, into the store, then commits it on the ledger."""
         history = self._expect(round)
         fault_point("after-aggregation")
         root = tree_root(read_vector(next_model, self.terms.parameters), self.terms.chunk_parameters)
+        left_out = {submitted.client for submitted in excluded}
+        entries = tuple(history.entries)
+        included = [entry for entry in entries if entry.client not in left_out]
+        tree = self._tree_of(round, history, included, next_model)
         content = self.store.put(next_model)
         fault_point("after-store-put")
         # All that an audit needs stays here, whoever else goes.
         self.store.pin(ContentId(self.terms.spec, len(self.job.to_bytes())))
-        left_out = {submitted.client for submitted in excluded}
-        entries = tuple(history.entries)
-        included = [entry.update.content for entry in entries if entry.client not in left_out]
-        for digest in (history.model.content, content.digest, *included):
+        for digest in (history.model.content, content.digest, *(entry.update.content for entry in included)):
             self.store.pin(ContentId(digest, content.size))
+        for part in (*tree.contents, *([] if tree.manifest is None else [tree.manifest])):
+            self.store.pin(part)
         bits = pack_excluded((number for number, entry in enumerate(entries) if entry.client in left_out), len(entries))
         salt = self._announced(history, root)
         call = self.ledger.commit_round(
-            self.number, round.attempt, history.head, Model(root, content.digest), bits, salt=salt
+            self.number,
+            round.attempt,
+            history.head,
+            Model(root, content.digest),
+            bits,
+            pack_nodes(tree.nodes),
+            bytes(32) if tree.manifest is None else tree.manifest.digest,
+            salt,
         )
         gas = self._act(call, round.attempt, history.model.root).gas_used
         self._let_go()
@@ -349,20 +393,37 @@ class LedgerServerCoordinator(LedgerCoordinator):
         return announce_commit(self.ledger, history.head, root)
 
     def _let_go(self) -> None:
-        """Unpins what the policy lets go."""
+        """Unpins what the policy lets go, and the nodes that nobody can ask about any more: audits make them again."""
         self._follower.poll()  # what the last commit needs stays, whoever else needs it
+        history = self.history
+        asked = {commit.word for commit in history.challengeable()}
+        over = [c for c in (*history.commits.values(), *history.void.values()) if c.nodes and c.word not in asked]
+        if new := [commit for commit in over if commit.word not in self._nodes_let_go]:
+            self._nodes_let_go.update(commit.word for commit in new)
+            kept_nodes = {part for commit in history.challengeable() for part in self._nodes_of(commit)}
+            self._unpin({part for commit in new for part in self._nodes_of(commit)} - kept_nodes)
         if self.keep.rounds is None:
             return
-        history = self.history
         needed = {number: self._needed(commit) for number, commit in history.commits.items()}
         # What a void commit of its own can still be asked for stays, too.
         owed = [self._needed(c) for c in history.challengeable() if c.word in history.superseded]
         kept = {self.verifier.content_id(history.initial.content)}.union(*owed)
-        gone = self.keep.let_go(needed, history.settled) - kept
+        self._unpin(self.keep.let_go(needed, history.settled) - kept)
+
+    def _unpin(self, gone: Collection[ContentId]) -> None:
         pinned = self.store.pins()
         for content in gone:
             if content.cid in pinned:
                 self.store.unpin(content)
+
+    def _nodes_of(self, commit: Commit) -> list[ContentId]:
+        """The vectors of a commit's nodes, and the list of them; none where the list is not here."""
+        if not commit.nodes:
+            return []
+        try:
+            return [*self.verifier.nodes.contents(commit), manifest_id(commit)]
+        except ContentError:
+            return []
 
     def _needed(self, commit: Commit) -> set[ContentId]:
         """All that an audit of a commit needs, and whoever commits its round again."""

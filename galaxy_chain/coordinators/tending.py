@@ -91,9 +91,9 @@ class Tending:
             commit = history.void.get(word)
             if commit is None or word in history.superseded or commit.record.server != self._address:
                 continue
-            for index, demand in list(waiting.items()):
-                call = self._ledger.expire(self._job, commit.record, index)
-                done = self._about(commit, call, of=f" {index} {demand.answer_by}") or done
+            for (node, index), demand in list(waiting.items()):
+                call = self._ledger.expire(self._job, commit.record, node, index)
+                done = self._about(commit, call, of=f" {node} {index} {demand.answer_by}") or done
         return done
 
     def _finalize(self, history: JobHistory, now: int) -> bool:

@@ -23,4 +23,4 @@ class Instructions(Strict):
     """Folder for final models and reports."""
     job: int
     shard: str = "1/1"
-    verify: str = "full"
+    verify: str = "branch"

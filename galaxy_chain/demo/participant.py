@@ -16,7 +16,7 @@ from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.rpc.rpc import Rpc
 from galaxy_chain.transactions.accounts import NodeSigner
 from galaxy_chain.transactions.manager import Transactions
-from galaxy_chain.verify.verifier import Verify
+from galaxy_chain.verify.how import Verify
 from galaxy_fl.content import LocalStore
 from galaxy_fl.exceptions import GalaxyError
 from galaxy_fl.participants.data import LocalData

@@ -24,6 +24,8 @@ __all__ = ["demonstrate", "embedded_chain", "example_job"]
 
 POOL = 10**18 // 2
 """What the job's owner pays, in wei: half of a server's bond, so that no round has to wait for another's window."""
+FAN_IN = 2
+"""Updates that a partial sum stands for: so few that a few clients make a tree."""
 BEHIND = 60
 """Seconds that blocks which come fast may be ahead of the embedded chain's clock."""
 
@@ -73,7 +75,7 @@ def demonstrate(
     *,
     keep: bool = False,
     cheat: bool = False,
-    verify: str = "full",
+    verify: str = "branch",
 ) -> None:
     """Runs the digits job: chain, ledger, job, one server and so many clients, and an audit at the end.
 
@@ -86,7 +88,7 @@ def demonstrate(
         home: Where the ledger's file, the store and the metrics go.
         say: Takes what is said.
         cheat: Let the job's own server lie in round 2. A client proves it, and another server finishes the job.
-        verify: How much of each commit the clients recompute: `full`, `sample:K` or `off`.
+        verify: How much of each commit the clients recompute: `branch`, `full`, `sample:K` or `off`.
         keep: Wait for an interrupt at the end, the chain still running.
 
     Raises:
@@ -125,6 +127,7 @@ def demonstrate(
             "rounds": rounds,
             "min_clients": clients,
             "max_clients": clients,
+            "fan_in": FAN_IN,
             "server": liar if cheat else server,
             "reward": POOL,
         }

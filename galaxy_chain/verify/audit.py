@@ -1,7 +1,9 @@
 """Recomputes a job from its events and its content alone. Needs neither a key nor a server.
 
 Whatever the ledger says about big things is checked to the bit: the hash chain of every attempt, the record of every
-commit, the content and the commitment of every update, every aggregate, and what everybody has earned.
+commit, the content and the commitment of every update, every partial sum and every aggregate, and what everybody has
+earned. The ledger has checked the signatures of entries that others have handed in; what they have done shows in the
+hash chain.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from galaxy_chain.jobs.check import check_job
 from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.ledger.records import client_amount, server_amount
 from galaxy_chain.ledger.submissions import Entry
+from galaxy_chain.verify.checks import Checks
+from galaxy_chain.verify.faults import Fault, Kind
 from galaxy_chain.verify.verifier import Verifier
 from galaxy_fl.content import Store
 from galaxy_fl.exceptions import ContentAlteredError, ContentMissingError
@@ -105,12 +109,14 @@ class WrongAggregateError(AuditError):
 
     Attributes:
         commit: The wrong one.
-        chunk: The index of a chunk that it has wrong.
+        node: The number of a node that it has wrong; 0 for the step to the next model.
+        chunk: The index of a chunk of it that is wrong.
     """
 
-    def __init__(self, message: str, commit: Commit, chunk: int) -> None:
+    def __init__(self, message: str, commit: Commit, node: int, chunk: int) -> None:
         super().__init__(message)
         self.commit = commit
+        self.node = node
         self.chunk = chunk
 
 
@@ -144,6 +150,7 @@ class Auditor:
         self.history: JobHistory = self._follower.history
         self.document: JobDocument = check_job(ledger, store, job, self.history.terms)
         self.verifier = Verifier(store, self.history.terms, self.document)
+        self._checks = Checks(self.verifier)
 
     def rounds(self) -> Iterator[AuditedRound]:
         """Audits what is committed, round by round.
@@ -192,9 +199,10 @@ class Auditor:
             commit, objections = superseding.commit, list[str]()
             try:
                 self.verifier.model(commit.record.next, f"the model after round {commit.record.round}")
-                if self.verifier.wrong_parameter(history, commit) is None:
+                faults = list(self._checks.everything(history, commit))
+                if not faults:
                     objections.append("its model is there and right")
-                else:
+                elif any(fault.kind is Kind.PROVED for fault in faults):
                     objections.append("it was wrong" + ("" if commit.word in history.superseded else ", and punished"))
             except (ContentMissingError, ContentAlteredError):
                 pass
@@ -305,14 +313,31 @@ class Auditor:
             )
 
     def _aggregate(self, commit: Commit) -> None:
-        number = commit.record.round
+        number, size = commit.record.round, self.history.terms.chunk_parameters
         self.verifier.model(commit.record.next, f"the model after round {number}")
+        if commit.nodes:
+            self._tree(commit)
+            return
         wrong = self.verifier.wrong_parameter(self.history, commit)
         if wrong is not None:
             index, theirs, ours = wrong
             raise WrongAggregateError(
-                f"round {number}: parameter {index} (chunk {index // self.history.terms.chunk_parameters}) of the "
-                f"committed model is {theirs}, but its updates make {ours}",
+                f"round {number}: parameter {index} (chunk {index // size}) of the committed model is {theirs}, but "
+                f"its updates make {ours}",
                 commit,
-                index // self.history.terms.chunk_parameters,
+                0,
+                index // size,
             )
+
+    def _tree(self, commit: Commit) -> None:
+        """Audits every node of a commit, and the step from the root to the next model."""
+        lacking: Fault | None = None
+        for fault in self._checks.everything(self.history, commit):
+            what = f"round {commit.record.round}: {fault.reason}"
+            if fault.kind is Kind.PROVED:
+                raise WrongAggregateError(what, commit, fault.node, fault.chunk)
+            if fault.kind is not Kind.MISSING:
+                raise AuditError(f"{what} (node {fault.node}, chunk {fault.chunk}): `galaxy-chain watch` demands it")
+            lacking = lacking or fault
+        if lacking is not None:
+            raise ContentMissingError(lacking.reason)

@@ -10,6 +10,7 @@ from galaxy_chain.ledger.announcing import announce_finding, once_it_counts, wai
 from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.ledger.openings import Openings
 from galaxy_chain.transactions.manager import Receipt
+from galaxy_chain.verify.proofs import Proofs
 from galaxy_chain.verify.verifier import Verifier
 
 __all__ = ["challenge", "demand", "demand_price"]
@@ -24,6 +25,7 @@ def challenge(
     job: int,
     history: JobHistory,
     commit: Commit,
+    node: int,
     chunk: int,
     before: Callable[[Openings], None] = lambda openings: None,
     paid: Callable[[Receipt], None] = lambda receipt: None,
@@ -31,7 +33,8 @@ def challenge(
     """Announces and then challenges a wrong chunk of a commit. The ledger's account gets a quarter of the bond.
 
     Args:
-        ledger, verifier, job, history, commit, chunk: Which commit of which job, and how it is seen to be wrong.
+        ledger, verifier, job, history, commit: Which commit of which job.
+        node, chunk: How it is seen to be wrong.
         before: Called with what is to be shown, before it is announced; what it raises keeps it from being sent.
         paid: Takes the announcement's transaction.
 
@@ -42,11 +45,13 @@ def challenge(
         LedgerRefusedError: the ledger finds the chunk right, or its window is over.
         ContentError: an opening can't be made.
     """
-    openings = verifier.openings(history, commit, chunk)
+    openings = Proofs(verifier).openings(history, commit, node, chunk)
     before(openings)
-    salt = announce_finding(ledger, commit.word, chunk, paid)
+    salt = announce_finding(ledger, commit.word, node, chunk, paid)
     return _unless_overtaken(
-        lambda: once_it_counts(lambda: ledger.challenge(job, commit.record, chunk, salt, openings.pack()).transact())
+        lambda: once_it_counts(
+            lambda: ledger.challenge(job, commit.record, node, chunk, salt, openings.pack()).transact()
+        )
     )
 
 
@@ -60,16 +65,17 @@ def demand(
     job: int,
     history: JobHistory,
     commit: Commit,
+    node: int,
     chunk: int,
     paid: Callable[[Receipt], None] = lambda receipt: None,
 ) -> Receipt | None:
-    """Announces and then demands a chunk of a commit, at the price that the history knows.
+    """Announces and then demands a chunk of a node of a commit, at the price that the history knows.
 
     The demand is in a block of a later time than its announcement, which therefore counts: where nobody answers, a
     quarter of the bond goes to the ledger's account.
 
     Args:
-        ledger, job, history, commit, chunk: Which chunk of which commit of which job.
+        ledger, job, history, commit, node, chunk: Which chunk of which node of which commit of which job.
         paid: Takes the announcement's transaction.
 
     Returns:
@@ -80,13 +86,13 @@ def demand(
     """
     price = demand_price(history, commit)
     announced: list[Receipt] = []
-    salt = announce_finding(ledger, commit.word, chunk, announced.append)
+    salt = announce_finding(ledger, commit.word, node, chunk, announced.append)
     paid(announced[-1])
     wait_for_later(ledger, announced[-1])
     # Its salt is new, so a program that died meanwhile can't continue with its demand. It waits for that one's end,
     # and is then refused, instead of paying twice.
-    once = f"{job} {commit.word.hex()} {chunk}"
-    return _unless_overtaken(lambda: ledger.demand(job, commit.record, chunk, salt, value=price).transact(once))
+    once = f"{job} {commit.word.hex()} {node} {chunk}"
+    return _unless_overtaken(lambda: ledger.demand(job, commit.record, node, chunk, salt, value=price).transact(once))
 
 
 def _unless_overtaken(act: Callable[[], Receipt]) -> Receipt | None:

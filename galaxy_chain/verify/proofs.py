@@ -1,9 +1,9 @@
-"""Openings of a server's commits, chunk after chunk: each vector's chunk tree is made once, and kept in a file."""
+"""Openings of commits, chunk after chunk: each vector's chunk tree is made once, and kept in a file."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from galaxy_chain.exceptions import ContentMismatchError
@@ -14,13 +14,13 @@ from galaxy_chain.ledger.submissions import Entry
 from galaxy_chain.ledger.words import address_bytes
 from galaxy_chain.verify.verifier import Verifier
 from galaxy_fl.exceptions import ContentAlteredError
-from galaxy_fl.vectors import ChunkTree, commitment, root_of
+from galaxy_fl.vectors import ChunkTree, Sums, Vector, commitment, read_sums, root_of
 
 __all__ = ["Proofs"]
 
 
 class Proofs:
-    """Makes the openings of `Verifier.openings`, at the cost of hashing every vector for the first chunk alone.
+    """Makes openings, at the cost of hashing every vector for the first chunk alone.
 
     Args:
         verifier: Of the job.
@@ -31,65 +31,92 @@ class Proofs:
         self._verifier = verifier
         self._folder = folder
         self._trees: dict[bytes, ChunkTree] = {}
-        """By the vectors' digests."""
+        """By the roots of models and sums, and by the digests of updates."""
 
-    def openings(self, history: JobHistory, commit: Commit, index: int) -> Openings:
-        """What an answer for chunk `index` of a commit has to show.
+    def openings(self, history: JobHistory, commit: Commit, node: int, index: int) -> Openings:
+        """What a challenge or an answer for chunk `index` of a node of a commit has to show.
+
+        Where the weight of a node of level 1 is not that of its entries, that alone is shown.
 
         Raises:
             ContentMissingError, ContentAlteredError: something is unavailable.
         """
-        number = commit.record.round
-        return Openings(
-            previous=self._of_model(commit.previous, lambda: self._verifier.model_before(history, commit), index),
-            next=self._of_model(commit.record.next, lambda: self._verifier.model_made_by(history, commit), index),
-            included=tuple(self._of_update(entry, number, index) for entry in commit.included),
-            blocks=commit.blocks,
-        )
+        opened = tuple(self._opened(history, commit, node, index))
+        return Openings.of_node(commit.blocks, commit.nodes, self._verifier.terms.fan_in, node, opened)
+
+    def _opened(self, history: JobHistory, commit: Commit, node: int, index: int) -> Iterator[Opening]:
+        if node == 0:
+            yield self._of_model(commit.record.next, lambda: self._verifier.model_made_by(history, commit), index)
+            yield self._of_model(commit.previous, lambda: self._verifier.model_before(history, commit), index)
+            if commit.nodes:
+                yield self._of_node(commit, len(commit.nodes), index)
+            else:
+                yield from (self._of_update(entry, commit.record.round, index) for entry in commit.included)
+            return
+        nodes = self._verifier.nodes
+        place = nodes.place(commit, node)
+        if place.level > 1:
+            yield from (self._of_node(commit, each, index) for each in (node, *place.child_nodes))
+            return
+        entries = nodes.entries(commit, place)
+        if sum(entry.update.weight for entry in entries) == commit.nodes[node - 1].weight:
+            yield self._of_node(commit, node, index)
+            yield from (self._of_update(entry, commit.record.round, index) for entry in entries)
 
     def keep(self, commits: Collection[Commit]) -> None:
         """Lets go the trees of which none of the commits has need."""
         needed = {
-            digest
+            key
             for commit in commits
-            for digest in (
-                commit.previous.content,
-                commit.record.next.content,
+            for key in (
+                commit.previous.root,
+                commit.record.next.root,
+                *(node.root for node in commit.nodes),
                 *(entry.update.content for entry in commit.included),
             )
         }
-        self._trees = {digest: tree for digest, tree in self._trees.items() if digest in needed}
+        self._trees = {key: tree for key, tree in self._trees.items() if key in needed}
 
     def _of_model(self, model: Model, get: Callable[[], Path], index: int) -> Opening:
-        tree = self._trees.get(model.content)
-        if tree is None or tree.root != model.root:
-            tree = self._made(model.content, get())
-        return self._opening(model.content, tree, index)
+        return self._rooted(model.root, lambda: self._verifier.read(get()), index, "a model", of_sum=False)
+
+    def _of_node(self, commit: Commit, node: int, index: int) -> Opening:
+        def read() -> Sums:
+            return read_sums(self._verifier.nodes.vector(commit, node), self._verifier.terms.parameters)
+
+        return self._rooted(commit.nodes[node - 1].root, read, index, f"the partial sum of node {node}", of_sum=True)
+
+    def _rooted(
+        self, root: bytes, read: Callable[[], Vector | Sums], index: int, what: str, *, of_sum: bool
+    ) -> Opening:
+        tree = self._trees.get(root)
+        if tree is None:
+            tree = self._made(root, read())
+        return self._opening(root, tree, index, what, of_sum=of_sum)
 
     def _of_update(self, entry: Entry, number: int, index: int) -> Opening:
         update = entry.update
         what = f"round {number}: the update of {entry.client}"
-        tree = self._trees.get(update.content) or self._made(
-            update.content, self._verifier.store.path(self._verifier.content_id(update.content))
-        )
+        tree = self._trees.get(update.content)
+        if tree is None:
+            path = self._verifier.store.path(self._verifier.content_id(update.content))
+            tree = self._made(update.content, self._verifier.read(path))
         if commitment(tree.root, address_bytes(entry.client)) != update.commitment:
             raise ContentMismatchError(f"{what}: the content is what its id says, but not what its client committed to")
-        return self._opening(update.content, tree, index)
+        return self._opening(update.content, tree, index, what, of_sum=False)
 
-    def _made(self, digest: bytes, path: Path) -> ChunkTree:
+    def _made(self, key: bytes, vector: Vector | Sums) -> ChunkTree:
         if self._folder is not None:
             self._folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=self._folder) as file:  # its mapping outlives it
-            tree = ChunkTree(self._verifier.read(path), self._verifier.terms.chunk_parameters, file)
-        self._trees[digest] = tree
+            tree = ChunkTree(vector, self._verifier.terms.chunk_parameters, file)
+        self._trees[key] = tree
         return tree
 
-    def _opening(self, digest: bytes, tree: ChunkTree, index: int) -> Opening:
+    def _opening(self, key: bytes, tree: ChunkTree, index: int, what: str, *, of_sum: bool) -> Opening:
         terms = self._verifier.terms
         opening = tree.opening(index)
-        if root_of(opening, terms.parameters, terms.chunk_parameters) != tree.root:
-            del self._trees[digest]
-            raise ContentAlteredError(
-                f"chunk {index} of {self._verifier.content_id(digest).cid} was altered in its file"
-            )
+        if root_of(opening, terms.parameters, terms.chunk_parameters, of_sum=of_sum) != tree.root:
+            del self._trees[key]
+            raise ContentAlteredError(f"chunk {index} of {what} was altered in its file")
         return Opening(opening.chunk, opening.path)

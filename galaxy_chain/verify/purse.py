@@ -1,4 +1,4 @@
-"""What a watchtower has demanded, judged and spent in one job: on the disk, so that a restart forgets none of it."""
+"""What a watchtower or a client has demanded, judged and spent in one job: on the disk, so no restart forgets it."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ class _State(BaseModel):
     gas: NonNegativeInt = 0
     """Wei that transactions have cost."""
     deposits: dict[str, NonNegativeInt] = Field(default_factory=dict)
-    """Wei, by record and chunk: those that are out, and those that answers have taken."""
+    """Wei, by record, node and chunk: those that are out, and those that answers have taken."""
     wanted: set[str] = Field(default_factory=set)
     """The chunks that were to be demanded here when another had just done so."""
     right: set[str] = Field(default_factory=set)
     """The commits that were found right."""
 
 
-def _key(record: Record, chunk: int) -> str:
-    return f"{record_word(record).hex()} {chunk}"
+def _key(record: Record, node: int, chunk: int) -> str:
+    return f"{record_word(record).hex()} {node} {chunk}"
 
 
 class Purse:
-    """What a watchtower has done in a job, and what it may spend still.
+    """What a watchtower or a client has done in a job, and what it may spend still.
 
     Args:
         most: Wei that it may spend in all.
         file: Keeps what was done; None for this process alone.
 
     Raises:
-        ConfigurationError: the file is not of a watchtower, or can't be read.
+        ConfigurationError: the file is not such a one, or can't be read.
     """
 
     def __init__(self, most: int, file: Path | None = None) -> None:
@@ -78,31 +78,30 @@ class Purse:
         self._state.gas += gas
         self._save()
 
-    def deposit(self, record: Record, chunk: int, value: int) -> None:
+    def deposit(self, record: Record, node: int, chunk: int, value: int) -> None:
         """Notes a deposit before it is sent: what a crash leaves behind is then too much, not too little."""
-        self._state.deposits[_key(record, chunk)] = value
+        self._state.deposits[_key(record, node, chunk)] = value
         self._save()
 
-    def deposited(self, record: Record) -> list[int]:
-        """The chunks of a commit for which deposits are noted, ascending."""
+    def deposited(self, record: Record) -> list[tuple[int, int]]:
+        """The nodes and chunks of a commit for which deposits are noted, ascending."""
         word = record_word(record).hex()
-        return sorted(
-            int(chunk) for key, _, chunk in (each.partition(" ") for each in self._state.deposits) if key == word
-        )
+        keys = (key.split(" ") for key in self._state.deposits)
+        return sorted((int(node), int(chunk)) for of, node, chunk in keys if of == word)
 
-    def take_back(self, record: Record, chunk: int) -> None:
+    def take_back(self, record: Record, node: int, chunk: int) -> None:
         """Notes that a deposit was not sent, or has come back."""
-        if self._state.deposits.pop(_key(record, chunk), None) is not None:
+        if self._state.deposits.pop(_key(record, node, chunk), None) is not None:
             self._save()
 
-    def want(self, record: Record, chunk: int) -> None:
+    def want(self, record: Record, node: int, chunk: int) -> None:
         """Notes a chunk whose answer counts, though it was another who demanded it."""
-        self._state.wanted.add(_key(record, chunk))
+        self._state.wanted.add(_key(record, node, chunk))
         self._save()
 
-    def wants(self, record: Record, chunk: int) -> bool:
+    def wants(self, record: Record, node: int, chunk: int) -> bool:
         """Whether an answer for that chunk counts: it was chosen here, and demanded."""
-        key = _key(record, chunk)
+        key = _key(record, node, chunk)
         return key in self._state.deposits or key in self._state.wanted
 
     def find_right(self, record: Record) -> None:

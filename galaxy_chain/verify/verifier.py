@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,19 +13,21 @@ import numpy as np
 
 from galaxy_chain.exceptions import ContentMismatchError
 from galaxy_chain.following.history import Commit, JobHistory
-from galaxy_chain.ledger.openings import Opening, Openings
 from galaxy_chain.ledger.structs import Model, Terms
 from galaxy_chain.ledger.submissions import Entry
 from galaxy_chain.ledger.words import address_bytes
+from galaxy_chain.verify.how import Verify
+from galaxy_chain.verify.node_vectors import NodeVectors
 from galaxy_fl.aggregation import RULES, aggregate_files
+from galaxy_fl.aggregation.rule import is_sum
+from galaxy_fl.aggregation.summing import finish_file
 from galaxy_fl.content import ContentId, Store
-from galaxy_fl.exceptions import ConfigurationError, ContentAlteredError, ContentError, ContentMissingError
+from galaxy_fl.exceptions import ContentAlteredError, ContentError, ContentMissingError
 from galaxy_fl.jobs.document import JobDocument
 from galaxy_fl.vectors import (
     INT32_MAX,
     INT32_MIN,
     VECTOR_DTYPE,
-    ChunkTree,
     Vector,
     blocks,
     chunk_count,
@@ -35,41 +36,11 @@ from galaxy_fl.vectors import (
     tree_root,
 )
 
-__all__ = ["Unexplained", "Verifier", "Verify", "address_bytes"]
+__all__ = ["Unexplained", "Verifier"]
 
 
 def _nor(lacking: ContentMissingError | ContentAlteredError, why: object) -> ContentMissingError | ContentAlteredError:
     return type(lacking)(f"{lacking}; nor can it be recomputed, because {why}")
-
-
-@dataclass(frozen=True)
-class Verify:
-    """How much of a commit to recompute: all of it (`chunks` None), so many random chunks, or nothing (0).
-
-    Random chunks spare the chunk trees of the updates, and so take their content at its id's word, not at its
-    commitment's. Take them where many clients verify one server: a lie in a share s of the chunks is found by n clients
-    of k chunks each with probability 1 - (1 - s)**(n * k).
-    """
-
-    chunks: int | None = None
-
-    def covers(self, other: Verify) -> bool:
-        """Whether it is at least as thorough."""
-        return self.chunks is None or (other.chunks is not None and self.chunks >= other.chunks)
-
-    @classmethod
-    def parse(cls, text: str) -> Verify:
-        """From `full`, `sample:K` or `off`.
-
-        Raises:
-            ConfigurationError: it is none of these.
-        """
-        if text in ("full", "off"):
-            return cls(None if text == "full" else 0)
-        match = re.fullmatch(r"sample:([1-9]\d{0,5})", text)
-        if match is None:
-            raise ConfigurationError(f"{text!r} is not a way to verify: expected full, sample:K (K chunks) or off")
-        return cls(int(match[1]))
 
 
 @dataclass(frozen=True)
@@ -98,6 +69,8 @@ class Verifier:
         self.store = store
         self.terms = terms
         self.document = document
+        self.rule = RULES[document.rule.name]
+        self.nodes = NodeVectors(self)
         self._had: set[bytes] = set()
         """The words of records whose models were found not to be withheld."""
 
@@ -217,7 +190,7 @@ class Verifier:
 
     @contextmanager
     def recomputed(self, history: JobHistory, commit: Commit) -> Iterator[Path]:
-        """The model that the commit should have made, in a temporary file.
+        """The model that the commit should have made, by its root sum where it has one; in a temporary file.
 
         Raises:
             ContentMissingError, ContentAlteredError: the model before or an update is unavailable.
@@ -227,6 +200,15 @@ class Verifier:
 
     @contextmanager
     def _aggregated(self, previous: Path, commit: Commit) -> Iterator[Path]:
+        if commit.nodes:
+            try:
+                root = self.nodes.vector(commit, len(commit.nodes))
+            except (ContentMissingError, ContentAlteredError):
+                pass  # then of the updates, however many
+            else:
+                with self.finished(previous, commit, root) as path:
+                    yield path
+                return
         number = commit.record.round
         updates = [self.update(entry, f"round {number}: the update of {entry.client}") for entry in commit.included]
         with tempfile.TemporaryDirectory(prefix="galaxy-recompute-") as folder:
@@ -234,9 +216,19 @@ class Verifier:
             self._aggregate(previous, updates, commit, destination)
             yield destination
 
+    @contextmanager
+    def finished(self, previous: Path, commit: Commit, root: Path) -> Iterator[Path]:
+        """The model that the sum in a file makes, which stands for all updates of a commit; in a temporary file."""
+        assert is_sum(self.rule)
+        with tempfile.TemporaryDirectory(prefix="galaxy-recompute-") as folder:
+            destination = Path(folder) / "model"
+            word, weight = self.document.rule.rule_word, commit.nodes[-1].weight
+            finish_file(self.rule, word, previous, root, weight, destination, self.terms.parameters)
+            yield destination
+
     def _aggregate(self, previous: Path, updates: Sequence[Path], commit: Commit, destination: Path) -> None:
         aggregate_files(
-            RULES[self.document.rule.name],
+            self.rule,
             self.document.rule.rule_word,
             previous,
             updates,
@@ -284,7 +276,7 @@ class Verifier:
         size = self.terms.chunk_parameters
         for index in random.SystemRandom().sample(range(self.chunks()), min(how.chunks, self.chunks())):
             part = slice(index * size, min((index + 1) * size, self.terms.parameters))
-            ours = RULES[self.document.rule.name].aggregate(
+            ours = self.rule.aggregate(
                 self.document.rule.rule_word,
                 previous[part],
                 [self._part(entry.update.content, part) for entry in commit.included],
@@ -331,27 +323,6 @@ class Verifier:
                 chunks += ((wrong + block.start) // self.terms.chunk_parameters).tolist()
         missing = tuple(entry.client for entry, path in zip(commit.included, paths, strict=True) if path is None)
         return Unexplained(missing, tuple(sorted(set(chunks))))
-
-    def openings(self, history: JobHistory, commit: Commit, index: int) -> Openings:
-        """What a challenge or an answer for chunk `index` of a commit has to show.
-
-        Raises:
-            ContentMissingError, ContentAlteredError: something is unavailable.
-        """
-        number, line = commit.record.round, history.lineage(commit)
-        return Openings(
-            previous=self._opening(self._end_of(history, line), index),
-            next=self._opening(self._end_of(history, [*line, commit]), index),
-            included=tuple(
-                self._opening(self.update(entry, f"round {number}: the update of {entry.client}"), index)
-                for entry in commit.included
-            ),
-            blocks=commit.blocks,
-        )
-
-    def _opening(self, path: Path, index: int) -> Opening:
-        opening = ChunkTree(self.read(path), self.terms.chunk_parameters).opening(index)
-        return Opening(opening.chunk, opening.path)
 
     def chunks(self) -> int:
         """How many chunks a model of the job has."""

@@ -2,14 +2,15 @@
 
 Whatever can be challenged is looked at, oldest first: commits that stand and are not settled, and superseded ones.
 
-- A commit that is wrong is challenged, announced first.
-- A commit that is wrong as far as can be seen (recomputed, it has another root) but whose content is withheld: a chunk
-  is demanded. The answer shows a path; where a sibling on it is not that of the model recomputed here, the wrong chunk
-  lies beneath, and the next demand goes there. Each goes at least one level down, so that after as many as the tree has
-  levels the server has to open a wrong chunk, which the ledger refuses, or to be silent: either loses its bond.
-- A commit that can't be recomputed, because updates in it are withheld: a chunk that no content of theirs explains is
-  demanded, because it can't be opened. Where all are explained, a random one is demanded, once: whoever hides an update
-  has at least to have one, the one that was committed to.
+- A commit that is wrong is challenged, announced first: in the node that is wrong, where it has a tree of sums.
+- A commit that is wrong as far as can be seen (recomputed, a vector has another root) but whose content is withheld: a
+  chunk is demanded. The answer shows a path; where a sibling on it is not that of the vector recomputed here, the wrong
+  chunk lies beneath, and the next demand goes there. Each goes at least one level down, so that after as many as the
+  tree has levels the server has to open a wrong chunk, which the ledger refuses, or to be silent: either loses its
+  bond.
+- A commit that can't be recomputed, because updates or nodes in it are withheld: a chunk that no content of theirs
+  explains is demanded, because it can't be opened. Where all are explained, a random one is demanded, once: whoever
+  hides an update has at least to have one, the one that was committed to.
 - A right commit of which others demand chunks: in the third quarter of the time for it the watchtower answers for a
   committer that may be gone. What nobody has answered in time it has expire.
 - A round that can be settled and was not for a while: it is settled, so that everybody gets what is due.
@@ -22,7 +23,6 @@ pass over a commit that can be challenged still, nor take content for withheld t
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -30,26 +30,22 @@ from pathlib import Path
 
 from galaxy_chain.coordinators.abandoned import is_abandoned
 from galaxy_chain.coordinators.standing_in import StandingIn
-from galaxy_chain.exceptions import ErrorName, LedgerRefusedError, RpcError, TransactionFailedError
+from galaxy_chain.exceptions import RpcError
 from galaxy_chain.following.follower import JobFollower
 from galaxy_chain.following.history import Commit, JobHistory, OpenDemand
 from galaxy_chain.following.turns import idle_from, settle_from
 from galaxy_chain.jobs.acceptance import accept_terms
-from galaxy_chain.jobs.answer_size import answer_gas
 from galaxy_chain.jobs.check import check_job
 from galaxy_chain.jobs.terms import Limits, Role
-from galaxy_chain.ledger.contract import ContractCall, LedgerContract
-from galaxy_chain.ledger.openings import Opening, Openings
+from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.ledger.structs import Status
-from galaxy_chain.shown import ether
-from galaxy_chain.verify.challenge import challenge, demand, demand_price
+from galaxy_chain.verify.acting import Acting, UnaffordableError
+from galaxy_chain.verify.checks import Checks
+from galaxy_chain.verify.faults import Fault, Kind
 from galaxy_chain.verify.purse import Purse
-from galaxy_chain.verify.verifier import Unexplained, Verifier
+from galaxy_chain.verify.verifier import Verifier
 from galaxy_fl.content import Store
-from galaxy_fl.exceptions import ContentAlteredError, ContentMissingError, RoundMovedOnError
 from galaxy_fl.patience import Backoff
-from galaxy_fl.vectors import ChunkTree
-from galaxy_fl.vectors.chunk_tree import depth
 
 __all__ = ["MAX_SETTLE", "MAX_SPEND", "Finding", "Watchtower"]
 
@@ -59,7 +55,6 @@ MAX_SETTLE = 10**15
 """Wei: gas to settle one round, or to cancel the job."""
 LONGEST_PAUSE = 60.0
 """Seconds between two looks while they fail."""
-LACKING = (ContentMissingError, ContentAlteredError)
 
 log = logging.getLogger(__name__)
 
@@ -77,10 +72,8 @@ class Finding:
     verdict: str
     chunk: int | None = None
     reason: str = ""
-
-
-class _UnaffordableError(Exception):
-    """A transaction would cost more than may be spent still."""
+    node: int = 0
+    """Of a round with a tree of sums: where the chunk is; 0 for the next model."""
 
 
 class Watchtower:
@@ -134,13 +127,13 @@ class Watchtower:
             self.close()
             raise
         self.verifier = Verifier(store, terms, document)
+        self.checks = Checks(self.verifier)
+        self._acting = Acting(ledger, self.verifier, self._follower, self.purse, "raise --max-spend")
         self._standing_in = StandingIn(terms.answer_seconds)
         self._done: set[bytes] = set()
         """The words of the void records of which no deposit is out any more."""
         self._lacking: dict[bytes, float] = {}
         """Since when content is missing here, by a stopwatch, by the word of the record."""
-        self._unexplained: dict[bytes, tuple[frozenset[bytes], Unexplained]] = {}
-        """What was found of a record of which updates are missing, and of which ones."""
         self._said: dict[bytes, Finding] = {}
         """What was said last of a commit that is not done with."""
         self._unpaid: set[int] = set()
@@ -229,7 +222,7 @@ class Watchtower:
             news = consider(commit)
         except RpcError:
             raise
-        except _UnaffordableError as error:
+        except UnaffordableError as error:
             news = [Finding(number, "unaffordable", None, str(error))]
         except Exception as error:  # the next commit may be the one that lies
             news = [Finding(number, "failed", None, f"{type(error).__name__}: {error}")]
@@ -244,13 +237,14 @@ class Watchtower:
     def _refund(self, commit: Commit) -> list[Finding]:
         """Gets back the deposits of demands that have become void, and counts those that have come back."""
         found, record = [], commit.record
-        ours = [demand.index for demand in self.history.open_demands(commit.word) if demand.demander == self._address]
-        for index in ours:
-            if self._transact(self._expire(commit, index)):
-                self.purse.take_back(record, index)
-                found.append(Finding(record.round, "refunded", index, "the commit was reverted meanwhile"))
-        for index in self.history.expired.get(commit.word, ()):
-            self.purse.take_back(record, index)
+        ours = [demand for demand in self.history.open_demands(commit.word) if demand.demander == self._address]
+        for due in ours:
+            if self._acting.expire(commit, due):
+                self.purse.take_back(record, due.node, due.index)
+                reason = "the commit was reverted meanwhile"
+                found.append(Finding(record.round, "refunded", due.index, reason, due.node))
+        for node, index in self.history.expired.get(commit.word, ()):
+            self.purse.take_back(record, node, index)
         if not ours:
             self._done.add(commit.word)
         return found
@@ -259,10 +253,12 @@ class Watchtower:
         record, time = commit.record, self._follower.chain_time
         waiting = self.history.open_demands(commit.word)
         for due in waiting:
-            if time >= due.answer_by and self._transact(self._expire(commit, due.index)):
-                return [Finding(record.round, "expired", due.index, "nobody answered")]
+            if time >= due.answer_by and self._acting.expire(commit, due):
+                return [Finding(record.round, "expired", due.index, "nobody answered", due.node)]
         if not self.purse.is_right(record) and (self._in_window(commit) or waiting):
-            ours = any(each.demander == self._address or self.purse.wants(record, each.index) for each in waiting)
+            ours = any(
+                each.demander == self._address or self.purse.wants(record, each.node, each.index) for each in waiting
+            )
             news = self._judge(commit, act=self._in_window(commit) and not ours)
             if news or not self.purse.is_right(record):
                 return news
@@ -274,46 +270,29 @@ class Watchtower:
 
     def _judge(self, commit: Commit, act: bool) -> list[Finding]:
         """What is found of a commit; without `act` only that it is right."""
-        try:
-            with self.verifier.recomputed(self.history, commit) as ours:
-                return self._compare(commit, ours, act)
-        except LACKING as error:
-            return self._lack(commit, error) if act and not self._is_young(commit) else []
-
-    def _lack(self, commit: Commit, error: Exception) -> list[Finding]:
-        """What is to be done with a commit that can't be recomputed."""
-        number, answers = commit.record.round, self.history.answers.get(commit.word, {})
-        try:
-            found = self._explain(commit)
-        except LACKING:  # the committed model is withheld, too
-            found = Unexplained((), ())
-        if found.chunks:
-            who = ", ".join(found.missing)
-            reason = f"whatever the missing update of {who} is, it does not explain this chunk: {error}"
-            # One is enough, because nobody can open it; a random one, because somebody may demand it just before.
-            return self._demand(commit, random.SystemRandom().choice(found.chunks), reason)
+        faults: list[Fault] = []
+        for fault in self.checks.everything(self.history, commit):
+            if fault.kind is Kind.PROVED:
+                return self._challenge(commit, fault) if act else []
+            faults.append(fault)
+        if not faults:
+            self.purse.find_right(commit.record)
+            return [Finding(commit.record.round, "right")]
+        if not act or self._is_young(commit):
+            return []
+        wrong = next((fault for fault in faults if fault.kind is not Kind.MISSING), None)
+        if wrong is not None:
+            return self._demand(commit, wrong)
         # Answers that others have asked for may be those that suit the server.
-        if any(self.purse.wants(commit.record, chunk) for chunk in answers):
-            return [Finding(number, "unknown", None, f"its server proved a chunk, but not the rest: {error}")]
-        return self._demand(commit, random.SystemRandom().randrange(self.verifier.chunks()), str(error))
-
-    def _explain(self, commit: Commit) -> Unexplained:
-        """As the verifier has it, computed once for the updates that are missing now."""
-        missing = frozenset(
-            entry.update.content for entry in commit.included if not self._is_here(entry.update.content)
-        )
-        known = self._unexplained.get(commit.word)
-        if known is None or known[0] != missing:
-            known = missing, self.verifier.unexplained(self.history, commit)
-            self._unexplained[commit.word] = known
-        return known[1]
-
-    def _is_here(self, digest: bytes) -> bool:
-        try:
-            self.store.path(self.verifier.content_id(digest))
-        except LACKING:
-            return False
-        return True
+        answered = {
+            node for node, index in self.history.answers.get(commit.word, ())
+            if self.purse.wants(commit.record, node, index)
+        }  # fmt: skip
+        for fault in faults:
+            if fault.node not in answered:
+                return self._demand(commit, fault)
+        reason = f"its server proved a chunk, but not the rest: {faults[0].reason}"
+        return [Finding(commit.record.round, "unknown", None, reason)]
 
     def _is_young(self, commit: Commit) -> bool:
         """Whether missing content may be on its way still: by the chain's time, which stands still where no blocks are
@@ -321,105 +300,22 @@ class Watchtower:
         since = self._lacking.setdefault(commit.word, time.monotonic())
         return self._follower.time < commit.record.time + self.grace and time.monotonic() < since + self.grace
 
-    def _compare(self, commit: Commit, ours: Path, act: bool) -> list[Finding]:
-        number = commit.record.round
-        tree = ChunkTree(self.verifier.read(ours), self.history.terms.chunk_parameters)
-        if tree.root == commit.record.next.root:
-            if self.history.commits.get(number) == commit:
-                self.verifier.model_after(self.history, number)  # puts it where it is missing
-            self.purse.find_right(commit.record)
-            return [Finding(number, "right")]
-        if not act:
+    def _challenge(self, commit: Commit, fault: Fault) -> list[Finding]:
+        if not self._acting.challenge(commit, fault):
             return []
-        try:
-            theirs = self.verifier.model(commit.record.next, f"the model after round {number}")
-        except LACKING as error:
-            if self._is_young(commit):
-                return []
-            return self._demand(commit, self._next_chunk(commit, tree), f"it is wrong and withheld: {error}")
-        index = self.verifier.first_difference(ours, theirs)
-        assert index is not None, "two roots of one vector"
-        chunk = index // self.history.terms.chunk_parameters
-        return self._challenge(commit, chunk, f"parameter {index} is wrong")
+        return [Finding(commit.record.round, "challenged", fault.chunk, fault.reason, fault.node)]
 
-    def _challenge(self, commit: Commit, chunk: int, reason: str) -> list[Finding]:
-        bound = 0
-
-        def afford(openings: Openings) -> None:
-            # It can't be tried out before it is announced.
-            nonlocal bound
-            bound = self._gas_of_openings(commit)
-            self._check("challenge", bound + self._gas_of_announcing())
-
-        done = challenge(
-            self.ledger, self.verifier, self.job, self.history, commit, chunk, afford, lambda r: self.purse.pay(r.fee)
-        )
-        self.purse.pay(bound if done is None else done.fee)
-        return [] if done is None else [Finding(commit.record.round, "challenged", chunk, reason)]
-
-    def _next_chunk(self, commit: Commit, tree: ChunkTree) -> int:
-        """Where to look next, after what has been opened of the withheld model."""
-        best, level_of_best = 0, tree.depth + 1
-        for chunk, opening in self.history.answers.get(commit.word, {}).items():
-            level = _lowest_difference(opening, tree, chunk)
-            if level is not None and level < level_of_best:
-                # The first chunk below the sibling: a node of that level has 2**level leaves.
-                best, level_of_best = ((chunk >> level) ^ 1) << level, level
-        return min(best, self.verifier.chunks() - 1)  # what is wrong in the padding shows in the last chunk
-
-    def _demand(self, commit: Commit, chunk: int, reason: str) -> list[Finding]:
-        record = commit.record
-        if chunk in self.history.demands.get(commit.word, {}):
-            self.purse.want(record, chunk)
-            return []
-        chunk = self._begun(commit, chunk)
-        value = demand_price(self.history, commit)
-        announcing = self._gas_of_announcing()
-        try:
-            # Without an announcement: that it is refused for another reason is seen before anything is paid.
-            bound = self.ledger.demand(self.job, record, chunk, value=value).most()
-        except LedgerRefusedError as error:
-            return self._passed(commit, chunk, error)
-        self._check("demand", announcing + bound, value)
-        self.purse.deposit(record, chunk, value)
-        try:
-            done = demand(self.ledger, self.job, self.history, commit, chunk, lambda r: self.purse.pay(r.fee))
-        except LedgerRefusedError as error:
-            # A demand and its answer in one block before this one change the price, and leave no other trace.
-            self.purse.take_back(record, chunk)
-            return self._passed(commit, chunk, error)
-        self.purse.pay(bound if done is None else done.fee)
-        if done is None:
-            self._follower.poll()
-            waiting = self.history.demands.get(commit.word, {}).get(chunk)
-            if waiting is None or waiting.demander != self._address:  # not what was sent before a crash
-                self.purse.take_back(record, chunk)
-            return []
-        return [Finding(record.round, "demanded", chunk, reason)]
-
-    def _begun(self, commit: Commit, chunk: int) -> int:
-        """The chunk, or rather the one that was noted before a crash: its demand may be under way, and two would cost
-        two deposits."""
-        ended = {*self.history.answers.get(commit.word, ()), *self.history.expired.get(commit.word, ())}
-        return next((each for each in self.purse.deposited(commit.record) if each not in ended), chunk)
-
-    def _passed(self, commit: Commit, chunk: int, error: LedgerRefusedError) -> list[Finding]:
-        if error.name not in PASSED:
-            raise error
-        if error.name == "AlreadyDemanded":
-            self.purse.want(commit.record, chunk)
-        return []
+    def _demand(self, commit: Commit, fault: Fault) -> list[Finding]:
+        chunk = self._acting.demand(commit, fault.node, fault.chunk)
+        return [] if chunk is None else [Finding(commit.record.round, "demanded", chunk, fault.reason, fault.node)]
 
     def _stand_in(self, commit: Commit, demand: OpenDemand) -> list[Finding]:
         """Answers for the committer of a right commit, if nobody has until now."""
         if not self._standing_in.is_due(commit.word, demand, self._follower.chain_time):
             return []
-        packed = self.verifier.openings(self.history, commit, demand.index).pack()
-        if not self._transact(self.ledger.answer(self.job, commit.record, demand.index, packed)):
+        if not self._acting.answer(commit, demand):
             return []
-        if demand.demander == self._address:
-            self.purse.take_back(commit.record, demand.index)
-        return [Finding(commit.record.round, "answered", demand.index, f"for {commit.record.server}")]
+        return [Finding(commit.record.round, "answered", demand.index, f"for {commit.record.server}", demand.node)]
 
     def _to_settle(self) -> Commit | None:
         """The commit that is settled next, if it was found right and this watchtower would pay for it."""
@@ -438,8 +334,8 @@ class Watchtower:
     def _settle(self, commit: Commit) -> list[Finding]:
         number = commit.record.round
         try:
-            done = self._serve_everybody(self.ledger.settle(self.job, commit.record))
-        except _UnaffordableError:
+            done = self._acting.serve_everybody(self.ledger.settle(self.job, commit.record), self.max_settle)
+        except UnaffordableError:
             self._unpaid.add(number)
             raise
         return [Finding(number, "settled")] if done else []
@@ -453,93 +349,8 @@ class Watchtower:
             return []
         number = self.history.round
         try:
-            done = self._serve_everybody(self.ledger.cancel_job(self.job))
-        except _UnaffordableError as error:
+            done = self._acting.serve_everybody(self.ledger.cancel_job(self.job), self.max_settle)
+        except UnaffordableError as error:
             self._leaves_idle = True
             return [Finding(number, "unaffordable", None, str(error))]
         return [Finding(number, "cancelled", None, "nobody brings it to its end")] if done else []
-
-    def _serve_everybody(self, call: ContractCall) -> bool:
-        """Whether a transaction that earns nothing is done; somebody else may be faster."""
-        bound = 0
-        try:
-            bound = call.most()
-            if bound > self.max_settle:
-                raise _UnaffordableError(
-                    f"{call.name} takes gas for up to {ether(bound)}, more than the {ether(self.max_settle)} that are "
-                    "set for it: raise --max-settle, or leave it to those who are paid then"
-                )
-            self._check(call.name, bound)
-            receipt = call.transact()
-        except RoundMovedOnError:
-            return False  # or it is not due yet
-        except TransactionFailedError:
-            self.purse.pay(bound)
-            return False
-        except LedgerRefusedError as error:
-            if error.name not in ("AlreadyCancelled", "JobNotIdle", "JobNotRunning"):
-                raise
-            return False
-        self.purse.pay(receipt.fee)
-        return True
-
-    def _expire(self, commit: Commit, chunk: int) -> ContractCall:
-        return self.ledger.expire(self.job, commit.record, chunk)
-
-    def _transact(self, call: ContractCall) -> bool:
-        """Whether it is done: somebody else may be faster, and the chain's clock behind this one's or ahead."""
-        try:
-            bound = call.most()
-            self._check(call.name, bound)
-            receipt = call.transact()
-        except TransactionFailedError:
-            self.purse.pay(bound)
-            return False
-        except LedgerRefusedError as error:
-            if error.name not in PASSED:
-                raise
-            return False
-        self.purse.pay(receipt.fee)
-        return True
-
-    def _gas_of_announcing(self) -> int:
-        return self.ledger.announce(bytes(32)).most()
-
-    def _gas_of_openings(self, commit: Commit) -> int:
-        """What a challenge costs at most, in wei."""
-        assert self.ledger.transactions is not None
-        terms = self.history.terms
-        levels = depth(terms.parameters, terms.chunk_parameters)
-        gas = answer_gas(self.verifier.document.rule.name, commit.record.updates, terms.chunk_parameters, levels)
-        return gas * self.ledger.transactions.price()
-
-    def _check(self, name: str, gas: int, value: int = 0) -> None:
-        """Makes sure that the gas and the value of a call, in wei, may be spent.
-
-        Raises:
-            _UnaffordableError: they may not.
-        """
-        if gas + value > self.purse.left:
-            parts = f"{ether(value)} and gas for up to {ether(gas)}" if value else f"gas for up to {ether(gas)}"
-            raise _UnaffordableError(
-                f"to {name} here takes {parts}, but of {ether(self.purse.most)} only {ether(self.purse.left)} may be "
-                "spent still: raise --max-spend"
-            )
-
-
-PASSED: tuple[ErrorName, ...] = (
-    "UnknownRecord",
-    "AlreadyDemanded",
-    "NotDemanded",
-    "NotAnnounced",
-    "WrongValue",
-    "WindowOpen",
-    "WindowOver",
-)
-"""What the ledger refuses because somebody else was faster, or the time has not come, or is past."""
-
-
-def _lowest_difference(opening: Opening, tree: ChunkTree, chunk: int) -> int | None:
-    """The lowest level on which an opening's sibling is not that of the tree."""
-    ours = tree.opening(chunk).path
-    return next((level for level, node in enumerate(opening.path) if node != ours[level]), None)

@@ -205,7 +205,7 @@ class HttpStore:
             response = self.exchange.request("HEAD", f"{self._base}/content/{content.cid}")
             if response.status_code == 200:
                 response.close()
-                return response.headers.get("content-length") == str(content.size)
+                return bool(response.headers.get("content-length") == str(content.size))
             if response.status_code == 404:
                 response.close()
                 return False

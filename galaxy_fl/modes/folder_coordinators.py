@@ -15,6 +15,7 @@ from galaxy_fl.exceptions import ContentError, GivenUpError, RoundMovedOnError
 from galaxy_fl.files import FileLock, check_name, explained, lock_is_held, replacing
 from galaxy_fl.modes.job_folder import JobFolder, State, UpdateFile, parsed
 from galaxy_fl.patience import Backoff, poll
+from galaxy_fl.rounds.aggregating import aggregate_round
 from galaxy_fl.rounds.coordinator import Committed, Origin, Phase, Previous, Round, Submitted, WithoutLedger
 from galaxy_fl.rounds.kept import kept_folder
 from galaxy_fl.vectors import Vector, as_vector, fitting_chunk, read_vector, tree_root, write_vector
@@ -207,6 +208,10 @@ class FolderServerCoordinator(_FolderCoordinator):
     def enough(self, usable: int) -> bool:
         """Whether that many make a round."""
         return usable >= self.wanted
+
+    def aggregate(self, round: Round, updates: Mapping[Submitted, Path], next_model: Path) -> None:
+        """Writes the vector file of the next model by the job's rule."""
+        aggregate_round(self.job, self.model(round), updates, next_model)
 
     def commit(self, round: Round, next_model: Path, excluded: Mapping[Submitted, str]) -> Committed:
         """Keeps the next model, and then says that it is the one."""

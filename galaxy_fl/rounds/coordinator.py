@@ -265,6 +265,14 @@ class ServerCoordinator(Coordinator, Protocol):
     def enough(self, usable: int) -> bool:
         """Whether that many usable updates make a round."""
 
+    def aggregate(self, round: Round, updates: Mapping[Submitted, Path], next_model: Path) -> None:
+        """Writes the vector file of the next model by the job's rule.
+
+        Raises:
+            AggregationError, VectorError, OSError: as `galaxy_fl.aggregation.aggregate_files`.
+            RoundMovedOnError: the round is over.
+        """
+
     def commit(self, round: Round, next_model: Path, excluded: Mapping[Submitted, str]) -> Committed:
         """Makes the vector file the next round's model. `excluded` says why each update that is not in it is unusable.
 

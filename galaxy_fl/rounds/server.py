@@ -9,8 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from galaxy_fl.aggregation import RULES
-from galaxy_fl.aggregation.aggregate import aggregate_files
 from galaxy_fl.exceptions import RoundMovedOnError
 from galaxy_fl.rounds.coordinator import Committed, Phase, Round, ServerCoordinator, Submitted
 from galaxy_fl.rounds.weights import overweight
@@ -98,16 +96,7 @@ def _serve_round(coordinator: ServerCoordinator, round: Round, next_model: Path)
     excluded = overweighted | unusable
     committed = model = None
     if coordinator.enough(len(usable)):
-        job = coordinator.job
-        aggregate_files(
-            RULES[job.rule.name],
-            job.rule.rule_word,
-            coordinator.model(round),
-            list(usable.values()),
-            [submitted.weight for submitted in usable],
-            model := next_model,
-            job.tensors.parameters,
-        )
+        coordinator.aggregate(round, usable, model := next_model)
         committed = coordinator.commit(round, model, excluded)
     else:
         coordinator.reopen(round, excluded)

@@ -114,7 +114,7 @@ def commit_model(
     history, ledger = serving.history, serving.ledger
     bits = pack_excluded(excluded, len(history.entries))
     return ledger.commit_round(
-        serving.number, history.attempt, history.head, Model(root, content), bits, salt
+        serving.number, history.attempt, history.head, Model(root, content), bits, salt=salt
     ).transact()
 
 

@@ -18,6 +18,7 @@ from galaxy_chain.transactions.accounts import LocalSigner, NodeSigner
 from galaxy_chain.transactions.manager import Transactions
 from galaxy_chain.verify.audit import Auditor
 from galaxy_chain.verify.challenge import challenge, demand
+from galaxy_chain.verify.proofs import Proofs
 from galaxy_fl.exceptions import RoundMovedOnError
 from scripts.compile import compile_contracts, compiler
 from tests.adversary.arena import (
@@ -57,7 +58,7 @@ def test_an_honest_commit_can_not_be_challenged_by_any_chunk(committed):
     commit = malicious.history.commits[1]
     for chunk in range(3):
         with pytest.raises(LedgerRefusedError, match="CommitIsRight"):
-            challenge(malicious.ledger, malicious.verifier, committed.job, malicious.history, commit, chunk)
+            challenge(malicious.ledger, malicious.verifier, committed.job, malicious.history, commit, 0, chunk)
     at_stake = committed.ledger().account_of(committed.job, committed.server)
     assert (at_stake.bond, at_stake.barred) == (BOND, False)
     assert looks(tower(committed)) == ["right"]
@@ -66,7 +67,7 @@ def test_an_honest_commit_can_not_be_challenged_by_any_chunk(committed):
 def test_forged_openings_prove_nothing(committed):
     malicious = server(committed, account=stranger(committed))
     commit = malicious.history.commits[1]
-    good = malicious.verifier.openings(malicious.history, commit, 0)
+    good = Proofs(malicious.verifier).openings(malicious.history, commit, 0, 0)
     forged_chunk = replace(good.next, chunk=bytes([good.next.chunk[0] ^ 1]) + good.next.chunk[1:])
     first, *others = good.included
     forged_update = replace(first, chunk=bytes(len(first.chunk)))
@@ -82,7 +83,7 @@ def test_forged_openings_prove_nothing(committed):
         (replace(good, blocks=((lighter,), *good.blocks[1:])), "WrongSubmissions"),
         (replace(good, blocks=(good.blocks[0] + good.blocks[1], *good.blocks[2:])), "WrongSubmissions"),
     ]
-    salt = announce_finding(malicious.ledger, commit.word, 0)
+    salt = announce_finding(malicious.ledger, commit.word, 0, 0)
     committed.rpc.request("evm_mine")
     for openings, reason in forgeries:
         assert refusal(malicious.ledger, "challenge", committed.job, commit.record, 0, salt, openings.pack()) == reason
@@ -96,7 +97,7 @@ def test_a_record_with_another_beginning_of_the_head_is_unknown(federation):
     serve_round(lying)
     lying.round()
     commit = lying.history.commits[1]
-    openings = lying.verifier.openings(lying.history, commit, 0).pack()
+    openings = Proofs(lying.verifier).openings(lying.history, commit, 0, 0).pack()
     demand(tower(federation).ledger, federation.job, lying.history, commit, 1)
     forgeries = [
         replace(commit.record, attempt=2),
@@ -150,7 +151,7 @@ def test_a_bond_is_locked_while_a_demand_waits(committed):
     watching = tower(committed)
     record = watching.history.commits[1].record
     committed.travel(86_000)
-    watching.ledger.demand(committed.job, record, 0, bytes(32), value=10**16).transact()
+    watching.ledger.demand(committed.job, record, 0, 0, bytes(32), value=10**16).transact()
     committed.travel(1_000)
     assert refusal(committed.ledger(committed.server), "withdrawBond", committed.job) == "DemandsOpen"
 
@@ -201,12 +202,12 @@ def test_nothing_of_one_ledger_counts_on_another(federation, tmp_path):
     there.enter()
     model, none = Model(honest_root(other), b"\1" * 32), b"\0"
     with pytest.raises(RoundMovedOnError, match="other updates are in"):
-        there.ledger.commit_round(other.job, 1, here.history.head, model, none, bytes(32)).transact()
+        there.ledger.commit_round(other.job, 1, here.history.head, model, none).transact()
     serve_round(here)
     serve_round(there)
     here.round()
     commit = here.history.commits[1]
-    openings = here.verifier.openings(here.history, commit, 0).pack()
+    openings = Proofs(here.verifier).openings(here.history, commit, 0, 0).pack()
     assert refusal(there.ledger, "challenge", other.job, commit.record, 0, bytes(32), openings) == "UnknownRecord"
 
 

@@ -9,7 +9,7 @@ from galaxy_chain.exceptions import LedgerRefusedError
 from galaxy_chain.ledger.events import BondSlashed
 from galaxy_chain.verify.audit import Auditor, WrongAggregateError
 from galaxy_chain.verify.challenge import challenge
-from galaxy_chain.verify.verifier import Verify
+from galaxy_chain.verify.how import Verify
 from galaxy_fl.content import LocalStore
 from galaxy_fl.exceptions import RoundMovedOnError
 from tests.adversary.arena import (
@@ -80,7 +80,9 @@ def test_off_by_one_is_challenged_by_an_audit(collected):
     auditor = Auditor(collected.ledger(stranger(collected)), LocalStore(collected.store.root), collected.job)
     with pytest.raises(WrongAggregateError) as caught:
         list(auditor.rounds())
-    challenge(auditor.ledger, auditor.verifier, collected.job, auditor.history, caught.value.commit, caught.value.chunk)
+    challenge(
+        auditor.ledger, auditor.verifier, collected.job, auditor.history, caught.value.commit, 0, caught.value.chunk
+    )
     punished(collected, stranger(collected))
     finish(collected, honest)
 
@@ -135,7 +137,7 @@ def test_a_server_that_challenges_itself_loses_three_quarters_of_its_bond(collec
     puppet = stranger(collected)
     accomplice = server(collected, account=puppet)
     commit = accomplice.history.commits[1]
-    challenge(accomplice.ledger, accomplice.verifier, collected.job, accomplice.history, commit, WRONG // CHUNK)
+    challenge(accomplice.ledger, accomplice.verifier, collected.job, accomplice.history, commit, 0, WRONG // CHUNK)
     punished(collected, puppet)
     assert collected.ledger().account_of(collected.job, puppet).balance == BOND // 4
     with pytest.raises(LedgerRefusedError, match="barred"):
@@ -147,7 +149,7 @@ def test_of_two_challengers_the_second_loses_nothing(collected):
     serve_round(server(collected, OffByOne))
     first, second = tower(collected), server(collected, account=stranger(collected))
     assert looks(first) == ["challenged"]
-    late = challenge(second.ledger, second.verifier, collected.job, second.history, second.history.commits[1], 1)
+    late = challenge(second.ledger, second.verifier, collected.job, second.history, second.history.commits[1], 0, 1)
     assert late is None
 
 
@@ -187,7 +189,7 @@ def test_nobody_can_be_excluded_who_has_not_submitted(collected):
     for bits in (b"\x08", b"\x80", b"", b"\0\0"):  # three entries have the bits 1, 2 and 4
         with pytest.raises(LedgerRefusedError) as caught:
             serving.ledger.commit_round(
-                collected.job, 1, serving.history.head, serving.history.initial, bits, bytes(32)
+                collected.job, 1, serving.history.head, serving.history.initial, bits
             ).transact()
         assert caught.value.name == "MalformedExcluded"
 

@@ -7,6 +7,7 @@ import pytest
 from galaxy_chain.exceptions import LedgerRefusedError
 from galaxy_chain.ledger.events import ChunkAnswered, ChunkDemanded
 from galaxy_chain.verify.audit import Auditor
+from galaxy_chain.verify.proofs import Proofs
 from galaxy_fl.exceptions import ContentMissingError
 from tests.adversary.arena import (
     ANSWER,
@@ -87,9 +88,9 @@ def test_the_ledger_takes_no_answer_that_shows_the_wrong_chunk(fine, tmp_path):
     assert found(tower(fine).look()) == [("demanded", 0)]
     lying.round()
     commit = lying.history.commits[1]
-    openings = lying.verifier.openings(lying.history, commit, 0).pack()
+    openings = Proofs(lying.verifier).openings(lying.history, commit, 0, 0).pack()
     with pytest.raises(LedgerRefusedError, match="CommitIsWrong"):
-        lying.ledger.answer(fine.job, commit.record, 0, openings).transact()
+        lying.ledger.answer(fine.job, commit.record, 0, 0, openings).transact()
 
 
 def test_demands_of_its_own_do_not_shield_a_lying_server(fine, tmp_path):
@@ -100,7 +101,7 @@ def test_demands_of_its_own_do_not_shield_a_lying_server(fine, tmp_path):
     accomplice = server(fine, account=stranger(fine))
     record = accomplice.history.commits[1].record
     for deposits, chunk in enumerate((5, 9), 1):
-        accomplice.ledger.demand(fine.job, record, chunk, bytes(32), value=deposits * DEPOSIT).transact()
+        accomplice.ledger.demand(fine.job, record, 0, chunk, bytes(32), value=deposits * DEPOSIT).transact()
     watching = tower(fine)
     assert found(watching.look()) == [("demanded", 0)]
     lying.round()
@@ -142,13 +143,13 @@ def test_an_honest_server_answers_every_demand_and_keeps_its_bond(fine):
     griefer = server(fine, account=stranger(fine))
     record = griefer.history.commits[1].record
     for deposits, chunk in enumerate((3, 0, 18), 1):
-        griefer.ledger.demand(fine.job, record, chunk, bytes(32), value=deposits * DEPOSIT).transact()
+        griefer.ledger.demand(fine.job, record, 0, chunk, bytes(32), value=deposits * DEPOSIT).transact()
     serving.round()
     assert sorted(event.index for event in events(fine, ChunkAnswered)) == [0, 3, 18]
     assert fine.ledger().account_of(fine.job, fine.server).balance == 6 * DEPOSIT
     fine.travel(ANSWER + 100)
     with pytest.raises(LedgerRefusedError, match="is not demanded"):
-        griefer.ledger.expire(fine.job, record, 3).transact()
+        griefer.ledger.expire(fine.job, record, 0, 3).transact()
     at_stake = fine.ledger().account_of(fine.job, fine.server)
     assert (at_stake.bond, at_stake.demands, at_stake.barred) == (BOND, 0, False)
 
@@ -182,7 +183,7 @@ def test_a_silent_sock_puppets_update_is_demanded_and_the_bond_is_gone(fine, pup
 def test_an_answer_that_an_accomplice_has_asked_for_convinces_nobody(fine, puppet):
     accomplice = server(fine, account=stranger(fine))
     record = accomplice.history.commits[1].record
-    accomplice.ledger.demand(fine.job, record, 4, bytes(32), value=DEPOSIT).transact()
+    accomplice.ledger.demand(fine.job, record, 0, 4, bytes(32), value=DEPOSIT).transact()
     puppet.round()
     assert [event.index for event in events(fine, ChunkAnswered)] == [4]
     assert looks(tower(fine)) == ["demanded"]

@@ -9,7 +9,7 @@ import numpy as np
 
 from galaxy_chain.coordinators.keep import Keep
 from galaxy_chain.jobs.file import wei
-from galaxy_chain.verify.verifier import Verify
+from galaxy_chain.verify.how import Verify
 from galaxy_fl.data.partition import Partition, parse_shard
 from galaxy_fl.exceptions import ConfigurationError, DataError
 from tests.fuzz.clean import refused

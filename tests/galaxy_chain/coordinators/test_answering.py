@@ -40,7 +40,7 @@ def demand(federation: Federation, *chunks: int, round: int = 1) -> None:
     record = server(federation).history.commits[round].record
     for chunk in chunks:
         value = DEPOSIT * (1 + ledger.account_of(federation.job, record.server).demands)
-        ledger.demand(federation.job, record, chunk, bytes(32), value=value).transact()
+        ledger.demand(federation.job, record, 0, chunk, bytes(32), value=value).transact()
 
 
 def answered(federation: Federation) -> list[int]:
@@ -230,7 +230,7 @@ def test_a_client_answers_for_a_superseded_commit_too(fine):
     other.round()
     (void,) = other.history.void.values()
     value = DEPOSIT
-    fine.ledger(stranger(fine)).demand(fine.job, record, 3, bytes(32), value=value).transact()
+    fine.ledger(stranger(fine)).demand(fine.job, record, 0, 3, bytes(32), value=value).transact()
     helper = fine.client(1)
     fine.travel(1_600)
     helper.round()

@@ -216,7 +216,7 @@ def test_it_goes_on_where_the_last_commit_is_taken_back(federation):
     server = federation.serve()
     history, ledger = server.history, federation.ledger(federation.node.accounts[7])
     finder = threading.Timer(
-        0.2, lambda: challenge(ledger, server.verifier, federation.job, history, history.commits[1], 0)
+        0.2, lambda: challenge(ledger, server.verifier, federation.job, history, history.commits[1], 0, 0)
     )
     finder.start()
     after = client.stay(over)
@@ -239,7 +239,7 @@ def test_a_demand_puts_it_off(federation, open_demand):
     federation.travel(86_000)
     if open_demand:
         federation.ledger(federation.node.accounts[7]).demand(
-            federation.job, record, 1, bytes(32), value=10**16
+            federation.job, record, 0, 1, bytes(32), value=10**16
         ).transact()
     federation.travel(500)
     client.round()

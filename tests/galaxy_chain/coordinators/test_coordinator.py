@@ -317,7 +317,7 @@ def refute(federation, server):
     """Somebody proves the first commit wrong."""
     ledger = federation.ledger(federation.node.accounts[7])
     history = server.history
-    assert challenge(ledger, server.verifier, federation.job, history, history.commits[1], 0) is not None
+    assert challenge(ledger, server.verifier, federation.job, history, history.commits[1], 0, 0) is not None
 
 
 def test_a_barred_server_is_told_before_it_works(federation):
@@ -665,7 +665,7 @@ def test_demands_on_a_void_commit_are_ended_for_they_lock_the_bond(federation):
     ledger = federation.ledger(federation.clients[1])
     server.answering.look = lambda *arguments: None
     server.round()
-    ledger.demand(federation.job, server.history.commits[2].record, 1, bytes(32), value=10**16).transact()
+    ledger.demand(federation.job, server.history.commits[2].record, 0, 1, bytes(32), value=10**16).transact()
     refute(federation, server)
     server.round()
     assert server.history.account(federation.clients[0]).demands == 0
@@ -724,7 +724,7 @@ def test_what_only_settled_rounds_need_is_let_go_and_the_last_round_can_be_answe
 
     server, ledger = federation.serve(), federation.ledger(federation.clients[0])
     commit = server.history.commits[3]
-    ledger.demand(federation.job, commit.record, 2, bytes(32), value=10**16).transact()
+    ledger.demand(federation.job, commit.record, 0, 2, bytes(32), value=10**16).transact()
     server.round()
     server.round()
     assert list(server.history.answers) == [commit.word]
@@ -754,7 +754,7 @@ def test_nothing_is_let_go_from_a_round_that_owes_an_answer_on(federation):
     rounds = [play_round(federation, 1, account=other)]
     record = federation.serve().history.commits[1].record
     federation.travel(86_000)
-    federation.ledger(federation.clients[1]).demand(federation.job, record, 0, bytes(32), value=10**16).transact()
+    federation.ledger(federation.clients[1]).demand(federation.job, record, 0, 0, bytes(32), value=10**16).transact()
     rounds.append(play_round(federation, 2, Keep(1)))
     federation.travel(
         500

@@ -152,7 +152,7 @@ def test_a_demand_that_waits_keeps_it_after_its_window(short):
         wait_until(lambda: server.coordinator._follower.number >= seen)
         assert not server.end
         record = server.coordinator.history.commits[1].record
-        short.ledger(stranger(short)).expire(short.job, record, 1).transact()
+        short.ledger(stranger(short)).expire(short.job, record, 0, 1).transact()
         wait_until(lambda: server.end)
     (end,) = server.end
     assert "barred" in str(end)

@@ -160,7 +160,7 @@ def test_a_model_with_other_content_than_its_root(federation):
     right = federation.aggregate(server, {})
     content = federation.store.put(right.data)
     model = Model(b"\7" * 32, content.digest)
-    server.ledger.commit_round(federation.job, 1, server.history.head, model, b"\0", bytes(32)).transact()
+    server.ledger.commit_round(federation.job, 1, server.history.head, model, b"\0").transact()
     with pytest.raises(AuditError, match="the model after round 1: .* is not the one on the ledger, 0707"):
         audit(federation)
 
@@ -247,7 +247,7 @@ def test_a_commit_that_another_than_the_named_server_has_not_announced_is_named(
     server = federation.serve()
     right = federation.aggregate(server, {})
     model = Model(tree_root(right, CHUNK), federation.store.put(right.data).digest)
-    server.ledger.commit_round(federation.job, 1, server.history.head, model, b"\0", bytes(32)).transact()
+    server.ledger.commit_round(federation.job, 1, server.history.head, model, b"\0").transact()
     (audited,) = audit(federation)
     assert audited.objections == (
         f"{federation.server} has not announced it, and so earns nothing with it: it may have copied it",

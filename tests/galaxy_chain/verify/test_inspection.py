@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from galaxy_chain.coordinators import LedgerClientCoordinator, Patience
 from galaxy_chain.ledger.records import record_word
 from galaxy_chain.verify.challenge import challenge
+from galaxy_chain.verify.how import Verify
 from galaxy_chain.verify.inspection import Verified, Withheld
-from galaxy_chain.verify.verifier import Verify
 from galaxy_fl.exceptions import ConfigurationError, RoundMovedOnError
 from galaxy_fl.rounds.client import run_client
 from galaxy_fl.rounds.coordinator import Phase
@@ -173,7 +173,7 @@ def test_it_stops_waiting_where_the_commit_is_gone(second, lie):
         client.looked = lambda: None
         second.store.put(lie)
         commit = other.history.commits[2]
-        challenge(other.ledger, other.verifier, second.job, other.history, commit, 1)
+        challenge(other.ledger, other.verifier, second.job, other.history, commit, 0, 1)
         second.content(commit.entries[1].update.content).unlink()
 
     client.looked = challenged_by_another

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from galaxy_chain.coordinators import LedgerServerCoordinator
 from galaxy_chain.ledger.structs import Update
 from galaxy_chain.ledger.submissions import Entry
-from galaxy_chain.verify.verifier import Verify, address_bytes
+from galaxy_chain.ledger.words import address_bytes
+from galaxy_chain.verify.how import Verify
 from galaxy_fl.exceptions import ConfigurationError, ContentMissingError
 from galaxy_fl.vectors import commitment, tree_root
 from tests.galaxy_chain.federation import CHUNK, PARAMETERS, PATIENCE, Federation, alter, made_up
@@ -31,11 +32,26 @@ def committed(federation: Federation, wrong: bool = False) -> LedgerServerCoordi
 )
 def test_the_ways_to_verify(text, chunks):
     assert Verify.parse(text) == Verify(chunks)
+    assert str(Verify(chunks)) == text
 
 
-@given(st.text().filter(lambda text: text not in ("full", "off")) | st.just("sample:0") | st.just("sample:1000000"))
+def test_a_branch_covers_neither_samples_nor_all_and_all_covers_it():
+    branch, full, sample = Verify.parse("branch"), Verify.parse("full"), Verify.parse("sample:9")
+    assert str(branch) == "branch"
+    assert branch.covers(branch)
+    assert full.covers(branch)
+    assert not branch.covers(full)
+    assert not branch.covers(sample)
+    assert not sample.covers(branch)
+
+
+@given(
+    st.text().filter(lambda text: text not in ("branch", "full", "off"))
+    | st.just("sample:0")
+    | st.just("sample:1000000")
+)
 def test_whatever_else_is_said_is_refused_with_what_was_expected(text):
-    with pytest.raises(ConfigurationError, match=r"expected full, sample:K \(K chunks\) or off"):
+    with pytest.raises(ConfigurationError, match=r"expected branch, full, sample:K \(K chunks\) or off"):
         Verify.parse(text)
 
 

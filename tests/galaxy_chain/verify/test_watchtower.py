@@ -16,8 +16,10 @@ from galaxy_chain.following.follower import JobFollower
 from galaxy_chain.jobs.terms import Limits
 from galaxy_chain.ledger.abi import ledger_abi
 from galaxy_chain.ledger.structs import Record
+from galaxy_chain.verify import acting as acting_module
 from galaxy_chain.verify import challenge as challenge_module
-from galaxy_chain.verify import watchtower as watch_module
+from galaxy_chain.verify import flat_check as flat_module
+from galaxy_chain.verify.proofs import Proofs
 from galaxy_chain.verify.verifier import Unexplained
 from galaxy_chain.verify.watchtower import Finding, Watchtower
 from galaxy_fl.aggregation import RULES as REAL_RULES
@@ -119,7 +121,7 @@ def test_withheld_content_is_demanded_after_the_grace(federation):
 def test_a_demand_of_another_neither_stops_a_challenge_nor_is_paid_for(federation):
     record = commit_wrong(federation)
     other = federation.ledger(federation.node.accounts[7])
-    other.demand(federation.job, record, 2, bytes(32), value=DEPOSIT).transact()
+    other.demand(federation.job, record, 0, 2, bytes(32), value=DEPOSIT).transact()
     assert [finding.verdict for finding in watch(federation).look()] == ["challenged"]
     assert other.account_of(federation.job, federation.server).demands == 1  # the other's deposit waits for it
 
@@ -129,7 +131,7 @@ def test_the_deposits_of_demands_that_became_void_come_back(federation):
     content = withhold(federation, record)
     patient = watch(federation)
     assert [finding.verdict for finding in patient.look()] == ["demanded"]
-    patient.ledger.demand(federation.job, record, 2, bytes(32), value=2 * DEPOSIT).transact()
+    patient.ledger.demand(federation.job, record, 0, 2, bytes(32), value=2 * DEPOSIT).transact()
     federation.store.put(content)
     assert [finding.verdict for finding in watch(federation, 7).look()] == ["challenged"]
     refunded = [finding for finding in patient.look() if finding.verdict == "refunded"]
@@ -157,7 +159,7 @@ def test_an_overdue_demand_of_another_is_ended_for_it(federation):
     record = commit_wrong(federation)
     withhold(federation, record)
     other = federation.node.accounts[7]
-    federation.ledger(other).demand(federation.job, record, 2, bytes(32), value=DEPOSIT).transact()
+    federation.ledger(other).demand(federation.job, record, 0, 2, bytes(32), value=DEPOSIT).transact()
     federation.travel(3_700)
     assert watch(federation).look() == [Finding(1, "expired", 2, "nobody answered")]
     # It was not announced, and so has its deposit back and nothing else.
@@ -180,7 +182,7 @@ def test_it_answers_for_a_server_that_is_gone_and_not_before_that_has_had_its_ti
     assert watching.look() == [Finding(1, "right")]
     record = watching.history.commits[1].record
     griefer = federation.ledger(federation.node.accounts[7])
-    griefer.demand(federation.job, record, 1, bytes(32), value=DEPOSIT).transact()
+    griefer.demand(federation.job, record, 0, 1, bytes(32), value=DEPOSIT).transact()
     assert watching.look() == []
     federation.travel(1_400)
     assert watching.look() == []  # the server has half of 3,000 s alone
@@ -259,11 +261,11 @@ def test_a_watchtower_that_died_while_it_demanded_goes_on_with_that_chunk(federa
 
     chosen = iter([2, 0])
     monkeypatch.setattr(
-        watch_module.random, "SystemRandom", lambda: SimpleNamespace(randrange=lambda most: next(chosen))
+        flat_module.random, "SystemRandom", lambda: SimpleNamespace(randrange=lambda most: next(chosen))
     )
     watching = watch(federation, own=tmp_path)
     with monkeypatch.context() as patched:
-        patched.setattr(watch_module, "demand", dies)
+        patched.setattr(acting_module, "demand", dies)
         with pytest.raises(Dies):
             watching.look()
     watching.close()
@@ -402,13 +404,13 @@ def test_another_demand_and_its_end_in_the_same_block(federation, monkeypatch):
     federation.commit()
     server = federation.serve()
     commit = server.history.commits[1]
-    openings = server.verifier.openings(server.history, commit, 2).pack()
+    openings = Proofs(server.verifier).openings(server.history, commit, 0, 2).pack()
     withhold_update(federation)
     watching = watch(federation)
     send = federation.rpc.request
 
     def transaction(account: str, name: str, *arguments: Any, value: int = 0) -> None:
-        data = "0x" + ledger_abi().functions[name].encode(federation.job, commit.record, 2, *arguments).hex()
+        data = "0x" + ledger_abi().functions[name].encode(federation.job, commit.record, 0, 2, *arguments).hex()
         fields = {"from": account, "to": watching.ledger.address, "data": data, "value": hex(value)}
         send("eth_sendTransaction", fields | {"gas": hex(3_000_000)})
 
@@ -465,7 +467,7 @@ def test_a_clock_ahead_takes_no_young_content_for_withheld(federation, ahead):
 def test_a_clock_ahead_keeps_it_from_nothing_where_a_demand_waits(federation, ahead):
     record = commit_wrong(federation)
     federation.ledger(federation.node.accounts[7]).demand(
-        federation.job, record, 2, bytes(32), value=DEPOSIT
+        federation.job, record, 0, 2, bytes(32), value=DEPOSIT
     ).transact()
     assert [finding.verdict for finding in watch(federation).look()] == ["challenged"]
 
@@ -494,7 +496,7 @@ def test_a_price_that_others_have_driven_up_is_not_paid_until_it_falls(federatio
     content = withhold(federation, record)
     other = federation.ledger(federation.node.accounts[7])
     for deposits, chunk in enumerate((1, 2), 1):
-        other.demand(federation.job, record, chunk, bytes(32), value=deposits * DEPOSIT).transact()
+        other.demand(federation.job, record, 0, chunk, bytes(32), value=deposits * DEPOSIT).transact()
     watching = watch(federation, max_spend=2 * DEPOSIT)
     (finding,) = watching.look()
     assert (finding.verdict, finding.chunk) == ("unaffordable", None)

@@ -9,6 +9,7 @@ import numpy as np
 
 from galaxy_fl.exceptions import ContentError, RoundMovedOnError
 from galaxy_fl.jobs.document import BuiltinModel, JobDocument, RuleChoice
+from galaxy_fl.rounds.aggregating import aggregate_round
 from galaxy_fl.rounds.coordinator import Committed, Origin, Phase, Previous, Round, Submitted
 from galaxy_fl.training.results import TrainResult
 from galaxy_fl.training.task import TrainTask
@@ -170,6 +171,9 @@ class ServerSeat(Seat):
 
     def enough(self, usable: int) -> bool:
         return usable >= self.table.wanted
+
+    def aggregate(self, round: Round, updates: Mapping[Submitted, Path], next_model: Path) -> None:
+        aggregate_round(self.job, self.model(round), updates, next_model)
 
     def commit(self, round: Round, next_model: Path, excluded: Mapping[Submitted, str]) -> Committed:
         self.table.expect(round)
