@@ -24,6 +24,7 @@ __all__ = [
     "SMALLEST_FAN_IN",
     "Node",
     "Place",
+    "branch",
     "check_fan_in",
     "group_digests",
     "levels",
@@ -154,6 +155,23 @@ def locate(entries: int, fan_in: int, node: int) -> Place:
         begin + size + parent - sizes[0],
         range(begin + parent * fan_in, begin + min(size, (parent + 1) * fan_in)),
     )
+
+
+def branch(entries: int, fan_in: int, entry: int) -> tuple[Place, ...]:
+    """Return the places of the nodes over an entry, numbered from 0: its own on level 1 first, the root last.
+
+    Raises:
+        AggregationError: there is no such entry, or `fan_in` is out of range.
+    """
+    if not 0 <= entry < entries:
+        raise AggregationError(f"there is no entry {entry}, expected 0 to {entries - 1}")
+    places = []
+    begin, position = 0, entry
+    for size in levels(entries, fan_in):
+        position //= fan_in
+        places.append(locate(entries, fan_in, begin + position + 1))
+        begin += size
+    return tuple(places)
 
 
 def pack_nodes(nodes: Sequence[Node]) -> bytes:

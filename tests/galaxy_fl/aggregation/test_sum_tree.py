@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from galaxy_fl.aggregation.sum_tree import (
     Node,
+    branch,
     group_digests,
     levels,
     locate,
@@ -76,6 +77,26 @@ def test_every_node_is_where_the_definition_says(shape: tuple[int, int]) -> None
 def test_a_round_of_at_most_fan_in_entries_is_flat(shape: tuple[int, int]) -> None:
     entries, fan_in = shape
     assert (node_count(entries, fan_in) == 0) == (entries <= fan_in)
+
+
+@given(shapes, st.data())
+def test_a_branch_leads_from_an_entry_to_the_root(shape: tuple[int, int], data: st.DataObject) -> None:
+    entries, fan_in = shape
+    entry = data.draw(st.integers(0, entries - 1))
+    places = branch(entries, fan_in, entry)
+    assert [place.level for place in places] == list(range(1, len(levels(entries, fan_in)) + 1))
+    below = entry
+    for place in places:
+        assert below in place.children
+        assert place == locate(entries, fan_in, place.node)
+        below = place.node - 1
+    assert not places or places[-1].is_root
+
+
+@pytest.mark.parametrize("entry", [-1, 17])
+def test_an_entry_that_does_not_exist_has_no_branch(entry: int) -> None:
+    with pytest.raises(AggregationError, match=f"no entry {entry}, expected 0 to 16"):
+        branch(17, 16, entry)
 
 
 @pytest.mark.parametrize(
