@@ -38,6 +38,8 @@ def rounds_of(history: JobHistory, measured: dict[tuple[int, str], dict[str, Any
             "round": number,
             "updates": len(commit.included),
             "excluded": [entry.client for entry in commit.excluded],
+            "blocks": len(commit.blocks),
+            "nodes": len(commit.nodes),
             "model": commit.record.next.root.hex(),
             "server": commit.record.server,
             "block": commit.block,
@@ -49,7 +51,7 @@ def rounds_of(history: JobHistory, measured: dict[tuple[int, str], dict[str, Any
             "challengeable_until": commit.record.time + history.terms.challenge_seconds,
             "settles_from": settle_from(history, number),
             "demands": [
-                {"chunk": demand.index, "demander": demand.demander, "answer_by": demand.answer_by}
+                {"node": demand.node, "chunk": demand.index, "demander": demand.demander, "answer_by": demand.answer_by}
                 for demand in history.demands.get(commit.word, {}).values()
             ],
             **{

@@ -11,13 +11,18 @@ from dataclasses import dataclass, replace
 
 from galaxy_chain.following.history import Commit, JobHistory
 from galaxy_chain.ledger.records import client_amount, server_amount
-from galaxy_chain.ledger.submissions import show
+from galaxy_chain.ledger.submissions import ENTRY_BYTES, SEGMENT_BLOCKS, show
 
 __all__ = ["Claim", "Earnings", "claims", "earnings"]
 
 
 MOST_AT_ONCE = 256
-"""Entries in one claim: at about 30,000 gas for an account without a balance, half of what a transaction takes."""
+"""Entries that one claim shows: at about 30,000 gas for an account without a balance, half of what a transaction
+takes."""
+MOST_BYTES = 100_000
+"""Of what one claim shows; nodes take transactions of 131,072."""
+_SEGMENT_BYTES = 1 + 33 * SEGMENT_BLOCKS
+"""An open segment takes so many, beside the entries of the blocks that it shows."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +45,26 @@ class Claim:
         return self.amount * len(self.numbers)
 
     def parts(self) -> list[Claim]:
-        """The same in as many claims as fit a transaction each, whoever's account is new."""
-        firsts = range(0, len(self.numbers), MOST_AT_ONCE)
-        return [replace(self, numbers=self.numbers[first : first + MOST_AT_ONCE]) for first in firsts]
+        """The same in as many claims as fit a transaction each, whoever's account is new.
+
+        An entry is shown with all of its block, whose others are credited, too.
+        """
+        parts: list[list[int]] = []
+        block_of = [place for place, block in enumerate(self.commit.blocks) for _ in block]
+        shown = size = 0
+        before = None
+        for number in self.numbers:
+            place = block_of[number]
+            if place != before:
+                count = len(self.commit.blocks[place])
+                opens = before is None or place // SEGMENT_BLOCKS != before // SEGMENT_BLOCKS
+                shown, size = shown + count, size + ENTRY_BYTES * count + opens * _SEGMENT_BYTES
+                if not parts or shown > MOST_AT_ONCE or size > MOST_BYTES:
+                    parts.append([])
+                    shown, size = count, ENTRY_BYTES * count + _SEGMENT_BYTES
+                before = place
+            parts[-1].append(number)
+        return [replace(self, numbers=tuple(numbers)) for numbers in parts]
 
     @property
     def submissions(self) -> bytes:

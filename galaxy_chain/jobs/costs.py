@@ -11,20 +11,29 @@ from dataclasses import dataclass
 from galaxy_chain.jobs.answer_size import answer_gas
 from galaxy_chain.jobs.terms import finder_reward
 from galaxy_chain.ledger.structs import Terms
+from galaxy_fl.aggregation import RULES, is_sum
+from galaxy_fl.aggregation.sum_tree import levels
 from galaxy_fl.vectors.chunk_tree import depth
 
-__all__ = ["Cost", "Lie", "costs", "lie"]
+__all__ = ["Cost", "Lie", "commit_gas", "costs", "lie", "relay_gas"]
 
 JOIN = 52_000
-SUBMIT = 53_000
+JOIN_SIGNED = 62_000
+SUBMIT = 54_000
+RELAY, RELAY_EACH = 53_000, 15_000
+"""Handing in what clients have signed: a call, and each of its entries."""
+RELAYED_AT_ONCE = 100
+"""Entries a call."""
 ANNOUNCE = 45_000
-COMMIT = 97_000
+COMMIT = 101_000
+TREE, TREE_NODE, TREE_GROUP = 4_000, 1_350, 2_000
+"""What a commit with a tree of sums costs beside that, for each of its nodes, and for each group of them."""
 SETTLE = 60_000
-DEMAND = 115_000
+DEMAND = 118_000
 CLAIM_ALONE = 120_000
-"""The entry of one client, whatever the number of its round's entries."""
+"""The entry of one client, whatever the number of its round's entries, if it is alone in its block."""
 CLAIM_EACH = 27_000
-"""A client's part of a claim for many that have no balance yet."""
+"""A client's part of a claim for many that have no balance yet; and what the others of a block cost with one of it."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,19 @@ class Lie:
     takes: int
 
 
+def relay_gas(updates: int) -> int:
+    """What handing in so many signed updates costs."""
+    return -(-updates // RELAYED_AT_ONCE) * RELAY + updates * RELAY_EACH
+
+
+def commit_gas(terms: Terms, rule: str, updates: int) -> int:
+    """What a commit of a round with so many updates costs."""
+    # The bit map of the excluded ones: 16 gas a byte that is not zero, in the call and in the event.
+    flat = COMMIT + 24 * ((updates + 7) // 8)
+    sizes = levels(updates, terms.fan_in) if is_sum(RULES[rule]) else []
+    return flat + (TREE + TREE_NODE * sum(sizes) + TREE_GROUP * (1 + sum(sizes[1:])) if sizes else 0)
+
+
 def costs(terms: Terms, rule: str, gas_price: int) -> list[Cost]:
     """What a client, the server and whoever finds a lie pay, in gas and at a price of gas in wei.
 
@@ -73,21 +95,23 @@ def costs(terms: Terms, rule: str, gas_price: int) -> list[Cost]:
         rule: The name of its rule.
         gas_price: In wei.
     """
-    answer = answer_gas(
-        rule, terms.max_clients, terms.chunk_parameters, depth(terms.parameters, terms.chunk_parameters)
-    )
-    # The bit map of the excluded ones: 16 gas a byte that is not zero, in the call and in the event.
-    commit = COMMIT + 24 * ((terms.max_clients + 7) // 8)
+    updates = terms.max_clients
+    tree_depth = depth(terms.parameters, terms.chunk_parameters)
+    answer = answer_gas(rule, updates, terms.fan_in, terms.chunk_parameters, tree_depth)
+    relayed, committed = relay_gas(updates), commit_gas(terms, rule, updates) + SETTLE
     figures = [
-        ("joining", "each client, once", JOIN),
-        ("a round: its update", "each client", SUBMIT),
-        ("a round: commit and settlement", "the server", commit + SETTLE),
+        ("joining, by its own transaction", "a client, once", JOIN),
+        ("joining, signed and relayed", "who relays, once a client", JOIN_SIGNED),
+        ("a round: an update, by its own transaction", "a client", SUBMIT),
+        (f"a round: relaying {updates} signed updates", "who relays, mostly the server", relayed),
+        ("a round: commit and settlement", "the server", committed),
+        (f"a round in all, with {updates} updates relayed", "the server", relayed + committed),
+        (f"a round in all, with {updates} updates by themselves", "together", updates * SUBMIT + committed),
         (
-            f"a round in all, with {terms.max_clients} updates",
-            "together",
-            terms.max_clients * SUBMIT + commit + SETTLE,
+            "a claim of one round, for a client and its block",
+            "a client",
+            CLAIM_ALONE + CLAIM_EACH * (min(updates, terms.fan_in) - 1),
         ),
-        ("a claim of one round, alone", "a client", CLAIM_ALONE),
         ("a claim of one round for many", "for each of them", CLAIM_EACH),
         ("a challenge, announced", "whoever finds a lie", ANNOUNCE + answer),
         ("a demand, announced, beside its deposit", "whoever misses content", ANNOUNCE + DEMAND),

@@ -22,6 +22,7 @@ from galaxy_chain.jobs.answer_size import most_updates
 from galaxy_chain.jobs.terms import (
     MONTH,
     MOST_SHARE,
+    MOST_UPDATES,
     MOST_WEIGHT,
     covered_rounds,
     least_challenge_seconds,
@@ -30,6 +31,7 @@ from galaxy_chain.jobs.terms import (
 from galaxy_chain.ledger.deployment import address
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Terms
 from galaxy_fl.aggregation.rule import MAX_WEIGHT
+from galaxy_fl.aggregation.sum_tree import DEFAULT_FAN_IN, LARGEST_FAN_IN, SMALLEST_FAN_IN
 from galaxy_fl.exceptions import JobDocumentError
 from galaxy_fl.jobs.document import BuiltinModel, JobChoices, RuleChoice, kind_of_model
 from galaxy_fl.jobs.ending import Ending
@@ -89,11 +91,11 @@ class TermsSection(Strict):
     """
 
     rounds: Annotated[int, Field(ge=1, le=2**31)]
-    min_clients: Annotated[int, Field(ge=1, le=256)]
+    min_clients: Annotated[int, Field(ge=1, le=MOST_UPDATES)]
     """How many updates make a round."""
-    max_clients: Annotated[int, Field(ge=1, le=256)] | None = None
+    max_clients: Annotated[int, Field(ge=1, le=MOST_UPDATES)] | None = None
     """The update with this number closes the round. By default as many as a challenge has room for."""
-    max_excluded: Annotated[int, Field(ge=0, le=256)] | None = None
+    max_excluded: Annotated[int, Field(ge=0, le=MOST_UPDATES)] | None = None
     """By default what leaves `min_clients`: clients whose content can't be had don't delay a round."""
     max_weight: Annotated[int, Field(ge=1, le=MAX_WEIGHT)] | None = None
     """The most samples that an update may weigh. By default a million, or what the sum of all has room for; 1 where
@@ -110,7 +112,7 @@ class TermsSection(Strict):
     """By default as many as half of the bond is worth; all where the owner pays nothing into the pool."""
     chunk_parameters: Annotated[int, Field(ge=8, le=256, multiple_of=8)] = 64
     """Parameters a chunk; fewer where the model has not more than that."""
-    fan_in: Annotated[int, Field(ge=2, le=64)] = 16
+    fan_in: Annotated[int, Field(ge=SMALLEST_FAN_IN, le=LARGEST_FAN_IN)] = DEFAULT_FAN_IN
     """Updates that a partial sum stands for, and partial sums that one above them stands for: a challenge opens as
     many, however many clients there are. Also how many signed updates make a block."""
     open: bool
@@ -171,11 +173,12 @@ class TermsSection(Strict):
         chunk_parameters = fitting_chunk(parameters, self.chunk_parameters)
         max_clients = self.max_clients
         if max_clients is None:
-            max_clients = most_updates(rule.name, parameters, chunk_parameters)
+            max_clients = most_updates(rule.name, parameters, chunk_parameters, self.fan_in)
             if max_clients < self.min_clients:
                 raise JobDocumentError(
-                    f"terms.min_clients is {self.min_clients}, but with {chunk_parameters} parameters a chunk a "
-                    f"challenge of {rule.name} has room for {max_clients} updates of this model: lower either"
+                    f"terms.min_clients is {self.min_clients}, but with {chunk_parameters} parameters a chunk and "
+                    f"fan_in {self.fan_in} a challenge of {rule.name} has room for {max_clients} updates of this "
+                    "model: lower them, or chunk_parameters"
                 )
         max_excluded = max_clients - self.min_clients if self.max_excluded is None else self.max_excluded
         server = creator if self.server is None else self.server

@@ -10,17 +10,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from galaxy_chain.jobs.answer_size import MOST_BYTES, MOST_GAS, answer_bytes, answer_gas, most_updates
+from galaxy_chain.jobs.answer_size import MOST_BYTES, MOST_GAS, MOST_LEVELS, answer_bytes, answer_gas, most_updates
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Terms
 from galaxy_chain.shown import ETHER, ether
-from galaxy_fl.aggregation import RULES
+from galaxy_fl.aggregation import RULES, is_sum
 from galaxy_fl.aggregation.rule import MAX_WEIGHT
+from galaxy_fl.aggregation.sum_tree import LARGEST_FAN_IN, SMALLEST_FAN_IN
 from galaxy_fl.vectors.chunk_tree import depth
 
 __all__ = [
     "DEVELOPMENT_CHAINS",
     "MONTH",
     "MOST_SHARE",
+    "MOST_UPDATES",
     "MOST_WEIGHT",
     "Chain",
     "Concern",
@@ -47,6 +49,8 @@ MOST_SHARE = 5_000
 """Basis points: the largest `server_share`."""
 MOST_WEIGHT = 2**32 - 1
 """The most that the weights of a round add up to."""
+MOST_OPENED = 16_384
+"""The most parameters of updates, or of partial sums, that a challenge opens."""
 MOST_UPDATES = 4_096
 """The largest `max_clients` that the ledger takes of any rule."""
 
@@ -54,6 +58,8 @@ SHORTEST_ANSWER_BLOCKS = 25
 """Blocks in which a server that runs sees a demand, builds the openings and gets a transaction in."""
 SHORTEST_TURN_BLOCKS = 8
 """Blocks of a turn: honest ones get a commit in within a quarter of it."""
+LEAST_DEADLINE, SHORTEST_DEADLINE_BLOCKS = 60, 2
+"""Seconds, and blocks, in which a client sees that its update is not in, and gets its own transaction in."""
 ANSWERS_A_BLOCK = 4
 """What a server's program is trusted to send a block."""
 
@@ -180,6 +186,20 @@ def _bounds_of_numbers(terms: Terms, rule: str) -> Iterator[tuple[str, str]]:
         yield "min_clients", f"it has to be 1 to max_clients {terms.max_clients}"
     if terms.max_clients > (most := min(MOST_UPDATES, RULES[rule].max_updates)):
         yield "max_clients", f"the rule takes {most}; set max_clients to {most} or less"
+    if not _has_fan_in(terms):
+        yield "fan_in", f"a partial sum stands for {SMALLEST_FAN_IN} to {LARGEST_FAN_IN}; set it to one of them"
+    elif terms.fan_in * terms.chunk_parameters > MOST_OPENED:
+        yield (
+            "fan_in",
+            f"a challenge would open {terms.fan_in} chunks of {terms.chunk_parameters} parameters, more than "
+            f"{MOST_OPENED} in all; set it to {MOST_OPENED // terms.chunk_parameters} or less",
+        )
+    elif is_sum(RULES[rule]) and terms.max_clients > (most := terms.fan_in**MOST_LEVELS):
+        yield (
+            "max_clients",
+            f"partial sums of fan_in {terms.fan_in} stand for {most} updates at most; set max_clients to {most} or "
+            "less, or raise fan_in",
+        )
     if terms.max_excluded > terms.max_clients:
         yield "max_excluded", f"it is more than max_clients; set it to {terms.max_clients} or less"
     heaviest = min(MAX_WEIGHT, MOST_WEIGHT // max(1, terms.max_clients))
@@ -196,6 +216,11 @@ def _bounds_of_numbers(terms: Terms, rule: str) -> Iterator[tuple[str, str]]:
         )
     if terms.max_unsettled < 1:
         yield "max_unsettled", "no round could be committed; set it to 1 or more"
+
+
+def _has_fan_in(terms: Terms) -> bool:
+    """Whether partial sums can be made: without that nobody can tell what an answer takes."""
+    return SMALLEST_FAN_IN <= terms.fan_in <= LARGEST_FAN_IN
 
 
 def _bounds_of_times(terms: Terms, chain: Chain) -> Iterator[tuple[str, str]]:
@@ -228,22 +253,25 @@ def _bounds_of_times(terms: Terms, chain: Chain) -> Iterator[tuple[str, str]]:
 
 
 def _bounds_of_size(terms: Terms, rule: str) -> Iterator[tuple[str, str]]:
-    levels = depth(terms.parameters, terms.chunk_parameters)
-    most = most_updates(rule, terms.parameters, terms.chunk_parameters)
-    instead = f"set max_clients to {most} or less" if most else "lower chunk_parameters"
-    length = answer_bytes(terms.max_clients, terms.chunk_parameters, levels)
+    if not _has_fan_in(terms):
+        return
+    levels, fan_in = depth(terms.parameters, terms.chunk_parameters), terms.fan_in
+    most = most_updates(rule, terms.parameters, terms.chunk_parameters, fan_in)
+    smaller = "lower chunk_parameters or fan_in" if is_sum(RULES[rule]) else "lower chunk_parameters"
+    instead = f"set max_clients to {most} or less" if most else smaller
+    length = answer_bytes(rule, terms.max_clients, fan_in, terms.chunk_parameters, levels)
     if length > MOST_BYTES:
         yield (
             "max_clients",
             f"an answer or a challenge then has up to {length} bytes, and nodes take transactions of {MOST_BYTES} and "
             f"little more, so that nobody could challenge a wrong commit and no server could answer; {instead}",
         )
-    gas = answer_gas(rule, terms.max_clients, terms.chunk_parameters, levels)
+    gas = answer_gas(rule, terms.max_clients, fan_in, terms.chunk_parameters, levels)
     if gas > MOST_GAS:
         yield (
             "max_clients",
             f"an answer or a challenge then takes up to {gas} gas, more than {MOST_GAS}, so that it may not fit a "
-            f"transaction; {instead}, or lower chunk_parameters",
+            f"transaction; {instead}, or {smaller}",
         )
 
 
@@ -293,11 +321,13 @@ def _windows(terms: Terms, chain: Chain) -> Iterator[Concern]:
             f"idle_seconds is {terms.idle_seconds}: a server that withholds its model stops the job for "
             f"{terms.idle_seconds / 86_400:.0f} days; set it to {MONTH} or less",
         )
-    if terms.max_clients > terms.min_clients and terms.deadline < 2 * chain.block_seconds:
+    least = _at_least(LEAST_DEADLINE, SHORTEST_DEADLINE_BLOCKS, chain)
+    if terms.max_clients > terms.min_clients and terms.deadline < least:
         yield Concern(
             "deadline",
-            f"deadline is {terms.deadline}: only the fastest min_clients {terms.min_clients} clients get "
-            f"into a round ({block}); set it to what slower clients need",
+            f"deadline is {terms.deadline}: only the fastest min_clients {terms.min_clients} clients get into a round, "
+            f"and one whose signed update nobody has relayed can't send it itself in time ({block}); set it to "
+            f"{least} or more, and to what slower clients need",
         )
 
 
@@ -307,8 +337,10 @@ def _at_least(seconds: int, blocks: int, chain: Chain) -> int:
 
 def _money(terms: Terms, rule: str, chain: Chain) -> Iterator[Concern]:
     """Bond and deposit, against each other and against the price of gas."""
+    if not _has_fan_in(terms):
+        return
     levels = depth(terms.parameters, terms.chunk_parameters)
-    gas = answer_gas(rule, terms.max_clients, terms.chunk_parameters, levels)
+    gas = answer_gas(rule, terms.max_clients, terms.fan_in, terms.chunk_parameters, levels)
     if gas <= MOST_GAS and chain.block_gas is not None and gas > chain.block_gas:
         yield Concern(
             "max_clients",

@@ -98,12 +98,15 @@ def show(job: JobNumber, where: Where, json: Json = False) -> None:
     )
     console.print(f"{history.settled} of {history.last_round} rounds settled\n")
     print_table(
-        ("round", "updates", "excluded", "model", "loss", "accuracy", "gas", "seconds", "block", "ether", "state"),
+        (
+            "round", "updates", "blocks", "excluded", "nodes", "model", "loss", "accuracy", "gas", "seconds", "block",
+            "ether", "state",
+        ),
         [
             (
-                row["round"], row["updates"], len(row["excluded"]), short(row["model"]), digits(row["loss"]),
-                digits(row["accuracy"]), row["gas"], digits(row["seconds"]), row["block"], f"{row['reward'] / ETHER:g}",
-                state_of(row),
+                row["round"], row["updates"], row["blocks"], len(row["excluded"]), row["nodes"] or "",
+                short(row["model"]), digits(row["loss"]), digits(row["accuracy"]), row["gas"], digits(row["seconds"]),
+                row["block"], f"{row['reward'] / ETHER:g}", state_of(row),
             )
             for row in rounds
         ],

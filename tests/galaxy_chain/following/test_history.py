@@ -609,3 +609,32 @@ def test_two_lives_of_one_job_are_an_audit_error(chain):
 def test_events_that_contradict_each_other_are_an_audit_error(committed, said, act):
     with pytest.raises(AuditError, match=said):
         act(committed, committed.history.commits[1])
+
+
+def test_a_claim_is_cut_where_a_transaction_has_no_more_room(monkeypatch):
+    chain = Chain(replace(LARGE, max_unsettled=3), clients=MANY)
+    for first in range(0, 100, 10):
+        chain.submit(*range(first, first + 10))
+    for place in range(100, 200):
+        chain.submit(place, closes_at=min(chain.history.closes_at, chain.now if place == 199 else NEVER))
+    packed = tree(chain)
+    commit = chain.commit(nodes=packed, nodes_hash=bound(chain, packed))
+    chain.submit(0, 1)
+    chain.settle(commit)
+    (claim,) = claims(chain.history)
+    assert [part.numbers for part in claim.parts()] == [tuple(range(200))]
+    monkeypatch.setattr("galaxy_chain.following.claims.MOST_AT_ONCE", 8)
+    begun = start(1, LEDGER, 1, 1, MODELS[0].root)
+    for clients in (MANY, [MANY[5], *MANY[8:12], MANY[39], MANY[60], *MANY[99:]]):
+        (claim,) = claims(chain.history, clients)
+        parts = claim.parts()
+        assert [number for part in parts for number in part.numbers] == list(claim.numbers)
+        shown = [unpack_submissions(begun, part.submissions) for part in parts]
+        assert all(read.head == commit.record.head for read in shown)
+        assert all(set(part.numbers) <= read.entries.keys() for part, read in zip(parts, shown, strict=True))
+        assert max(len(read.entries) for read in shown) == 8
+    monkeypatch.setattr("galaxy_chain.following.claims.MOST_AT_ONCE", 256)
+    monkeypatch.setattr("galaxy_chain.following.claims.MOST_BYTES", 5_000)
+    parts = claims(chain.history)[0].parts()
+    assert len(parts) > 5
+    assert all(len(part.submissions) <= 5_000 for part in parts)

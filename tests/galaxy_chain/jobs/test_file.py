@@ -56,8 +56,7 @@ def test_what_a_file_leaves_open_is_chosen_soundly(tmp_path):
     """Not that anyone aggregates, that one silent client delays a round, or that no challenge fits a transaction."""
     terms = on_ledger(read(tmp_path, GOOD))
     assert (terms.server, terms.open) == (CREATOR, False)
-    assert terms.max_clients == 176  # 119,390 bytes a challenge
-    assert terms.max_excluded == 174
+    assert (terms.max_clients, terms.max_excluded, terms.fan_in) == (4_096, 4_094, 16)
     assert (terms.server_share, terms.max_unsettled, terms.max_weight) == (1_000, 2, 1_000_000)
     assert (terms.answer_seconds, terms.challenge_seconds, terms.idle_seconds) == (1_200, 86_400, 14_400)
     assert check_terms(terms, "weighted_mean", Chain(1, 12.0, 10**9, 36_000_000)) == []
@@ -90,6 +89,7 @@ def test_what_a_file_says_is_kept(tmp_path):
     said = {
         "max_clients": 5, "max_excluded": 1, "max_weight": 9, "deadline": 1, "aggregate_seconds": 60,
         "challenge_seconds": 20_000, "answer_seconds": 300, "idle_seconds": 241, "max_unsettled": 1, "server_share": 0,
+        "fan_in": 3,
     }  # fmt: skip
     lines = "\n".join(f"{name} = {value}" for name, value in said.items())
     terms = on_ledger(read(tmp_path, GOOD.replace("min_clients = 2", f'min_clients = 2\n{lines}\nserver = "{NAMED}"')))
@@ -100,8 +100,12 @@ def test_what_a_file_says_is_kept(tmp_path):
 
 
 def test_more_clients_than_a_challenge_has_room_for_are_refused(tmp_path):
-    job = read(tmp_path, GOOD.replace("min_clients = 2", "min_clients = 177"))
+    relay = GOOD.replace("[terms]", '[rule]\nname = "relay"\n[terms]')
+    job = read(tmp_path, relay.replace("min_clients = 2", "min_clients = 177"))
     with pytest.raises(JobDocumentError, match="min_clients is 177, but with 64 parameters a chunk .* room for 176"):
+        on_ledger(job)
+    job = read(tmp_path, GOOD.replace("min_clients = 2", "min_clients = 82\nfan_in = 3"))
+    with pytest.raises(JobDocumentError, match="min_clients is 82, but .* and fan_in 3 a challenge .* room for 81"):
         on_ledger(job)
 
 
@@ -161,15 +165,17 @@ def test_what_is_no_amount(amount):
         ("open = false", "open = 1", 11, "terms.open: .*valid boolean"),
         (
             "min_clients = 2",
-            "min_clients = 2\nmax_clients = 257\nmax_weight = 16777215",
+            "min_clients = 2\nmax_clients = 4097\nmax_weight = 16777215",
             13,
-            "max_clients: .*equal to 256",
+            "max_clients: .*equal to 4096",
         ),
         ("min_clients = 2", "min_clients = 2\nmax_weight = 16777216", 13, "terms.max_weight: .*equal to 16777215"),
         ("min_clients = 2", "min_clients = 2\nidle_seconds = 2459", 9, "idle_seconds 2459 is less than.*2460"),
         ("min_clients = 2", "min_clients = 2\nserver_share = 5001", 13, "terms.server_share: .*equal to 5000"),
         ("min_clients = 2", "min_clients = 2\nmax_unsettled = 0", 13, "terms.max_unsettled: .*equal to 1"),
         ("min_clients = 2", "min_clients = 2\ndeadline = 2592001", 13, "terms.deadline: .*2592000"),
+        ("min_clients = 2", "min_clients = 2\nfan_in = 1", 13, "terms.fan_in: .*greater than or equal to 2"),
+        ("min_clients = 2", "min_clients = 2\nfan_in = 65", 13, "terms.fan_in: .*less than or equal to 64"),
         ("min_clients = 2", "min_clients = 2\nchunk_parameters = 12", 13, "terms.chunk_parameters: .*multiple of 8"),
         ("[terms]", '[rule]\nname = "best"\n[terms]', 10, "rule.name: there is no rule 'best'"),
         ("[terms]", "[[terms]]", 1, "terms: "),

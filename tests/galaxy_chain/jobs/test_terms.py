@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from galaxy_chain.exceptions import LedgerRefusedError, UnsoundTermsError
 from galaxy_chain.jobs.acceptance import accept_terms, chain_of
-from galaxy_chain.jobs.answer_size import MOST_BYTES, MOST_GAS, answer_bytes, answer_gas, most_updates, rule_gas
+from galaxy_chain.jobs.answer_size import MOST_BYTES, MOST_GAS, answer_bytes, answer_gas, fits, most_updates, rule_gas
 from galaxy_chain.jobs.terms import (
     DEVELOPMENT_CHAINS,
     Chain,
@@ -32,7 +32,7 @@ from galaxy_chain.ledger.structs import ZERO_ADDRESS, Terms, python_name
 from galaxy_chain.rpc.rpc import Rpc
 from galaxy_chain.transactions.accounts import NodeSigner
 from galaxy_chain.transactions.manager import Transactions
-from galaxy_fl.aggregation import RULES
+from galaxy_fl.aggregation import RULES, is_sum
 from galaxy_fl.vectors.chunk_tree import depth
 from tests.contracts.ledger import Chain as Contracts
 from tests.contracts.ledger import Job, terms_of
@@ -54,7 +54,7 @@ def terms(**changed: object) -> Terms:
         "server": "0x" + "11" * 20, "bond": ETHER, "rounds": 5, "min_clients": 4, "max_clients": 8,
         "max_excluded": 4, "deadline": 60, "aggregate_seconds": 600, "challenge_seconds": 86_400,
         "idle_seconds": 7_200, "server_share": 1_000, "max_unsettled": 5, "answer_seconds": 1_200, "max_weight": 10**6,
-        "chunk_parameters": 64, "open": False, "parameters": 38_282,
+        "chunk_parameters": 64, "fan_in": 16, "open": False, "parameters": 38_282,
     }  # fmt: skip
     return Terms(**(sound | changed))
 
@@ -89,13 +89,20 @@ def test_nothing_is_said_of_sound_terms():
         ({"rule_word": trimmed(2)}, "trimmed_mean", EMBEDDED, "min_clients", EVERYBODY, "more than 4"),
         (
             {"max_clients": 257, "max_excluded": 253, "chunk_parameters": 8},
-            "weighted_mean", EMBEDDED, "max_clients", EVERYBODY, "rule takes 256",
+            "relay", EMBEDDED, "max_clients", EVERYBODY, "rule takes 256",
         ),
-        ({"max_clients": 177, "max_excluded": 173}, "weighted_mean", EMBEDDED, "max_clients", EVERYBODY, "bytes"),
+        (
+            {"max_clients": 4_097, "max_excluded": 4_093, "max_weight": 1_000},
+            "weighted_mean", EMBEDDED, "max_clients", EVERYBODY, "rule takes 4096",
+        ),
+        ({"max_clients": 177, "max_excluded": 173}, "relay", EMBEDDED, "max_clients", EVERYBODY, "bytes"),
         (
             {"max_clients": 150, "max_excluded": 146, "parameters": 2**20},
-            "weighted_mean", MAINNET, "max_clients", EVERYBODY, "121526 bytes.*set max_clients to 148 or less",
+            "relay", MAINNET, "max_clients", EVERYBODY, "121526 bytes.*set max_clients to 148 or less",
         ),
+        ({"fan_in": 1}, "weighted_mean", EMBEDDED, "fan_in", EVERYBODY, "stands for 2 to 64"),
+        ({"fan_in": 65}, "relay", EMBEDDED, "fan_in", EVERYBODY, "stands for 2 to 64"),
+        ({"fan_in": 2, "max_clients": 17}, "weighted_mean", EMBEDDED, "max_clients", EVERYBODY, "16 updates at most"),
         (
             {"max_clients": 64, "max_excluded": 60, "chunk_parameters": 256, "parameters": 2**24},
             "trimmed_mean", MAINNET, "max_clients", EVERYBODY, "gas, more than 15000000",
@@ -111,7 +118,8 @@ def test_nothing_is_said_of_sound_terms():
         ({"aggregate_seconds": 95}, "weighted_mean", MAINNET, "aggregate_seconds", set(), "set it to 96 or more"),
         ({"idle_seconds": 2_460, "answer_seconds": 1_231}, "weighted_mean", MAINNET, "idle_seconds", set(), "2462, twice"),
         ({"idle_seconds": 31 * 86_400}, "weighted_mean", MAINNET, "idle_seconds", set(), "31 days"),
-        ({"deadline": 0}, "weighted_mean", MAINNET, "deadline", set(), "fastest min_clients 4"),
+        ({"deadline": 59}, "weighted_mean", MAINNET, "deadline", set(), "fastest min_clients 4.*set it to 60 or more"),
+        ({}, "weighted_mean", Chain(1, 40.0, 1), "deadline", set(), "relayed.*set it to 80 or more"),
         ({}, "weighted_mean", Chain(1, 12.0, 1, 300_000), "max_clients", EVERYBODY, "300000 of a block"),
         ({}, "weighted_mean", Chain(1, 12.0, 10**11), "demand_deposit", PAYING, "loses money by every demand"),
         ({}, "weighted_mean", Chain(1, 12.0, 12 * 10**9), "demand_deposit", set(), "is safer"),
@@ -199,9 +207,10 @@ ODD_TERMS = st.builds(
     terms,
     demand_deposit=st.integers(0, 2**96 - 1),
     bond=st.integers(1, 2**96 - 1),
-    min_clients=st.integers(1, 256),
-    max_clients=st.integers(1, 256),
-    max_excluded=st.integers(0, 256),
+    min_clients=st.integers(1, 4_096),
+    max_clients=st.integers(1, 4_096),
+    max_excluded=st.integers(0, 4_096),
+    fan_in=st.integers(2, 64),
     deadline=st.integers(0, 2**31),
     aggregate_seconds=st.integers(1, 2**31),
     challenge_seconds=st.integers(1, 2**31),
@@ -227,8 +236,8 @@ def test_whatever_terms_say_is_judged(odd, rule, chain, pool):
     assert all(c.stops <= c.hears and Role.AUDIT not in c.stops for c in concerns)
     levels = depth(odd.parameters, odd.chunk_parameters)
     if (
-        answer_bytes(odd.max_clients, odd.chunk_parameters, levels) > MOST_BYTES
-        or answer_gas(rule, odd.max_clients, odd.chunk_parameters, levels) > MOST_GAS
+        not fits(rule, odd.max_clients, odd.fan_in, odd.chunk_parameters, levels)
+        or odd.fan_in * odd.chunk_parameters > 16_384
         or odd.challenge_seconds < 4 * (levels + 5) * odd.answer_seconds
         or odd.idle_seconds < odd.deadline + 4 * odd.aggregate_seconds
         or odd.max_weight * odd.max_clients >= 2**32
@@ -256,23 +265,34 @@ def test_the_advice_about_seconds_and_deposits_helps(odd, rule):
     raise AssertionError([c.message for c in stopping])
 
 
-@given(st.sampled_from(sorted(RULES)), st.integers(257, 2**40), st.integers(1, 32).map(lambda eights: 8 * eights))
-def test_the_most_updates_have_room_and_one_more_has_not(rule, parameters, size):
-    most = most_updates(rule, parameters, size)
+@given(
+    st.sampled_from(sorted(RULES)),
+    st.integers(257, 2**40),
+    st.integers(1, 32).map(lambda eights: 8 * eights),
+    st.integers(2, 64),
+)
+def test_the_most_updates_have_room_and_one_more_has_not(rule, parameters, size, fan_in):
+    most = most_updates(rule, parameters, size, fan_in)
     levels = depth(parameters, size)
-    assert answer_bytes(most, size, levels) <= MOST_BYTES
-    assert answer_gas(rule, most, size, levels) <= MOST_GAS
-    more = most + 1
-    assert (
-        more > RULES[rule].max_updates
-        or answer_bytes(more, size, levels) > MOST_BYTES
-        or answer_gas(rule, more, size, levels) > MOST_GAS
-    )
+    assert most == 0 or fits(rule, most, fan_in, size, levels)
+    assert most == RULES[rule].max_updates or not fits(rule, most + 1, fan_in, size, levels)
+
+
+@given(st.integers(2, 64), st.integers(1, 32).map(lambda eights: 8 * eights), st.integers(2, 2**40))
+def test_an_answer_of_a_sum_does_not_grow_with_the_round(fan_in, size, parameters):
+    """But for the blocks that it shuts: a bit an update, and 35 bytes for 64 of them."""
+    levels = depth(parameters + size, size)
+    large, full = fan_in**4, answer_bytes("weighted_mean", fan_in + 1, fan_in, size, levels)
+    assert answer_bytes("weighted_mean", min(4_096, large), fan_in, size, levels) < full + 14_000
 
 
 def test_formulas_in_figures():
-    assert most_updates("weighted_mean", 524_288, 64) == 154
-    assert most_updates("trimmed_mean", 2**24, 256) == 52
+    assert most_updates("weighted_mean", 524_288, 64, 16) == 4_096
+    assert most_updates("weighted_mean", 524_288, 64, 2) == 16
+    assert most_updates("relay", 524_288, 64, 16) == 154
+    assert most_updates("trimmed_mean", 2**24, 256, 16) == 52
+    assert answer_bytes("weighted_mean", 4_096, 16, 64, 13) == 25_660
+    assert answer_bytes("weighted_mean", 16, 16, 64, 13) == 14_538
     assert least_challenge_seconds(38_282, 64, 1_200) == 72_000
     assert least_idle_seconds(60, 600) == 2_460
     assert finder_reward(7) == 1
@@ -295,7 +315,7 @@ def bounds_broken(chain_id: int, changed: dict[str, object]) -> set[str]:
     valid = terms(
         demand_deposit=10**16, min_clients=2, max_clients=3, max_excluded=1, deadline=100, aggregate_seconds=200,
         challenge_seconds=9_000, idle_seconds=1_000, answer_seconds=300, max_weight=100, chunk_parameters=8,
-        parameters=20,
+        fan_in=16, parameters=20,
     )  # fmt: skip
     odd = replace(valid, **{python_name(name): value for name, value in changed.items()})
     concerns = check_terms(odd, "weighted_mean", Chain(chain_id, 1.0, 0), Limits(2**97, 2**97, any_terms=True))
@@ -312,21 +332,31 @@ def test_what_the_contracts_take_stops_nobody(changed):
     assert not bounds_broken(1, changed)
 
 
-@pytest.mark.parametrize("rule", sorted(RULES))
-@pytest.mark.parametrize(("updates", "size", "levels"), [(900, 8, 0), (513, 64, 6), (255, 256, 13), (4_096, 256, 30)])
-def test_the_formulas_are_those_of_the_contracts(contracts, rule, updates, size, levels):
+TOO_LARGE = [(513, 64, 256, 30), (255, 64, 256, 31), (4_096, 64, 256, 30), (4_096, 40, 256, 32), (61, 61, 256, 32)]
+"""Updates, fan-in, parameters a chunk and levels of jobs in which no rule's answer has room."""
+
+
+@pytest.mark.parametrize(
+    ("rule", "updates", "fan_in", "size", "levels"),
+    [
+        *((rule, *case) for rule in sorted(RULES) for case in TOO_LARGE),
+        *((rule, 900, 64, 8, 0) for rule in sorted(RULES) if not is_sum(RULES[rule])),
+    ],
+)
+def test_the_formulas_are_those_of_the_contracts(contracts, rule, updates, fan_in, size, levels):
     changed = {
         "minUpdates": 1, "maxUpdates": updates, "chunkParameters": size, "parameters": size * 2**levels + 1 - (levels > 0),
-        "challengeSeconds": 4 * 40 * 300, "maxExcluded": 0,
+        "challengeSeconds": 4 * 40 * 300, "maxExcluded": 0, "fanIn": fan_in,
     }  # fmt: skip
     levels = depth(changed["parameters"], size)
     name, said = contracts.refusal(
         contracts.accounts[0], "registerJob", terms_of(contracts, rule) | changed, (b"\1" * 32, b"\2" * 32)
     )
     assert (name, said["size"], said["sizeAllowed"], said["gasNeeded"], said["gasAllowed"]) == (
-        "AnswerTooLarge", answer_bytes(updates, size, levels), MOST_BYTES, answer_gas(rule, updates, size, levels), MOST_GAS,
+        "AnswerTooLarge", answer_bytes(rule, updates, fan_in, size, levels), MOST_BYTES,
+        answer_gas(rule, updates, fan_in, size, levels), MOST_GAS,
     )  # fmt: skip
-    assert answer_gas(rule, updates, size, levels) > rule_gas(rule, updates, size)
+    assert answer_gas(rule, updates, fan_in, size, levels) > rule_gas(rule, updates, size)
 
 
 @pytest.mark.parametrize(
@@ -352,10 +382,10 @@ def test_an_answer_stays_within_the_formulas(contracts, rule, updates, size, lev
     commit = job.commit()
     index = 2**levels - 1
     job.demand(contracts.accounts[0], commit, index)
-    data = contracts.ledger.encode_abi("answer", [job.id, commit.record, index, commit.openings(index)])
-    assert len(data) // 2 - 1 <= answer_bytes(updates, size, levels)
+    data = contracts.ledger.encode_abi("answer", [job.id, commit.record, 0, index, commit.openings(index)])
+    assert len(data) // 2 - 1 <= answer_bytes(rule, updates, 16, size, levels)
     used = job.answer(job.server, commit, index).gas
-    assert used <= answer_gas(rule, updates, size, levels)
+    assert used <= answer_gas(rule, updates, 16, size, levels)
 
 
 def test_a_chains_figures_are_read(node):
