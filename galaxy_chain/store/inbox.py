@@ -37,11 +37,16 @@ CREATE TABLE joins (
     number INTEGER PRIMARY KEY AUTOINCREMENT, job INTEGER NOT NULL, client TEXT NOT NULL, deadline INTEGER NOT NULL,
     arrived REAL NOT NULL, body TEXT NOT NULL, UNIQUE (job, client)
 );
+INSERT INTO sqlite_sequence VALUES ('updates', 1000000 * CAST(strftime('%s', 'now') AS INTEGER)),
+    ('joins', 1000000 * CAST(strftime('%s', 'now') AS INTEGER));
 """,
     remedy="move it away: clients that are not in hand in again",
     busy="another process holds it: stop that one",
     error=ContentError,
 )
+
+# Numbers begin with the time at which the file was made: in a new one, in the place of one that was lost, they are
+# higher than any that a relay has seen.
 
 PAGE = 500
 """Messages of one answer."""

@@ -16,9 +16,12 @@ from eth_account import Account
 from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoordinator
 from galaxy_chain.lane.client_lane import Lane
 from galaxy_chain.lane.inbox import inbox_of
+from galaxy_chain.lane.messages import SignedJoin, SignedUpdate
 from galaxy_chain.lane.relay import Relay, RelaySettings
 from galaxy_chain.ledger.contract import LedgerContract
-from galaxy_chain.ledger.signing import Domain
+from galaxy_chain.ledger.signing import Domain, sign_join, sign_update
+from galaxy_chain.ledger.structs import Update
+from galaxy_chain.ledger.words import address_bytes
 from galaxy_chain.rpc.rpc import Rpc
 from galaxy_chain.store.server import StoreServer
 from galaxy_chain.store.signed_request import Writer
@@ -32,10 +35,10 @@ from galaxy_fl.rounds.coordinator import Round
 from galaxy_fl.rounds.server import run_server
 from galaxy_fl.training.results import TrainResult
 from galaxy_fl.training.task import TrainTask
-from galaxy_fl.vectors import read_vector, tree_root
+from galaxy_fl.vectors import commitment, read_vector, tree_root
 from tests.galaxy_chain.federation import CHUNK, PARAMETERS, PATIENCE, SAMPLES, Federation, made_up
 
-__all__ = ["LONG", "Job", "Poor", "background", "poor_accounts", "until"]
+__all__ = ["AT_ONCE", "LONG", "Job", "Poor", "background", "look", "poor_accounts", "served_job", "until"]
 
 LONG = 240.0
 AT_ONCE = RelaySettings(wait=0)
@@ -161,6 +164,35 @@ class Poor:
         rpc = self.federation.rpc
         return [rpc.number("eth_getBalance", signer.address, "latest") for signer in self.signers]
 
+    def signed(
+        self, index: int, attempt: int = 1, model: bytes | None = None, seed: int | None = None, weight: int = SAMPLES
+    ) -> SignedUpdate:
+        """What a client signs, its content being in the store."""
+        federation, signer = self.federation, self.signers[index]
+        vector = made_up(100 + index if seed is None else seed)
+        root = tree_root(vector, CHUNK)
+        content = federation.store.put(vector.data)
+        update = Update(commitment(root, address_bytes(signer.address)), content.digest, weight)
+        model = tree_root(federation.initial, CHUNK) if model is None else model
+        signature = sign_update(signer, federation.rpc, self.domain, federation.job, attempt, model, update)
+        return SignedUpdate.of(signer.address, model, update, signature)
+
+    def joining(self, index: int, samples: int = SAMPLES, deadline: int | None = None) -> SignedJoin:
+        """That a client joins, signed."""
+        signer = self.signers[index]
+        deadline = int(time.time()) + 3_600 if deadline is None else deadline
+        signature = sign_join(signer, self.federation.rpc, self.domain, self.federation.job, samples, deadline)
+        return SignedJoin(client=signer.address, samples=samples, deadline=deadline, signature=signature.hex())
+
+    def join(self, *indices: int) -> None:
+        """Has clients join, by what they have signed."""
+        ledger = self.federation.ledger(self.federation.owner)
+        for index in indices:
+            join = self.joining(index)
+            ledger.join_by_signature(
+                self.federation.job, join.client, join.samples, bytes(32), join.deadline, bytes.fromhex(join.signature)
+            ).transact()
+
     def enter(self, index: int, relay: Relay, server: LedgerServerCoordinator) -> LedgerClientCoordinator:
         """A client that has joined by its signature."""
         client = self.client(index)
@@ -174,7 +206,7 @@ class Poor:
 def look(relay: Relay, server: LedgerServerCoordinator) -> bool:
     """One look of a relay at the job as it is now."""
     server.round()
-    done = relay.look(server.history, server.history_time)
+    done = relay.look(server.history, server.ledger.rpc.block("latest").time)
     time.sleep(0.01)
     return done
 

@@ -21,7 +21,13 @@ OPERATIONS = [
     ("PUT", "/uploads/{cid}"),
     ("PUT", "/pins/{cid}"),
     ("DELETE", "/pins/{cid}"),
+    ("GET", "/jobs/{job}/attempts/{attempt}/updates"),
+    ("GET", "/jobs/{job}/joins"),
+    ("POST", "/jobs/{job}/attempts/{attempt}/updates"),
+    ("POST", "/jobs/{job}/joins"),
 ]
+INBOX = [operation for operation in OPERATIONS if operation[1].startswith("/jobs/")]
+"""What is signed there is the message itself."""
 
 load_all_checks()
 
@@ -65,8 +71,8 @@ def test_every_operation_is_fuzzed_and_all_that_write_are_signed(server):
     api = documented(server, signed=False)
     found = {(each.ok().method.upper(), each.ok().path): each.ok().definition.raw for each in api.get_all_operations()}
     assert sorted(found) == sorted(OPERATIONS)
-    for (method, _), definition in found.items():
-        assert ("security" in definition) == (method not in ("GET", "HEAD"))
+    for (method, path), definition in found.items():
+        assert ("security" in definition) == (method not in ("GET", "HEAD") and not path.startswith("/jobs/"))
 
 
 @pytest.mark.parametrize("signed", [True, False], ids=["signed", "not signed"])
@@ -75,6 +81,8 @@ def test_every_operation_is_fuzzed_and_all_that_write_are_signed(server):
 def test_every_answer_is_as_documented(server, owner, method, path, mode, signed):
     if path == "/healthz" and mode is GenerationMode.NEGATIVE:
         return  # it has no parameters that could be wrong
+    if signed and (method, path) in INBOX:
+        return  # no request is
     strategy = documented(server, signed=signed)[path][method].as_strategy(generation_mode=mode)
     with requests.Session() as session:
 
