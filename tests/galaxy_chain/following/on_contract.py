@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from itertools import product
 from typing import Any
 
 from galaxy_chain.following.history import JobHistory
 from galaxy_chain.ledger import structs
 from galaxy_chain.ledger.abi import ledger_abi
+from galaxy_fl.aggregation.sum_tree import pack_nodes
 from tests.contracts.ledger import Chain, Commit, Job
 
 __all__ = ["Followed"]
@@ -59,7 +61,7 @@ class Followed:
         assert (history.owner, history.model.root, history.head, history.pool, history.allotted) == (
             stored.owner, stored.root, stored.head, stored.pool, stored.allotted,
         )  # fmt: skip
-        for address in chain.accounts:
+        for address in (*chain.accounts, *self.job.keys):
             assert asdict(history.account(address)) == plain(chain.view("accountOf", number, address)), address
             client = chain.view("clientOf", number, address)
             assert (history.clients.get(address, 0), address in history.expelled) == (client.samples, client.expelled)
@@ -73,9 +75,10 @@ class Followed:
                 "demands": len(history.open_demands(commit.word)),
                 "superseded": commit.word in history.superseded,
             }
-            for index in range(3):
-                ours = history.demands.get(commit.word, {}).get(index)
-                theirs = chain.view("demandOf", number, commit.word, index)
+            assert pack_nodes(known.nodes) == (b"" if commit.nodes is None else commit.nodes.packed)
+            for node, index in product(range(len(known.nodes) + 1), range(3)):
+                ours = history.demands.get(commit.word, {}).get((node, index))
+                theirs = chain.view("demandOf", number, commit.word, node, index)
                 if ours is None:
                     assert theirs.demander == structs.ZERO_ADDRESS
                 else:

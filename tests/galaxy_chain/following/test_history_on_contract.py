@@ -18,6 +18,7 @@ from galaxy_chain.following.turns import (
     supersede_from,
 )
 from tests.contracts.ledger import NOBODY, Chain, bit_map
+from tests.contracts.sums import ALTERATIONS
 from tests.galaxy_chain.following.walk import Walk
 
 STEPS = 40
@@ -49,7 +50,8 @@ def check_turns(walk: Walk) -> None:
     def due(time: int | None) -> bool:
         return time is not None and now >= time
 
-    uploads = len(job.attempt.uploads)
+    uploads, tree = len(job.attempt.uploads), job.sums()
+    nodes = (b"" if tree is None else tree.packed, bytes(32))
     model = (history.model.root, bytes(32))
     settled_next = job.commits.get(history.settled + 1)
     newest = job.commits.get(history.round - 1)
@@ -57,11 +59,12 @@ def check_turns(walk: Walk) -> None:
         bonded = history.account(account).bond >= history.terms.bond
         calls = job.number, history.head, model
         commits = bonded and due(commit_from(history, account))
-        assert taken(walk, account, "commitRound", *calls, bit_map((), uploads), bytes(32)) == commits
+        assert taken(walk, account, "commitRound", *calls, bit_map((), uploads), *nodes, bytes(32)) == commits
         if commits:
             for count in range(uploads + 1):
                 allowed = count <= most_excluded(history, now)
-                assert taken(walk, account, "commitRound", *calls, bit_map(range(count), uploads), bytes(32)) == allowed
+                arguments = (*calls, bit_map(range(count), uploads), *nodes, bytes(32))
+                assert taken(walk, account, "commitRound", *arguments) == allowed
         assert taken(walk, account, "reopenRound", *calls[:2]) == (bonded and due(reopen_from(history, account)))
         if newest is not None:
             supersedes = bonded and due(supersede_from(history, account))
@@ -125,3 +128,49 @@ def test_a_superseded_commit_is_followed_to_its_slash_and_the_rounds_to_their_pa
     assert earnings(followed.history, client).claimable == 0
     assert earnings(followed.history, client).balance == claim.total == job.account(client).balance
     assert claims(followed.history, [job.clients[1]]) == []  # it was left out
+
+
+def test_rounds_of_batches_and_nodes_are_followed_through_demands_and_lies(chain):
+    walk = Walk(chain, 0, server=chain.accounts[1], maxExcluded=1, fanIn=4, maxUpdates=150, collectSeconds=1_000)
+    job, followed = walk.job, walk.followed
+    crowd = [*walk.crowd, *job.crowd_of(126, first=100)]
+    watcher = chain.accounts[8]
+
+    def follow(commit=None):
+        followed.commits += [] if commit is None else [commit]
+        history = followed.follow()
+        followed.check()
+        return history
+
+    def hand_in(clients):
+        job.submit_signed([job.upload(client) for client in clients], chain.accounts[7])
+        return follow().state
+
+    # Blocks of four and of one, across segments: 60 of one entry each would be a segment, and so are these.
+    assert (hand_in(crowd[:10]).blocks, hand_in(crowd[10:11]).blocks) == (3, 4)
+    job.submit(job.clients[0])
+    assert follow().state.blocks == 5
+    for first in range(11, 61):
+        hand_in(crowd[first : first + 1])
+    state = hand_in(crowd[61:90])
+    assert (state.blocks, state.shut) == (63, 0)
+    state = hand_in(crowd[90:130])
+    assert (state.blocks, state.shut, state.updates) == (9, 95, 131)
+    chain.travel(job.state.closesAt)
+    lie = job.commit(alter={7: ALTERATIONS["a lane"]}, excluded=[5])
+    history = follow(lie)
+    assert len(history.commits[1].nodes) == 33 + 9 + 3 + 1
+    for node in (0, 1, 7, 33, 34, 43, 46):
+        job.demand(watcher, lie, 1, node=node)
+    assert len(follow().open_demands(lie.word)) == 7
+    for node in (0, 1, 33, 34, 43, 46):
+        job.answer(job.server, lie, 1, node)
+    history = follow()
+    assert [(demand.node, demand.index) for demand in history.open_demands(lie.word)] == [(7, 1)]
+    assert {len(opening.chunk) for opening in history.answers[lie.word].values()} == {32, 64}
+    job.challenge(watcher, lie, 1, 7)
+    history = follow()
+    assert (history.round, history.origin, len(history.entries)) == (1, 1, 131)
+    assert (history.state.blocks, history.state.shut) == (0, 0)
+    follow(job.commit(walk.servers[1], excluded=[5]))
+    check_turns(walk)
