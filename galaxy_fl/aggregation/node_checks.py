@@ -6,7 +6,7 @@ Of weights only the children's are used here; whether a node's own is their sum,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from math import gcd
 from pathlib import Path
@@ -125,11 +125,22 @@ def unexplained_chunks(
     Raises:
         AggregationError, VectorError, OSError: as `wrong_node_chunk`.
     """
+    chunks: list[int] = []
+    for block, wrong in _unexplained(node, present, missing, d, of_nodes=of_nodes):
+        found = np.unique((np.flatnonzero(wrong) + block.start) // chunk_parameters).tolist()
+        # A chunk may begin in one block and end in the next.
+        chunks += found[1:] if found and chunks and found[0] == chunks[-1] else found
+    return chunks
+
+
+def _unexplained(
+    node: Path, present: Sequence[Summand], missing: Sequence[int], d: int, *, of_nodes: bool
+) -> Iterator[tuple[slice, npt.NDArray[np.bool_]]]:
+    """Yield each block with the lanes in which a node is wrong whatever is missing; see `unexplained_chunks`."""
     check_weight(sum(missing) + sum(each.weight for each in present))
     theirs = read_sums(node, d)
     lowest, highest = sum_bounds(sum(missing))
     divisor = 0 if of_nodes else gcd(*missing)
-    chunks: list[int] = []
     with opened_sum(present, d, of_nodes=of_nodes) as total:
         for block in blocks(d):
             wrong = np.zeros(block.stop - block.start, np.bool_)
@@ -139,8 +150,7 @@ def unexplained_chunks(
             wrong |= (lanes < known + lowest) | (lanes > known + highest)
             if divisor > 1:
                 wrong |= (lanes - known) % divisor != 0
-            chunks += ((np.flatnonzero(wrong) + block.start) // chunk_parameters).tolist()
-    return sorted(set(chunks))
+            yield block, wrong
 
 
 def recover_child(
@@ -163,10 +173,12 @@ def recover_child(
         AggregationError: no content explains the node; see `unexplained_chunks`.
         VectorError, OSError: as `wrong_node_chunk`.
     """
-    if unexplained := unexplained_chunks(node, present, [missing], d, 1, of_nodes=of_nodes):
-        raise AggregationError(
-            f"{node} can't be explained by any missing child of weight {missing}: look at parameter {unexplained[0]}"
-        )
+    for block, wrong in _unexplained(node, present, [missing], d, of_nodes=of_nodes):
+        if wrong.any():
+            raise AggregationError(
+                f"{node} can't be explained by any missing child of weight {missing}: look at parameter "
+                f"{_first(wrong, block, 1)}"
+            )
     theirs = read_sums(node, d)
     with ExitStack() as stack:
         total = stack.enter_context(opened_sum(present, d, of_nodes=of_nodes))

@@ -215,6 +215,18 @@ def test_several_missing_updates_leave_a_multiple_of_what_divides_their_weights(
         assert unexplained_chunks(node, [], [divisor * one, divisor * two], 13, CHUNK, of_nodes=True) == []
 
 
+def test_a_chunk_across_blocks_is_found_once(tmp_path: Path) -> None:
+    d, chunk = BLOCK_PARAMETERS + 100, 24  # which does not divide a block
+    values = np.zeros(d, np.int64)
+    values[BLOCK_PARAMETERS - 30 : BLOCK_PARAMETERS + 30] = 1
+    node = written_sum(tmp_path / "node", values.tolist())
+    expected = sorted({lane // chunk for lane in np.flatnonzero(values).tolist()})
+    assert BLOCK_PARAMETERS % chunk
+    assert unexplained_chunks(node, [], [2], d, chunk, of_nodes=False) == expected
+    with pytest.raises(AggregationError, match=f"weight 2: look at parameter {BLOCK_PARAMETERS - 30}"):
+        recover_child(node, [], 2, tmp_path / "found", d, of_nodes=False)
+
+
 def test_what_int64_does_not_hold_is_refused(tmp_path: Path) -> None:
     node = written_sum(tmp_path / "node", [0] * 20)
     with pytest.raises(AggregationError, match="weights add up to 4294967296"):
