@@ -92,11 +92,9 @@ contract LedgerIntake is Attempts {
             if (samples == 0) revert WrongEntry(place, account, Fault.NotJoined);
             // What can have changed since the caller looked costs it this entry, not the batch.
             if (client.attempt == attempt || client.expelled) continue;
-            Update memory update = Update({
-                weight: uint32(bytes4(entry[20:])), commitment: bytes32(entry[24:]), content: bytes32(entry[56:])
-            });
-            if (update.weight == 0 || update.weight > samples) revert WrongEntry(place, account, Fault.Weight);
-            bytes32 hash = TypedData.update(job, attempt, model, update);
+            uint32 weight = uint32(bytes4(entry[20:]));
+            if (weight == 0 || weight > samples) revert WrongEntry(place, account, Fault.Weight);
+            bytes32 hash = TypedData.update(job, attempt, model, bytes32(entry[24:]), bytes32(entry[56:]), weight);
             bytes calldata signature = signatures[place * TypedData.SIGNATURE:(place + 1) * TypedData.SIGNATURE];
             if (!TypedData.isSigned(domain, hash, signature, account)) {
                 revert WrongEntry(place, account, Fault.Signature);

@@ -122,6 +122,9 @@ interface ILedgerTypes {
         uint8 blocks;
         /// Entries in full segments.
         uint16 shut;
+        /// How many further attempts this round has had by reopening, since the last commit or revert; a superseding
+        /// brings back those of its round.
+        uint8 reopenings;
         /// The attempt whose entries the head is made of: `attempt`, or an earlier one after a rollback.
         uint32 origin;
         /// The highest round that was ever committed.
@@ -133,9 +136,6 @@ interface ILedgerTypes {
         bool keepsModel;
         /// Whether the rule finishes a weighted sum, so that rounds with more than `fanIn` entries have a tree of sums.
         bool isSum;
-        /// How many further attempts this round has had by reopening, since the last commit or revert; a superseding
-        /// brings back those of its round.
-        uint8 reopenings;
         /// `reopenings` of the round that was committed last: what it has again if its record is superseded.
         uint8 reopeningsBefore;
     }

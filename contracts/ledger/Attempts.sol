@@ -44,6 +44,10 @@ abstract contract Attempts is LedgerStorage {
     /// in blocks of `size`.
     function _append(uint256 job, Job storage job_, uint32 attempt, bytes memory entries, uint256 size) internal {
         State storage state = job_.state;
+        // All that is read of the slot of the state is read before the loop, behind which nothing is known of it.
+        uint40 closesAt = state.closesAt;
+        bool built = state.built;
+        uint8 reopenings = state.reopenings;
         uint256 first = state.updates;
         uint256 updates = first;
         uint256 blocks = state.blocks;
@@ -64,14 +68,12 @@ abstract contract Attempts is LedgerStorage {
             }
         }
         if (blocks != 0) job_.inner = inner;
-        uint40 closesAt = state.closesAt;
-        bool built = state.built;
         if (first < job_.terms.minUpdates && updates >= job_.terms.minUpdates) {
-            closesAt = _now() + _collectSeconds(job_, state.reopenings);
+            closesAt = _now() + _collectSeconds(job_, reopenings);
             built = true;
         }
         if (updates == job_.terms.maxUpdates) closesAt = _now();
-        // All reads are done: the compiler puts what goes into one slot into one write.
+        // The compiler puts what goes into one slot into one write.
         state.closesAt = closesAt;
         state.updates = uint16(updates);
         state.built = built;

@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {IGalaxyLedger} from "../interfaces/IGalaxyLedger.sol";
 import {IOpeningVerifier} from "../interfaces/IOpeningVerifier.sol";
 import {Bits} from "../libraries/Bits.sol";
+import {Submissions} from "../libraries/Submissions.sol";
 import {TypedData} from "../libraries/TypedData.sol";
 import {Attempts} from "./Attempts.sol";
 
@@ -25,7 +26,8 @@ abstract contract Rounds is IGalaxyLedger, Attempts {
         Client storage client = _clients[job][msg.sender];
         uint32 samples = client.samples;
         if (samples == 0) revert NotJoined(msg.sender);
-        uint160 digest = uint160(uint256(TypedData.update(job, attempt, model, update)));
+        uint160 digest =
+            uint160(uint256(TypedData.update(job, attempt, model, update.commitment, update.content, update.weight)));
         if (client.attempt == attempt) {
             // A retry after a crash or a reorganisation: before the checks, because the round may have moved on
             // meanwhile.
@@ -36,8 +38,7 @@ abstract contract Rounds is IGalaxyLedger, Attempts {
         Job storage job_ = _jobs[job];
         _collecting(job, job_, attempt, model);
         if (update.weight == 0 || update.weight > samples) revert WeightOutOfRange(update.weight, samples);
-        bytes memory entry = abi.encodePacked(msg.sender, update.weight, update.commitment, update.content);
-        _append(job, job_, attempt, entry, 1);
+        _append(job, job_, attempt, Submissions.pack(msg.sender, update.weight, update.commitment, update.content), 1);
         client.attempt = attempt;
         client.digest = digest;
     }

@@ -25,6 +25,23 @@ library Submissions {
         return keccak256(abi.encode(block.chainid, address(this), job, attempt, root));
     }
 
+    /// @notice A packed entry.
+    function pack(
+        address client,
+        uint32 weight,
+        bytes32 commitment,
+        bytes32 content
+    ) internal pure returns (bytes memory entry) {
+        assembly ("memory-safe") {
+            entry := mload(0x40)
+            mstore(0x40, add(entry, 0x80))
+            mstore(entry, 88)
+            mstore(add(entry, 0x20), or(shl(96, client), shl(64, and(weight, 0xffffffff))))
+            mstore(add(entry, 0x38), commitment)
+            mstore(add(entry, 0x58), content)
+        }
+    }
+
     /// @notice The inner link of the next block.
     function link(bytes32 inner, bytes32 blockDigest, uint256 entries) internal pure returns (bytes32 next) {
         assembly ("memory-safe") {

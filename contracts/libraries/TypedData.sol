@@ -3,8 +3,6 @@ pragma solidity 0.8.37;
 
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 
-import {ILedgerTypes} from "../interfaces/ILedgerTypes.sol";
-
 /// @title What clients sign (EIP-712), so that others can hand it in: wallets show it field by field.
 library TypedData {
     /// @notice Bytes of a signature: r, s, v (27 or 28), s in the lower half (EIP-2).
@@ -22,13 +20,27 @@ library TypedData {
     }
 
     /// @notice The hash of the struct `Update`.
+    /// @dev In memory that is free and stays it: this is the inner loop of a batch.
     function update(
         uint256 job,
         uint32 attempt,
         bytes32 model,
-        ILedgerTypes.Update memory update_
-    ) internal pure returns (bytes32) {
-        return keccak256(abi.encode(UPDATE, job, attempt, model, update_));
+        bytes32 commitment,
+        bytes32 content,
+        uint32 weight
+    ) internal pure returns (bytes32 hash) {
+        bytes32 type_ = UPDATE;
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            mstore(free, type_)
+            mstore(add(free, 0x20), job)
+            mstore(add(free, 0x40), and(attempt, 0xffffffff))
+            mstore(add(free, 0x60), model)
+            mstore(add(free, 0x80), commitment)
+            mstore(add(free, 0xa0), content)
+            mstore(add(free, 0xc0), and(weight, 0xffffffff))
+            hash := keccak256(free, 0xe0)
+        }
     }
 
     /// @notice The hash of the struct `Join`.

@@ -158,13 +158,13 @@ class State:
     built: bool
     blocks: int
     shut: int
+    reopenings: int
     origin: int
     highest: int
     active_at: int
     cancelled: bool
     keeps_model: bool
     is_sum: bool
-    reopenings: int
     reopenings_before: int
 
 

@@ -8,63 +8,96 @@ same on every machine.
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from galaxy_fl.vectors import ChunkTree
-from tests.contracts.ledger import ETHER, SALT, ZERO, Chain, Job, Upload, bit_map
+from galaxy_fl.vectors import ChunkTree, Vector, commitment
+from tests.contracts.ledger import (
+    ETHER,
+    SALT,
+    ZERO,
+    Chain,
+    Job,
+    Receipt,
+    Upload,
+    bit_map,
+    challenge_arguments,
+    content_of,
+    finished,
+    to_canonical_address,
+)
+from tests.contracts.sums import Alter, Node, SumTree
 
-__all__ = ["SNAPSHOT", "measure", "snapshot"]
+__all__ = ["CALLDATA", "SNAPSHOT", "measure", "measure_large", "snapshot"]
 
 SNAPSHOT = Path(__file__).parent / "gas.json"
-CHUNKS, CHUNK_PARAMETERS = 8192, 64
+CHUNKS, CHUNK_PARAMETERS, FAN_IN = 8192, 64, 16
 INDEX = 4711
 FLOOR = 64
 """Gas a byte of calldata that a transaction pays at least, beside 21,000 (EIP-7976, which no chain has yet)."""
+CALLDATA = ", bytes of calldata"
 NO_ZEROS = b"\x11" * 32
+LARGE = {"parameters": CHUNKS * CHUNK_PARAMETERS, "chunkParameters": CHUNK_PARAMETERS}
+BATCH = 400
+"""Entries of a call while a round is filled."""
 
 Figures = dict[str, int]
 
 
 def measure() -> Figures:
-    """Every figure by name."""
+    """Every figure by name, but for those that take minutes."""
     small, chain = Chain(accounts=12), Chain(accounts=106)
     figures = {f"deploy {name}": gas for name, gas in chain.deployments.items()}
-    figures |= _life(small) | _rounds(small, 3) | _rounds(chain, 100) | _claims(chain, 100)
-    figures |= _disputes(chain, "weighted_mean", 10) | _disputes(chain, "weighted_mean", 100)
-    figures |= _disputes(chain, "coordinate_median", 64) | _disputes(chain, "trimmed_mean", 64)
-    return figures | _in_all(figures)
-
-
-def snapshot() -> Figures:
-    """The committed figures."""
-    figures: Figures = json.loads(SNAPSHOT.read_text())
+    figures |= _life(small) | _rounds(small, 3) | _rounds(chain, 100) | _claims(small, 100)
+    figures |= _batch(small, 10) | _batch(small, 100)
+    figures |= _disputes(small, 10, FAN_IN) | _disputes(small, 100, FAN_IN)
+    figures |= _sorts(chain, "coordinate_median", 64) | _sorts(chain, "trimmed_mean", 64)
     return figures
 
 
-def _in_all(figures: Figures) -> Figures:
-    """What follows from the others: a round with everything, and what the dearer calldata of EIP-7976 makes of each."""
+def measure_large() -> Figures:
+    """Those that take minutes."""
+    chain = Chain(accounts=12)
+    figures = _batch(chain, 800) | _disputes(chain, 100, 1)
+    for clients in (512, 4096):
+        figures |= _disputes(chain, clients, FAN_IN) | _disputes(chain, clients, 1)
+    return figures
+
+
+def snapshot() -> Figures:
+    """The committed figures, and what follows from them."""
+    figures: Figures = json.loads(SNAPSHOT.read_text())
+    return figures | in_all(figures)
+
+
+def in_all(figures: Figures) -> Figures:
+    """A round with everything, and what the dearer calldata of EIP-7976 makes of each."""
     claim = "claim, each of 100 clients"
-    client = figures["submitUpdate, later, 100 clients, round 50"] + figures[f"{claim}, accounts that have a balance"]
-    server = figures["commitRound, 100 clients, round 50"] + figures["settle"]
-    fresh = figures[f"{claim}, new accounts"] - figures[f"{claim}, accounts that have a balance"]
+    claimed = figures[f"{claim}, accounts that have a balance"]
+    relayed = figures["submitUpdates, 100 entries"] // 100
+    server = figures["commitRound, 100 clients"] + figures["settle"]
     whole = {
-        "a round in all, each of 100 clients": client,
+        "a round in all, a client that is relayed": relayed + claimed,
+        "a round in all, a client by itself": figures["submitUpdate, later, 100 clients, round 50"] + claimed,
         "a round in all, its server": server,
-        "a round in all, 100 clients and the server": 100 * client + server,
-        "a balance that was zero, once an account": fresh,
+        "a round in all, 100 clients that are relayed and the server": 100 * (relayed + claimed) + server,
+        "a balance that was zero, once an account": figures[f"{claim}, new accounts"] - claimed,
     }
     floor = {
-        name.replace(", bytes of calldata", ", by EIP-7976"): 21_000 + FLOOR * size
+        name.replace(CALLDATA, ", by EIP-7976"): max(figures[name.replace(CALLDATA, "")], 21_000 + FLOOR * size)
         for name, size in figures.items()
-        if ", bytes of calldata" in name
+        if CALLDATA in name
     }
-    return whole | {name: max(gas, figures[name.replace(", by EIP-7976", "")]) for name, gas in floor.items()}
+    return whole | floor
 
 
-def _job(chain: Chain, clients: int, **how: Any) -> Job:
+def _job(chain: Chain, clients: int, kind: Callable[..., Job] = Job, **how: Any) -> Job:
     defaults = {
         "minUpdates": 2,
         "maxUpdates": clients,
@@ -72,15 +105,24 @@ def _job(chain: Chain, clients: int, **how: Any) -> Job:
         "rounds": 60,
         "maxUnsettled": 60,
         "challengeSeconds": 30_000,
+        "collectSeconds": 20_000,
+        "idleSeconds": 21_000,
+        "fanIn": FAN_IN,
     }
-    job = Job(chain, pool=ETHER, **(defaults | how))
+    job = kind(chain, pool=ETHER, **(defaults | how))
     job.clients = chain.accounts[2 : 2 + clients]
-    return job.prepare()
+    return job
+
+
+def _figures(name: str, where: str, receipt: Receipt, job: Job, *arguments: Any) -> Figures:
+    """What a call has cost, and its bytes."""
+    data = job.chain.ledger.encode_abi(name, [job.id, *arguments])
+    return {f"{name}, {where}": receipt.gas, f"{name}{CALLDATA}, {where}": len(data) // 2 - 1}
 
 
 def _life(chain: Chain) -> Figures:
     """The calls of a job's life whose price depends on neither the model nor the number of clients."""
-    job = _job(chain, 3, rounds=2)
+    job = _job(chain, 3, rounds=2).prepare()
     somebody, admitted, other = chain.accounts[8:11]
     figures = {
         "registerJob": job.registered.gas,
@@ -88,6 +130,7 @@ def _life(chain: Chain) -> Figures:
         "admit, each client": job.send(job.owner, "admit", [admitted]).gas,
         "expel": job.send(job.owner, "expel", admitted).gas,
         "join": job.send(somebody, "join", 60, NO_ZEROS).gas,
+        "joinBySignature": job.send(somebody, "joinBySignature", *job.join_arguments(chain.accounts[11])).gas,
         "depositBond": job.bond(other).gas,
         "announce": chain.send(somebody, "announce", NO_ZEROS).gas,
     }
@@ -121,7 +164,7 @@ def _life(chain: Chain) -> Figures:
 
 def _rounds(chain: Chain, clients: int) -> Figures:
     """Submissions and commits of rounds 2 and 50. Only to the latter do all submit: three to round 2, two to others."""
-    job = _job(chain, clients, maxUpdates=clients + 1)
+    job = _job(chain, clients, maxUpdates=clients + 1).prepare()
     root = job.root_of(job.attempt.model)
     figures = {}
     for round in range(1, 51):
@@ -132,7 +175,9 @@ def _rounds(chain: Chain, clients: int) -> Figures:
         head = chain.view("jobOf", job.id).head
         chain.travel(job.state.closesAt)
         root, bits = NO_ZEROS, bit_map((), len(senders))
-        committed = job.send(job.server, "commitRound", round, head, (root, NO_ZEROS), bits, ZERO)
+        nodes = _nodes(len(senders)) if len(senders) > FAN_IN else b""
+        arguments = round, head, (root, NO_ZEROS), bits, nodes, NO_ZEROS, ZERO
+        committed = job.send(job.server, "commitRound", *arguments)
         if round in (2, 50):
             where = f"{clients} clients, round {round}"
             figures[f"submitUpdate, first, {where}"] = submitted[0]
@@ -144,71 +189,188 @@ def _rounds(chain: Chain, clients: int) -> Figures:
     return figures
 
 
+def _nodes(entries: int) -> bytes:
+    """Nodes whose hashes have no zero bytes."""
+    vectors = [np.zeros(1, "<i4")] * entries
+    tree = _grown(vectors, [17] * entries)
+    return b"".join(NO_ZEROS + node.weight.to_bytes(4, "big") for node in tree.nodes)
+
+
+def _grown(vectors: list[Vector], weights: list[int]) -> SumTree:
+    """Of clients that have all trained the same, so that nodes over as many entries share a vector."""
+
+    @cache
+    def node(entries: int) -> Node:
+        total = vectors[0].astype(np.int64) * (weights[0] * entries)
+        return Node(total, weights[0] * entries, CHUNK_PARAMETERS, 1, range(0))
+
+    nodes: list[Node] = []
+    sizes, begin, level = [1] * len(vectors), 0, 0
+    while len(sizes) > 1:
+        level += 1
+        runs = [range(first, min(first + FAN_IN, len(sizes))) for first in range(0, len(sizes), FAN_IN)]
+        for run in runs:
+            like = node(sum(sizes[run.start : run.stop]))
+            children = run if level == 1 else range(begin + run.start, begin + run.stop)
+            nodes.append(Node(like.vector, like.weight, CHUNK_PARAMETERS, level, children, like))
+        begin = len(nodes) - len(runs) + 1
+        sizes = [sum(sizes[run.start : run.stop]) for run in runs]
+    return SumTree(tuple(nodes))
+
+
+def _vector(seed: int, spread: int) -> Vector:
+    return np.random.default_rng(seed).integers(-spread, spread, CHUNKS * CHUNK_PARAMETERS).astype("<i4")
+
+
+class Alike(Job):
+    """A job whose clients have all trained the same, of the size that is measured; they join by signature."""
+
+    def __init__(self, chain: Chain, **terms: Any) -> None:
+        super().__init__(chain, _vector(0, 2**26), **(LARGE | terms))
+        self.right: SumTree | None = None
+        self.vector = _vector(1, 2**20)
+        self.tree = ChunkTree(self.vector, CHUNK_PARAMETERS)
+        self.content = content_of(self.vector)
+
+    def fill(self, count: int, blocks: int) -> None:
+        """All join and are in, in blocks of so many."""
+        self.bond(self.server)
+        clients = self.crowd_of(count)
+        made = []
+        for client in clients:
+            committed = commitment(self.tree.root, to_canonical_address(client))
+            made.append(Upload(client, self.vector, self.tree, 100, (committed, self.content, 100)))
+        size = BATCH if blocks == FAN_IN else 1
+        for first in range(0, count, size):
+            self.submit_signed(made[first : first + size])
+        self.chain.travel(self.state.closesAt)
+
+    def sums(self, excluded: Collection[int] = (), alter: Mapping[int, Alter] | None = None) -> SumTree | None:
+        uploads = self.attempt.uploads
+        if len(uploads) <= FAN_IN:
+            return None
+        self.right = self.right or _grown([upload.vector for upload in uploads], [upload.weight for upload in uploads])
+        tree = self.right
+        for number, change in (alter or {}).items():
+            changed = change(tree[number])
+            tree = SumTree((*tree.nodes[: number - 1], changed, *tree.nodes[number:]))
+        return tree
+
+
+def _batch(chain: Chain, entries: int) -> Figures:
+    """Signed entries handed in by one call, the last that begins with a segment's first block."""
+    job = _job(chain, 1000)
+    clients = job.crowd_of(entries)
+    vector = np.arange(job.terms["parameters"], dtype="<i4")
+    uploads = [job.upload(client, vector) for client in clients]
+    return _figures(
+        "submitUpdates", f"{entries} entries", job.submit_signed(uploads), job, *job.signed_arguments(uploads)
+    )
+
+
 def _claims(chain: Chain, clients: int) -> Figures:
     """A claim for all clients of a round: of the first one, which makes their accounts, and of the second."""
     job = _job(chain, clients)
+    job.bond(job.server)
+    crowd = job.crowd_of(clients)
     commits = []
-    for _ in range(3):
-        for client in job.clients:
-            job.submit(client)
+    for blocks in (clients, clients, 1, clients):
+        uploads = [job.upload(client) for client in crowd]
+        for first in range(0, clients, blocks):
+            job.submit_signed(uploads[first : first + blocks])
         commits.append(job.commit())
+    new, later, single, last = commits
     figures = {}
-    for commit, accounts in zip(commits, ("new accounts", "accounts that have a balance"), strict=False):
+    job.settle(new)
+    figures[f"claim, each of {clients} clients, new accounts"] = job.claim(new).gas // clients
+    for commit, where in ((later, f"{clients} clients"), (single, f"{clients} clients, blocks of one")):
         job.settle(commit)
-        whole = job.claim(commit).gas
-        figures[f"claim, each of {clients} clients, {accounts}"] = whole // clients
-    figures[f"claim, {clients} clients"] = whole
-    data = chain.ledger.encode_abi("claim", [job.id, commits[1].record, commits[1].submissions()])
-    figures[f"claim, bytes of calldata, {clients} clients"] = len(data) // 2 - 1
-    job.settle(commits[2])
-    figures[f"claim, one of {clients} clients, a segment shut"] = job.claim(commits[2], [99]).gas
+        figures |= _figures("claim", where, job.claim(commit), job, commit.record, commit.submissions())
+    figures[f"claim, each of {clients} clients, accounts that have a balance"] = (
+        figures[f"claim, {clients} clients"] // clients
+    )
+    job.settle(last)
+    figures[f"claim, the last 4 of {clients} clients"] = job.claim(last, [clients - 1]).gas
     return figures
 
 
-def _disputes(chain: Chain, rule_name: str, clients: int) -> Figures:
-    """A challenge, and a demand with its answer and its expiry."""
-    parameters = CHUNKS * CHUNK_PARAMETERS
-    model = np.random.default_rng(0).integers(-(2**26), 2**26, parameters).astype("<i4")
-    large = {"parameters": parameters, "chunkParameters": CHUNK_PARAMETERS}
-    job = _job(chain, clients, model=model, rule_name=rule_name, **large)
-    vector = np.random.default_rng(1).integers(-(2**20), 2**20, parameters).astype("<i4")
+def _disputes(chain: Chain, clients: int, blocks: int) -> Figures:
+    """A commit, and challenges and answers of each kind."""
+    before = chain.tester.take_snapshot()
+    job = _job(chain, clients, Alike)
+    job.fill(clients, blocks)
+    finder = chain.accounts[8]
+    single = ", blocks of one" if blocks == 1 else ""
+    figures: Figures = {}
+    filled = chain.tester.take_snapshot()
+    tree = job.sums()
+    right = finished(job.attempt.model, tree) if tree else job.aggregate()
+    lowest = 0 if tree is None else len([node for node in tree.nodes if node.level == 1])
+    # A run in the middle, because of the segments on both sides.
+    kinds = (
+        {"the next model": 0} if tree is None else {"the next model": 0, "a run": 1 + lowest // 2, "a node": lowest + 1}
+    )
+    if single:
+        kinds = {"a run": kinds["a run"]}
+    for kind, number in kinds.items():
+        where = f"{kind}, {clients} clients{single}"
+        for wrong in (False, True):
+            twin = job.copy()
+            next = right.copy()
+            next[INDEX * CHUNK_PARAMETERS + 5] += wrong and number == 0
+            nodes = twin.sums((), {number: _wrong} if wrong and number else None)
+            arguments = twin.commit_arguments(next, nodes=nodes)
+            receipt = twin.send(twin.server, "commitRound", *arguments)
+            commit = twin.committed(twin.server, next, (), ZERO, receipt.time, nodes)
+            if not wrong and kind == "the next model":
+                figures |= _figures("commitRound", f"{clients} clients", receipt, twin, *arguments)
+            if wrong:
+                twin.announce(finder, commit, INDEX, node=number)
+                arguments = challenge_arguments(commit, INDEX, node=number)
+                figures |= _figures("challenge", where, twin.send(finder, "challenge", *arguments), twin, *arguments)
+            else:
+                demanded = twin.demand(finder, commit, INDEX, node=number)
+                asked = chain.tester.take_snapshot()
+                arguments = commit.record, number, INDEX, commit.openings(INDEX, number)
+                figures |= _figures("answer", where, twin.send(twin.server, "answer", *arguments), twin, *arguments)
+                chain.tester.revert_to_snapshot(asked)
+                if not single:
+                    figures[f"demand, {where}"] = demanded.gas
+                    chain.travel(demanded.event("ChunkDemanded")["answerBy"])
+                    expired = twin.send(finder, "expire", commit.record, number, INDEX)
+                    figures[f"expire, {where}"] = expired.gas
+            chain.tester.revert_to_snapshot(filled)
+    chain.tester.revert_to_snapshot(before)
+    return figures
+
+
+def _wrong(node: Node) -> Node:
+    vector = node.vector.copy()
+    vector[INDEX * CHUNK_PARAMETERS + 5] += 1
+    return replace(node, vector=vector, like=None)
+
+
+def _sorts(chain: Chain, rule_name: str, clients: int) -> Figures:
+    """A challenge, which is dearer than an answer, of a rule that sorts."""
+    kind = partial(Job, model=_vector(0, 2**26), rule_name=rule_name)
+    job = _job(chain, clients, kind, **LARGE).prepare()
+    vector = _vector(1, 2**20)
     tree = ChunkTree(vector, CHUNK_PARAMETERS)
-    root = job.root_of(model)
     for client in job.clients:
-        upload = Upload(client, vector, tree, 100)
-        job.send(client, "submitUpdate", 1, root, upload.update)
-        job.attempt.blocks.append([upload])
+        job.submit_upload(Upload(client, vector, tree, 100))
     chain.travel(job.state.closesAt)
     finder = chain.accounts[0]
-    figures = {}
-    snapshot = chain.tester.take_snapshot()
-    # Those that sort are measured for what is dearest, a challenge.
-    for wrong in (False, True) if rule_name == "weighted_mean" else (True,):
-        twin = job.copy()
-        next = twin.aggregate()
-        next[INDEX * CHUNK_PARAMETERS + 5] += wrong
-        commit = twin.commit(next=next)
-        where = f"{rule_name}, {clients} clients"
-        if wrong:
-            openings = commit.openings(INDEX)
-            twin.announce(finder, commit, INDEX)
-            arguments = commit.record, INDEX, SALT, openings
-            figures[f"challenge, {where}"] = twin.send(finder, "challenge", *arguments).gas
-            data = chain.ledger.encode_abi("challenge", [twin.id, *arguments])
-            figures[f"challenge, bytes of calldata, {where}"] = len(data) // 2 - 1
-        else:
-            demanded = twin.demand(finder, commit, INDEX)
-            figures[f"demand, {where}"] = demanded.gas
-            asked = chain.tester.take_snapshot()
-            figures[f"answer, {where}"] = twin.answer(twin.server, commit, INDEX).gas
-            data = chain.ledger.encode_abi("answer", [twin.id, commit.record, INDEX, commit.openings(INDEX)])
-            figures[f"answer, bytes of calldata, {where}"] = len(data) // 2 - 1
-            chain.tester.revert_to_snapshot(asked)
-            chain.travel(demanded.event("ChunkDemanded")["answerBy"])
-            figures[f"expire, {where}"] = twin.send(finder, "expire", commit.record, 0, INDEX).gas
-        chain.tester.revert_to_snapshot(snapshot)
-    return figures
+    next = job.aggregate()
+    next[INDEX * CHUNK_PARAMETERS + 5] += 1
+    commit = job.commit(next=next)
+    job.announce(finder, commit, INDEX)
+    arguments = challenge_arguments(commit, INDEX)
+    return _figures(
+        "challenge", f"{rule_name}, {clients} clients", job.send(finder, "challenge", *arguments), job, *arguments
+    )
 
 
 if __name__ == "__main__":
-    SNAPSHOT.write_text(json.dumps(measure(), indent=1) + "\n")
+    figures = measure()
+    figures |= measure_large() if "--large" in sys.argv else {k: v for k, v in snapshot().items() if k not in figures}
+    SNAPSHOT.write_text(json.dumps(figures, indent=1) + "\n")

@@ -25,6 +25,7 @@ class Node:
         vector: d sums; more where somebody commits to what is not zero behind the last.
         level: from 1.
         children: numbers of entries on level 1, of nodes above.
+        like: one that has the same vector, and so the same tree.
     """
 
     vector: Sums
@@ -32,10 +33,13 @@ class Node:
     chunk_parameters: int
     level: int
     children: range
+    like: Node | None = None
 
     @cached_property
     def tree(self) -> ChunkTree:
         """A chunk of C sums has the bytes of one of 2C parameters."""
+        if self.like:
+            return self.like.tree
         return ChunkTree(np.ascontiguousarray(self.vector, "<i8").view("<i4"), 2 * self.chunk_parameters)
 
     @property
@@ -49,7 +53,7 @@ Alter = Callable[[Node], Node]
 def _more(node: Node, lane: int, value: int) -> Node:
     vector = node.vector.copy()
     vector[lane] = value
-    return replace(node, vector=vector)
+    return replace(node, vector=vector, like=None)
 
 
 ALTERATIONS: dict[str, Alter] = {

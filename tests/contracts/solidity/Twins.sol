@@ -70,7 +70,7 @@ contract Twins {
         bytes32 model,
         IGalaxyLedger.Update calldata update_
     ) external pure returns (bytes32) {
-        return TypedData.update(job, attempt, model, update_);
+        return TypedData.update(job, attempt, model, update_.commitment, update_.content, update_.weight);
     }
 
     function join(uint256 job, uint32 samples, bytes32 key, uint256 deadline) external pure returns (bytes32) {
