@@ -134,7 +134,7 @@ def types(entries):
 def test_an_answer_of_several_values_is_decoded_into_structs():
     function = next(entry for entry in ENTRIES if entry.get("name") == "jobOf")
     terms = dataclasses.replace(TERMS, rule=Web3.to_checksum_address(TERMS.rule))
-    state = structs.State(1, 2, 3, 4, 5, 6, 1, True, 7, 8, 9, 10, 11, False, True, False, 12, 13)
+    state = structs.State(1, 2, 3, 4, 5, 6, 1, True, 7, 8, 12, 9, 10, 11, False, True, False, 13)
     owner = Web3.to_checksum_address("0x" + "cd" * 20)
     answer = encode(types(function["outputs"]), [plain(terms), owner, plain(state), b"\5" * 32, b"\6" * 32, 99, 98])
     assert ledger_abi().functions["jobOf"].decode(answer) == (terms, owner, state, b"\5" * 32, b"\6" * 32, 99, 98)
