@@ -59,9 +59,10 @@ def demo(
                         f"{said['updates']:>7}  {said['gas']:>9,}  {said['seconds']:7.2f}  {short(said['model'])}"
                     )
                 case "challenged":
+                    of = f" of partial sum {said['node']}" if said["node"] else ""
                     console.print(
                         f"       wrong: client {short(said['client'])} proves it to the ledger by chunk "
-                        f"{said['chunk']}; the round is open again"
+                        f"{said['chunk']}{of}; the round is open again"
                     )
                 case "barred":
                     console.print(

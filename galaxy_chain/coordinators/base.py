@@ -184,7 +184,7 @@ class LedgerCoordinator:
             self._model = wanted, self._patiently(lambda: self.verifier.model_after(history, history.round - 1))
         return self._model[1]
 
-    def listen(self, paid: Callable[[int], None], challenged: Callable[[int, str, int], None]) -> None:
+    def listen(self, paid: Callable[[int], None], challenged: Callable[[int, str, int, int], None]) -> None:
         """Call `paid` from now on; only clients challenge."""
         self.paid = paid
 

@@ -90,8 +90,8 @@ class LedgerClientCoordinator(LedgerCoordinator):
         self._lane: SignedLane | None = None
         if lane is not Lane.DIRECT and own is not None:
             self._lane = SignedLane(lane, ledger, store, job, own / "signed" / self._name, patience.relay)
-        self.challenged: Callable[[Commit, int], None] = lambda commit, chunk: None
-        """Called after a challenge of a commit by a chunk."""
+        self.challenged: Callable[[Commit, int, int], None] = lambda commit, node, chunk: None
+        """Called after a challenge of a commit by a chunk of a node."""
         self._inspection = Inspection(
             ledger,
             self.verifier,
@@ -103,7 +103,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
             patience.content,
             own,
             self._name,
-            lambda commit, chunk: self.challenged(commit, chunk),
+            lambda commit, node, chunk: self.challenged(commit, node, chunk),
         )
         self.leave = leave
         self.answering = Answering(
@@ -125,10 +125,10 @@ class LedgerClientCoordinator(LedgerCoordinator):
         """The attempt that this client has submitted to last, and the block that this was in; or, where it was refused
         because the round has moved on, the newest block that was seen by then."""
 
-    def listen(self, paid: Callable[[int], None], challenged: Callable[[int, str, int], None]) -> None:
+    def listen(self, paid: Callable[[int], None], challenged: Callable[[int, str, int, int], None]) -> None:
         """Call `paid` and `challenged` from now on."""
         super().listen(paid, challenged)
-        self.challenged = lambda commit, chunk: challenged(commit.record.round, commit.record.server, chunk)
+        self.challenged = lambda commit, node, chunk: challenged(commit.record.round, commit.record.server, node, chunk)
 
     def begin(self) -> None:
         """Answer demands in a thread of its own."""

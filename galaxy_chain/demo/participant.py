@@ -11,7 +11,9 @@ import matplotlib.backends.backend_agg
 import matplotlib.figure  # noqa: F401
 
 from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoordinator, Patience
+from galaxy_chain.coordinators.summing_up import SummingUp
 from galaxy_chain.demo.instructions import Instructions
+from galaxy_chain.demo.lie import LyingSums
 from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.rpc.rpc import Rpc
 from galaxy_chain.transactions.accounts import NodeSigner
@@ -24,7 +26,7 @@ from galaxy_fl.participants.events import Event, Failed
 from galaxy_fl.participants.job_client import JobClient
 from galaxy_fl.participants.job_server import JobServer
 from galaxy_fl.participants.metrics import MetricsFile
-from galaxy_fl.rounds.coordinator import Committed, Round, Submitted
+from galaxy_fl.rounds.coordinator import Round, Submitted
 from galaxy_fl.trust import Trust
 from galaxy_fl.vectors import read_vector, write_vector
 
@@ -35,15 +37,18 @@ PATIENCE = Patience(poll=0.25)
 
 
 class LyingServerCoordinator(LedgerServerCoordinator):
-    """A server that commits a wrong model in one round: off by one in one parameter."""
+    """A server that lies in one round: in the middle of it, where it has partial sums, or else in the next model, where
+    it is off by one in one parameter."""
 
-    def commit(self, round: Round, next_model: Path, excluded: Mapping[Submitted, str]) -> Committed:
-        """Commit as any server does, except for one lie."""
-        if round.number == LYING_ROUND:
+    def aggregate(self, round: Round, updates: Mapping[Submitted, Path], next_model: Path) -> None:
+        """Aggregate as any server does, except for one lie."""
+        lies = round.number == LYING_ROUND
+        self.summing_up = LyingSums(self.verifier) if lies else SummingUp(self.verifier)
+        super().aggregate(round, updates, next_model)
+        if lies and not self.summing_up.has_tree(self.history):
             vector = read_vector(next_model, self.terms.parameters).copy()
             vector[len(vector) // 2] += 1
             write_vector(next_model, vector)
-        return super().commit(round, next_model, excluded)
 
 
 def run(connection: Connection) -> None:

@@ -203,7 +203,8 @@ class Acting:
         assert self._ledger.transactions is not None
         terms = self._history.terms
         levels = depth(terms.parameters, terms.chunk_parameters)
-        gas = answer_gas(self._verifier.document.rule.name, commit.record.updates, terms.chunk_parameters, levels)
+        rule, updates = self._verifier.document.rule.name, commit.record.updates
+        gas = answer_gas(rule, updates, terms.fan_in, terms.chunk_parameters, levels)
         return gas * self._ledger.transactions.price()
 
     def check(self, name: str, gas: int, value: int = 0) -> None:

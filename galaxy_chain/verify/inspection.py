@@ -164,7 +164,7 @@ class Inspection:
         own: A folder for what was verified, demanded and spent, and for what others on this machine have verified, too;
             None to forget it at the end.
         name: Tells this account and job from others in the folder.
-        challenged: Called after a challenge of a commit by a chunk.
+        challenged: Called after a challenge of a commit by a chunk of a node.
         reported: Called with what this account can't pay to bring to the ledger; returns whether somebody else does.
     """
 
@@ -180,7 +180,7 @@ class Inspection:
         content: float,
         own: Path | None,
         name: str,
-        challenged: Callable[[Commit, int], None],
+        challenged: Callable[[Commit, int, int], None],
         reported: Callable[[Commit, Fault], bool] = lambda commit, fault: False,
     ) -> None:
         assert ledger.transactions is not None
@@ -335,7 +335,7 @@ class Inspection:
             self._give_up(commit, history.attempt, f"is wrong in {where}, {said}, because {error}")
             return
         if done is not None:
-            self._challenged(commit, chunk)
+            self._challenged(commit, fault.node, chunk)
         if commit.word in history.superseded:
             return  # the round continues as it is
         raise RoundMovedOnError(f"round {number} was committed wrongly, and has been challenged")
@@ -389,7 +389,7 @@ class Inspection:
                 if self._acting.expire(commit, demand):
                     self._acting.purse.take_back(commit.record, demand.node, demand.index)
                     if stands:
-                        self._challenged(commit, demand.index)
+                        self._challenged(commit, demand.node, demand.index)
                         raise RoundMovedOnError(f"round {commit.record.round} was withheld, and is taken back")
 
 

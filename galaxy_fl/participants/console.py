@@ -79,9 +79,10 @@ def _line(event: Event) -> str | None:
         case events.Reopened():
             return f"round {event.round}: too few usable updates, collecting again{_reasons(event.excluded)}"
         case events.Challenged():
+            wrong = f"partial sum {event.node}" if event.node else "model"
             return (
-                f"round {event.round}: {event.server} committed a wrong model; challenged by chunk {event.chunk}, and "
-                "its bond is gone"
+                f"round {event.round}: {event.server} committed a wrong {wrong}; challenged by chunk {event.chunk}, "
+                "and its bond is gone"
             )
         case events.Finished():
             where = "" if event.final_model is None else f"; the final model is in {_shown(event.final_model)}"

@@ -155,6 +155,8 @@ class Challenged(Strict):
     round: int
     server: str
     """Address of whoever committed it."""
+    node: int = 0
+    """Which partial sum is wrong, where the round has such; 0 for the next model."""
     chunk: int
 
 

@@ -146,7 +146,9 @@ class JobParticipant(Generic[AnyCoordinator]):
         """
         self.coordinator.listen(
             paid=lambda amount: self._emit(Paid(amount=amount)),
-            challenged=lambda number, server, chunk: self._emit(Challenged(round=number, server=server, chunk=chunk)),
+            challenged=lambda number, server, node, chunk: self._emit(
+                Challenged(round=number, server=server, node=node, chunk=chunk)
+            ),
         )
         with giving_up(self.coordinator):
             round = self._run()

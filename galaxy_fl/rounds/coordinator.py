@@ -163,12 +163,12 @@ class Coordinator(Protocol):
             RoundMovedOnError: the round is over.
         """
 
-    def listen(self, paid: Callable[[int], None], challenged: Callable[[int, str, int], None]) -> None:
+    def listen(self, paid: Callable[[int], None], challenged: Callable[[int, str, int, int], None]) -> None:
         """Have the coordinator say what it does beside the rounds.
 
         Args:
             paid: Called with what was paid out to the participant, in wei.
-            challenged: Called with the round, the server and the chunk of a wrong commit that was challenged.
+            challenged: Called with the round, the server, the node and the chunk of a wrong commit that was challenged.
         """
 
     def begin(self) -> None:
@@ -305,7 +305,7 @@ class WithoutLedger:
     leave = False
     transaction: str | None = None
 
-    def listen(self, paid: Callable[[int], None], challenged: Callable[[int, str, int], None]) -> None:
+    def listen(self, paid: Callable[[int], None], challenged: Callable[[int, str, int, int], None]) -> None:
         """Call neither: nobody is paid or challenged."""
 
     def begin(self) -> None:

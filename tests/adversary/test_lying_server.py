@@ -51,7 +51,7 @@ def test_off_by_one_is_challenged_by_a_client_before_it_trains(collected, how):
     )
     client.enter(SAMPLES)
     challenged = []
-    client.challenged = lambda commit, chunk: challenged.append((commit.record.round, chunk))
+    client.challenged = lambda commit, node, chunk: challenged.append((commit.record.round, chunk))
     round = client.round()
     assert client.wants_update(round)
     with pytest.raises(RoundMovedOnError, match="round 1 was committed wrongly, and has been challenged"):

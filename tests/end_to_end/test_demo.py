@@ -10,7 +10,7 @@ import pytest
 
 
 def demonstrate(folder, *options):
-    command = [sys.executable, "-m", "galaxy_chain", "demo", "--clients", "2", "--rounds", "3", "--json", *options]
+    command = [sys.executable, "-m", "galaxy_chain", "demo", "--clients", "3", "--rounds", "3", "--json", *options]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -39,19 +39,20 @@ def earnings(said, role):
 
 
 def test_everybody_gets_out_what_it_has_earned_once_the_windows_are_over(honest):
-    """The pool of half an ether: a tenth for the server, the rest for two clients that were in every round."""
+    """The pool of half an ether: a tenth for the server, the rest for three clients that were in every round."""
     [ahead] = [line["seconds"] for line in honest if line["event"] == "ahead"]
     assert ahead > 86_400
     # Rounding leaves at most a wei a round and participant in the ledger.
     [server], clients = earnings(honest, "server"), earnings(honest, "client")
     assert 5 * 10**16 - 3 <= server <= 5 * 10**16
-    assert [2_250 * 10**14 - 6 <= amount <= 2_250 * 10**14 for amount in clients] == [True, True]
+    assert [1_500 * 10**14 - 6 <= amount <= 1_500 * 10**14 for amount in clients] == [True] * 3
 
 
 def test_a_lie_costs_the_bond_and_changes_nothing(honest, tmp_path):
     said = demonstrate(tmp_path, "--cheat")
     assert rounds(said, "committed") == [1, 2, 2, 3]
-    assert rounds(said, "challenged") == [2]
+    # In the middle of the round: the first of its partial sums, of which each stands for two clients at most.
+    assert [(line["round"], line["node"]) for line in said if line["event"] == "challenged"] == [(2, 1)]
     assert rounds(said, "audited") == [1, 2, 3]
     first, lie, right, last = (line["model"] for line in said if line["event"] == "committed")
     assert lie not in {line["model"] for line in honest if line["event"] == "committed"}
@@ -63,7 +64,7 @@ def test_a_lie_costs_the_bond_and_changes_nothing(honest, tmp_path):
     [server], clients = earnings(said, "server"), earnings(said, "client")
     assert 2 * 5 * 10**16 // 3 - 3 <= server <= 2 * 5 * 10**16 // 3
     # Whoever proved the lie has a quarter of the bond as well.
-    assert [client - found for client, found in zip(sorted(clients), (0, 10**18 // 4), strict=True)] == [
+    assert [client - found for client, found in zip(sorted(clients), (0, 0, 10**18 // 4), strict=True)] == [
         min(clients)
-    ] * 2
-    assert 2_250 * 10**14 - 6 <= min(clients) <= 2_250 * 10**14
+    ] * 3
+    assert 1_500 * 10**14 - 6 <= min(clients) <= 1_500 * 10**14

@@ -29,7 +29,7 @@ def client_of(federation, folder=None, how="full", withheld=Withheld.GO_ON, pati
     )  # fmt: skip
     client.enter(SAMPLES)
     challenged = []
-    client.challenged = lambda commit, chunk: challenged.append((commit.record.round, chunk))
+    client.challenged = lambda commit, node, chunk: challenged.append((commit.record.round, chunk))
     return client, challenged
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +46,7 @@ class LyingSums(SummingUp):
         self._entries, self._model = len(history.entries), model
         return super().sum_up(history, model, updates, next_model)
 
-    def publish(self, folder: Path, nodes: tuple[Node, ...], next_model: Path) -> Tree:  # type: ignore[override]
+    def publish(self, folder: Path, nodes: Sequence[Node], next_model: Path) -> Tree:
         vectors = [np.fromfile(node_file(folder, number), "<i8") for number in range(1, len(nodes) + 1)]
         weights = [node.weight for node in nodes]
         last = self._alter(vectors, weights)
