@@ -169,6 +169,7 @@ class HandingIn:
         try:
             self._hand_in()
             self._taken = True
+            fault_point("after-handing-in")
         except ContentError as error:
             self._taken = False
             self._lane.say(f"the inbox takes nothing: {error}")
