@@ -8,17 +8,15 @@ however many updates they have; those of other rules one of every update.
 from __future__ import annotations
 
 from galaxy_fl.aggregation import RULES, is_sum
-from galaxy_fl.aggregation.sum_tree import NODE_BYTES, node_count
+from galaxy_fl.aggregation.sum_tree import MOST_LEVELS, NODE_BYTES, node_count
 from galaxy_fl.vectors.chunk_tree import depth
 
-__all__ = ["MOST_BYTES", "MOST_GAS", "MOST_LEVELS", "answer_bytes", "answer_gas", "fits", "most_updates", "rule_gas"]
+__all__ = ["MOST_BYTES", "MOST_GAS", "answer_bytes", "answer_gas", "fits", "most_updates", "rule_gas"]
 
 MOST_BYTES = 120_000
 """Limit of an answer in bytes; nodes take transactions of 131,072."""
 MOST_GAS = 15_000_000
 """Limit of an answer in gas: EIP-7825 ends a transaction at 2**24, and later rules may price calldata higher."""
-MOST_LEVELS = 4
-"""Limit of a tree of sums: `fan_in**4` updates."""
 _ENTRY_BYTES = 88
 
 

@@ -86,8 +86,8 @@ def _server(value: str) -> str:
 class TermsSection(Strict):
     """The terms of a job (protocol section 5), with defaults that suit a small consortium.
 
-    `rounds`, `min_clients`, `max_clients` and `deadline` are those of `galaxy_fl.jobs.terms.Terms`; the others are of
-    ledgers only.
+    `rounds`, `min_clients`, `max_clients`, `deadline` and `fan_in` are those of `galaxy_fl.jobs.terms.Terms`; the
+    others are of ledgers only.
     """
 
     rounds: Annotated[int, Field(ge=1, le=2**31)]

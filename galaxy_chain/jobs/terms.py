@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from galaxy_chain.jobs.answer_size import MOST_BYTES, MOST_GAS, MOST_LEVELS, answer_bytes, answer_gas, most_updates
+from galaxy_chain.jobs.answer_size import MOST_BYTES, MOST_GAS, answer_bytes, answer_gas, most_updates
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Terms
 from galaxy_chain.shown import ETHER, ether
 from galaxy_fl.aggregation import RULES, is_sum
 from galaxy_fl.aggregation.rule import MAX_WEIGHT
-from galaxy_fl.aggregation.sum_tree import LARGEST_FAN_IN, SMALLEST_FAN_IN
+from galaxy_fl.aggregation.sum_tree import LARGEST_FAN_IN, MOST_LEVELS, SMALLEST_FAN_IN
 from galaxy_fl.vectors.chunk_tree import depth
 
 __all__ = [

@@ -220,9 +220,10 @@ def test_it_is_where_jobs_are_submitted_and_participants_meet(federation, at, no
     web3, account = funded(node)
     ledger = galaxy_chain.Ledger(web3, **at)
     terms = {"bond": "1 ether", "demand_deposit": "0.01 ether"}
-    job = galaxy_fl.Job("mlp", rounds=2, train=galaxy_fl.Train(loss="nll", learning_rate=0.1))
+    job = galaxy_fl.Job("mlp", fan_in=4, rounds=2, train=galaxy_fl.Train(loss="nll", learning_rate=0.1))
     number = galaxy_fl.submit(job, clients=2, at=ledger, terms=terms)
     assert ledger.jobs()[int(number)].owner == account.address
+    assert ledger.jobs()[int(number)].terms.fan_in == 4
     (place,) = meeting(ledger).client_places("any")
     assert list(place.jobs()) == [number] == list(meeting(ledger).server_place().jobs())
     assert place.name.startswith(f"ledger {federation.deployment.ledger} at ")
