@@ -301,6 +301,7 @@ class Attempt:
     round: int
     model: Vector
     start: bytes
+    root: bytes
     blocks: Blocks = field(default_factory=list)
 
     @property
@@ -577,11 +578,11 @@ class Job:
     def signed_arguments(self, uploads: Sequence[Upload]) -> tuple[Any, ...]:
         entries = b"".join(upload.entry for upload in uploads)
         signatures = b"".join(self.signature(upload) for upload in uploads)
-        return self.number, self.root_of(self.attempt.model), entries, signatures
+        return self.number, self.attempt.root, entries, signatures
 
     def signature(self, upload: Upload, **other: Any) -> bytes:
         """Of the entry, by its client; with other values in the domain where they are given."""
-        hash_ = upload.hash(self.id, self.number, self.root_of(self.attempt.model))
+        hash_ = upload.hash(self.id, self.number, self.attempt.root)
         return sign(self.key_of(upload.client), keccak(b"\x19\x01" + separator(self.domain | other) + hash_))
 
     @property
@@ -589,7 +590,7 @@ class Job:
         return domain(self.chain.chain_id, self.chain.ledger.address)
 
     def submit_arguments(self, upload: Upload) -> tuple[Any, ...]:
-        return self.number, self.root_of(self.attempt.model), upload.update
+        return self.number, self.attempt.root, upload.update
 
     def collect(self, clients: Sequence[str] | None = None) -> None:
         """Let clients, all of the job's by default, submit; then wait until collecting has ended."""
@@ -775,7 +776,8 @@ class Job:
 
     def _open(self, round: int, model: Vector) -> None:
         self.number += 1
-        self.attempt = Attempt(self.number, round, model, self.start_of(self.number, self.root_of(model)))
+        root = self.root_of(model)
+        self.attempt = Attempt(self.number, round, model, self.start_of(self.number, root), root)
 
     def root_of(self, vector: Vector) -> bytes:
         return ChunkTree(vector, self.terms["chunkParameters"]).root
