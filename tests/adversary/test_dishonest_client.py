@@ -196,7 +196,7 @@ def test_an_outsider_gets_nowhere_in_a_closed_job(federation):
     attempts = {
         "NotAdmitted": ("join", SAMPLES, bytes(32)),
         "NotJoined": ("submitUpdate", 1, first_model(federation), promise(federation, 0, made_up(1))),
-        "BondTooSmall": ("commitRound", 1, head, server(federation).history.initial, b"\0", bytes(32)),
+        "BondTooSmall": ("commitRound", 1, head, server(federation).history.initial, b"\0", b"", bytes(32), bytes(32)),
         "JobNotIdle": ("cancelJob",),
         "NotOwner": ("expel", federation.clients[0]),
     }

@@ -68,25 +68,36 @@ def test_forged_openings_prove_nothing(committed):
     malicious = server(committed, account=stranger(committed))
     commit = malicious.history.commits[1]
     good = Proofs(malicious.verifier).openings(malicious.history, commit, 0, 0)
-    forged_chunk = replace(good.next, chunk=bytes([good.next.chunk[0] ^ 1]) + good.next.chunk[1:])
-    first, *others = good.included
+    next_model, model, first, *others = good.opened
+    forged_chunk = replace(next_model, chunk=bytes([next_model.chunk[0] ^ 1]) + next_model.chunk[1:])
     forged_update = replace(first, chunk=bytes(len(first.chunk)))
-    entries = [entry for block in good.blocks for entry in block]
-    lighter = replace(entries[0], update=replace(entries[0].update, weight=1))
+    blocks = commit.blocks
+    lighter = replace(blocks[0][0], update=replace(blocks[0][0].update, weight=1))
+
+    def opened(*openings):
+        return replace(good, opened=openings)
+
+    def showing(*blocks):
+        return replace(good, submissions=show(blocks))
+
     forgeries = [
-        (replace(good, next=forged_chunk), "WrongOpening"),
-        (replace(good, previous=good.next), "WrongOpening"),
-        (replace(good, included=(forged_update, *others)), "WrongOpening"),
-        (replace(good, included=(*others, first)), "WrongOpening"),
-        (replace(good, blocks=good.blocks[1:], included=tuple(others)), "MalformedOpenings"),
-        (replace(good, blocks=good.blocks[1:]), "WrongSubmissions"),
-        (replace(good, blocks=((lighter,), *good.blocks[1:])), "WrongSubmissions"),
-        (replace(good, blocks=(good.blocks[0] + good.blocks[1], *good.blocks[2:])), "WrongSubmissions"),
+        (opened(forged_chunk, model, first, *others), "WrongOpening"),
+        (opened(next_model, next_model, first, *others), "WrongOpening"),
+        (opened(next_model, model, forged_update, *others), "WrongOpening"),
+        (opened(next_model, model, *others, first), "WrongOpening"),
+        (opened(next_model, model, *others), "MalformedOpenings"),
+        (opened(*good.opened, first), "MalformedOpenings"),
+        (showing(*blocks[1:]), "WrongSubmissions"),
+        (showing((lighter,), *blocks[1:]), "WrongSubmissions"),
+        (showing(blocks[0] + blocks[1], *blocks[2:]), "WrongSubmissions"),
+        # Nobody shows nodes where there are none, and what they say is not looked at.
+        (replace(showing(*blocks[1:]), nodes=bytes(36)), "WrongSubmissions"),
     ]
     salt = announce_finding(malicious.ledger, commit.word, 0, 0)
     committed.rpc.request("evm_mine")
     for openings, reason in forgeries:
-        assert refusal(malicious.ledger, "challenge", committed.job, commit.record, 0, salt, openings.pack()) == reason
+        arguments = (committed.job, commit.record, 0, 0, salt, openings.pack())
+        assert refusal(malicious.ledger, "challenge", *arguments) == reason
     assert committed.ledger().job_of(committed.job).state.round == 2
 
 
@@ -98,7 +109,7 @@ def test_a_record_with_another_beginning_of_the_head_is_unknown(federation):
     lying.round()
     commit = lying.history.commits[1]
     openings = Proofs(lying.verifier).openings(lying.history, commit, 0, 0).pack()
-    demand(tower(federation).ledger, federation.job, lying.history, commit, 1)
+    demand(tower(federation).ledger, federation.job, lying.history, commit, 0, 1)
     forgeries = [
         replace(commit.record, attempt=2),
         replace(commit.record, previous_root=b"\1" * 32),
@@ -106,8 +117,8 @@ def test_a_record_with_another_beginning_of_the_head_is_unknown(federation):
         replace(commit.record, server=federation.clients[0]),
     ]
     for record in forgeries:
-        assert refusal(lying.ledger, "answer", federation.job, record, 1, openings) == "UnknownRecord"
-        assert refusal(lying.ledger, "challenge", federation.job, record, 0, bytes(32), openings) == "UnknownRecord"
+        assert refusal(lying.ledger, "answer", federation.job, record, 0, 1, openings) == "UnknownRecord"
+        assert refusal(lying.ledger, "challenge", federation.job, record, 0, 0, bytes(32), openings) == "UnknownRecord"
     assert looks(tower(federation)) == []  # a chunk that it has demanded waits
     federation.travel(3_100)
     assert looks(tower(federation)) == ["expired"]
@@ -208,7 +219,7 @@ def test_nothing_of_one_ledger_counts_on_another(federation, tmp_path):
     here.round()
     commit = here.history.commits[1]
     openings = Proofs(here.verifier).openings(here.history, commit, 0, 0).pack()
-    assert refusal(there.ledger, "challenge", other.job, commit.record, 0, bytes(32), openings) == "UnknownRecord"
+    assert refusal(there.ledger, "challenge", other.job, commit.record, 0, 0, bytes(32), openings) == "UnknownRecord"
 
 
 def test_a_commit_that_a_reorganisation_puts_on_other_updates_does_not_land(federation):

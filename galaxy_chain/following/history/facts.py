@@ -106,8 +106,8 @@ class Facts:
         """What the ledger says of the job, if the events are all that happened."""
         return State(
             self.round, self.attempt, self.settled, self.last_round, self.closes_at, len(self.entries), self.status,
-            self.built, self.blocks, self.shut, self.reopenings, self.origin, self.highest, self.active_at, self.cancelled,
-            self.keeps_model, self.is_sum, self.reopenings_before,
+            self.built, self.blocks, self.shut, self.reopenings, self.origin, self.highest, self.active_at,
+            self.cancelled, self.keeps_model, self.is_sum, self.reopenings_before,
         )  # fmt: skip
 
     def account(self, address: str) -> Account:

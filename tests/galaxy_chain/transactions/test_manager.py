@@ -117,7 +117,11 @@ def test_reverts_are_the_contracts_own_errors_and_cost_nothing(rpc, deployed, si
             ("submitUpdate", job, 1, MODEL.root, other),
         ),
         (RoundMovedOnError, "it is at attempt 1, not 2", ("submitUpdate", job, 2, MODEL.root, UPDATE)),
-        (RoundMovedOnError, "other updates are in", ("commitRound", job, 1, bytes(32), MODEL, b"\0", bytes(32))),
+        (
+            RoundMovedOnError,
+            "other updates are in",
+            ("commitRound", job, 1, bytes(32), MODEL, b"\0", b"", bytes(32), bytes(32)),
+        ),
         (NotAdmittedError, f"{signer.address} is not admitted", ("join", closed, 1, bytes(32))),
         (NotAdmittedError, "has not joined", ("submitUpdate", closed, 1, MODEL.root, UPDATE)),
         (UnknownJobError, "there is no job 999", ("join", 999, 1, bytes(32))),
