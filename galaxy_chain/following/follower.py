@@ -348,6 +348,10 @@ class JobFollower:
         """Lets the file go, for the next one that follows with it. What is known stays readable here."""
         self._cursor.close()
 
+    def events(self) -> list[LedgerEvent]:
+        """All of the job's events that are known, in order. Not after `close`."""
+        return [_event(log) for log in self._cursor.logs()]
+
     def poll(self) -> bool:
         """Takes what is new; whether there was anything of this job.
 

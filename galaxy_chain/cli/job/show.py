@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from galaxy_chain.cli.console import console, print_json, print_table, short
 from galaxy_chain.cli.job_views import (
@@ -21,18 +23,32 @@ from galaxy_chain.following.books import books
 from galaxy_chain.following.claims import earnings
 from galaxy_chain.following.follower import JobFollower
 from galaxy_chain.following.turns import bond_free_from
+from galaxy_chain.lane.lanes import lanes as lanes_of
 from galaxy_chain.shown import ETHER, ether
 
 __all__ = ["show"]
 
 
-def show(job: JobNumber, where: Where, json: Json = False) -> None:
+def show(
+    job: JobNumber,
+    where: Where,
+    lanes: Annotated[
+        bool,
+        typer.Option(
+            "--lanes",
+            help="Show, too, which updates came in signed and by whom they were handed in. This asks for a transaction "
+            "each time that updates came in.",
+        ),
+    ] = False,
+    json: Json = False,
+) -> None:
     """Show a job: terms, participants, money, and rounds with their hashes and what may still happen to them.
 
     A server's metrics are shown on its own machine.
     """
     ledger = where.connect()
-    history = JobFollower(ledger, job).history
+    follower = JobFollower(ledger, job)
+    history = follower.history
     terms, money = history.terms, books(history)
     rounds = rounds_of(history, metrics_of(where.at().metrics(ledger.address, job)))
     servers = {commit.record.server for commit in (*history.commits.values(), *history.void.values())}
@@ -65,6 +81,8 @@ def show(job: JobNumber, where: Where, json: Json = False) -> None:
         "model": history.model.root.hex(),
         "rounds": rounds,
     }
+    if lanes:
+        shown["lanes"] = [vars(each) | {"clients": list(each.clients)} for each in lanes_of(ledger, follower)]
     if json:
         print_json(shown)
         return
@@ -111,3 +129,12 @@ def show(job: JobNumber, where: Where, json: Json = False) -> None:
             for row in rounds
         ],
     )  # fmt: skip
+    if lanes:
+        console.print()
+        print_table(
+            ("attempt", "updates", "lane", "handed in by", "clients"),
+            [
+                (each["attempt"], len(each["clients"]), each["lane"], each["by"], ", ".join(each["clients"]))
+                for each in shown["lanes"]
+            ],
+        )

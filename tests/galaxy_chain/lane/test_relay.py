@@ -331,3 +331,21 @@ def test_a_batch_that_a_node_does_not_take_is_halved(poor, server, monkeypatch):
         pass
     assert sorted(index for batch in taken(poor) for index in batch) == [0, 1, 2, 3, 4]
     assert max(map(len, taken(poor))) < 5
+
+
+def test_job_show_names_lanes(federation, at_ledger, tmp_path):
+    federation.job = federation.register(max_clients=8)
+    poor = Poor(federation, tmp_path)
+    poor.join(0, 1)
+    hand_in(poor, 0, 1)
+    federation.submit(0)
+    with closing(poor.server(None)) as serving:
+        assert look(poor.relay(serving), serving)
+    shown = at_ledger.json("job", "show", federation.job, "--lanes")["lanes"]
+    assert [(each["lane"], each["by"], sorted(each["clients"])) for each in shown] == [
+        ("direct", federation.clients[0], [federation.clients[0]]),
+        ("signed", federation.server, sorted(signer.address for signer in poor.signers[:2])),
+    ]
+    assert at_ledger.run("job", "show", federation.job, "--lanes") == 0
+    assert "signed" in at_ledger.out
+    assert "lanes" not in at_ledger.json("job", "show", federation.job)
