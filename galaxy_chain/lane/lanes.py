@@ -11,7 +11,7 @@ from galaxy_chain.following.follower import JobFollower
 from galaxy_chain.ledger.abi import ledger_abi
 from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.ledger.events import UpdatesSubmitted
-from galaxy_chain.ledger.submissions import unpack_block
+from galaxy_chain.ledger.submissions import unpack_entries
 
 __all__ = ["HandedIn", "lanes"]
 
@@ -54,6 +54,6 @@ def lanes(ledger: LedgerContract, follower: JobFollower) -> list[HandedIn]:
             ) from error
         called = data[:4] if to.lower() == ledger.address.lower() else b""
         lane = "signed" if called == signed else "direct" if called == direct else "contract"
-        clients = tuple(entry.client for entry in unpack_block(event.entries))
+        clients = tuple(entry.client for entry in unpack_entries(event.entries))
         found.append(HandedIn(event.attempt, clients, lane, by, hash))
     return found

@@ -37,8 +37,9 @@ CREATE TABLE joins (
     number INTEGER PRIMARY KEY AUTOINCREMENT, job INTEGER NOT NULL, client TEXT NOT NULL, deadline INTEGER NOT NULL,
     arrived REAL NOT NULL, body TEXT NOT NULL, UNIQUE (job, client)
 );
-INSERT INTO sqlite_sequence VALUES ('updates', 1000000 * CAST(strftime('%s', 'now') AS INTEGER)),
-    ('joins', 1000000 * CAST(strftime('%s', 'now') AS INTEGER));
+INSERT INTO sqlite_sequence
+    SELECT name, 1000 * CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)
+    FROM (SELECT 'updates' AS name UNION SELECT 'joins');
 """,
     remedy="move it away: clients that are not in hand in again",
     busy="another process holds it: stop that one",
