@@ -327,6 +327,14 @@ def client(
             "`galaxy-chain claim` and `galaxy-chain withdraw` get them then.",
         ),
     ] = False,
+    report: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="URL",
+            help="A watchtower (`galaxy-chain watch --report`) that is told what this client finds wrong or withheld "
+            "and can't pay to bring to the ledger. May be repeated.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Take part in a job: train each round's model on your own data and submit the update.
@@ -348,6 +356,7 @@ def client(
             lane=Lane.parse(lane),
             own=where.home,
             limits=terms.limits(),
+            report=report or (),
             leave=leave,
         )
         with closing(coordinator):

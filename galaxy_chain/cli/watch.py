@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +12,7 @@ from galaxy_chain.cli.limits import DepositLimits
 from galaxy_chain.cli.options import Account, JobNumber, Json, Polling, Where
 from galaxy_chain.cli.reporting import for_programs, warnings_printed
 from galaxy_chain.cli.values import amount
+from galaxy_chain.verify.reports import Reports
 from galaxy_chain.verify.watchtower import Finding, Watchtower
 from galaxy_fl.participants.json_lines import now
 
@@ -41,6 +42,14 @@ def watch(
             rich_help_panel="Account",
         ),
     ] = "0.001 ether",
+    report: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[HOST:]PORT",
+            help="Listen there for reports of clients that have no ether (`galaxy-chain client --report`), and look at "
+            "the partial sums that they name first. PORT alone is for programs of this machine.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Audit every commit of a job as it comes; challenge what is wrong, and demand what is withheld.
@@ -64,6 +73,7 @@ def watch(
             said = line
 
     with warnings_printed(json, job):
+        reports = Reports(job)
         tower = Watchtower(
             ledger,
             where.contents(),
@@ -73,8 +83,14 @@ def watch(
             max_settle=amount(max_settle),
             own=where.home,
             limits=terms.limits(),
+            reports=reports,
         )
-        with closing(tower):
+        with closing(tower), ExitStack() as stack:
+            if report is not None:
+                from galaxy_chain.verify.report_server import ReportServer
+
+                url = stack.enter_context(ReportServer(reports, report)).url
+                say({"event": "listening", "url": url}, f"takes reports at {url}")
             tower.watch(
                 lambda finding: say({"event": "found", **vars(finding)}, _line(finding)),
                 lambda why: say({"event": "trouble", "reason": why}, f"a look has failed, and is tried again: {why}"),
@@ -83,6 +99,7 @@ def watch(
 
 
 def _line(finding: Finding) -> str:
-    chunk = "" if finding.chunk is None else f", chunk {finding.chunk}"
+    of = f" of partial sum {finding.node}" if finding.node else ""
+    chunk = "" if finding.chunk is None else f", chunk {finding.chunk}{of}"
     reason = f": {finding.reason}" if finding.reason else ""
     return f"round {finding.round}: {finding.verdict}{chunk}{reason}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +31,7 @@ from galaxy_chain.ledger.words import address_bytes
 from galaxy_chain.shown import ether
 from galaxy_chain.verify.how import BRANCH, Verify
 from galaxy_chain.verify.inspection import Inspection, Withheld
+from galaxy_chain.verify.reports import Reporter
 from galaxy_chain.verify.verifier import Verifier
 from galaxy_fl.content import Store
 from galaxy_fl.exceptions import ConfigurationError, ContentError, ContentMissingError, RoundMovedOnError
@@ -58,6 +59,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
         lane: How it joins and hands in. What it signs is kept in `own`, so that it never signs two entries for one
             attempt.
         leave: End with the job's last round, though rewards can be had only when its window is over.
+        report: The URLs of watchtowers that are told what this client has found and can't pay to bring to the ledger.
         own: As of every participant; what was trained and not handed in is there, too, and updates that are not
             revealed yet where the job reveals after close.
     """
@@ -78,6 +80,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
         own: Path | None = None,
         limits: Limits = Limits(),
         leave: bool = False,
+        report: Sequence[str] = (),
     ) -> None:
         super().__init__(ledger, store, job, patience, own, limits)
         self.kept: Path | None = None if own is None else own / "trained" / self._name
@@ -92,6 +95,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
             self._lane = SignedLane(lane, ledger, store, job, own / "signed" / self._name, patience.relay)
         self.challenged: Callable[[Commit, int, int], None] = lambda commit, node, chunk: None
         """Called after a challenge of a commit by a chunk of a node."""
+        reporter = Reporter(report, job)
         self._inspection = Inspection(
             ledger,
             self.verifier,
@@ -104,6 +108,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
             own,
             self._name,
             lambda commit, node, chunk: self.challenged(commit, node, chunk),
+            lambda commit, fault: reporter.report(commit.word, fault.node),
         )
         self.leave = leave
         self.answering = Answering(

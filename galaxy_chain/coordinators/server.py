@@ -418,7 +418,7 @@ class LedgerServerCoordinator(LedgerCoordinator):
 
     def _nodes_of(self, commit: Commit) -> list[ContentId]:
         """The vectors of a commit's nodes, and the list of them; none where the list is not here."""
-        if not commit.nodes:
+        if not commit.nodes or not self.store.has(manifest_id(commit)):
             return []
         try:
             return [*self.verifier.nodes.contents(commit), manifest_id(commit)]

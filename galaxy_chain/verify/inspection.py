@@ -193,7 +193,9 @@ class Inspection:
         self._poll = poll
         self._content = content
         self._challenged = challenged
-        self._reported = reported
+        self._tell = reported
+        self._told: set[tuple[bytes, int]] = set()
+        """The words and nodes that somebody was told of."""
         self._address = ledger.transactions.signer.address
         self._checks = Checks(verifier, None if own is None else own / "nodes")
         self._verified = Verified(None if own is None else own / "verified" / name)
@@ -331,7 +333,7 @@ class Inspection:
             self._give_up(commit, 0, f"seems wrong in {where}, but {error}")
             return
         except InsufficientFundsError as error:
-            said = "which is reported" if self._reported(commit, fault) else "and nobody was told: use --report"
+            said = "which is reported" if self._report(commit, fault) else "and nobody was told: use --report"
             self._give_up(commit, history.attempt, f"is wrong in {where}, {said}, because {error}")
             return
         if done is not None:
@@ -366,10 +368,17 @@ class Inspection:
                         commit.record.round, fault.chunk, fault.node, fault.reason,
                     )  # fmt: skip
             except (InsufficientFundsError, UnaffordableError, LedgerRefusedError) as error:
-                if not self._reported(commit, fault) and str(error) not in self._said:
+                if not self._report(commit, fault) and str(error) not in self._said:
                     self._said.add(str(error))
                     log.warning("round %d: what is withheld is not demanded: %s", commit.record.round, error)
             self._look()
+
+    def _report(self, commit: Commit, fault: Fault) -> bool:
+        """Whether somebody else was told of a fault."""
+        key = commit.word, fault.node
+        if key not in self._told and self._tell(commit, fault):
+            self._told.add(key)
+        return key in self._told
 
     def _crowded(self, commit: Commit) -> bool:
         """Whether enough others demand of that server what it may well answer: each makes it dearer for all."""

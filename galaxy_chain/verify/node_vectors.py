@@ -49,6 +49,8 @@ class NodeVectors:
 
     def __init__(self, verifier: Verifier) -> None:
         self._verifier = verifier
+        self._manifest = b"", list[ContentId]()
+        """The last list that was read, by its digest: a check asks for it with every node."""
 
     def content_id(self, digest: bytes) -> ContentId:
         """The content id of a node's vector by its digest."""
@@ -64,11 +66,15 @@ class NodeVectors:
         Raises:
             ContentMissingError, ContentAlteredError: the manifest is unavailable.
         """
+        if self._manifest[0] == commit.nodes_content:
+            return self._manifest[1]
         try:
             packed = self._verifier.store.get(manifest_id(commit))
         except _LACKING as error:
             raise type(error)(f"round {commit.record.round}: the list of the partial sums: {error}") from error
-        return [self.content_id(packed[at : at + _DIGEST_BYTES]) for at in range(0, len(packed), _DIGEST_BYTES)]
+        contents = [self.content_id(packed[at : at + _DIGEST_BYTES]) for at in range(0, len(packed), _DIGEST_BYTES)]
+        self._manifest = commit.nodes_content, contents
+        return contents
 
     def found(self, commit: Commit, node: int) -> Path:
         """The file of a node's vector as it is in the store, its root verified.

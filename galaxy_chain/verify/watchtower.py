@@ -24,8 +24,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from galaxy_chain.coordinators.abandoned import is_abandoned
@@ -43,6 +44,7 @@ from galaxy_chain.verify.acting import Acting, UnaffordableError
 from galaxy_chain.verify.checks import Checks
 from galaxy_chain.verify.faults import Fault, Kind
 from galaxy_chain.verify.purse import Purse
+from galaxy_chain.verify.reports import Reports
 from galaxy_chain.verify.verifier import Verifier
 from galaxy_fl.content import Store
 from galaxy_fl.patience import Backoff
@@ -89,6 +91,7 @@ class Watchtower:
             leave that to others.
         own: A folder for what it knows of the job and has done; None to forget it at the end.
         limits: What terms it watches under.
+        reports: What others report of the job: these nodes are looked at first.
 
     Raises:
         UnsoundTermsError: the job's terms would cost it money for nothing.
@@ -106,6 +109,7 @@ class Watchtower:
         max_settle: int = MAX_SETTLE,
         own: Path | None = None,
         limits: Limits = Limits(),
+        reports: Reports | None = None,
     ) -> None:
         assert ledger.transactions is not None
         self.ledger = ledger
@@ -128,6 +132,7 @@ class Watchtower:
             raise
         self.verifier = Verifier(store, terms, document)
         self.checks = Checks(self.verifier)
+        self._reports = Reports(job) if reports is None else reports
         self._acting = Acting(ledger, self.verifier, self._follower, self.purse, "raise --max-spend")
         self._standing_in = StandingIn(terms.answer_seconds)
         self._done: set[bytes] = set()
@@ -198,15 +203,24 @@ class Watchtower:
             for commit in list(self.history.void.values()):
                 if commit.word not in self.history.superseded and commit.word not in self._done:
                     found += self._tried(commit, self._refund)
-            for commit in sorted(self.history.challengeable(), key=lambda commit: commit.record.time):
+            due = sorted(self.history.challengeable(), key=lambda commit: commit.record.time)
+            self._reports.expect({commit.word: len(commit.nodes) for commit in due if self._in_window(commit)})
+            for word, node in self._reports.take():
+                commit = next(commit for commit in due if commit.word == word)
+                news = self._tried(commit, lambda commit, node=node: self._look_into(commit, node))  # type: ignore[misc]
+                found += news
+                if any(finding.verdict == "challenged" for finding in news):
+                    self._follower.poll()
+                    return found
+            for commit in due:
                 news = self._tried(commit, self._consider)
                 found += news
                 if any(finding.verdict in ("expired", "challenged") for finding in news):
                     break  # the round is reverted: look again
             else:
-                due = self._to_settle()
-                if due is not None and self._follower.chain_time >= self._settles_at(due):
-                    found += self._tried(due, self._settle)
+                next_one = self._to_settle()
+                if next_one is not None and self._follower.chain_time >= self._settles_at(next_one):
+                    found += self._tried(next_one, self._settle)
                 found += self._cancel()
             if found:
                 self._follower.poll()
@@ -270,14 +284,31 @@ class Watchtower:
 
     def _judge(self, commit: Commit, act: bool) -> list[Finding]:
         """What is found of a commit; without `act` only that it is right."""
+        news = self._bring(commit, self.checks.everything(self.history, commit), act)
+        if news is not None:
+            return news
+        self.purse.find_right(commit.record)
+        return [Finding(commit.record.round, "right")]
+
+    def _look_into(self, commit: Commit, node: int) -> list[Finding]:
+        """What is found of a node that somebody has reported: nothing that was not checked here is believed."""
+        if self.purse.is_right(commit.record):
+            return []
+        if not commit.nodes:
+            return self._consider(commit)
+        tree = self.checks.tree(self.history, commit)
+        faults = chain(tree.weights(), tree.node(node) if node else tree.last_step())
+        return self._bring(commit, faults, act=True) or []
+
+    def _bring(self, commit: Commit, found: Iterable[Fault], act: bool) -> list[Finding] | None:
+        """What is done about what is wrong in a commit; None where nothing is."""
         faults: list[Fault] = []
-        for fault in self.checks.everything(self.history, commit):
+        for fault in found:
             if fault.kind is Kind.PROVED:
                 return self._challenge(commit, fault) if act else []
             faults.append(fault)
         if not faults:
-            self.purse.find_right(commit.record)
-            return [Finding(commit.record.round, "right")]
+            return None
         if not act or self._is_young(commit):
             return []
         wrong = next((fault for fault in faults if fault.kind is not Kind.MISSING), None)
