@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 import threading
@@ -116,8 +117,11 @@ def main() -> None:
     """Run the command line; errors end it with the exit codes of docs/operations.md."""
     # An exception, so that folders are tidied and files closed; servers have handlers of their own.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
-    with _interrupts_are_heard():
-        _run()
+    try:
+        with _interrupts_are_heard():
+            _run()
+    finally:
+        gc.freeze()  # Python would go through all that was imported once more, to take apart what ends with it
 
 
 def _run() -> None:
