@@ -101,8 +101,8 @@ SECOND = (
     "after-broadcast",  # of its second
 )
 QUICK = (SERVER, ("after-training", "after-kept", "after-store-put"), SECOND[1:4])
-"""A client's life costs more than twice a server's, and what it does with its cursor a server does, too; so does what it
-does between the intent of its joining, or of a later update, and its receipt."""
+"""Without points that a server passes in the same code: around the cursor, at the intent of a first transaction, and
+after the broadcast of a later one. A client's life costs more than twice a server's."""
 
 
 @pytest.mark.parametrize(
