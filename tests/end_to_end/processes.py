@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,9 +53,14 @@ class Program:
     def line(self, containing: str) -> str:
         """Waits for a line of output that has these words."""
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if containing in line:
-                return line
+        stuck = threading.Timer(LONG, os.killpg, (self.process.pid, signal.SIGKILL))  # which ends its output
+        stuck.start()
+        try:
+            for line in self.process.stdout:
+                if containing in line:
+                    return line
+        finally:
+            stuck.cancel()
         raise AssertionError(f"{self.arguments} never said {containing!r}: {self.finish(check=False)}")
 
     def finish(self, *, check: bool = True) -> tuple[int, str, str]:

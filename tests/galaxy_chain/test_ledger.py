@@ -242,6 +242,20 @@ def test_a_job_that_is_passed_over_is_named_once(federation, at, node, caplog):
     assert list(chosen.jobs()) == [str(federation.job)]
 
 
+def test_a_client_gets_the_job_that_it_names_also_when_it_is_over(federation, at, node):
+    """What it has earned there may still have to be paid out; `galaxy-chain client --job` does the same."""
+    state = federation.ledger().job_of(federation.job).state
+    for _ in range(state.round, state.last_round + 1):
+        federation.submit(0, 1, 2)
+        federation.commit()
+    web3, _ = funded(node)
+    (place,) = meeting(galaxy_chain.Ledger(web3, **at)).client_places("any", jobs=[federation.job])
+    assert list(place.jobs()) == [str(federation.job)]
+    trusting = {"trust": [federation.owner]}
+    (place,) = meeting(galaxy_chain.Ledger(web3, **at)).client_places("any", **trusting)
+    assert str(federation.job) not in place.jobs()
+
+
 def test_it_shows_itself_without_secrets():
     account = Account.create()
     shown = repr(galaxy_chain.Ledger("https://node.example/KEY", "ledger.json", account=account))
