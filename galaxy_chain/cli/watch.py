@@ -66,7 +66,7 @@ def watch(
     with warnings_printed(json, job):
         tower = Watchtower(
             ledger,
-            where.contents(),
+            where.existing(),
             job,
             polling.content_timeout,
             max_spend=amount(max_spend),
