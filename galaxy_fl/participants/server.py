@@ -7,6 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from galaxy_fl.interrupts import interrupts_are_heard
 from galaxy_fl.jobs.main_guard import expect_program
 from galaxy_fl.modes.mode import At, meeting
 from galaxy_fl.participants.console import Console
@@ -111,6 +112,7 @@ class Server:
         except KeyboardInterrupt:
             raise KeyboardInterrupt(STOPPED) from None  # without a trace of where it waited
 
+    @interrupts_are_heard()
     def serve(self, forever: bool = False) -> list[Outcome]:
         """Do as `run`, and only tell in the outcomes which jobs were given up."""
         expect_program()

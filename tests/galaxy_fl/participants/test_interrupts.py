@@ -23,6 +23,26 @@ import galaxy_fl as galaxy
 if __name__ == "__main__":
     galaxy.Server(output="server").run()
 """
+SWALLOWED = """\
+import signal
+import weakref
+
+import galaxy_fl as galaxy
+from galaxy_fl.participants.events import Looking
+
+kept = []
+
+
+def listen(event, job):
+    if not kept and isinstance(event, Looking):
+        thing = set()
+        kept.append(weakref.ref(thing, lambda _: signal.raise_signal(signal.SIGINT)))
+        del thing  # calls that, and what it raises goes nowhere
+
+
+if __name__ == "__main__":
+    galaxy.{}.run()
+"""
 
 
 @pytest.fixture
@@ -66,3 +86,12 @@ def test_in_the_midst_of_a_job_which_continues(folder):
         server.finish()
     assert (folder / "a" / f"final_model_pars_{job}").exists()
     assert JobsFolder(folder).running() == []
+
+
+@pytest.mark.parametrize("participant", ["Client('digits', listeners=[listen])", "Server(listeners=[listen])"])
+def test_one_that_python_swallows_is_heard_all_the_same(folder, participant):
+    (folder / "swallowed.py").write_text(SWALLOWED.format(participant))
+    with Script(folder, "swallowed.py") as program:
+        code, _, errors = program.finish(check=False)
+    assert code == -signal.SIGINT, errors
+    assert errors.endswith("KeyboardInterrupt: stopped; started again, it continues where it was\n"), errors
