@@ -60,7 +60,8 @@ class ParticipantSettings(BaseModel):
     poll: Annotated[float, Field(ge=0.01, le=3600)] = 1.0
     """The longest pause between two looks at the chain, in seconds."""
     jobs: tuple[int, ...] | None = None
-    """Which jobs to take part in; None for those whose owner is trusted, and for a server those that name it, too."""
+    """Numbers of the jobs to take part in, also if they are over; None for those whose owner is trusted, and for a
+    server those that name it, too."""
     confirmations: Annotated[int, Field(ge=1)] = 1
     """How many blocks the last commit must have before a job counts as finished."""
     content_timeout: Annotated[float, Field(ge=0)] = 10.0
@@ -213,8 +214,10 @@ class LedgerClientPlace(_LedgerPlace):
     """The jobs of a ledger that a client takes part in."""
 
     def jobs(self) -> Sequence[str]:
-        """Those chosen that run and have rounds left."""
+        """Those named, or those chosen that run and have rounds left."""
         chosen = self._chosen()
+        if self._settings.jobs is not None:  # what was earned there may still have to be paid out
+            return [str(number) for number, _ in chosen]
         running = [
             (number, job)
             for number, job in chosen

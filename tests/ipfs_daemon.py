@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.end_to_end.processes import tied
+
 __all__ = ["Daemon", "daemon"]
 
 REPOSITORY = Path(__file__).parents[1]
@@ -80,6 +82,7 @@ def daemon(folder: Path, *, port: int = 0) -> Iterator[Daemon]:
     settings.write_text(json.dumps(_settings(port)))
     process = subprocess.Popen(
         [
+            *tied(),
             str(node),
             *("--require", str(preload)),
             str(PROGRAM),

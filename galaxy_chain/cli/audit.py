@@ -31,7 +31,7 @@ def audit(
 ) -> None:
     """Recompute every round of a job from the ledger's events and the content, to the bit. Needs no key."""
     ledger = where.connect(sender if challenge else None)
-    auditor = Auditor(ledger, where.contents(), job)
+    auditor = Auditor(ledger, where.existing(), job)
     terms, rule = auditor.history.terms, auditor.document.rule.name
     for concern in accept_terms(ledger, f"job {job}", terms, rule, Role.AUDIT, Limits(), pool=auditor.history.pool):
         typer.echo(f"warning: {concern.message}", err=True)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from galaxy_fl.exceptions import GalaxyError
+from galaxy_fl.interrupts import interrupts_are_heard
 
 if TYPE_CHECKING:
     from typer.core import TyperGroup
@@ -94,30 +93,15 @@ def application() -> TyperGroup:
     return root  # type: ignore[no-any-return]
 
 
-@contextmanager
-def _interrupts_are_heard() -> Iterator[None]:
-    """Raise an interrupt again that Python has swallowed, as it does in the callbacks of imports."""
-    hook = sys.unraisablehook
-
-    def heard(unraisable: sys.UnraisableHookArgs) -> None:
-        if isinstance(unraisable.exc_value, KeyboardInterrupt):
-            threading.Timer(0.05, signal.raise_signal, [signal.SIGINT]).start()
-        else:
-            hook(unraisable)
-
-    sys.unraisablehook = heard
-    try:
-        yield
-    finally:
-        sys.unraisablehook = hook
-
-
 def main() -> None:
     """Run the command line; errors end it with the exit codes of docs/operations.md."""
     # An exception, so that folders are tidied and files closed; servers have handlers of their own.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
-    with _interrupts_are_heard():
-        _run()
+    try:
+        with interrupts_are_heard():
+            _run()
+    finally:
+        gc.freeze()  # Python would go through all that was imported once more, to take apart what ends with it
 
 
 def _run() -> None:

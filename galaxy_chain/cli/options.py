@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from galaxy_chain.place import DEFAULT_FEE_CAP, DEFAULT_HOME, DEFAULT_RPC, Ledger
+from galaxy_fl.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from galaxy_chain.ledger.contract import LedgerContract
@@ -192,6 +193,22 @@ class AtStore(Home):
     def contents(self, ledger: LedgerContract | None = None, job: int = 0) -> Store:
         """The content store, to read, or to write to for a job by the ledger's account."""
         return self.at().store(ledger, job)
+
+    def existing(self) -> Store:
+        """The content store, only to read.
+
+        Raises:
+            ConfigurationError: it is a folder that is named and not there, and nothing else to read from is named.
+        """
+        at = self.at()
+        if self.store is not None and at.store_url is None and not (self.ipfs or self.gateway):
+            folder = at.store_folder
+            if not folder.is_dir():
+                raise ConfigurationError(
+                    f"the store {folder} is not there, and would only be read: name one that is, a folder or a URL, "
+                    "with --store or GALAXY_STORE"
+                )
+        return self.contents()
 
 
 @dataclass(frozen=True, kw_only=True)

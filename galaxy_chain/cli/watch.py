@@ -76,7 +76,7 @@ def watch(
         reports = Reports(job)
         tower = Watchtower(
             ledger,
-            where.contents(),
+            where.existing(),
             job,
             polling.content_timeout,
             max_spend=amount(max_spend),

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from galaxy_chain.following.window import Window
-from galaxy_chain.rpc.rpc import Block
+from galaxy_chain.rpc.values import Block
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.sqlite_file import Format, SqliteFile
 

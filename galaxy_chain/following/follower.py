@@ -20,8 +20,9 @@ from galaxy_chain.following.job_logs import JobLogs
 from galaxy_chain.ledger.abi import ledger_abi
 from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.ledger.events import LedgerEvent
+from galaxy_chain.rpc.errors import UnreliableAnswerError
 from galaxy_chain.rpc.rotation import BACKOFF
-from galaxy_chain.rpc.rpc import Block, UnreliableAnswerError
+from galaxy_chain.rpc.values import Block
 from galaxy_fl.faults import fault_point
 from galaxy_fl.patience import Clock, Waiting
 

@@ -10,7 +10,9 @@ from typing import Any
 from eth_bloom.bloom import BloomFilter
 
 from galaxy_chain.following.cursor import Log
-from galaxy_chain.rpc.rpc import Block, Rpc, RpcAnswerError, TooMuchError, UnreliableAnswerError, number
+from galaxy_chain.rpc.errors import RpcAnswerError, TooMuchError, UnreliableAnswerError
+from galaxy_chain.rpc.rpc import Rpc
+from galaxy_chain.rpc.values import Block, number
 
 __all__ = ["JobLogs", "Span"]
 

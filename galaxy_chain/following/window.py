@@ -6,7 +6,8 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from galaxy_chain.rpc.rpc import Block, UnreliableAnswerError
+from galaxy_chain.rpc.errors import UnreliableAnswerError
+from galaxy_chain.rpc.values import Block
 
 __all__ = ["LINKED", "Branch", "Window"]
 

@@ -11,7 +11,8 @@ from pydantic import AfterValidator, Field, ValidationError
 from galaxy_chain.exceptions import NoLedgerError, RpcError, UnfitChainError
 from galaxy_chain.ledger.artifacts import RULE_CONTRACTS, artifact
 from galaxy_chain.ledger.genuine import PARTS, check_code
-from galaxy_chain.rpc.rpc import Rpc, RpcAnswerError
+from galaxy_chain.rpc.errors import RpcAnswerError
+from galaxy_chain.rpc.rpc import Rpc
 from galaxy_chain.transactions.manager import Transactions
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.files import write_durably

@@ -14,7 +14,7 @@ from galaxy_chain.exceptions import (
 )
 from galaxy_chain.ledger.abi import ledger_abi
 from galaxy_chain.ledger.structs import Fault, python_name
-from galaxy_chain.rpc.rpc import RpcAnswerError
+from galaxy_chain.rpc.errors import RpcAnswerError
 from galaxy_chain.shown import date
 from galaxy_fl.exceptions import GalaxyError, RoundMovedOnError
 

@@ -18,7 +18,9 @@ from web3.providers.async_base import AsyncBaseProvider
 from web3.types import RPCEndpoint, RPCResponse
 
 from galaxy_chain.exceptions import RpcError
-from galaxy_chain.rpc.rpc import Rpc, RpcAnswerError, Trouble
+from galaxy_chain.rpc.answers import check_form
+from galaxy_chain.rpc.errors import RpcAnswerError, Trouble
+from galaxy_chain.rpc.rpc import Rpc
 from galaxy_fl.exceptions import ConfigurationError
 
 __all__ = ["RpcProvider", "Web3Rpc", "as_web3"]
@@ -78,14 +80,14 @@ class Web3Rpc(Rpc):
                     answer = self._send(RPCEndpoint(method), list(parameters))
         except Exception as error:  # each provider has its own
             status = getattr(getattr(error, "response", None), "status_code", None)
-            self._answered = self._answered or status == 429  # it is there: worth waiting for
             self._unchecked.add(node)
             raise Trouble(
                 f"{self.name} does not answer {method} ({type(error).__name__}: {error!s:.200})",
                 acted=status != 429,
                 too_much=isinstance(error, TimeoutError) or "Timeout" in type(error).__name__,
+                there=status == 429,
             ) from error
-        return self._checked(
+        return check_form(
             self.name, method, _plain(answer) if isinstance(self.web3.provider, EthereumTesterProvider) else answer
         )
 

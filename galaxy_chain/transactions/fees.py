@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from galaxy_chain.exceptions import RpcError
-from galaxy_chain.rpc.rpc import Rpc, RpcAnswerError, number
+from galaxy_chain.rpc.errors import RpcAnswerError
+from galaxy_chain.rpc.rpc import Rpc
+from galaxy_chain.rpc.values import number
 
 __all__ = ["Fees", "Market"]
 

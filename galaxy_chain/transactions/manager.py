@@ -22,7 +22,8 @@ from galaxy_chain.exceptions import (
     TransactionError,
     TransactionFailedError,
 )
-from galaxy_chain.rpc.rpc import Rpc, RpcAnswerError
+from galaxy_chain.rpc.errors import RpcAnswerError
+from galaxy_chain.rpc.rpc import Rpc
 from galaxy_chain.transactions.fees import Fees, Market
 from galaxy_chain.transactions.journal import Call, Intent, Journal, Signed, State
 from galaxy_chain.transactions.refusals import Refusal

@@ -8,6 +8,7 @@ from typing import Any
 from eth_account import Account
 from eth_utils.crypto import keccak
 from rlp import decode as decode_rlp  # type: ignore[import-untyped]
+from rlp.exceptions import DecodingError  # type: ignore[import-untyped]
 from web3 import Web3
 from web3.exceptions import Web3Exception
 from web3.middleware import combine_middleware
@@ -18,6 +19,57 @@ from galaxy_chain.rpc.rpc import Rpc
 from galaxy_chain.transactions.accounts import NodeSigner, as_fields
 
 __all__ = ["Web3Signer"]
+
+
+_FIELDS = {1: (0, 1, 4, 5, 6), 2: (0, 1, 5, 6, 7)}
+"""Where chain id, nonce, recipient, value and data are in a transaction, by its type (EIP-2930, EIP-1559).
+
+Those of later types do more than that: they carry blobs, or authorize code.
+"""
+
+
+def _signed(raw: bytes) -> dict[str, Any]:
+    """What a signed transaction says, as `_meant`, and who has signed it.
+
+    Raises:
+        AccountError: it is not a transaction of a type that is known.
+    """
+    try:
+        if raw[0] >= 0xC0:  # a list: without a type (EIP-2718); the chain's id is in v (EIP-155)
+            nonce, _, _, to, value, data, v = decode_rlp(raw)[:7]
+            chain = (int.from_bytes(v) - 35) // 2  # before EIP-155 there is none: -4
+        else:
+            fields = decode_rlp(raw[1:])
+            number, nonce, to, value, data = (fields[index] for index in _FIELDS[raw[0]])
+            chain = int.from_bytes(number)
+        return {
+            "signer": Account.recover_transaction(raw),
+            "chain id": chain,
+            "nonce": int.from_bytes(nonce),
+            "recipient": "0x" + to.hex() if to else None,
+            "value": int.from_bytes(value),
+            "data": bytes(data),
+        }
+    except (DecodingError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise AccountError(
+            f"the Web3's middleware signs what is not a transaction of a known type, 0x{raw[:20].hex()}…"
+        ) from error
+
+
+def _meant(transaction: dict[str, Any]) -> dict[str, Any]:
+    """What of a transaction says what it does."""
+    to, data = transaction.get("to"), transaction.get("data", b"")
+    return {
+        "chain id": transaction["chainId"],
+        "nonce": transaction["nonce"],
+        "recipient": str(to).lower() if to else None,
+        "value": transaction["value"],
+        "data": bytes.fromhex(data.removeprefix("0x")) if isinstance(data, str) else bytes(data),
+    }
+
+
+def _short(value: object) -> str:
+    return f"0x{value[:20].hex()}{'…' if len(value) > 20 else ''}" if isinstance(value, bytes) else str(value)
 
 
 @dataclass(frozen=True)
@@ -67,20 +119,19 @@ class Web3Signer:
             ) from error
 
     def _checked(self, raw: bytes, transaction: dict[str, Any]) -> bytes:
-        """The bytes, if they are this account's and have the nonce that is kept for them.
+        """The bytes, if they are what was to be signed, by this account. Fees and gas may be others.
 
         Raises:
-            AccountError: they are another's, or have another nonce.
+            AccountError: they are another's, or another transaction.
         """
-        # A typed transaction has its type in front, and begins with the chain's id and the nonce (EIP-2718, -1559).
-        typed = raw[0] <= 0x7F
-        nonce = int.from_bytes(decode_rlp(raw[1:])[1] if typed else decode_rlp(raw)[0])
-        signer = Account.recover_transaction(raw)
-        if (signer, nonce) != (self.address, transaction["nonce"]):
-            raise AccountError(
-                f"the Web3's middleware signs for {signer} with nonce {nonce}, expected {self.address} with nonce "
-                f"{transaction['nonce']}: let it leave the fields of a transaction as they are"
-            )
+        found, expected = _signed(raw), _meant(transaction) | {"signer": self.address}
+        for field, value in expected.items():
+            if found[field] != value:
+                raise AccountError(
+                    f"the Web3's middleware signs for {found['signer']} with nonce {found['nonce']}, expected "
+                    f"{self.address} with nonce {expected['nonce']}: its {field} is {_short(found[field])}, expected "
+                    f"{_short(value)}; let it leave the fields of a transaction as they are"
+                )
         return raw
 
     def sign_message(self, rpc: Rpc, text: str) -> bytes:

@@ -12,6 +12,7 @@ from galaxy_fl.exceptions import GalaxyError
 from galaxy_fl.jobs.request import JobRequest
 from galaxy_fl.modes.mode import ClientPlace, Mode, ServerPlace, find_mode
 from galaxy_fl.participants.participant import Outcome
+from galaxy_fl.participants.participation import STOPPED
 
 __all__ = ["INTERRUPTED", "InMode", "run_program"]
 
@@ -54,7 +55,7 @@ def run_program(take_part: Callable[[bool], list[Outcome]], until_done: bool) ->
     try:
         outcomes = take_part(not until_done)
     except KeyboardInterrupt:
-        print("stopped; started again, it continues where it was", flush=True)
+        print(STOPPED, flush=True)
         sys.exit(INTERRUPTED)
     errors = [outcome.error for outcome in outcomes if outcome.error is not None]
     if errors:

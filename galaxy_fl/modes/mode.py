@@ -31,7 +31,7 @@ class ClientPlace(Protocol):
         """Name to show: a folder, a URL, a ledger."""
 
     def jobs(self) -> Sequence[str]:
-        """Return the ids of the jobs that are not over, oldest first.
+        """Return the ids of the jobs that its user has named, or of those that are not over, oldest first.
 
         Raises:
             GalaxyError: the place can't be reached now; asked again later.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -19,6 +19,7 @@ from galaxy_fl.validation import explain
 __all__ = [
     "MODE",
     "StandaloneClientPlace",
+    "StandaloneClientSettings",
     "StandaloneMode",
     "StandaloneServerPlace",
     "StandaloneSettings",
@@ -35,7 +36,7 @@ class StandaloneSettings(BaseModel):
     """The working directory, below which `res/jobs` is. Another one for several federations on a machine."""
 
     @classmethod
-    def of(cls, given: dict[str, Any]) -> StandaloneSettings:
+    def of(cls, given: dict[str, Any]) -> Self:
         """The settings in force.
 
         Raises:
@@ -45,6 +46,13 @@ class StandaloneSettings(BaseModel):
             return cls.model_validate(given)
         except ValidationError as error:
             raise ConfigurationError(f"settings of the standalone mode: {explain(error)}") from error
+
+
+class StandaloneClientSettings(StandaloneSettings):
+    """Where a client looks, and for which jobs."""
+
+    jobs: tuple[str, ...] | None = None
+    """Ids of the jobs to take part in, also if they are over; None for all that are not over."""
 
 
 def lock_server(folder: Path) -> FileLock:
@@ -62,8 +70,9 @@ def lock_server(folder: Path) -> FileLock:
 class StandaloneClientPlace:
     """A folder, to a client."""
 
-    def __init__(self, folder: Path, client_id: str) -> None:
+    def __init__(self, folder: Path, client_id: str, named: Sequence[str] | None = None) -> None:
         self.jobs_folder = JobsFolder(folder)
+        self._named = named
         self._client_id = check_name("client_id", client_id)
         self._opened: dict[str, FolderClientCoordinator] = {}
 
@@ -73,8 +82,8 @@ class StandaloneClientPlace:
         return str(self.jobs_folder.folder)
 
     def jobs(self) -> Sequence[str]:
-        """The jobs that are not over, oldest first."""
-        return self.jobs_folder.running()
+        """Those named, or those that are not over, oldest first."""
+        return self.jobs_folder.running() if self._named is None else self._named
 
     def open(self, job_id: str) -> FolderClientCoordinator:
         """A job to take part in; one that was opened before is left."""
@@ -128,7 +137,8 @@ class StandaloneMode:
 
     def client_places(self, client_id: str, **settings: Any) -> Sequence[StandaloneClientPlace]:
         """The folder."""
-        return [StandaloneClientPlace(StandaloneSettings.of(settings).folder, client_id)]
+        chosen = StandaloneClientSettings.of(settings)
+        return [StandaloneClientPlace(chosen.folder, client_id, chosen.jobs)]
 
     def server_place(self, **settings: Any) -> StandaloneServerPlace:
         """The folder."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from galaxy_fl.exceptions import ConfigurationError
+from galaxy_fl.interrupts import interrupts_are_heard
 from galaxy_fl.jobs.main_guard import expect_program
 from galaxy_fl.modes.mode import At, ClientPlace, meeting
 from galaxy_fl.participants.console import Console
@@ -17,6 +18,7 @@ from galaxy_fl.participants.events import Listener
 from galaxy_fl.participants.job_client import JobClient
 from galaxy_fl.participants.participant import Outcome
 from galaxy_fl.participants.participation import (
+    STOPPED,
     Participation,
     check_common,
     mode_settings,
@@ -56,7 +58,8 @@ class Client:
         output: Folder for final models and reports.
         listeners: Functions that take each event (`galaxy_fl.events`) and the id of its job; the default prints lines
             for people.
-        settings: Settings of the mode, such as `authority` of a cluster; see docs/migration.md.
+        settings: Settings of the mode, such as `jobs` (the ids of those to take part in) or `authority` of a cluster;
+            see docs/migration.md.
 
     Example:
         >>> import galaxy_fl as galaxy
@@ -106,8 +109,9 @@ class Client:
     def run(self, forever: bool = False) -> list[Outcome]:
         """Take part in jobs as they appear, until all that were seen, at least one, are over.
 
-        A job that fails is given up; the others continue. Each leaves `final_model_pars_<job>`, the same with
-        `.safetensors`, and a report with its picture in the output folder.
+        A job that was over before is not seen, and the next one is waited for, unless `jobs` names it: then its model
+        is taken, and on a ledger what was earned. A job that fails is given up; the others continue. Each leaves
+        `final_model_pars_<job>`, the same with `.safetensors`, and a report with its picture in the output folder.
 
         Args:
             forever: Continue to look for jobs until it is interrupted.
@@ -118,9 +122,14 @@ class Client:
         Raises:
             ConfigurationError: a setting is wrong, or an entry of the trusted.
             GalaxyError: all jobs were given up; the first error.
+            KeyboardInterrupt: it was interrupted, and has been closed. Called again, it continues where it was.
         """
-        return raise_if_all_failed(self.take_part(forever))
+        try:
+            return raise_if_all_failed(self.take_part(forever))
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(STOPPED) from None  # without a trace of where it waited
 
+    @interrupts_are_heard()
     def take_part(self, forever: bool = False) -> list[Outcome]:
         """Do as `run`, and only tell in the outcomes which jobs were given up."""
         expect_program()

@@ -18,12 +18,14 @@ from galaxy_fl.participants.events import Event, Failed, Listener, Looking, Retr
 from galaxy_fl.participants.participant import JobParticipant, Outcome
 from galaxy_fl.participants.work import Work
 
-__all__ = ["Participation", "check_common", "mode_settings", "raise_if_all_failed", "several", "taking_part"]
+__all__ = ["STOPPED", "Participation", "check_common", "mode_settings", "raise_if_all_failed", "several", "taking_part"]
 
 LOOK = 0.5
 """Seconds between two looks for new jobs."""
 AGAIN = 2.0
 """Seconds after which a job that failed for a reason that may pass is begun again."""
+
+STOPPED = "stopped; started again, it continues where it was"
 
 AnyPlace = TypeVar("AnyPlace", ClientPlace, ServerPlace)
 

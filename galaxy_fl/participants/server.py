@@ -7,6 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from galaxy_fl.interrupts import interrupts_are_heard
 from galaxy_fl.jobs.main_guard import expect_program
 from galaxy_fl.modes.mode import At, meeting
 from galaxy_fl.participants.console import Console
@@ -15,6 +16,7 @@ from galaxy_fl.participants.events import Listener, Opened
 from galaxy_fl.participants.job_server import JobServer
 from galaxy_fl.participants.participant import Outcome
 from galaxy_fl.participants.participation import (
+    STOPPED,
     Participation,
     check_common,
     mode_settings,
@@ -103,9 +105,14 @@ class Server:
         Raises:
             ConfigurationError: a setting is wrong, or an entry of the trusted.
             GalaxyError: all jobs were given up; the first error.
+            KeyboardInterrupt: it was interrupted, and has been closed. Called again, it continues where it was.
         """
-        return raise_if_all_failed(self.serve(forever))
+        try:
+            return raise_if_all_failed(self.serve(forever))
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(STOPPED) from None  # without a trace of where it waited
 
+    @interrupts_are_heard()
     def serve(self, forever: bool = False) -> list[Outcome]:
         """Do as `run`, and only tell in the outcomes which jobs were given up."""
         expect_program()

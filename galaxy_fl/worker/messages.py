@@ -155,12 +155,19 @@ class Described(Strict):
     ending: Ending | None = None
 
 
+def _printable(text: str) -> str:
+    """A text for people from a worker, where foreign code runs: it must not command a terminal."""
+    return "".join(letter if letter.isprintable() or letter in "\n\t" else ascii(letter)[1:-1] for letter in text)
+
+
 class Prepared(Strict):
     """What a worker found when it loaded its data."""
 
     kind: Literal["prepared"] = "prepared"
     samples: int = Field(ge=1)
-    notes: list[Annotated[str, Field(max_length=1_000)]] = Field(default_factory=list, max_length=100)
+    notes: list[Annotated[str, Field(max_length=1_000), AfterValidator(_printable)]] = Field(
+        default_factory=list, max_length=100
+    )
     """What the operator should know of how it trains."""
 
 
@@ -190,7 +197,7 @@ class Failed(Strict):
     kind: Literal["failed"] = "failed"
     error: Annotated[str, Field(max_length=100)]
     """The name of a class of `galaxy_fl.exceptions`."""
-    message: Annotated[str, Field(max_length=100_000)]
+    message: Annotated[str, Field(max_length=100_000), AfterValidator(_printable)]
 
 
 Answer = Described | Prepared | Trained | Evaluated | Done | Failed

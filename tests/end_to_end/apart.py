@@ -19,6 +19,7 @@ from galaxy_chain.jobs.creation import register_job
 from galaxy_chain.jobs.file import TermsSection
 from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.ledger.deployment import Deployment
+from galaxy_chain.place import Ledger
 from galaxy_chain.rpc.rpc import Rpc
 from galaxy_chain.transactions.accounts import NodeSigner
 from galaxy_chain.transactions.manager import Transactions
@@ -117,6 +118,11 @@ class Apart:
     def address(self, name: str) -> str:
         """Of a participant's account."""
         return self._accounts[ACCOUNTS[name]]
+
+    def ledger_of(self, name: str) -> Ledger:
+        """Where a participant of this process meets the others."""
+        file = self.folder / ".galaxy" / "ledger.json"
+        return Ledger(self.url, file, account=f"dev:{ACCOUNTS[name]}", home=self.folder / ".galaxy")
 
     def participant(self, name: str, *more: object, store: str | None = None) -> Participant:
         """The server, or one of two clients, who share a tenth of the digits."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +19,7 @@ from typing import Any, TextIO
 
 import pytest
 
-__all__ = ["Program", "Script", "anvil", "children_of", "embedded", "run", "wait_until_alone"]
+__all__ = ["Program", "Script", "anvil", "children_of", "embedded", "run", "tied", "wait_until_alone"]
 
 ROOT = Path(__file__).resolve().parents[2]
 ANVIL = ROOT / "node_modules" / "@foundry-rs" / "anvil-linux-amd64" / "bin" / "anvil"
@@ -31,6 +33,16 @@ def environment(**more: str) -> dict[str, str]:
     return kept | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | more
 
 
+def tied() -> list[str]:
+    """The beginning of a command that the kernel ends with this process, also where that one is killed.
+
+    In the main thread only: a process is tied to the thread that starts it, and others of the tests end before.
+    """
+    setpriv = shutil.which("setpriv")
+    main = threading.current_thread() is threading.main_thread()
+    return [setpriv, "--pdeathsig", "KILL"] if setpriv is not None and main else []
+
+
 class Program:
     """A galaxy-chain command that runs in a process group of its own, as from a terminal."""
 
@@ -39,7 +51,7 @@ class Program:
     def __init__(self, folder: Path, *arguments: object, **variables: str) -> None:
         self.arguments = list(map(str, arguments))
         self.process = subprocess.Popen(
-            [sys.executable, *self.program, *self.arguments],
+            [*tied(), sys.executable, *self.program, *self.arguments],
             cwd=folder,
             env=environment(**variables),
             stdin=subprocess.DEVNULL,
@@ -52,9 +64,14 @@ class Program:
     def line(self, containing: str) -> str:
         """Waits for a line of output that has these words."""
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if containing in line:
-                return line
+        stuck = threading.Timer(LONG, os.killpg, (self.process.pid, signal.SIGKILL))  # which ends its output
+        stuck.start()
+        try:
+            for line in self.process.stdout:
+                if containing in line:
+                    return line
+        finally:
+            stuck.cancel()
         raise AssertionError(f"{self.arguments} never said {containing!r}: {self.finish(check=False)}")
 
     def finish(self, *, check: bool = True) -> tuple[int, str, str]:
@@ -107,7 +124,8 @@ def anvil(*arguments: object) -> Iterator[str]:
     if not ANVIL.exists():
         pytest.fail(f"{ANVIL.relative_to(ROOT)} is missing: run `npm install`")
     with tempfile.TemporaryFile("w+") as said:  # no pipe: it would be full some day
-        process = subprocess.Popen([ANVIL, "--port", "0", *map(str, arguments)], stdout=said, start_new_session=True)
+        command = [*tied(), ANVIL, "--port", "0", *map(str, arguments)]
+        process = subprocess.Popen(command, stdout=said, start_new_session=True)
         try:
             while not (found := re.search(r"Listening on (\S+)\n", _whole(said))):
                 assert process.poll() is None, f"anvil has ended: {_whole(said)}"

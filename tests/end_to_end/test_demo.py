@@ -22,16 +22,32 @@ def rounds(said, event):
 
 
 @pytest.fixture(scope="module")
-def honest(tmp_path_factory):
-    return demonstrate(tmp_path_factory.mktemp("honest"))
+def honest_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("honest")
+
+
+@pytest.fixture(scope="module")
+def honest(honest_folder):
+    return demonstrate(honest_folder)
 
 
 def test_it_trains_and_audits_every_round(honest):
+    assert {line["event"] for line in honest} >= {"chain", "deployed", "created", "committed", "audited", "finished"}
     assert rounds(honest, "committed") == rounds(honest, "audited") == [1, 2, 3]
     [*_, last] = [line for line in honest if line["event"] == "committed"]
     assert last["accuracy"] > 0.9
     assert honest[-1]["event"] == "finished"
-    assert honest[-1]["model"] == last["model"]
+    audited = [line["model"] for line in honest if line["event"] == "audited"]
+    assert honest[-1]["model"] == last["model"] == audited[-1]
+
+
+def test_it_keeps_what_the_server_measured(honest, honest_folder):
+    committed = [line for line in honest if line["event"] == "committed"]
+    (path,) = (honest_folder / ".galaxy" / "demo" / "metrics").iterdir()
+    kept = [line for line in map(json.loads, path.read_text().splitlines()) if line["event"] == "committed"]
+    assert [line["model"] for line in kept] == [line["model"] for line in committed]
+    # The clients' gas is in what is said, however late they are heard.
+    assert all(line["gas"] > of_server["gas"] + 2 * 40_000 for line, of_server in zip(committed, kept, strict=True))
 
 
 def earnings(said, role):

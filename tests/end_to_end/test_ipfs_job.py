@@ -26,8 +26,8 @@ learning_rate = 0.1
 rounds = 2
 open = true
 server = "anyone"
-min_clients = 3
-max_clients = 3
+min_clients = 2
+max_clients = 2
 """
 """A vector has 270,040 bytes: two blocks and the node above them."""
 
@@ -68,9 +68,9 @@ class Someone:
 
 
 def play(folder: Path, url: str, *behind: object, shared: Path | None = None) -> tuple[str, dict[str, Someone]]:
-    """Plays a job with a server and three clients; gives the final model and who took part."""
+    """Plays a job with a server and two clients; gives the final model and who took part."""
     folder.mkdir()
-    names = ("owner", "server", "client-1", "client-2", "client-3")
+    names = ("owner", "server", "client-1", "client-2")
     people = {name: Someone(folder / name, url, shared or folder / name / "store", *behind) for name in names}
     owner, server, *clients = people.values()
     run(owner.folder, "deploy", "--account", "dev:0", "--rpc", url, "--home", owner.folder / "home")
@@ -111,10 +111,10 @@ def test_a_job_over_ipfs_is_audited_on_an_empty_disk(anvil_url, tmp_path):
             (path,) = (auditor.store / "objects").glob(f"*/{cid}")
             assert httpx.get(f"{ipfs.gateway}/ipfs/{cid}", timeout=60).content == path.read_bytes()
 
-    assert [(line["round"], line["updates"], line["right"]) for line in rounds] == [(1, 3, True), (2, 3, True)]
+    assert [(line["round"], line["updates"], line["right"]) for line in rounds] == [(1, 2, True), (2, 2, True)]
     assert rounds[-1]["model"] == model
     assert from_gateway == rounds
-    assert len(contents) == 10  # the document, three models, three updates a round
+    assert len(contents) == 8  # the document, three models, two updates a round
     assert reader.contents() == contents == people["server"].contents()
     assert owner.contents() < contents  # it has put its own and read nothing
     assert people["server"].pins() == contents  # all of it can be challenged yet

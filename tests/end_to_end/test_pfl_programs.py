@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.end_to_end.processes import LONG, Program, environment
+from tests.end_to_end.processes import LONG, Program, environment, tied
 
 MODEL = """
 from torch import nn
@@ -115,7 +115,7 @@ class Script(Program):
         self.said = folder / f"{name}.said"
         with self.said.open("w") as output:
             self.process = subprocess.Popen(
-                [sys.executable, name],
+                [*tied(), sys.executable, name],
                 cwd=folder,
                 env=environment(**variables),
                 stdin=subprocess.DEVNULL,

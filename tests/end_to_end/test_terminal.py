@@ -1,8 +1,7 @@
-"""What happens around commands: interrupts at any moment, closed pipes, and the demonstration."""
+"""What happens around commands: interrupts at any moment, closed pipes, and ports that are taken."""
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
@@ -38,18 +37,6 @@ def assert_quiet(program):
     code, _, errors = program.interrupt()
     assert (code, errors) == (130, "")
     wait_until_alone(program.process.pid)
-
-
-def test_a_demonstration(folder):
-    said = run(folder, "demo", "--clients", 2, "--rounds", 2)
-    assert {line["event"] for line in said} >= {"chain", "deployed", "created", "committed", "audited", "finished"}
-    assert said[-1]["model"] == [line for line in said if line["event"] == "audited"][-1]["model"]
-    committed = [line for line in said if line["event"] == "committed"]
-    (path,) = (folder / ".galaxy" / "demo" / "metrics").iterdir()
-    kept = [line for line in map(json.loads, path.read_text().splitlines()) if line["event"] == "committed"]
-    assert [line["model"] for line in kept] == [line["model"] for line in committed]
-    # The clients' gas is in what is said, however late they are heard.
-    assert all(line["gas"] > of_server["gas"] + 2 * 40_000 for line, of_server in zip(committed, kept, strict=True))
 
 
 def test_a_node_ends_on_an_interrupt(folder):

@@ -15,6 +15,7 @@ from tests.end_to_end.processes import Script, run
 pytestmark = pytest.mark.xdist_group("modes")
 
 MODEL = """\
+import os
 import sys
 
 import torch
@@ -50,38 +51,48 @@ class Tiny(nn.Module):
 
 
 if __name__ == "__main__":
-    manager = JobManager()
     average, distillation = strategy.FederateStrategy
     jobs = [(Net, average), (Tiny, average), (Net, distillation)]
-    for model, fed_strategy in jobs:
-        torch.manual_seed(7)
-        job = manager.generate_job(
-            work_mode=strategy.WorkModeStrategy(sys.argv[1]),
-            train_strategy=strategy.TrainStrategyFatorcy(learning_rate=0.1, batch_size=32, epoch=3, seed=11),
-            fed_strategy=fed_strategy,
-            model=model,
-            distillation_alpha=0.5,
-            min_clients=2,
-            max_clients=2,
-        )
-        manager.submit_job(job, model())
+    for mode, folder in zip(sys.argv[1::2], sys.argv[2::2]):
+        os.chdir(folder)
+        manager = JobManager()
+        for model, fed_strategy in jobs:
+            torch.manual_seed(7)
+            job = manager.generate_job(
+                work_mode=strategy.WorkModeStrategy(mode),
+                train_strategy=strategy.TrainStrategyFatorcy(learning_rate=0.1, batch_size=32, epoch=3, seed=11),
+                fed_strategy=fed_strategy,
+                model=model,
+                distillation_alpha=0.5,
+                min_clients=2,
+                max_clients=2,
+            )
+            manager.submit_job(job, model())
 """
 
-CLIENT = """\
+CLIENTS = """\
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 from galaxy_fl.core.strategy import WorkModeStrategy
 from galaxy_fl.core.trainer_controller import TrainerController
 
 if __name__ == "__main__":
-    mode, number, server_url = sys.argv[1:]
-    TrainerController(
-        work_mode=WorkModeStrategy(mode),
-        data="digits",
-        shard=f"{number}/2",
-        client_id=number,
-        server_url=server_url,
-    ).start(until_done=True)
+    mode, server_url = sys.argv[1:]
+    clients = [
+        TrainerController(
+            work_mode=WorkModeStrategy(mode),
+            data="digits",
+            shard=f"{number}/2",
+            client_id=number,
+            server_url=server_url,
+            **({"account": f"dev:{number}"} if mode == "blockchain" else {}),
+        )
+        for number in (1, 2)
+    ]
+    with ThreadPoolExecutor() as pool:
+        for ended in [pool.submit(client.start, until_done=True) for client in clients]:
+            ended.result()
 """
 
 SERVER = """\
@@ -104,16 +115,16 @@ if __name__ == "__main__":
 def programs(folder: Path) -> Path:
     """A participant's folder with the three programs in it."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in (("fl_model.py", MODEL), ("fl_client.py", CLIENT), ("fl_server.py", SERVER)):
+    for name, text in (("fl_model.py", MODEL), ("fl_clients.py", CLIENTS), ("fl_server.py", SERVER)):
         (folder / name).write_text(text)
     return folder
 
 
-def models(folder: Path, number: int) -> set[str]:
-    """The hashes of the final models of the n-th job that the reports of a folder name."""
+def models(folder: Path, number: int) -> list[str]:
+    """The hashes of the final models of the n-th job that the reports of a folder name, one for each who has it."""
     reports = [json.loads(path.read_text()) for path in folder.glob("report_*.json")]
     job = sorted({report["job"] for report in reports}, key=int)[number]
-    return {report["final_model"] for report in reports if report["final_model"] and report["job"] == job}
+    return [report["final_model"] for report in reports if report["final_model"] and report["job"] == job]
 
 
 def files(folder: Path) -> list[bytes]:
@@ -122,57 +133,64 @@ def files(folder: Path) -> list[bytes]:
     return [paths[job].read_bytes() for job in sorted(paths, key=int)[:2]]
 
 
-def play(home: Path, mode: str, port: int, variables: dict[str, list[str]]) -> list[Path]:
-    """Plays three jobs of two clients in a mode, an average, one of a single parameter, and a distillation.
-
-    Gives the folders of server and clients.
-    """
-    names = ["server", "client-1", "client-2"]
-    folders = [programs(home / (mode if mode == "standalone" else f"{mode}-{name}")) for name in names]
-    own = [{key: values[index] for key, values in variables.items()} for index in range(3)]
-
-    def start(index: int, *arguments: object) -> Script:
-        return stack.enter_context(Script(folders[index], *arguments, **own[index]))
-
+def play(folders: list[Path], mode: str, port: int, variables: dict[str, str]) -> None:
+    """Plays the jobs of a mode: its server, and both clients in one program."""
     with ExitStack() as stack:
-        start(0, "fl_model.py", mode).finish()
-        clients = [start(n, "fl_client.py", mode, n, f"http://127.0.0.1:{port}") for n in (1, 2)]
-        for program in (*clients, start(0, "fl_server.py", mode, port)):
-            program.finish()
-    return folders
+        url = f"http://127.0.0.1:{port}"
+        clients = stack.enter_context(Script(folders[-1], "fl_clients.py", mode, url, **variables))
+        server = stack.enter_context(Script(folders[0], "fl_server.py", mode, port, **variables))
+        for program in (clients, server):
+            assert program.finish()[2] == ""
 
 
-@pytest.fixture(scope="module")
-def chain(embedded_url, tmp_path_factory) -> dict[str, list[str]]:
-    """A ledger on a chain, and what the server and two clients need to know of it."""
-    folder = tmp_path_factory.mktemp("chain")
+@pytest.fixture
+def chain(embedded_url, tmp_path) -> dict[str, str]:
+    """A ledger on a chain, and what everybody needs to know of it."""
+    folder = tmp_path / "chain"
+    folder.mkdir()
     run(folder, "deploy", "--account", "dev:0", GALAXY_RPC=embedded_url)
     owner = Rpc(embedded_url).request("eth_accounts")[0]
+    home = str(folder / ".galaxy")
     return {
-        "GALAXY_RPC": [embedded_url] * 3,
-        "GALAXY_HOME": [str(folder / ".galaxy")] * 3,
-        "GALAXY_POLL": ["0.1"] * 3,
-        "GALAXY_ACCOUNT": ["dev:0", "dev:1", "dev:2"],
-        "GALAXY_TRUST": [owner] * 3,
+        "GALAXY_RPC": embedded_url,
+        "GALAXY_HOME": home,
+        "GALAXY_POLL": "0.1",
+        "GALAXY_ACCOUNT": "dev:0",
+        "GALAXY_TRUST": owner,
     }
 
 
 def test_a_job_gives_the_same_models_in_every_mode_to_the_bit(tmp_path, chain):
+    """Three jobs of two clients: an average, one of a single parameter, and a distillation."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    trust = {"GALAXY_TRUST": [f"http://127.0.0.1:{port}"] * 3}
-    variables = {"standalone": {}, "cluster": trust, "blockchain": chain}
-    folders = {mode: play(tmp_path, mode, port, more) for mode, more in variables.items()}
+    variables = {"standalone": {}, "cluster": {"GALAXY_TRUST": f"http://127.0.0.1:{port}"}, "blockchain": chain}
+    folders = {
+        mode: [
+            programs(tmp_path / mode / name) for name in (("all",) if mode == "standalone" else ("server", "clients"))
+        ]
+        for mode in variables
+    }
+    with Script(tmp_path, folders["standalone"][0] / "fl_model.py", *submissions(folders), **chain) as submitting:
+        submitting.finish()
+    for mode, more in variables.items():
+        play(folders[mode], mode, port, more)
 
     for number in range(2):
-        averaged = [models(folder, number) for where in folders.values() for folder in where]
-        assert len(set().union(*averaged)) == 1
-        assert all(averaged)  # everybody has it
+        for where in folders.values():
+            averaged = [model for folder in where for model in models(folder, number)]
+            assert len(averaged) == 3  # everybody has it
+            assert set(averaged) == set(models(folders["standalone"][0], number))
+            assert len(set(averaged)) == 1
     # Whoever writes it, with the model's code or without, writes the same, integer buffers and all.
     written = {tuple(files(folder)) for where in folders.values() for folder in where}
     assert len(written) == 1
     assert b"num_batches_tracked" in next(iter(written))[0]
-    clients = {mode: set(where) if mode == "standalone" else where[1:] for mode, where in folders.items()}
-    students = [set().union(*(models(folder, 2) for folder in where)) for where in clients.values()]
+    students = [set(models(where[-1], 2)) for where in folders.values()]
     assert students[0] == students[1] == students[2]
     assert len(students[0]) == 2
+
+
+def submissions(folders: dict[str, list[Path]]) -> list[str]:
+    """Each mode, and the folder that its jobs are submitted in."""
+    return [argument for mode, where in folders.items() for argument in (mode, str(where[0]))]

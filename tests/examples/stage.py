@@ -32,21 +32,25 @@ class Stage(ExitStack):
         self._folder = folder
         self._children: dict[Path, forkserver.Child] = {}
 
-    def start(self, program: str, *arguments: str, folder: str = ".") -> Path:
-        """Start an example, `hello/client.py`, in a folder; return the file of what it prints."""
+    def start(self, program: str, *arguments: str, folder: str = ".", **variables: str) -> Path:
+        """Start an example, `hello/client.py`, in a folder; return the file of what it prints.
+
+        Args:
+            variables: Put into its environment.
+        """
         directory = self._folder / folder
         directory.mkdir(exist_ok=True)
         said = self._folder / f"said-{len(self._children)}"
         child = self.enter_context(forkserver.fork("tests.examples.stage:perform"))
         child.connection.send_bytes(
-            json.dumps([str(EXAMPLES / program), list(arguments), str(directory), str(said)]).encode()
+            json.dumps([str(EXAMPLES / program), list(arguments), str(directory), str(said), variables]).encode()
         )
         self._children[said] = child
         return said
 
-    def run(self, program: str, *arguments: str, folder: str = ".") -> str:
+    def run(self, program: str, *arguments: str, folder: str = ".", **variables: str) -> str:
         """Run an example to its end; return what it printed."""
-        return self.finish(self.start(program, *arguments, folder=folder))
+        return self.finish(self.start(program, *arguments, folder=folder, **variables))
 
     def finish(self, said: Path) -> str:
         """Wait for the end of a program that was started; return what it printed."""
@@ -57,7 +61,8 @@ class Stage(ExitStack):
 
 def perform(connection: Connection) -> None:
     """Be the program that the stage names; runs in the forked process."""
-    program, arguments, directory, said = json.loads(connection.recv_bytes())
+    program, arguments, directory, said, variables = json.loads(connection.recv_bytes())
+    os.environ.update(variables)
     os.chdir(directory)
     output = os.open(said, os.O_WRONLY | os.O_CREAT)
     for stream in (1, 2):

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.end_to_end.processes import LONG, environment
+from tests.end_to_end.processes import LONG, embedded, environment, run
 from tests.examples.stage import EXAMPLES, Stage
 
 pytestmark = pytest.mark.xdist_group("examples")  # they share a process that has loaded torch
@@ -113,6 +114,54 @@ def test_cluster(stage: Stage, tmp_path: Path) -> None:
 
 
 @pytest.fixture
+def chain(tmp_path: Path) -> Iterator[str]:
+    """A development chain with a ledger, whose file is in the folder."""
+    with embedded(tmp_path) as url:
+        run(tmp_path, "deploy", "--account", "dev:0", "--rpc", url)
+        yield url
+
+
+def test_ledger(stage: Stage, tmp_path: Path, chain: str) -> None:
+    assert stage.run("ledger/job.py", "submit", GALAXY_RPC=chain).endswith("\njob 1\n")  # after a warning
+    programs = [
+        stage.start("ledger/job.py", *role, GALAXY_RPC=chain)
+        for role in (("client", "1", "1"), ("server", "1"), ("client", "1", "2"))
+    ]
+    for program in programs:
+        stage.finish(program)
+    assert len(final_models(tmp_path)) == 1
+    [accuracy] = accuracies(tmp_path)  # the server's
+    assert accuracy > 0.8
+    said = stage.run("ledger/job.py", "audit", "1", GALAXY_RPC=chain).splitlines()
+    assert said[0].startswith("owner 0x")
+    assert [line.partition(":")[0] for line in said[1:]] == [f"round {number} is right" for number in (1, 2, 3)]
+
+
+def test_the_web3_of_the_documentation(stage: Stage, tmp_path: Path, chain: str) -> None:
+    """Its program, at this chain and with an account that has ether, and a job that is submitted through it."""
+    page = (EXAMPLES.parent / "docs" / "how-to" / "web3.md").read_text()
+    [program] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "own.py").write_text(
+        f"""\
+import galaxy_chain
+import galaxy_fl as galaxy
+from eth_account import Account
+from web3 import HTTPProvider, Web3
+
+account, chain = Account.create(), Web3(HTTPProvider({chain!r}))
+sent = chain.eth.send_transaction({{"from": chain.eth.accounts[0], "to": account.address, "value": 10**19}})
+chain.eth.wait_for_transaction_receipt(sent)
+{program.replace("https://node.example/KEY", chain)}
+if __name__ == "__main__":
+    job = galaxy.Job(model="mlp", rounds=1, train=galaxy.Train(learning_rate=0.1))
+    number = int(galaxy.submit(job, clients=1, at=ledger, terms={{"open": True}}))
+    print(number, ledger.jobs()[number].owner == account.address, ledger.web3() is web3)
+"""
+    )
+    assert stage.run(str(tmp_path / "own.py")).endswith("\n1 True True\n")
+
+
+@pytest.fixture
 def commands(tmp_path: Path) -> dict[str, str]:
     """An environment in which `galaxy-chain` is the one under test."""
     program = tmp_path / "bin" / "galaxy-chain"
@@ -159,7 +208,10 @@ def test_two_machines(tmp_path: Path, commands: dict[str, str]) -> None:
     )
     try:
         assert first.stdout is not None
+        stuck = threading.Timer(LONG, os.killpg, (first.pid, signal.SIGKILL))  # which ends its output
+        stuck.start()
         assert any(line.startswith("give ") for line in first.stdout), "it has ended before it was ready"
+        stuck.cancel()
         arguments = ["127.0.0.1", here / ".galaxy" / "ledger.json", there]
         done = subprocess.run(
             [scripts / "second.sh", *arguments], env=variables, capture_output=True, text=True, timeout=LONG

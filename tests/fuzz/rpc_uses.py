@@ -11,7 +11,8 @@ from galaxy_chain.ledger.abi import ledger_abi
 from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.ledger.deployment import deploy
 from galaxy_chain.ledger.events import Event
-from galaxy_chain.rpc.rpc import Block, Rpc
+from galaxy_chain.rpc.rpc import Rpc
+from galaxy_chain.rpc.values import Block
 from galaxy_chain.transactions.accounts import Keystore, LocalSigner, find_signer
 from galaxy_chain.transactions.manager import Transactions, TransactionSettings
 from tests.fuzz.folder import folder

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from galaxy_chain.exceptions import RpcError
-from galaxy_chain.rpc.rpc import LARGEST_ANSWER, Rpc
+from galaxy_chain.rpc.rpc import Rpc
+from galaxy_chain.rpc.transport import LARGEST_ANSWER
 from galaxy_fl.content import ContentId, LocalStore
 from galaxy_fl.data.datasets import load as load_dataset
 from galaxy_fl.exceptions import ContentAlteredError, ContentError, DataError

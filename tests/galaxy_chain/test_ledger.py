@@ -144,6 +144,69 @@ def test_middleware_that_takes_another_nonce_is_refused(federation, at, node):
     assert web3.eth.get_transaction_count(account.address) == 0
 
 
+@pytest.mark.parametrize(
+    ("field", "other"),
+    [
+        ("to", "0x" + "11" * 20),
+        ("value", "0x1"),
+        ("data", "0x1234"),
+    ],
+)
+@pytest.mark.parametrize("typed", [True, False])
+def test_middleware_that_signs_another_transaction_is_refused(federation, at, node, field, other, typed):
+    class Another(Web3Middleware):
+        def request_processor(self, method, params):
+            if method == "eth_sendTransaction":
+                changed = {**params[0], field: other}
+                if not typed:
+                    price = changed.pop("maxFeePerGas")
+                    changed.pop("maxPriorityFeePerGas")
+                    changed |= {"gasPrice": price}
+                    changed.pop("type", None)
+                params = [changed]
+            return method, params
+
+    web3, account = funded(node)
+    web3.middleware_onion.add(Another)
+    ledger = galaxy_chain.Ledger(web3, **at)
+    name = {"to": "recipient"}.get(field, field)
+    with pytest.raises(AccountError, match=f"its {name} is .*, expected .*leave the fields of a transaction"):
+        ledger.contract(ledger.signer).join(federation.job, 10).transact()
+    assert web3.eth.get_transaction_count(account.address) == 0
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (
+            lambda account, fields: account.sign_transaction(fields | {"chainId": 5}).raw_transaction,
+            "chain id is 5, exp",
+        ),
+        (lambda account, fields: b"\x04" + b"\xc0", "not a transaction of a known type, 0x04c0"),
+        (lambda account, fields: b"\x02garbage", "not a transaction of a known type"),
+        (lambda account, fields: b"\xc3\x01\x02\x03", "not a transaction of a known type"),
+        (lambda account, fields: b"", "not a transaction of a known type"),
+    ],
+)
+def test_middleware_that_signs_for_another_chain_or_nonsense_is_refused(federation, at, node, raw, said):
+    account = Account.create()
+
+    class Own(Web3Middleware):
+        def request_processor(self, method, params):
+            if method == "eth_sendTransaction":
+                fields = {name: value for name, value in params[0].items() if name != "from"}
+                return "eth_sendRawTransaction", ["0x" + raw(account, fields).hex()]
+            return method, params
+
+    web3, _ = funded(node, account)
+    web3.middleware_onion.clear()
+    web3.middleware_onion.add(Own)
+    ledger = galaxy_chain.Ledger(web3, **at)
+    with pytest.raises(AccountError, match=said):
+        ledger.contract(ledger.signer).join(federation.job, 10).transact()
+    assert web3.eth.get_transaction_count(account.address) == 0
+
+
 @pytest.mark.parametrize("renamed", [False, True])
 def test_the_long_extra_data_of_proof_of_authority(federation, at, renamed):
     def long(method, result):
@@ -241,6 +304,20 @@ def test_a_job_that_is_passed_over_is_named_once(federation, at, node, caplog):
     assert f"job {federation.job} is passed over, because its owner {federation.owner} is not trusted" in said[0]
     (chosen,) = meeting(galaxy_chain.Ledger(web3, **at)).client_places("any", jobs=[federation.job])
     assert list(chosen.jobs()) == [str(federation.job)]
+
+
+def test_a_client_gets_the_job_that_it_names_also_when_it_is_over(federation, at, node):
+    """What it has earned there may still have to be paid out; `galaxy-chain client --job` does the same."""
+    state = federation.ledger().job_of(federation.job).state
+    for _ in range(state.round, state.last_round + 1):
+        federation.submit(0, 1, 2)
+        federation.commit()
+    web3, _ = funded(node)
+    (place,) = meeting(galaxy_chain.Ledger(web3, **at)).client_places("any", jobs=[federation.job])
+    assert list(place.jobs()) == [str(federation.job)]
+    trusting = {"trust": [federation.owner]}
+    (place,) = meeting(galaxy_chain.Ledger(web3, **at)).client_places("any", **trusting)
+    assert str(federation.job) not in place.jobs()
 
 
 def test_it_shows_itself_without_secrets():

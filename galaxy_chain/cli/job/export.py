@@ -45,10 +45,11 @@ def export(
     run.
     """
     check_destination(to)
+    store = where.existing()
     ledger = where.connect()
     history = JobFollower(ledger, job).history
     number = _number(history, round, where.at().metrics(ledger.address, job))
-    export_model(ledger, where.contents(), history, number, to)
+    export_model(ledger, store, history, number, to)
     model = history.commits[number].record.next if number else history.initial
     [state] = [state_of(row) for row in rounds_of(history, {}) if row["round"] == number] or ["initial"]
     if json:

@@ -11,7 +11,7 @@ __all__ = ["list_jobs"]
 
 def list_jobs(where: Where, json: Json = False) -> None:
     """List the jobs on the ledger."""
-    ledger, store = where.connect(), where.contents()
+    ledger, store = where.connect(), where.existing()
     rows = []
     for number in range(1, ledger.jobs() + 1):
         job = ledger.job_of(number)

@@ -65,7 +65,7 @@ def show(
     }
     shown: dict[str, Any] = {
         "job": job,
-        "name": name_of(where.contents(), terms.spec),
+        "name": name_of(where.existing(), terms.spec),
         "owner": history.owner,
         "status": status_of(history.round, history.last_round, history.status, history.cancelled),
         "cancelled": history.cancelled,

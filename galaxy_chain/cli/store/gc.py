@@ -18,7 +18,7 @@ def gc(
     json: Json = False,
 ) -> None:
     """Remove what is not pinned."""
-    report = at.contents().gc(grace)
+    report = at.existing().gc(grace)
     if json:
         print_json({"removed": report.removed, "freed_bytes": report.freed_bytes})
     else:

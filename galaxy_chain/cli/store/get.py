@@ -27,7 +27,7 @@ def get(
     """Get verified content by its id."""
     if file is None and sys.stdout.isatty():
         raise ConfigurationError("content is bytes, not text: name a file, or redirect standard output")
-    store = at.contents()
+    store = at.existing()
     path = store.path(store.identify(cid))
     if file is not None:
         with replacing(file) as new:

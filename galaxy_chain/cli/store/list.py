@@ -10,7 +10,7 @@ __all__ = ["list_contents"]
 
 def list_contents(at: AtStore, json: Json = False) -> None:
     """List the contents of the store."""
-    store = at.contents()
+    store = at.existing()
     pins = store.pins()
     rows = [{"cid": cid, "bytes": size, "pinned": cid in pins} for cid, size in sorted(store.contents())]
     if json:

@@ -12,7 +12,7 @@ __all__ = ["verify"]
 def verify(at: AtStore, json: Json = False) -> None:
     """Hash all contents of the store afresh."""
     count, wrong = 0, []
-    for cid, error in at.contents().verify():
+    for cid, error in at.existing().verify():
         count += 1
         if error is not None:
             wrong.append(str(error))

@@ -60,6 +60,7 @@ class ClusterClientPlace:
         authority: A certificate to trust; None for the system's.
         patience: How long the server may be away, in seconds.
         sources: As `ClusterClientCoordinator`.
+        named: Ids of the jobs to take part in, also if they are over; None for all that are not over.
     """
 
     def __init__(
@@ -70,7 +71,9 @@ class ClusterClientPlace:
         authority: Path | None = None,
         patience: float = PATIENCE,
         sources: Sources | None = None,
+        named: Sequence[str] | None = None,
     ) -> None:
+        self._named = named
         self.connection = Connection(url, check_name("client_id", client_id), folder, authority, patience)
         self.heart = Heart(self.connection)
         self._sources = sources
@@ -82,7 +85,12 @@ class ClusterClientPlace:
         return self.connection.url
 
     def jobs(self) -> Sequence[str]:
-        """The jobs that are not over, oldest first, as of a moment ago. A server that is away is not waited for."""
+        """Those named, or those that are not over, oldest first, as of a moment ago.
+
+        A server that is away is not waited for.
+        """
+        if self._named is not None:
+            return self._named
         now = time.monotonic()
         if self._found is None or now - self._found[0] > _LOOK:
             self._found = now, self.connection.ask(Jobs, "/jobs", patience=0).jobs

@@ -15,7 +15,7 @@ from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.jobs.request import JobRequest
 from galaxy_fl.modes.job_folder import JobsFolder
 from galaxy_fl.modes.mode import further_sources
-from galaxy_fl.modes.standalone import StandaloneSettings
+from galaxy_fl.modes.standalone import StandaloneClientSettings, StandaloneSettings
 from galaxy_fl.validation import explain
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _several(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
-class ClusterClientSettings(StandaloneSettings):
+class ClusterClientSettings(StandaloneClientSettings):
     """Where a client finds its servers. In `folder` it keeps what it needs to be known again."""
 
     server_url: Annotated[
@@ -96,7 +96,7 @@ class ClusterMode:
         chosen = _settings(ClusterClientSettings, settings)
         sources = further_sources(chosen.ipfs, chosen.gateway)
         return [
-            ClusterClientPlace(url, client_id, chosen.folder, chosen.authority, sources=sources)
+            ClusterClientPlace(url, client_id, chosen.folder, chosen.authority, sources=sources, named=chosen.jobs)
             for url in chosen.server_url
         ]
 

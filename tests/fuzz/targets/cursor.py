@@ -7,7 +7,7 @@ from functools import cache
 
 from galaxy_chain.following.cursor import Cursor, Log
 from galaxy_chain.following.window import Window
-from galaxy_chain.rpc.rpc import Block
+from galaxy_chain.rpc.values import Block
 from galaxy_fl.exceptions import ConfigurationError
 from tests.fuzz.clean import refused
 from tests.fuzz.folder import file_with, folder

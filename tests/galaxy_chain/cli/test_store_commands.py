@@ -10,6 +10,7 @@ import pytest
 
 from galaxy_chain.store.server import StoreServer
 from galaxy_fl.content import ContentId
+from galaxy_fl.exceptions import ConfigurationError
 from tests.galaxy_chain.federation import alter
 
 SMALL = b"hello\n"
@@ -104,3 +105,23 @@ def test_a_served_store_is_written_to_by_those_who_may(at_ledger, federation, mo
         assert Path("copy").read_bytes() == content
         assert at_ledger.run("store", "unpin", cid, "--account", "dev:0") == 0
         assert not pinned.exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("job", "export", "1", "--to", "model.pt"),
+        ("job", "show", "1"),
+        ("job", "list"),
+        ("audit", "1"),
+        ("store", "verify"),
+        ("store", "get", "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku", "file"),
+        ("store", "gc"),
+        ("store", "list"),
+    ],
+    ids=" ".join,
+)
+def test_a_store_that_is_only_read_is_not_made(federation, at_ledger, command):
+    said = "typo is not there, and would only be read: name one that is"
+    at_ledger.fails(ConfigurationError.exit_code, said, *command, "--store", "typo")
+    assert not (at_ledger.folder / "typo").exists()

@@ -8,7 +8,8 @@ from hashlib import sha256
 from eth_bloom.bloom import BloomFilter
 
 from galaxy_chain.following.cursor import Log
-from galaxy_chain.rpc.rpc import Block, UnreliableAnswerError
+from galaxy_chain.rpc.errors import UnreliableAnswerError
+from galaxy_chain.rpc.values import Block
 
 __all__ = ["FIRST", "ModelChain"]
 

@@ -14,7 +14,7 @@ import pytest
 from galaxy_chain.following import cursor as cursor_module
 from galaxy_chain.following.cursor import Cursor, Log
 from galaxy_chain.following.window import Window
-from galaxy_chain.rpc.rpc import Block
+from galaxy_chain.rpc.values import Block
 from galaxy_fl.exceptions import ConfigurationError
 
 

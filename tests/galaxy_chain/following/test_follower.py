@@ -19,7 +19,8 @@ from galaxy_chain.following.window import LINKED
 from galaxy_chain.ledger.abi import ledger_abi
 from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.ledger.deployment import deploy
-from galaxy_chain.rpc.rpc import Rpc, UnreliableAnswerError
+from galaxy_chain.rpc.errors import UnreliableAnswerError
+from galaxy_chain.rpc.rpc import Rpc
 from galaxy_chain.transactions.accounts import NodeSigner
 from galaxy_chain.transactions.manager import Transactions
 from tests.end_to_end.processes import anvil

@@ -14,7 +14,7 @@ from galaxy_chain.following import window as window_module
 from galaxy_chain.following.cursor import Cursor
 from galaxy_chain.following.follower import BEHIND_SECONDS, Applied, Final, Follower, Reverted
 from galaxy_chain.following.window import LINKED, Window
-from galaxy_chain.rpc.rpc import UnreliableAnswerError
+from galaxy_chain.rpc.errors import UnreliableAnswerError
 from tests.galaxy_chain.following.model_chain import FIRST, ModelChain
 
 

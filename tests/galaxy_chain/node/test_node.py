@@ -426,7 +426,9 @@ def test_a_refused_transaction_is_told_why_in_geths_words(web3: Web3, node: Node
     assert refusal(legacy[:-64] + word(order - s)[2:]) == "invalid transaction v, r, s values"
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(raw=st.binary(max_size=200), kind=st.sampled_from([b"", b"\x01", b"\x02", b"\xf8\x40"]))
 def test_bytes_that_are_no_transaction_are_refused(node: Node, raw: bytes, kind: bytes) -> None:
     failure = error(node, "eth_sendRawTransaction", "0x" + (kind + raw).hex())
@@ -709,7 +711,9 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     method=st.sampled_from(
         [

@@ -15,7 +15,8 @@ from eth_account import Account
 
 from galaxy_chain.exceptions import RpcError, WrongChainError
 from galaxy_chain.node import Node
-from galaxy_chain.rpc.rpc import Rpc, RpcAnswerError, TooMuchError
+from galaxy_chain.rpc.errors import RpcAnswerError, TooMuchError
+from galaxy_chain.rpc.rpc import Rpc
 from tests.tcp_proxy import TcpProxy, Trouble, cut_off, drop, malformed, refusal, reset, stall, status, truncated
 
 BREAKING = [reset, cut_off, drop, truncated, malformed, stall, status(429), status(503), status(502)]

@@ -14,8 +14,10 @@ import pytest
 from galaxy_chain.exceptions import NoLedgerError, RpcError, WrongChainError
 from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.ledger.events import Event
-from galaxy_chain.rpc import rpc as rpc_module
-from galaxy_chain.rpc.rpc import Block, Rpc, RpcAnswerError, TooMuchError, UnreliableAnswerError
+from galaxy_chain.rpc import transport
+from galaxy_chain.rpc.errors import RpcAnswerError, TooMuchError, UnreliableAnswerError
+from galaxy_chain.rpc.rpc import Rpc
+from galaxy_chain.rpc.values import Block
 
 HASH = "0x" + "ab" * 32
 PARENT = "0x" + "cd" * 32
@@ -220,7 +222,7 @@ def test_an_error_does_not_show_a_providers_key(secret):
 
 
 def test_an_answer_without_end(liar, monkeypatch):
-    monkeypatch.setattr(rpc_module, "LARGEST_ANSWER", 1000)
+    monkeypatch.setattr(transport, "LARGEST_ANSWER", 1000)
     rpc = liar.says("0x" + "00" * 600)
     with pytest.raises(RpcError, match="answers eth_call with more than 1,000 bytes"):
         rpc.data("eth_call")

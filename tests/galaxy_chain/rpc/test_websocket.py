@@ -21,8 +21,9 @@ from websockets.sync.server import ServerConnection, serve
 import galaxy_chain
 from galaxy_chain.exceptions import RpcError, WrongChainError
 from galaxy_chain.ledger.deployment import deploy
-from galaxy_chain.rpc import rpc as rpc_module
-from galaxy_chain.rpc.rpc import Rpc, RpcAnswerError, TooMuchError
+from galaxy_chain.rpc import transport
+from galaxy_chain.rpc.errors import RpcAnswerError, TooMuchError
+from galaxy_chain.rpc.rpc import Rpc
 from galaxy_chain.transactions.manager import Transactions
 from tests.end_to_end.processes import anvil
 
@@ -191,7 +192,7 @@ def test_an_answer_that_comes_late_is_not_taken_for_that_of_the_next_request():
 
 
 def test_an_answer_without_end(monkeypatch):
-    monkeypatch.setattr(rpc_module, "LARGEST_ANSWER", 1000)
+    monkeypatch.setattr(transport, "LARGEST_ANSWER", 1000)
     with replying(result("0x" + "00" * 600)) as url:
         with pytest.raises(RpcError, match="answers eth_call with more than 1,000 bytes"):
             Rpc(url).data("eth_call")

@@ -22,7 +22,8 @@ from galaxy_chain.exceptions import (
 from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.ledger.deployment import Deployment, deploy
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Model, Terms, Update
-from galaxy_chain.rpc.rpc import Rpc, RpcAnswerError
+from galaxy_chain.rpc.errors import RpcAnswerError
+from galaxy_chain.rpc.rpc import Rpc
 from galaxy_chain.transactions.accounts import LocalSigner, NodeSigner
 from galaxy_chain.transactions.manager import Signer, Transactions, TransactionSettings
 from galaxy_fl.exceptions import RoundMovedOnError

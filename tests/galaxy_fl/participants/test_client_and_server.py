@@ -13,7 +13,8 @@ from torch.utils.data import TensorDataset
 
 import galaxy_fl as galaxy
 from galaxy_fl.data.datasets import load
-from galaxy_fl.exceptions import ConfigurationError, DataError
+from galaxy_fl.exceptions import ConfigurationError, ContentError, DataError
+from galaxy_fl.modes.mode import meeting
 from galaxy_fl.participants import participant
 from galaxy_fl.participants.client import Client
 from galaxy_fl.participants.events import Committed, Evaluated, Event, Failed, Finished, Opened, Started, Trained
@@ -210,3 +211,27 @@ def test_what_another_job_of_the_same_id_has_left_is_not_taken_for_this_ones(fol
     Path(f"final_model_pars_{job}").write_bytes(b"another's")
     [[outcome], _] = run(Server(listeners=[]), Client("digits", shard="1/8", listeners=[]))
     assert torch.load(outcome.final_model, weights_only=True)
+
+
+def test_a_client_that_comes_when_its_job_is_over_takes_the_model_if_it_names_the_job(folder):
+    job = galaxy.submit(galaxy.Job(model="mlp", rounds=1, train=galaxy.Train(learning_rate=0.1)))
+    [[first], _] = run(Client("digits", shard="1/8", output="first", listeners=[]), Server(listeners=[]))
+    heard = Heard()
+    [[again]] = run(Client("digits", jobs=[job], output="again", listeners=[heard]))
+    assert (again.job, again.rounds, again.cancelled, again.error) == (job, 1, False, None)
+    assert again.final_model.read_bytes() == first.final_model.read_bytes()
+    assert not heard.of(Started)
+    assert len(heard.of(Finished)) == 1
+
+
+def test_a_client_takes_part_in_the_jobs_that_it_names_alone(folder):
+    first, second = submit(), submit()
+    (place,) = meeting(folder).client_places("0", jobs=[second])
+    assert list(place.jobs()) == [second]
+    (place,) = meeting(folder).client_places("0")
+    assert list(place.jobs()) == [first, second]
+
+
+def test_a_job_that_is_not_there_is_an_error(folder):
+    with pytest.raises(ContentError, match="there is no job 77 in"):
+        Client("digits", jobs=["77"], listeners=[]).run()

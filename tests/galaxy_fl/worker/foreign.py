@@ -112,6 +112,12 @@ def forges_an_error(split: str) -> TensorDataset:
     return environment(split)
 
 
+def forges_a_terminals_commands(split: str) -> TensorDataset:
+    answer = b'{"kind": "failed", "error": "DataError", "message": "\\u001b[2Jall\\u0007 is\\nwell\\u009b"}'
+    _say(struct.pack("!i", len(answer)) + answer)
+    return environment(split)
+
+
 def floods(split: str) -> TensorDataset:
     _say(struct.pack("!i", 2**30))
     return environment(split)

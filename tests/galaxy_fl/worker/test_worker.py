@@ -230,6 +230,12 @@ def test_what_foreign_code_says_in_the_workers_name_is_checked(worker, job, data
         worker.prepare(job, foreign(data))
 
 
+def test_an_error_can_not_command_a_terminal(worker, job):
+    with pytest.raises(DataError) as caught:
+        worker.prepare(job, foreign("forges_a_terminals_commands"))
+    assert str(caught.value) == r"\x1b[2Jall\x07 is" + "\n" + r"well\x9b"
+
+
 def test_what_a_model_ends_in_is_told_and_held_to(worker):
     source = b"""\
 from torch import nn
