@@ -362,7 +362,7 @@ contract OpeningVerifier is IOpeningVerifier {
             uint256 higher = shown + fanIn * large;
             bytesOf = _most(bytesOf, _most(lowest, higher));
         }
-        gasOf = 250_000 + 20 * bytesOf + (opened + 2) * (3500 + 350 * depth);
+        gasOf = 250_000 + 20 * bytesOf + (opened + 2) * (3800 + 350 * depth);
         if (isSum) gasOf += (opened + 1) * 250 * size;
     }
 

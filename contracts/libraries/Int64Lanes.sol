@@ -29,10 +29,20 @@ library Int64Lanes {
     /// @notice A chunk of sums as little-endian int64; each of them fits.
     function pack(int256[] memory sums) internal pure returns (bytes memory chunk) {
         chunk = new bytes(8 * sums.length);
+        uint256 cell;
+        assembly ("memory-safe") {
+            cell := add(sums, 0x20)
+        }
         for (uint256 first = 0; first < sums.length; first += 4) {
             uint256 word;
-            for (uint256 i = 0; i < 4; ++i) {
-                word = (word << 64) | uint64(int64(sums[first + i]));
+            assembly ("memory-safe") {
+                for {
+                    let end := add(cell, 0x80)
+                } lt(cell, end) {
+                    cell := add(cell, 0x20)
+                } {
+                    word := or(shl(64, word), and(mload(cell), 0xffffffffffffffff))
+                }
             }
             word = swap(word);
             assembly ("memory-safe") {

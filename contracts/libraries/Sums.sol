@@ -37,18 +37,30 @@ library Sums {
         uint256 weight,
         uint256 lanes
     ) internal pure returns (bool fits) {
-        fits = true;
         int256 lowest = -int256(weight) * 2 ** 31;
         int256 highest = int256(weight) * (2 ** 31 - 1);
+        uint256 cell;
+        uint256 padding;
+        bool outside;
+        assembly ("memory-safe") {
+            cell := add(sums, 0x20)
+            padding := add(cell, shl(5, lanes))
+        }
         for (uint256 first = 0; first < sums.length; first += 4) {
             uint256 word = Int64Lanes.load(child, first);
-            for (uint256 i = 0; i < 4; ++i) {
-                int256 value = Int64Lanes.lane(word, i);
-                if (value < lowest || value > highest) fits = fits && first + i >= lanes;
-                unchecked {
-                    sums[first + i] += value;
+            assembly ("memory-safe") {
+                for {
+                    let shift := 256
+                } shift {} {
+                    shift := sub(shift, 64)
+                    let value := signextend(7, shr(shift, word))
+                    mstore(cell, add(mload(cell), value))
+                    // What lies behind the last parameter is not looked at.
+                    outside := or(outside, and(or(slt(value, lowest), sgt(value, highest)), lt(cell, padding)))
+                    cell := add(cell, 0x20)
                 }
             }
         }
+        return !outside;
     }
 }

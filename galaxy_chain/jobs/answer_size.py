@@ -62,7 +62,7 @@ def answer_gas(rule: str, updates: int, fan_in: int, chunk_parameters: int, dept
     opened = _opened(rule, updates, fan_in)
     size = answer_bytes(rule, updates, fan_in, chunk_parameters, depth)
     summing = (opened + 1) * 250 * chunk_parameters if is_sum(RULES[rule]) else 0
-    opening = (opened + 2) * (3_500 + 350 * depth)
+    opening = (opened + 2) * (3_800 + 350 * depth)
     return 250_000 + 20 * size + opening + summing + rule_gas(rule, updates, chunk_parameters)
 
 

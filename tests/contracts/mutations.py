@@ -47,6 +47,25 @@ MUTATIONS = {
     "lets the bond of a late account go": Mutation(
         "if (account.late && _jobs[job].state.status != Status.Final) revert BondLate(msg.sender, account.lateRound);", ""
     ),
+    "takes nodes that are out of range": Mutation("return !outside;", "return true;"),
+    "does not look at the weight of a run": Mutation("if (weight != SumTree.weightOf(node, 0)) return false;", ""),
+    "does not add up weights": Mutation("if (weightOf(nodes, parent) != sum) {", "if (false) {"),
+    "does not count nodes": Mutation("if (nodes.length != required) revert ILedgerErrors.MalformedNodes(nodes.length, required);", ""),
+    "does not look at signatures": Mutation("if (!TypedData.isSigned(domain, hash, signature, account)) {", "if (false) {"),
+    "does not look at signatures of joining": Mutation("if (!TypedData.isSigned(TypedData.domain(), hash, signature, client)) revert WrongSignature(client);", ""),
+    "takes an entry twice": Mutation("if (client.attempt == attempt || client.expelled) continue;", "if (client.expelled) continue;"),
+    "takes entries of the expelled": Mutation("if (client.attempt == attempt || client.expelled) continue;", "if (client.attempt == attempt) continue;"),
+    "takes more entries than fit": Mutation("place < count && taken < room; ++place", "place < count; ++place"),
+    "takes signed weights of any size": Mutation("if (weight == 0 || weight > samples) revert WrongEntry(place, account, Fault.Weight);", ""),
+    "signs for any chain": Mutation("block.chainid, address(this)));\n    }\n\n    /// @notice The hash of the struct `Update`.", "uint256(1), address(this)));\n    }\n\n    /// @notice The hash of the struct `Update`."),
+    "counts what a record leaves out": Mutation("if (record.excluded.has(number)) continue;", ""),
+    "looks at no padding": Mutation("if (!ChunkTree.isPadded(opening[computed.length:], question.index)) return false;", ""),
+    "looks at no lanes behind the last": Mutation("if (question.index == sizes.chunks - 1) {", "if (question.index == sizes.chunks) {"),
+    "takes another node's group": Mutation("if (keccak256(nodes[groupAt:childrenAt]) != bytes32(nodes[32 * place.group:])) {", "if (false) {"),
+    "takes other children": Mutation("if (size != 0 && keccak256(children) != bytes32(nodes[32 * (listed - place.lowest):])) {", "if (false) {"),
+    "forgets entries of shut segments": Mutation("shut = updates;", "shut = first;"),
+    "answers for any node with one": Mutation("delete _demands[job][word][node][index];", "delete _demands[job][word][0][index];"),
+    "announces for all nodes at once": Mutation("bytes32 digest = keccak256(abi.encode(msg.sender, salt, word, node, index));\n        uint40 announced", "bytes32 digest = keccak256(abi.encode(msg.sender, salt, word, uint256(0), index));\n        uint40 announced"),
     "takes a void record for one that stands": Mutation("return record.round < job_.state.round && _records", "return _records"),
 }  # fmt: skip
 

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,8 +35,9 @@ def chain_with(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("chain_with", list(MUTATIONS), indirect=True)
-def test_a_mistake_is_found(chain_with: Chain) -> None:
-    found = by_the_machine() or by_tests_of_the_game(chain_with) or by_those_who_come_first()
+def test_a_mistake_is_found(chain_with: Chain, tmp_path: Path) -> None:
+    found = by_tests_of_the_game(chain_with) or by_tests_of_nodes_and_signatures(tmp_path) or by_the_machine()
+    found = found or by_those_who_come_first()
     assert found
     print(found)
 
@@ -59,6 +65,23 @@ def by_tests_of_the_game(chain: Chain) -> str:
         finally:
             chain.tester.revert_to_snapshot(snapshot)
     return ""
+
+
+def by_tests_of_nodes_and_signatures(folder: Path) -> str:
+    """The first of them that fails, in a process of its own, for they share chains among them."""
+    mutant = folder / "GalaxyLedger.json"
+    mutant.write_text(json.dumps(ledger.artifact("GalaxyLedger")))
+    here = Path(__file__).parent
+    files = [here / "test_nodes.py", here / "test_signed.py"]
+    command = [sys.executable, "-m", "pytest", "-n", "0", "-x", "-q", "-p", "tests.contracts.mutated", *files]
+    # It compares code with the artifacts.
+    command += ["--deselect", f"{files[1]}::test_the_intake_called_by_itself_takes_nothing"]
+    run = subprocess.run(
+        command, cwd=ledger.ROOT, env=os.environ | {"GALAXY_MUTANT": str(mutant)}, capture_output=True, text=True
+    )
+    assert run.returncode in (0, 1), run.stdout + run.stderr
+    failed = [line for line in run.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    return failed[0] if failed else ""
 
 
 def by_those_who_come_first() -> str:
