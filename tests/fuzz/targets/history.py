@@ -76,6 +76,7 @@ def _arguments(name: str, history: JobHistory, reader: Reader) -> dict[str, Any]
     demand = reader.pick(waiting) if waiting else None
     entries = len(history.entries) if registered else 0
     minimum = history.terms.min_clients if registered else 1
+    together = [who, *(address() for _ in range(likely(lambda: 0, lambda: reader.integer() % 4)))]
     arguments: dict[str, Any] = {
         "job": 1,
         "round": likely(
@@ -83,8 +84,11 @@ def _arguments(name: str, history: JobHistory, reader: Reader) -> dict[str, Any]
         ),
         "attempt": likely(lambda: history.attempt + rolls_back, number),
         "first": likely(lambda: entries, number),
-        "closes_at": likely(lambda: NEVER if entries + 1 < minimum else min(history.closes_at, 9), number),
-        "entries": bytes.fromhex(who[2:]) + likely(lambda: 1, number).to_bytes(4) + reader.take(1).rjust(64, b"\0"),
+        "closes_at": likely(lambda: NEVER if entries + len(together) < minimum else min(history.closes_at, 9), number),
+        "entries": b"".join(
+            bytes.fromhex(client[2:]) + likely(lambda: 1, number).to_bytes(4) + reader.take(1).rjust(64, b"\0")
+            for client in together
+        ),
         "word": likely(lambda: bytes(32) if commit is None else commit.word, lambda: reader.take(32)),
         "model": Model(reader.take(1).rjust(32, b"\0"), reader.take(1).rjust(32, b"\0")),
         "keeps_model": False,
