@@ -206,7 +206,7 @@ class Inspection:
         self._drawn: dict[bytes, list[int]] = {}
         """The nodes of level 1 that are looked at besides one's own, by the record's word."""
         self._said: set[str] = set()
-        """Why demands were not made."""
+        """What was said of demands that were not made or ended."""
 
     def look(self) -> None:
         """Verifies what stands, can be challenged and is not verified yet, and the last commit even if it can't be
@@ -368,9 +368,8 @@ class Inspection:
                         commit.record.round, fault.chunk, fault.node, fault.reason,
                     )  # fmt: skip
             except (InsufficientFundsError, UnaffordableError, LedgerRefusedError) as error:
-                if not self._report(commit, fault) and str(error) not in self._said:
-                    self._said.add(str(error))
-                    log.warning("round %d: what is withheld is not demanded: %s", commit.record.round, error)
+                if not self._report(commit, fault):
+                    self._say(f"round {commit.record.round}: what is withheld is not demanded", error)
             self._look()
 
     def _report(self, commit: Commit, fault: Fault) -> bool:
@@ -379,6 +378,12 @@ class Inspection:
         if key not in self._told and self._tell(commit, fault):
             self._told.add(key)
         return key in self._told
+
+    def _say(self, what: str, why: Exception) -> None:
+        """Logs, once, what was not done, and why: a price is another at each look."""
+        if what not in self._said:
+            self._said.add(what)
+            log.warning("%s: %s", what, why)
 
     def _crowded(self, commit: Commit) -> bool:
         """Whether enough others demand of that server what it may well answer: each makes it dearer for all."""
@@ -395,7 +400,12 @@ class Inspection:
                 stands = history.commits.get(commit.record.round) == commit
                 if now < demand.answer_by and (stands or word in history.superseded):
                     continue
-                if self._acting.expire(commit, demand):
+                try:
+                    ended = self._acting.expire(commit, demand)
+                except (InsufficientFundsError, UnaffordableError) as error:
+                    self._say(f"round {commit.record.round}: a demand that nobody has answered is not ended", error)
+                    continue
+                if ended:
                     self._acting.purse.take_back(commit.record, demand.node, demand.index)
                     if stands:
                         self._challenged(commit, demand.node, demand.index)

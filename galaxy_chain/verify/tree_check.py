@@ -108,18 +108,22 @@ class TreeCheck:
         Raises:
             ContentError: the store itself can't be used.
         """
-        commit, store = self._commit, self._verifier.store
-        included = [number for number in range(len(commit.entries)) if number not in commit.left_out]
-
-        def is_there(number: int) -> bool:
-            return store.reaches(self._verifier.content_id(commit.entries[number].update.content))
-
+        commit, store, fan_in = self._commit, self._verifier.store, self._verifier.terms.fan_in
+        contents = {
+            number: self._verifier.content_id(entry.update.content)
+            for number, entry in enumerate(commit.entries)
+            if number not in commit.left_out
+        }
+        # Here first: threads for what is a look into a folder would take longer than the looks.
+        elsewhere = [number for number, content in contents.items() if not store.has(content)]
+        if not elsewhere:
+            return []
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="presence") as threads:
-            there = list(threads.map(is_there, included))
+            there = list(threads.map(lambda number: store.reaches(contents[number]), elsewhere))
         if not all(there):
             store.probe(self._verifier.terms.spec)  # it may be the store that fails
-        missing = (number for number, found in zip(included, there, strict=True) if not found)
-        return sorted({1 + number // self._verifier.terms.fan_in for number in missing})
+        missing = (number for number, found in zip(elsewhere, there, strict=True) if not found)
+        return sorted({1 + number // fan_in for number in missing})
 
     def node(self, node: int) -> Iterator[Fault]:
         """What is wrong in a node."""
