@@ -22,7 +22,7 @@ from galaxy_chain.lane.messages import SignedJoin, SignedUpdate
 from galaxy_chain.ledger.contract import ContractCall, LedgerContract
 from galaxy_chain.ledger.structs import NEVER
 from galaxy_chain.ledger.submissions import Entry, pack_block
-from galaxy_chain.rpc.rpc import RpcAnswerError
+from galaxy_chain.rpc.errors import RpcAnswerError
 from galaxy_chain.shown import ether
 from galaxy_chain.transactions.manager import LARGEST_GAS, Receipt
 from galaxy_chain.verify.verifier import Verifier
