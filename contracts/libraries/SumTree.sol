@@ -81,11 +81,9 @@ library SumTree {
             uint256 end = begin + size;
             while (begin < end) {
                 uint256 until = _least(end, begin + fanIn);
-                groups[done++] = keccak256(nodes[begin * NODE:until * NODE]);
-                uint256 sum;
-                for (; begin < until; ++begin) {
-                    sum += weightOf(nodes, begin);
-                }
+                (bytes32 group, uint256 sum) = _group(nodes, begin, until);
+                groups[done++] = group;
+                begin = until;
                 if (weightOf(nodes, parent) != sum) {
                     revert ILedgerErrors.WrongNodeWeight(parent + 1, weightOf(nodes, parent), sum);
                 }
@@ -104,6 +102,29 @@ library SumTree {
     /// @notice The weight of node `i` of packed nodes, from 0.
     function weightOf(bytes calldata nodes, uint256 i) internal pure returns (uint256) {
         return uint32(bytes4(nodes[i * NODE + 32:]));
+    }
+
+    /// @dev keccak256 of the nodes from `begin` until `end`, which are there, and the sum of their weights.
+    function _group(
+        bytes calldata nodes,
+        uint256 begin,
+        uint256 end
+    ) private pure returns (bytes32 result, uint256 sum) {
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            let size := mul(sub(end, begin), 36)
+            calldatacopy(free, add(nodes.offset, mul(begin, 36)), size)
+            result := keccak256(free, size)
+            // A weight is the last four bytes of its node.
+            for {
+                let place := add(free, 4)
+                let stop := add(place, size)
+            } lt(place, stop) {
+                place := add(place, 36)
+            } {
+                sum := add(sum, and(mload(place), 0xffffffff))
+            }
+        }
     }
 
     function _least(uint256 a, uint256 b) private pure returns (uint256) {

@@ -105,8 +105,6 @@ def _job(chain: Chain, clients: int, kind: Callable[..., Job] = Job, **how: Any)
         "rounds": 60,
         "maxUnsettled": 60,
         "challengeSeconds": 30_000,
-        "collectSeconds": 20_000,
-        "idleSeconds": 21_000,
         "fanIn": FAN_IN,
     }
     job = kind(chain, pool=ETHER, **(defaults | how))
@@ -297,7 +295,7 @@ def _claims(chain: Chain, clients: int) -> Figures:
 def _disputes(chain: Chain, clients: int, blocks: int) -> Figures:
     """A commit, and challenges and answers of each kind."""
     before = chain.tester.take_snapshot()
-    job = _job(chain, clients, Alike)
+    job = _job(chain, clients, Alike, collectSeconds=20_000, idleSeconds=21_000)
     job.fill(clients, blocks)
     finder = chain.accounts[8]
     single = ", blocks of one" if blocks == 1 else ""
