@@ -65,6 +65,7 @@ def application() -> TyperGroup:
         ),
         Deferred("server", "participate:server", "Serve a job."),
         Deferred("client", "participate:client", "Take part in a job with your own data."),
+        Deferred("relay", "relay:relay", "Hand in what clients have signed."),
         Deferred("audit", "audit:audit", "Recompute every round of a job."),
         Deferred("watch", "watch:watch", "Run a watchtower: audit commits as they come."),
         group(

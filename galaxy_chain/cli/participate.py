@@ -13,13 +13,12 @@ import typer
 
 from galaxy_chain.cli.limits import BondLimits, DepositLimits
 from galaxy_chain.cli.options import Account, JobOption, Json, Polling, Where
+from galaxy_chain.cli.relaying import ServerRelay
 from galaxy_chain.cli.reporting import printer, warnings_printed
-from galaxy_chain.cli.values import amount
 from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoordinator, Patience
 from galaxy_chain.coordinators.keep import Keep
 from galaxy_chain.exceptions import JobCancelledError
 from galaxy_chain.lane.client_lane import Lane
-from galaxy_chain.lane.relay import MOST_ENTRIES, RelaySettings
 from galaxy_chain.verify.how import Verify
 from galaxy_chain.verify.inspection import Withheld
 from galaxy_fl.participants.data import LocalData
@@ -170,63 +169,6 @@ class OwnData:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Relaying:
-    """Whether a server hands in what clients have signed, and what it pays for that."""
-
-    relay: Annotated[
-        bool,
-        typer.Option(
-            "--relay",
-            help="Hand in what clients have signed and left in the store's inbox, and pay for it.",
-            rich_help_panel="Relay",
-        ),
-    ] = False
-    relay_batch: Annotated[
-        int,
-        typer.Option(
-            envvar="GALAXY_RELAY_BATCH",
-            min=1,
-            max=MOST_ENTRIES,
-            help="Updates of one transaction.",
-            rich_help_panel="Relay",
-        ),
-    ] = RelaySettings.batch
-    relay_wait: Annotated[
-        float,
-        typer.Option(
-            envvar="GALAXY_RELAY_WAIT",
-            min=0,
-            help="Seconds that an update waits for others of its transaction.",
-            rich_help_panel="Relay",
-        ),
-    ] = RelaySettings.wait
-    relay_fee_cap: Annotated[
-        float | None,
-        typer.Option(
-            envvar="GALAXY_RELAY_FEE_CAP",
-            min=0,
-            help="Gwei for a unit of gas above which nothing is handed in. By default that of --fee-cap.",
-            rich_help_panel="Relay",
-        ),
-    ] = None
-    relay_budget: Annotated[
-        str,
-        typer.Option(
-            envvar="GALAXY_RELAY_BUDGET",
-            help='The most to spend in a round, like "0.1 ether".',
-            rich_help_panel="Relay",
-        ),
-    ] = "0.1 ether"
-
-    def settings(self) -> RelaySettings | None:
-        """How to relay; None for not at all."""
-        if not self.relay:
-            return None
-        cap = None if self.relay_fee_cap is None else int(self.relay_fee_cap * 10**9)
-        return RelaySettings(self.relay_batch, self.relay_wait, cap, amount(self.relay_budget))
-
-
 def server(
     job: JobOption,
     data: TestData,
@@ -235,7 +177,7 @@ def server(
     sender: Account,
     terms: BondLimits,
     following: Following,
-    relaying: Relaying,
+    relaying: ServerRelay,
     where: Where,
     takeover: Annotated[
         bool,
@@ -264,7 +206,7 @@ def server(
     earned is paid out. Until then it settles rounds, and supersedes commits whose models are withheld.
     """
     kept = Keep.parse(keep)
-    relay = relaying.settings()
+    relay = relaying.settings() if relaying.relay else None
     local = data.local(torch, own.accuracy)
     trust = own.trusted()
     ledger = where.connect(sender)

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from galaxy_chain.coordinators.gathering import gather
 from galaxy_chain.exceptions import InsufficientFundsError, LedgerRefusedError, RpcError, TransactionError
 from galaxy_chain.following.history import JobHistory
 from galaxy_chain.lane.inbox import Inbox
@@ -249,6 +248,8 @@ class Relay:
 
     def _look_for(self, entries: Sequence[Entry], history: JobHistory) -> None:
         """Notes whose content is there, verified."""
+        from galaxy_chain.coordinators.gathering import gather  # whose package has servers that relay
+
         now = self._clock()
         new = [
             entry

@@ -341,7 +341,7 @@ def test_a_key_without_funds_can_go_on_once_it_has_some(at_ledger, federation, m
     for arguments in (
         ["deploy", "--ledger", "other.json"],
         ["server", "--job", job],
-        [*client(job)[:7], "--poll", 0.05],
+        [*client(job)[:7], "--poll", 0.05, "--lane", "direct"],
     ):
         with_key()
         assert at_ledger.run(*arguments) == 26
