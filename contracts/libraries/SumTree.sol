@@ -118,8 +118,8 @@ library SumTree {
             // A weight is the last four bytes of its node.
             for {
                 let place := add(free, 4)
-                let stop := add(place, size)
-            } lt(place, stop) {
+                let last := add(place, size)
+            } lt(place, last) {
                 place := add(place, 36)
             } {
                 sum := add(sum, and(mload(place), 0xffffffff))
