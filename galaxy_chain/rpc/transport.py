@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
+from itertools import count
 from typing import Any
 
 import httpx
@@ -81,7 +82,7 @@ class Transport:
             for node, url in enumerate(urls)
             if is_websocket(url)
         }
-        self._asked = 0
+        self._identities = count(1)
         connections = ExitStack()
         connections.callback(self._client.close)
         for each in self._sockets.values():
@@ -95,14 +96,14 @@ class Transport:
             Trouble: there is none.
         """
         name = shown(self._urls[node])
-        self._asked += 1
-        request = {"jsonrpc": "2.0", "id": self._asked, "method": method, "params": parameters}
+        identity = next(self._identities)  # of this request: threads share the transport
+        request = {"jsonrpc": "2.0", "id": identity, "method": method, "params": parameters}
         if node not in self._sockets:
             status, body = self._by_http(node, name, method, request)
-            return read_answer(name, method, self._asked, body, f"HTTP status {status} and something")
+            return read_answer(name, method, identity, body, f"HTTP status {status} and something")
         body = self._by_websocket(node, name, method, request)
         try:
-            return read_answer(name, method, self._asked, body, "something")
+            return read_answer(name, method, identity, body, "something")
         except Trouble:
             self._sockets[node].close()  # what comes next may be the answer to this
             raise
