@@ -289,7 +289,9 @@ def test_what_it_costs_is_shown_at_a_price_of_gas(at_ledger):
     assert all(cost["wei"] == 20 * 10**9 * cost["gas"] > 0 for cost in said["costs"])
     assert said["lie"] == {"bond": 8 * 10**18, "finder": 2 * 10**18, "rounds": 10**17, "takes": 9 * 10**17}
     assert at_ledger.run(*create, "--gas-price", 20) == 0
-    assert re.search("at 20 gwei.*a round: its update +each client +53000 +0.00106 ether", at_ledger.out, re.DOTALL)
+    own = "at 20 gwei.*a round: an update, by its own transaction +a client +54000 +0.00108 ether"
+    assert re.search(own, at_ledger.out, re.DOTALL)
+    assert re.search(r"a round: relaying \d+ signed updates +who relays, mostly the server +\d+ ", at_ledger.out)
     assert "costs its server the bond of 8 ether: 2 ether of it" in at_ledger.out
     assert re.search("up to 0.1 ether, and clients up to 0.9 ether", at_ledger.out)
     on_chain = at_ledger.json(*create)["costs"]

@@ -194,10 +194,10 @@ def test_what_is_demanded_is_shown_until_when(paid, federation):
     server = federation.serve()
     commit = server.history.commits[1]
     federation.ledger(federation.clients[0]).demand(
-        job, commit.record, 1, bytes(32), value=federation.terms().demand_deposit
+        job, commit.record, 0, 1, bytes(32), value=federation.terms().demand_deposit
     ).transact()
     [demand] = paid.json("job", "show", job)["rounds"][0]["demands"]
-    assert (demand["chunk"], demand["demander"]) == (1, federation.clients[0])
+    assert (demand["node"], demand["chunk"], demand["demander"]) == (0, 1, federation.clients[0])
     assert paid.run("job", "show", job) == 0
     assert re.search(r"1 chunks demanded, until \d{4}-", paid.out)
     federation.travel(WINDOW)
