@@ -35,7 +35,7 @@ Message = TypeVar("Message", SignedUpdate, SignedJoin)
 ALIVE_SECONDS = 60.0
 """For how long a relay that has looked counts as there."""
 MOST_OF_ONE = 8
-"""Files of one client that are looked at: it needs one, and whoever names more in its name only costs time."""
+"""Files of one client that are read at a time: it needs one, and who puts more there in its name costs time alone."""
 KEPT_ATTEMPTS = 3
 """Older ones are removed. A reorganisation that goes back further has clients hand in again."""
 _NAME = re.compile(r"(0x[0-9a-f]{40})-[0-9a-f]{16}\.json")
@@ -112,12 +112,14 @@ class FolderInbox:
         looked: dict[str, int] = {}
         for name, changed in sorted(self._files(folder)):
             match = _NAME.fullmatch(name)
-            if match is None or match[1] in found or looked.get(match[1], 0) >= MOST_OF_ONE:
+            if match is None or match[1] in found:
                 continue
-            looked[match[1]] = looked.get(match[1], 0) + 1
             path = folder / name
             key = str(path), changed
             if key not in self._read:
+                if looked.get(match[1], 0) >= MOST_OF_ONE:
+                    continue  # at the next look
+                looked[match[1]] = looked.get(match[1], 0) + 1
                 self._read[key] = self._parsed(path, kind, check, to_checksum_address(match[1]))
             if isinstance(message := self._read[key], kind):
                 found[match[1]] = message

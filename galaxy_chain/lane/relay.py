@@ -243,6 +243,9 @@ class Relay:
             known = [(last.get(update.client), update) for update in fitting]
         else:
             known = [(update.entry, update) for update in fitting]
+        wanted = {(entry.client, entry.update.content) for entry, _ in known if entry is not None}
+        self._had &= wanted  # what is in, or of attempts long gone, is not remembered
+        self._missed = {key: missed for key, missed in self._missed.items() if key in wanted}
         self._look_for([entry for entry, _ in known if entry is not None], history)
         return [update for entry, update in known if entry is None or (entry.client, entry.update.content) in self._had]
 

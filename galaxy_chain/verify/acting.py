@@ -84,9 +84,13 @@ class Acting:
         self.purse.pay(bound if done is None else done.fee)
         return done is not None
 
-    def demand(self, commit: Commit, node: int, chunk: int) -> int | None:
+    def demand(self, commit: Commit, node: int, chunk: int, *, may_be_right: bool = False) -> int | None:
         """The chunk that is demanded now, which is another one where a demand of this account was under way; None where
         somebody else was faster, or it is too late, or the price has changed.
+
+        Args:
+            may_be_right: An answer may take the deposit. Then so much is kept that a challenge can be paid: otherwise a
+                server would withhold what is right until nothing is left, and lie then.
 
         Raises:
             UnaffordableError: it costs too much.
@@ -105,7 +109,9 @@ class Acting:
         except LedgerRefusedError as error:
             self._passed(commit, node, chunk, error)
             return None
-        self.check("demand", announcing + bound, value)
+        self.check(
+            "demand", announcing + bound, value, announcing + self._gas_of_openings(commit) if may_be_right else 0
+        )
         self.purse.deposit(record, node, chunk, value)
         try:
             done = demand(
@@ -207,14 +213,15 @@ class Acting:
         gas = answer_gas(rule, updates, terms.fan_in, terms.chunk_parameters, levels)
         return gas * self._ledger.transactions.price()
 
-    def check(self, name: str, gas: int, value: int = 0) -> None:
-        """Makes sure that the gas and the value of a call, in wei, may be spent.
+    def check(self, name: str, gas: int, value: int = 0, kept: int = 0) -> None:
+        """Makes sure that the gas and the value of a call, in wei, may be spent, and as much is left as is to be kept.
 
         Raises:
             UnaffordableError: they may not.
         """
-        if gas + value > self.purse.left:
+        if gas + value + kept > self.purse.left:
             parts = f"{ether(value)} and gas for up to {ether(gas)}" if value else f"gas for up to {ether(gas)}"
+            parts += f", and {ether(kept)} are kept for a challenge" if kept else ""
             raise UnaffordableError(
                 f"to {name} here takes {parts}, but of {ether(self.purse.most)} only {ether(self.purse.left)} may be "
                 f"spent still: {self._advice}"

@@ -291,8 +291,9 @@ class Inspection:
         """What is wrong in a client's own branch, in others that are drawn, and where updates are missing."""
         own = tree.own(self._address)
         line = [] if own is None else tree.branch(own)
-        faults = _up_to_proof(chain(tree.weights(), tree.of(line), tree.last_step()))
-        mine = bool(faults) and (own is not None or any(fault.node == 0 for fault in faults))
+        # From the top: what is missing may be what the others leave of the node above.
+        faults = _up_to_proof(chain(tree.weights(), tree.of(reversed(line)), tree.last_step()))
+        mine = any(_holds_up(tree, line, fault) for fault in faults)
         if any(fault.kind is Kind.PROVED for fault in faults):
             return _Found(faults)
         others = self._others(tree, commit, own)
@@ -367,6 +368,7 @@ class Inspection:
                         "round %d: chunk %d of node %d is demanded: %s",
                         commit.record.round, fault.chunk, fault.node, fault.reason,
                     )  # fmt: skip
+                    waiting.add(fault.node)
             except (InsufficientFundsError, UnaffordableError, LedgerRefusedError) as error:
                 if not self._report(commit, fault):
                     self._say(f"round {commit.record.round}: what is withheld is not demanded", error)
@@ -410,6 +412,14 @@ class Inspection:
                     if stands:
                         self._challenged(commit, demand.node, demand.index)
                         raise RoundMovedOnError(f"round {commit.record.round} was withheld, and is taken back")
+
+
+def _holds_up(tree: TreeCheck, line: list[int], fault: Fault) -> bool:
+    """Whether a client builds on nothing because of a fault on its line of nodes: it is wrong, or does not show what
+    became of its own update. What is missing beside the line, or below it, is within what its weight explains."""
+    if fault.node == 0:
+        return True
+    return bool(line) and (fault.kind is not Kind.MISSING or (fault.node in line and not tree.has(fault.node)))
 
 
 def _age(commit: Commit) -> int:

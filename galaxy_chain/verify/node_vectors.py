@@ -49,8 +49,8 @@ class NodeVectors:
 
     def __init__(self, verifier: Verifier) -> None:
         self._verifier = verifier
-        self._manifest = b"", list[ContentId]()
-        """The last list that was read, by its digest: a check asks for it with every node."""
+        self._manifest: tuple[ContentId | None, list[ContentId]] = None, []
+        """The last list that was read: a check asks for it with every node."""
 
     def content_id(self, digest: bytes) -> ContentId:
         """The content id of a node's vector by its digest."""
@@ -66,14 +66,16 @@ class NodeVectors:
         Raises:
             ContentMissingError, ContentAlteredError: the manifest is unavailable.
         """
-        if self._manifest[0] == commit.nodes_content:
+        manifest = manifest_id(commit)
+        # With its length: another commit may name the same list for another number of nodes.
+        if self._manifest[0] == manifest:
             return self._manifest[1]
         try:
-            packed = self._verifier.store.get(manifest_id(commit))
+            packed = self._verifier.store.get(manifest)
         except _LACKING as error:
             raise type(error)(f"round {commit.record.round}: the list of the partial sums: {error}") from error
         contents = [self.content_id(packed[at : at + _DIGEST_BYTES]) for at in range(0, len(packed), _DIGEST_BYTES)]
-        self._manifest = commit.nodes_content, contents
+        self._manifest = manifest, contents
         return contents
 
     def found(self, commit: Commit, node: int) -> Path:

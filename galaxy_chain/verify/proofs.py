@@ -30,8 +30,9 @@ class Proofs:
     def __init__(self, verifier: Verifier, folder: Path | None = None) -> None:
         self._verifier = verifier
         self._folder = folder
-        self._trees: dict[bytes, ChunkTree] = {}
-        """By the roots of models and sums, and by the digests of updates."""
+        self._trees: dict[tuple[bool, bytes], ChunkTree] = {}
+        """By whether they are of updates; these by their contents' digests, those of models and sums by their roots. Of
+        16 parameters the digest of an update's content can be a model's root, if its client means that."""
 
     def openings(self, history: JobHistory, commit: Commit, node: int, index: int) -> Openings:
         """What a challenge or an answer for chunk `index` of a node of a commit has to show.
@@ -69,10 +70,9 @@ class Proofs:
             key
             for commit in commits
             for key in (
-                commit.previous.root,
-                commit.record.next.root,
-                *(node.root for node in commit.nodes),
-                *(entry.update.content for entry in commit.included),
+                *((False, root) for root in (commit.previous.root, commit.record.next.root)),
+                *((False, node.root) for node in commit.nodes),
+                *((True, entry.update.content) for entry in commit.included),
             )
         }
         self._trees = {key: tree for key, tree in self._trees.items() if key in needed}
@@ -89,23 +89,25 @@ class Proofs:
     def _rooted(
         self, root: bytes, read: Callable[[], Vector | Sums], index: int, what: str, *, of_sum: bool
     ) -> Opening:
-        tree = self._trees.get(root)
+        key = False, root
+        tree = self._trees.get(key)
         if tree is None:
-            tree = self._made(root, read())
-        return self._opening(root, tree, index, what, of_sum=of_sum)
+            tree = self._made(key, read())
+        return self._opening(key, tree, index, what, of_sum=of_sum)
 
     def _of_update(self, entry: Entry, number: int, index: int) -> Opening:
         update = entry.update
         what = f"round {number}: the update of {entry.client}"
-        tree = self._trees.get(update.content)
+        key = True, update.content
+        tree = self._trees.get(key)
         if tree is None:
             path = self._verifier.store.path(self._verifier.content_id(update.content))
-            tree = self._made(update.content, self._verifier.read(path))
+            tree = self._made(key, self._verifier.read(path))
         if commitment(tree.root, address_bytes(entry.client)) != update.commitment:
             raise ContentMismatchError(f"{what}: the content is what its id says, but not what its client committed to")
-        return self._opening(update.content, tree, index, what, of_sum=False)
+        return self._opening(key, tree, index, what, of_sum=False)
 
-    def _made(self, key: bytes, vector: Vector | Sums) -> ChunkTree:
+    def _made(self, key: tuple[bool, bytes], vector: Vector | Sums) -> ChunkTree:
         if self._folder is not None:
             self._folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=self._folder) as file:  # its mapping outlives it
@@ -113,7 +115,7 @@ class Proofs:
         self._trees[key] = tree
         return tree
 
-    def _opening(self, key: bytes, tree: ChunkTree, index: int, what: str, *, of_sum: bool) -> Opening:
+    def _opening(self, key: tuple[bool, bytes], tree: ChunkTree, index: int, what: str, *, of_sum: bool) -> Opening:
         terms = self._verifier.terms
         opening = tree.opening(index)
         if root_of(opening, terms.parameters, terms.chunk_parameters, of_sum=of_sum) != tree.root:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import tempfile
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -79,6 +79,14 @@ class TreeCheck:
         while not (place := self._verifier.nodes.place(self._commit, line[-1])).is_root:
             line.append(place.lowest + 1 + place.group)
         return line
+
+    def has(self, node: int) -> bool:
+        """Whether a node's vector is there."""
+        try:
+            self._verifier.nodes.found(self._commit, node)
+        except LACKING:
+            return False
+        return True
 
     # What is wrong
 
@@ -205,20 +213,13 @@ class TreeCheck:
             if theirs is not None:
                 yield self._missing(place.node, cause)
             return
-        # It shows what the update is: then the update is not missing any more, or it is not what was committed to.
         entry = missing[0][0]
-        with tempfile.TemporaryDirectory(prefix="galaxy-recompute-") as folder:
-            path = Path(folder) / "update"
-            recover_child(theirs, present, entry.update.weight, path, self._d, of_nodes=False)
-            root = tree_root(self._verifier.read(path), self._size)
-            if commitment(root, address_bytes(entry.client)) == entry.update.commitment:
-                self._verifier.store.put(path)
-                return
-        opened = {chunk for node, chunk in self._answers if node == place.node}
-        rest = [chunk for chunk in range(self._verifier.chunks()) if chunk not in opened]
-        if rest:
-            reason = f"what is left for the missing update of {who} is not what it has committed to: {cause}"
-            yield Fault(place.node, _random.choice(rest), Kind.HIDDEN, reason)
+        client, promised = address_bytes(entry.client), entry.update.commitment
+
+        def is_it(update: Path) -> bool:
+            return commitment(tree_root(self._verifier.read(update), self._size), client) == promised
+
+        yield from self._recovered(place, theirs, present, entry.update.weight, is_it, f"the missing update of {who}")
 
     def _higher(self, place: Place) -> Iterator[Fault]:
         commit = self._commit
@@ -242,10 +243,39 @@ class TreeCheck:
         named = ", ".join(str(node) for node, _ in missing)
         cause = missing[0][1] if missing else None
         theirs = yield from self._compared(place, present, weights, f"the missing node {named}", cause)
-        if theirs is not None:
-            for node, lacking in missing:
-                # Whoever has what is below it may see that it is wrong.
-                yield from list(self.node(node)) or [self._missing(node, lacking)]
+        if theirs is None:
+            return
+        if len(missing) == 1:
+            root = self._nodes[missing[0][0] - 1].root
+            faults = list(
+                self._recovered(
+                    place, theirs, present, weights[0], lambda path: self._verifier.nodes.root(path) == root,
+                    f"the missing node {named}",
+                )
+            )  # fmt: skip
+            if not faults:
+                return
+            yield from faults
+        for node, lacking in missing:
+            # Whoever has what is below it may see that it is wrong.
+            yield from list(self.node(node)) or [self._missing(node, lacking)]
+
+    def _recovered(
+        self, place: Place, theirs: Path, present: list[Summand], weight: int, is_it: Callable[[Path], bool], what: str
+    ) -> Iterator[Fault]:
+        """Puts the only missing child of a node into the store, which is what the others leave of the node. What is
+        wrong where that is not what was committed to."""
+        with tempfile.TemporaryDirectory(prefix="galaxy-recompute-") as folder:
+            path = Path(folder) / "child"
+            recover_child(theirs, present, weight, path, self._d, of_nodes=place.level > 1)
+            if is_it(path):
+                self._verifier.store.put(path)
+                return
+        opened = {chunk for node, chunk in self._answers if node == place.node}
+        rest = [chunk for chunk in range(self._verifier.chunks()) if chunk not in opened]
+        if rest:
+            reason = f"what is left for {what} is not what was committed to"
+            yield Fault(place.node, _random.choice(rest), Kind.HIDDEN, reason)
 
     def _compared(
         self, place: Place, present: list[Summand], missing: list[int], what: str, error: Exception | None

@@ -209,8 +209,9 @@ class Watchtower:
                 commit = next(commit for commit in due if commit.word == word)
                 news = self._tried(commit, lambda commit, node=node: self._look_into(commit, node))  # type: ignore[misc]
                 found += news
-                if any(finding.verdict == "challenged" for finding in news):
+                if news:
                     self._follower.poll()
+                if any(finding.verdict in ("expired", "challenged") for finding in news):
                     return found
             for commit in due:
                 news = self._tried(commit, self._consider)
@@ -270,10 +271,7 @@ class Watchtower:
             if time >= due.answer_by and self._acting.expire(commit, due):
                 return [Finding(record.round, "expired", due.index, "nobody answered", due.node)]
         if not self.purse.is_right(record) and (self._in_window(commit) or waiting):
-            ours = any(
-                each.demander == self._address or self.purse.wants(record, each.node, each.index) for each in waiting
-            )
-            news = self._judge(commit, act=self._in_window(commit) and not ours)
+            news = self._judge(commit)
             if news or not self.purse.is_right(record):
                 return news
         return [finding for each in waiting for finding in self._stand_in(commit, each)]
@@ -282,9 +280,9 @@ class Watchtower:
         # By the newest block's time: the ledger refuses what is late, and trying costs nothing.
         return self._follower.time < commit.record.time + self.history.terms.challenge_seconds
 
-    def _judge(self, commit: Commit, act: bool) -> list[Finding]:
-        """What is found of a commit; without `act` only that it is right."""
-        news = self._bring(commit, self.checks.everything(self.history, commit), act)
+    def _judge(self, commit: Commit) -> list[Finding]:
+        """What is found of a commit, and done about it; after its window only that it is right."""
+        news = self._bring(commit, self.checks.everything(self.history, commit))
         if news is not None:
             return news
         self.purse.find_right(commit.record)
@@ -298,10 +296,11 @@ class Watchtower:
             return self._consider(commit)
         tree = self.checks.tree(self.history, commit)
         faults = chain(tree.weights(), tree.node(node) if node else tree.last_step())
-        return self._bring(commit, faults, act=True) or []
+        return self._bring(commit, faults) or []
 
-    def _bring(self, commit: Commit, found: Iterable[Fault], act: bool) -> list[Finding] | None:
+    def _bring(self, commit: Commit, found: Iterable[Fault]) -> list[Finding] | None:
         """What is done about what is wrong in a commit; None where nothing is."""
+        act = self._in_window(commit)
         faults: list[Fault] = []
         for fault in found:
             if fault.kind is Kind.PROVED:
@@ -309,7 +308,7 @@ class Watchtower:
             faults.append(fault)
         if not faults:
             return None
-        if not act or self._is_young(commit):
+        if not act or self._is_young(commit) or self._waits(commit):
             return []
         wrong = next((fault for fault in faults if fault.kind is not Kind.MISSING), None)
         if wrong is not None:
@@ -325,6 +324,14 @@ class Watchtower:
         reason = f"its server proved a chunk, but not the rest: {faults[0].reason}"
         return [Finding(commit.record.round, "unknown", None, reason)]
 
+    def _waits(self, commit: Commit) -> bool:
+        """Whether an answer is waited for. Two demands at a time would cost three deposits, and whoever withholds much
+        and reports it all would have this watchtower spend everything at once."""
+        return any(
+            each.demander == self._address or self.purse.wants(commit.record, each.node, each.index)
+            for each in self.history.open_demands(commit.word)
+        )
+
     def _is_young(self, commit: Commit) -> bool:
         """Whether missing content may be on its way still: by the chain's time, which stands still where no blocks are
         made, and else by a stopwatch."""
@@ -337,7 +344,7 @@ class Watchtower:
         return [Finding(commit.record.round, "challenged", fault.chunk, fault.reason, fault.node)]
 
     def _demand(self, commit: Commit, fault: Fault) -> list[Finding]:
-        chunk = self._acting.demand(commit, fault.node, fault.chunk)
+        chunk = self._acting.demand(commit, fault.node, fault.chunk, may_be_right=fault.kind is Kind.MISSING)
         return [] if chunk is None else [Finding(commit.record.round, "demanded", chunk, fault.reason, fault.node)]
 
     def _stand_in(self, commit: Commit, demand: OpenDemand) -> list[Finding]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from hashlib import sha256
 
+import numpy as np
 import pytest
 
 from galaxy_chain.coordinators import LedgerClientCoordinator
 from galaxy_chain.exceptions import AlreadySubmittedError, ContentMismatchError, JobMismatchError, LedgerRefusedError
 from galaxy_chain.ledger.events import RoundReopened
-from galaxy_chain.ledger.structs import Update
+from galaxy_chain.ledger.structs import Model, Update
 from galaxy_chain.verify.audit import Auditor
 from galaxy_chain.verify.verifier import address_bytes
 from galaxy_fl.exceptions import ContentMissingError, RoundMovedOnError
@@ -236,3 +238,30 @@ def test_nobody_takes_part_where_a_document_says_uniform_and_the_terms_allow_mor
     ):
         with pytest.raises(JobMismatchError, match="all updates weigh the same, but its terms let one weigh up to 2"):
             takes_part()
+
+
+def test_an_update_whose_content_has_the_digest_of_the_models_root_is_opened_as_what_it_is(federation):
+    """With 16 parameters in two chunks an update has as many bytes as what a tree's root is the hash of."""
+    initial = made_up(0, 16)
+    leaves = b"".join(sha256(initial[first : first + 8].tobytes()).digest() for first in (0, 8))
+    hostile = np.frombuffer(leaves, "<i4")
+    content = federation.store.put(initial.data)
+    ledger = federation.ledger(federation.owner)
+    model = Model(tree_root(initial, 8), content.digest)
+    document = DOCUMENT.model_copy(update={"layout": [{"name": "weight", "shape": [4, 4], "fraction_bits": 24}]})
+    terms = federation.terms(document, parameters=16, chunk_parameters=8, max_clients=2)
+    ledger.register_job(terms, model).transact()
+    federation.job = ledger.jobs()
+    for index, vector in enumerate((made_up(1, 16), hostile)):
+        client = federation.client(index)
+        client.submit(client.round(), vector, SAMPLES)
+    assert federation.store.put(hostile.data).digest == model.root
+    serving = federation.serve()
+    serve_round(serving)
+    serving.round()
+    demander = federation.ledger(stranger(federation))
+    demander.demand(federation.job, serving.history.commits[1].record, 0, 0, bytes(32), value=10**16).transact()
+    serving.round()
+    serving.round()
+    at_stake = federation.ledger().account_of(federation.job, federation.server)
+    assert (at_stake.demands, at_stake.balance) == (0, 10**16)

@@ -27,11 +27,11 @@ Alter = Callable[[list[Sums], list[int]], int]
 """Changes vectors or weights of nodes, and returns the number of the node from which on upward all is made consistent."""
 
 
-def large(federation: Federation, **terms: int) -> Federation:
+def large(federation: Federation, clients: int = CLIENTS, fan_in: int = FAN_IN, **terms: int) -> Federation:
     """The same with a job of six clients, of whom two make a node, and all entries in."""
     federation.clients = [*federation.clients[:3], *federation.node.accounts[10:13]]
-    federation.job = federation.register(fan_in=FAN_IN, min_clients=3, max_clients=CLIENTS, **terms)
-    federation.submit(*range(CLIENTS))
+    federation.job = federation.register(fan_in=fan_in, min_clients=3, max_clients=clients, **terms)
+    federation.submit(*range(clients))
     return federation
 
 
@@ -71,11 +71,11 @@ def commit_tree(
     alter: Alter | None = None,
     final: Callable[[Path], None] = lambda path: None,
     account: str | None = None,
+    summing_up: Callable[[Verifier], SummingUp] = SummingUp,
 ) -> LedgerServerCoordinator:
     """Commits the current attempt as a server does, which lies in the sums or in the next model."""
     server = federation.serve(account)
-    if alter is not None:
-        server.summing_up = LyingSums(server.verifier, alter)
+    server.summing_up = summing_up(server.verifier) if alter is None else LyingSums(server.verifier, alter)
     round = server.round()
     usable, unusable = server.gather(round, server.updates(round))
     path = federation.store.root.parent / "next"
