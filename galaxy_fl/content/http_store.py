@@ -85,6 +85,11 @@ class HttpStore:
         target = f"{self._base}/uploads/{content.cid}?size={content.size}"
         furthest, fruitless = -1, 0
         while not (arrived := self._announce(target)).complete:
+            if arrived.bytes > content.size:  # growing for ever, it would never be found fruitless
+                raise self.exchange.given_up(
+                    f"{self.where} says that it has {arrived.bytes} of the {content.size} bytes of {content.cid}: "
+                    "update it, or use another"
+                )
             fruitless = 0 if arrived.bytes > furthest else fruitless + 1
             furthest = max(furthest, arrived.bytes)
             if fruitless == _TRIES:

@@ -16,7 +16,7 @@ from tests.fuzz.targets import TARGETS, load
 CORPUS = Path(__file__).with_name("corpus")
 INPUTS = sorted(path.relative_to(CORPUS).as_posix() for path in CORPUS.glob("*/*"))
 EXAMPLES = dict.fromkeys(("rpc_http", "rpc_results", "cursor"), 40) | dict.fromkeys(
-    ("keystore", "worker_answer", "node_http", "gateway", "store_folder"), 15
+    ("keystore", "worker_answer", "node_http", "gateway", "store_folder", "cluster_server"), 15
 )
 """Of the targets that do more than parse; the others have 100."""
 
