@@ -15,6 +15,14 @@ from galaxy_fl.exceptions import GalaxyError
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
+SHORT = {
+    "game": "tests/contracts/test_game.py",
+    "nodes": "tests/contracts/test_nodes.py",
+    "signed": "tests/contracts/test_signed.py",
+    "trees": "tests/galaxy_chain/verify/test_trees.py",
+    "relay": "tests/galaxy_chain/lane/test_relay.py",
+}
+"""Short names of files in `security.md`."""
 
 
 def test_the_exit_codes_are_those_of_the_errors() -> None:
@@ -30,14 +38,14 @@ def test_the_exit_codes_are_those_of_the_errors() -> None:
 
 @pytest.mark.parametrize("page", ["operations", "protocol", "security"])
 def test_the_tests_that_a_page_names_exist(page: str) -> None:
-    """`tests/FOLDER/FILE.py`, `FILE.py::NAME`, where `::NAME` alone is of the file before; `game` is a short name."""
+    """`tests/FOLDER/FILE.py`, `FILE.py::NAME`, where `::NAME` alone is of the file before; short names are in `SHORT`."""
     text = (DOCS / f"{page}.md").read_text()
     missing = [path for path in re.findall(r"`(tests/[\w/]+(?:\.\w+)?)", text) if not (ROOT / path).exists()]
     file = ""
     for named, name in re.findall(r"`([\w/.]*)::(\w+)`", text.replace("`file::test`", "")):
         file = named or file
-        path = ROOT / ("tests/contracts/test_game.py" if file == "game" else file)
-        if "/" not in file and file != "game":
+        path = ROOT / SHORT.get(file, file)
+        if "/" not in file and file not in SHORT:
             path = ROOT / "tests" / "adversary" / file
         if not path.exists() or f"def {name}(" not in path.read_text():
             missing.append(f"{file}::{name}")
