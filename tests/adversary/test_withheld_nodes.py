@@ -87,7 +87,9 @@ def test_a_flood_of_reports_has_a_watchtower_demand_one_thing_at_a_time(federati
     ledger = many.ledger(many.node.accounts[6])
     watching = Watchtower(ledger, LocalStore(many.store.root), many.job, grace=0, reports=reports)
     reports.expect({commit.word: len(commit.nodes)})
-    for node in range(len(commit.nodes) + 1):
+    verdicts = []
+    for node in (0, 2, 3, 5):
         reports.add(Report(job=many.job, record="0x" + commit.word.hex(), node=node))
-    assert looks(watching) == ["demanded"]
+        verdicts += looks(watching)
+    assert verdicts == ["demanded"]
     assert many.ledger().account_of(many.job, many.server).demands == 1
