@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -23,6 +24,8 @@ __all__ = ["LARGEST_ANSWER", "Transport", "shown"]
 LARGEST_ANSWER = 64 * 2**20
 """Bytes. The logs of 100,000 updates are about as large."""
 CONNECT_SECONDS = 10.0
+AT_ONCE = 8
+"""Requests by HTTP at a time. More would not be answered sooner, and each looks at every connection that is open."""
 KEEP_ALIVE_SECONDS = 60.0
 """Less than a node's own: geth closes an idle connection after 120 s."""
 
@@ -83,6 +86,7 @@ class Transport:
             if is_websocket(url)
         }
         self._identities = count(1)
+        self._turns = threading.BoundedSemaphore(AT_ONCE)
         connections = ExitStack()
         connections.callback(self._client.close)
         for each in self._sockets.values():
@@ -115,6 +119,12 @@ class Transport:
             if event == "connection.connect_tcp.started":  # the node may be another one than before
                 self._connecting(node)
 
+        with self._turns:
+            return self._exchanged(node, name, method, request, trace)
+
+    def _exchanged(
+        self, node: int, name: str, method: str, request: dict[str, Any], trace: Callable[[str, Any], None]
+    ) -> tuple[int, bytes]:
         began = self._clock()
         try:
             with self._client.stream("POST", self._urls[node], json=request, extensions={"trace": trace}) as response:

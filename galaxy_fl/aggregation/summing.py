@@ -200,7 +200,7 @@ class OpenedSum:
             beyond: Is set in each of them where a child that is a node is beyond its bounds.
         """
         size = block.stop - block.start
-        total, addend, update = _buffers.total[:size], _buffers.addend[:size], _buffers.update[:size]
+        total, addend, update = _buffers.of(size)
         total.fill(0)
         for source, child in zip(self._sources, self._children, strict=True):
             if self._of_nodes:
@@ -273,9 +273,18 @@ class _Buffers(threading.local):
     """Blocks of a thread: mapping fresh memory for every block would halve the speed."""
 
     def __init__(self) -> None:
-        self.total: Sums = np.empty(BLOCK_PARAMETERS, SUM_DTYPE)
-        self.addend: Sums = np.empty(BLOCK_PARAMETERS, SUM_DTYPE)
-        self.update: Vector = np.empty(BLOCK_PARAMETERS, VECTOR_DTYPE)
+        self._make(0)
+
+    def of(self, size: int) -> tuple[Sums, Sums, Vector]:
+        """Return two buffers for sums and one for a vector, of that many lanes."""
+        if len(self._total) < size:  # thousands of threads may have a small model each
+            self._make(size)
+        return self._total[:size], self._addend[:size], self._update[:size]
+
+    def _make(self, size: int) -> None:
+        self._total: Sums = np.empty(size, SUM_DTYPE)
+        self._addend: Sums = np.empty(size, SUM_DTYPE)
+        self._update: Vector = np.empty(size, VECTOR_DTYPE)
 
 
 _buffers = _Buffers()

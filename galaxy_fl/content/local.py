@@ -204,11 +204,15 @@ class LocalStore:
         self.block(digest)
 
     def has(self, content: ContentId) -> bool:
-        with explained(f"read the store {self.root}"):
-            try:
-                found = self._object(content).stat()
-            except FileNotFoundError:
-                return False
+        # Clients ask this after every update of a round: a string and a system call, no path.
+        cid = content.cid
+        try:
+            found = os.stat(f"{self._objects}/{cid[-3:-1]}/{cid}")
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            with explained(f"read the store {self.root}"):
+                raise error
         return stat.S_ISREG(found.st_mode) and found.st_size == content.size
 
     def reaches(self, content: ContentId) -> bool:
@@ -282,7 +286,7 @@ class LocalStore:
             raise self._altered(content, f"it has {size} bytes, not {content.size}")
         hasher = Hasher()
         position = 0
-        while piece := os.pread(descriptor, _READ_SIZE, position):
+        while piece := os.pread(descriptor, min(_READ_SIZE, size + 1), position):
             hasher.update(piece)
             position += len(piece)
         found = hasher.finish()
