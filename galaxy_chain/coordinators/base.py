@@ -14,6 +14,7 @@ from galaxy_chain.exceptions import ErrorName, LedgerRefusedError, TransactionFa
 from galaxy_chain.following import turns
 from galaxy_chain.following.follower import JobFollower
 from galaxy_chain.following.history import JobHistory
+from galaxy_chain.following.view import JobView
 from galaxy_chain.jobs.acceptance import accept_terms
 from galaxy_chain.jobs.check import check_job
 from galaxy_chain.jobs.terms import Limits, Role
@@ -63,6 +64,8 @@ class LedgerCoordinator:
         own: A folder of this participant's own, for what it knows of the job's events; None: it asks for all of them
             again when it starts.
         limits: What it is ready to pay under the job's terms.
+        view: What it sees of the job, where it shares that with others of this process (`SharedFollower`); None: it
+            follows the job by itself.
 
     Raises:
         UnknownJobError: there is no such job.
@@ -84,6 +87,7 @@ class LedgerCoordinator:
         patience: Patience = Patience(),
         own: Path | None = None,
         limits: Limits = Limits(),
+        view: JobView | None = None,
     ) -> None:
         self.ledger = ledger
         self.store = store
@@ -98,7 +102,7 @@ class LedgerCoordinator:
         """Called with what was paid out to the account, in wei."""
         self._name = f"{ledger.address}-{job}-{self.address}"
         database = None if own is None else own / "events" / f"{self._name}-{self.role}.sqlite"
-        self._follower = JobFollower(ledger, job, database)
+        self._follower = JobFollower(ledger, job, database) if view is None else view
         self.terms = self.history.terms
         try:
             self.job = check_job(ledger, store, job, self.terms)

@@ -23,6 +23,7 @@ from galaxy_chain.exceptions import (
     NotAdmittedError,
 )
 from galaxy_chain.following.history import Commit
+from galaxy_chain.following.view import JobView
 from galaxy_chain.jobs.terms import Limits, Role
 from galaxy_chain.lane.client_lane import JOIN_SECONDS, Lane, SignedLane
 from galaxy_chain.ledger.contract import LedgerContract
@@ -60,7 +61,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
             attempt.
         leave: End with the job's last round, though rewards can be had only when its window is over.
         report: The URLs of watchtowers that are told what this client has found and can't pay to bring to the ledger.
-        own: As of every participant; what was trained and not handed in is there, too, and updates that are not
+        own, view: As of every participant; what was trained and not handed in is there, too, and updates that are not
             revealed yet where the job reveals after close.
     """
 
@@ -81,8 +82,9 @@ class LedgerClientCoordinator(LedgerCoordinator):
         limits: Limits = Limits(),
         leave: bool = False,
         report: Sequence[str] = (),
+        view: JobView | None = None,
     ) -> None:
-        super().__init__(ledger, store, job, patience, own, limits)
+        super().__init__(ledger, store, job, patience, own, limits, view)
         self.kept: Path | None = None if own is None else own / "trained" / self._name
         """Where what this client has trained is kept."""
         self._pending = Pending(None if own is None else own / "pending", self._name)
@@ -285,7 +287,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
         taken it away."""
         if round.phase is not Phase.COLLECTING:
             return False
-        if any(submission.client == self.address for submission in self.history.entries):
+        if self.history.has_entry(self.address):
             return False
         attempt, block = self._sent
         return round.attempt != attempt or self._follower.number > block
@@ -354,7 +356,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
             now = self.round()
             if (self.history.attempt, self.history.model.root) != (round.attempt, model):
                 raise RoundMovedOnError(f"the round has moved on: it is at attempt {self.history.attempt}")
-            if any(entry.client == self.address for entry in self.history.entries):
+            if self.history.has_entry(self.address):
                 self._sent = round.attempt, self._follower.number
                 self.transaction = None
                 return 0

@@ -6,9 +6,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from galaxy_chain.following.claims import Claim, claims
-from galaxy_chain.following.follower import JobFollower
 from galaxy_chain.following.history import JobHistory
 from galaxy_chain.following.turns import settle_from
+from galaxy_chain.following.view import JobView
 from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.ledger.records import server_amount
 from galaxy_chain.shown import date
@@ -55,7 +55,7 @@ def why_not_settled(history: JobHistory, round: int) -> str:
     return f"round {round} can be challenged until {date(begins)}"
 
 
-def settle_rounds(ledger: LedgerContract, follower: JobFollower) -> list[Step]:
+def settle_rounds(ledger: LedgerContract, follower: JobView) -> list[Step]:
     """Settles all rounds that can be, in order; anybody may.
 
     Raises:
@@ -76,7 +76,7 @@ def settle_rounds(ledger: LedgerContract, follower: JobFollower) -> list[Step]:
 
 
 def claim_rounds(
-    ledger: LedgerContract, follower: JobFollower, clients: Collection[str] | None, round: int | None = None
+    ledger: LedgerContract, follower: JobView, clients: Collection[str] | None, round: int | None = None
 ) -> list[Step]:
     """Claims what entries have earned that were not credited yet, and settles before what has to be.
 

@@ -17,6 +17,8 @@ from galaxy_chain.exceptions import AuditError, UnknownJobError
 from galaxy_chain.following.cursor import Cursor, Log
 from galaxy_chain.following.history import JobHistory
 from galaxy_chain.following.job_logs import JobLogs
+from galaxy_chain.following.view import JobView
+from galaxy_chain.following.window import Window
 from galaxy_chain.ledger.abi import ledger_abi
 from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.ledger.events import LedgerEvent
@@ -30,8 +32,6 @@ __all__ = ["Applied", "Chain", "Change", "Final", "Follower", "JobFollower", "Re
 
 BEHIND_SECONDS = 30.0
 """How long a node may give an older head than before until that is taken for what the chain has become."""
-IDLE_SECONDS = 60.0
-"""How long a chain may make no block until its time is estimated."""
 CONFIRMATIONS = 64
 """Blocks on top that make a block final where the node knows no `finalized`."""
 
@@ -248,7 +248,7 @@ class Follower:
             self.changes += settled
 
 
-class JobFollower:
+class JobFollower(JobView):
     """A job's history up to the newest block seen.
 
     Args:
@@ -275,14 +275,10 @@ class JobFollower:
         confirmations: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.ledger = ledger
-        self.job = job
+        super().__init__(ledger, job, clock)
         self.news: tuple[Change, ...] = ()
         """What the last poll changed, in order. A change that was written down, but not handed out before a crash, is
         in no news: whoever counts money compares with `history` and `final` when it starts."""
-        self._clock = clock
-        self._head: Block | None = None
-        self._head_since = clock()
         self._torn = False
         """Whether the history may have taken what was not written down."""
         ledger.job_of(job)
@@ -302,43 +298,9 @@ class JobFollower:
             raise
 
     @property
-    def time(self) -> int:
-        """The newest block's timestamp, in seconds."""
-        head = self._follower.window.head
-        return 0 if head is None else head.time
-
-    @property
-    def chain_time(self) -> int:
-        """The newest block's timestamp, in seconds. Where none has come for a minute, as on an idle development chain,
-        what has passed since is added: by no means by the machine's idea of the date."""
-        head = self._follower.window.head
-        if head is not self._head:
-            self._head, self._head_since = head, self._clock()
-        passed = self._clock() - self._head_since
-        return self.time if passed < IDLE_SECONDS else self.time + int(passed)
-
-    def time_at(self, confirmations: int) -> int:
-        """The timestamp, in seconds, of the newest block that has so many confirmations, itself counted; 0 for none.
-
-        Raises:
-            RpcError: the node fails.
-        """
-        number = self.number - confirmations + 1
-        if number < 0:
-            return 0
-        block = self._follower.window.at(number)
-        return (self.ledger.rpc.block(number) if block is None else block).time
-
-    @property
-    def number(self) -> int:
-        """The newest block's number; -1 for none."""
-        head = self._follower.window.head
-        return -1 if head is None else head.number
-
-    @property
-    def next_time(self) -> int:
-        """The earliest time that the next block can have, in seconds: an idle development chain's own stands still."""
-        return max(self.time + 1, int(time.time()))
+    def window(self) -> Window:
+        """The newest blocks."""
+        return self._follower.window
 
     @property
     def final(self) -> int:
@@ -383,7 +345,7 @@ class JobFollower:
                 if not self._follower.behind or behind >= len(rpc.urls):
                     break
                 rpc.fail_over()
-        _ = self.chain_time  # a head that is new is noted now
+        self._note_head()
         self.news = tuple(self._follower.changes)
         self._follower.changes.clear()
         if self.history.owner is None:

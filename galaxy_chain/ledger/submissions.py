@@ -114,6 +114,12 @@ class Entries:
             self._outer = _link(self._outer, self._inner, self._in_segment)
             self._inner, self._in_segment = ZERO_WORD, 0
 
+    def __copy__(self) -> Entries:
+        """The same, which grows by itself."""
+        copied = Entries(self.start)
+        vars(copied).update(vars(self), blocks=list(self.blocks))
+        return copied
+
     @property
     def head(self) -> bytes:
         """The head: 32 bytes."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from galaxy_chain.exceptions import ErrorName, LedgerRefusedError, TransactionFailedError
-from galaxy_chain.following.follower import JobFollower
 from galaxy_chain.following.history import Commit, JobHistory, OpenDemand
+from galaxy_chain.following.view import JobView
 from galaxy_chain.jobs.answer_size import answer_gas
 from galaxy_chain.ledger.contract import ContractCall, LedgerContract
 from galaxy_chain.ledger.openings import Openings
@@ -47,7 +47,7 @@ class Acting:
     """
 
     def __init__(
-        self, ledger: LedgerContract, verifier: Verifier, follower: JobFollower, purse: Purse, advice: str
+        self, ledger: LedgerContract, verifier: Verifier, follower: JobView, purse: Purse, advice: str
     ) -> None:
         assert ledger.transactions is not None
         self.purse = purse

@@ -24,8 +24,8 @@ from itertools import chain
 from pathlib import Path
 
 from galaxy_chain.exceptions import InsufficientFundsError, LedgerRefusedError
-from galaxy_chain.following.follower import JobFollower
 from galaxy_chain.following.history import Commit, JobHistory
+from galaxy_chain.following.view import JobView
 from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.verify.acting import Acting, UnaffordableError
 from galaxy_chain.verify.challenge import challenge
@@ -172,7 +172,7 @@ class Inspection:
         self,
         ledger: LedgerContract,
         verifier: Verifier,
-        follower: JobFollower,
+        follower: JobView,
         look: Callable[[], object],
         how: Verify,
         withheld: Withheld,

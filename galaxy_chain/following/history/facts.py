@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 from galaxy_chain.exceptions import AuditError
 from galaxy_chain.following.history.commit import Commit, OpenDemand, Reopening, Superseding
@@ -91,6 +92,13 @@ class Facts:
     _handed_in: set[str] = field(default_factory=set)
     """Who has an entry in the current attempt."""
 
+    def snapshot(self) -> Self:
+        """A copy that stays as it is while this history grows."""
+        copied = copy(self)
+        for name, value in vars(self).items():
+            setattr(copied, name, _copied(value))
+        return copied
+
     @property
     def head(self) -> bytes:
         """The head of the entries: 32 bytes."""
@@ -109,6 +117,10 @@ class Facts:
             self.built, self.blocks, self.shut, self.reopenings, self.origin, self.highest, self.active_at,
             self.cancelled, self.keeps_model, self.is_sum, self.reopenings_before,
         )  # fmt: skip
+
+    def has_entry(self, client: str) -> bool:
+        """Whether a client has an entry in the current attempt."""
+        return client in self._handed_in
 
     def account(self, address: str) -> Account:
         """What an address has in the job."""
@@ -176,6 +188,13 @@ class Facts:
 
     def _change(self, address: str, **values: Any) -> None:
         self.accounts[address] = replace(self.account(address), **values)
+
+
+def _copied(value: Any) -> Any:
+    """What can grow, copied; all else is never changed."""
+    if isinstance(value, dict):
+        return {key: _copied(each) for key, each in value.items()}
+    return copy(value) if isinstance(value, set | list | Entries) else value
 
 
 def shown(value: Any) -> Any:

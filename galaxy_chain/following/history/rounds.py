@@ -177,6 +177,7 @@ class Rounds(Facts):
         record = commit.record
         self.round, self.attempt, self.origin, self.model = record.round, event.attempt, record.attempt, commit.previous
         self.entries = Entries(self._start(record.attempt, commit.previous), commit.blocks)
+        self._handed_in = {entry.client for entry in self.entries}
         self.allotted = record.allotted_before
         self.closes_at = self.active_at = event.time
         self.built, self.reopenings = True, 0

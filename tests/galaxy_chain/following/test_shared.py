@@ -1,0 +1,144 @@
+"""Participants of one process that share a follower: each sees the job by a view that stays until it looks again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from types import SimpleNamespace
+
+import pytest
+
+from galaxy_chain.exceptions import RpcError
+from galaxy_chain.following import shared as shared_module
+from galaxy_chain.following.follower import JobFollower
+from galaxy_chain.following.shared import SharedFollower
+from galaxy_chain.following.view import JobView
+from tests.galaxy_chain.federation import Federation
+
+
+def fresh(federation: Federation):
+    return JobFollower(federation.ledger(), federation.job).history
+
+
+@pytest.fixture
+def shared(federation):
+    with closing(SharedFollower(JobFollower(federation.ledger(), federation.job), every=0.0)) as one:
+        yield one
+
+
+def test_a_view_changes_only_when_it_polls(federation, shared):
+    one, other = shared.view(), shared.view()
+    before, number, time = other.history, other.number, other.time
+    federation.submit(0)
+    assert one.poll() is True
+    assert one.poll() is False
+    assert one.history == fresh(federation)
+    assert (other.history, other.number, other.time) == (before, number, time)
+    assert len(before.entries) == len(before.clients) == 0
+    assert other.poll() is True
+    assert other.history is one.history
+    assert other.number == one.number == federation.rpc.number("eth_blockNumber")
+
+
+def test_a_view_stays_while_a_whole_round_passes(federation, shared):
+    one, other = shared.view(), shared.view()
+    federation.submit(0, 1)
+    one.poll()
+    then = one.history
+    same = fresh(federation)
+    federation.submit(2)
+    federation.commit()
+    other.poll()
+    assert other.history == fresh(federation)
+    assert then == same
+    assert then.state != other.history.state
+
+
+def test_what_is_reorganised_out_is_gone_from_the_next_look(federation, shared):
+    view = shared.view()
+    snapshot = federation.rpc.request("evm_snapshot")
+    federation.submit(0)
+    view.poll()
+    assert len(view.history.entries) == 1
+    federation.rpc.request("evm_revert", snapshot)
+    for _ in range(5):
+        federation.rpc.request("evm_mine")
+    assert view.poll() is True
+    assert len(view.history.entries) == 0
+    assert view.history == fresh(federation)
+
+
+class Held(JobFollower):
+    """A follower whose looks wait to be let go, and fail with what is set."""
+
+    looks = 0
+    error: Exception | None = None
+
+    def __init__(self, *arguments) -> None:
+        self.begun, self.let = threading.Event(), threading.Event()
+        super().__init__(*arguments)
+
+    def poll(self) -> bool:
+        self.looks += 1
+        if self.looks > 1:  # the first is that of its beginning
+            self.begun.set()
+            assert self.let.wait(60)
+            if self.error is not None:
+                raise self.error
+        return super().poll()
+
+
+@pytest.fixture
+def held(federation):
+    with closing(Held(federation.ledger(), federation.job)) as one:
+        yield one
+
+
+def ten_poll_during_a_look(held: Held, federation: Federation, monkeypatch) -> list[JobView | BaseException]:
+    """What ten views are after polls that begin, all of them, while a look is under way that saw less; or what they
+    raise."""
+    clock: list[float] = []
+
+    def now() -> float:
+        clock.append(time.monotonic())
+        return clock[-1]
+
+    monkeypatch.setattr(shared_module, "time", SimpleNamespace(monotonic=now, sleep=time.sleep))
+    shared = SharedFollower(held, every=0.0)
+    with ThreadPoolExecutor(11) as threads:
+        first = threads.submit(shared.view().poll)
+        assert held.begun.wait(60)
+        seen, views = len(clock), [shared.view() for _ in range(10)]
+        polls = [threads.submit(view.poll) for view in views]
+        while len(clock) < seen + 10:  # each has looked at the clock, and waits
+            time.sleep(0.01)
+        federation.submit(0)
+        held.let.set()
+        assert first.exception() is held.error
+        return [poll.exception() or view for poll, view in zip(polls, views, strict=True)]
+
+
+def test_one_looks_for_all_who_wait(federation, held, monkeypatch):
+    for view in ten_poll_during_a_look(held, federation, monkeypatch):
+        assert view.history == fresh(federation)
+    assert held.looks == 1 + 1 + 1
+
+
+def test_a_look_that_fails_fails_for_all_who_wait(federation, held, monkeypatch):
+    held.error = RpcError("no node answers")
+    assert ten_poll_during_a_look(held, federation, monkeypatch) == [held.error] * 10
+    assert held.looks == 1 + 1 + 1
+
+
+def test_after_a_failure_the_next_look_sees_all(federation, held):
+    held.let.set()
+    held.error = RpcError("no node answers")
+    view = SharedFollower(held, every=0.0).view()
+    with pytest.raises(RpcError):
+        view.poll()
+    federation.submit(0)
+    held.error = None
+    assert view.poll() is True
+    assert view.history == fresh(federation)
