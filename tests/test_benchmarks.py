@@ -14,6 +14,7 @@ from scripts.compile import ROOT
     ("script", "arguments"),
     [
         ("plain_loop", "--clients 2 --rounds 1"),
+        ("clients", "--clients 4 --fan-in 2"),
         ("aggregation", "--parameters 1000 --clients 3 70 --fan-in 4"),
         ("vectors", "--parameters 100000 --clients 4 --repeat 1"),
         pytest.param("rounds", "--runs 1 --only 0", marks=pytest.mark.extended),
