@@ -11,7 +11,7 @@ import pytest
 
 from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoordinator
 from galaxy_chain.exceptions import InsufficientFundsError
-from galaxy_chain.following import follower
+from galaxy_chain.following import follower, view
 from galaxy_chain.ledger.contract import ContractCall
 from galaxy_chain.ledger.events import ChunkAnswered
 from galaxy_chain.transactions.accounts import NodeSigner
@@ -90,7 +90,7 @@ def test_a_tree_is_made_once_for_all_chunks_and_let_go_with_its_window(fine, mon
 def test_a_clock_that_is_ahead_gives_no_demand_up(fine, monkeypatch):
     demand(fine, 4)
     ahead = SimpleNamespace(time=lambda: time.time() + 100_000, monotonic=time.monotonic)
-    monkeypatch.setattr(follower, "time", ahead)
+    monkeypatch.setattr(view, "time", ahead)
     server(fine).round()
     assert answered(fine) == [4]
 

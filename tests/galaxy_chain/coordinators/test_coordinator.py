@@ -18,7 +18,7 @@ from galaxy_chain.exceptions import (
     NotAdmittedError,
     UnknownJobError,
 )
-from galaxy_chain.following import follower
+from galaxy_chain.following import view
 from galaxy_chain.ledger.contract import ContractCall
 from galaxy_chain.ledger.structs import Model, Status
 from galaxy_chain.transactions.accounts import NodeSigner
@@ -557,7 +557,7 @@ def test_a_job_that_waits_for_more_clients_is_ended_by_nobody_but_its_owner(fede
 def test_a_clients_clock_that_is_ahead_closes_no_round(federation, monkeypatch):
     federation.submit(0, 1)
     client = federation.client(2)
-    monkeypatch.setattr(follower, "time", SimpleNamespace(time=lambda: time.time() + 10**6, monotonic=time.monotonic))
+    monkeypatch.setattr(view, "time", SimpleNamespace(time=lambda: time.time() + 10**6, monotonic=time.monotonic))
     round = client.round()
     assert client.wants_update(round)
     client.submit(round, made_up(3), SAMPLES)
@@ -580,7 +580,7 @@ def test_a_servers_clock_that_is_ahead_costs_one_aggregation_and_no_gas(federati
     federation.submit(0, 1)
     server = federation.serve()
     before = federation.rpc.number("eth_getTransactionCount", federation.server, "latest")
-    monkeypatch.setattr(follower, "time", SimpleNamespace(time=lambda: time.time() + 10**6, monotonic=time.monotonic))
+    monkeypatch.setattr(view, "time", SimpleNamespace(time=lambda: time.time() + 10**6, monotonic=time.monotonic))
     round = server.round()
     assert round.phase is Phase.CLOSED
     path = federation.store.root.parent / "next"

@@ -10,7 +10,7 @@ import pytest
 
 from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoordinator, Patience
 from galaxy_chain.coordinators.pending import Pending
-from galaxy_chain.following import follower
+from galaxy_chain.following import follower, view
 from galaxy_fl.content import ContentId, LocalStore
 from galaxy_fl.rounds.client import round_seed, run_client
 from galaxy_fl.rounds.coordinator import Phase
@@ -49,7 +49,7 @@ def test_a_clock_that_is_ahead_reveals_nothing_early_and_blames_nobody(secret, t
     clients = handed_in(secret, tmp_path, 0, 1)
     server = secret.serve()
     ahead = SimpleNamespace(time=lambda: time.time() + 120, monotonic=time.monotonic)
-    monkeypatch.setattr(follower, "time", ahead)
+    monkeypatch.setattr(view, "time", ahead)
     assert {each.round().phase for each in (*clients, server)} == {Phase.COLLECTING}
     assert not is_public(secret, 100)
     secret.travel(200)

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from galaxy_chain.coordinators import LedgerServerCoordinator, Patience
-from galaxy_chain.following import follower
+from galaxy_chain.following import view
 from galaxy_chain.ledger.events import BalanceWithdrawn, JobFinalized, RoundCommitted, RoundReopened, RoundSettled
 from galaxy_fl.participants.job_server import JobServer
 from galaxy_fl.rounds.coordinator import Phase
@@ -74,7 +74,7 @@ def short(federation):
 
 def test_it_stays_after_the_last_round_answers_and_ends_by_a_blocks_time(short, monkeypatch):
     ahead = SimpleNamespace(time=lambda: time.time() + 10**6, monotonic=time.monotonic)
-    monkeypatch.setattr(follower, "time", ahead)  # its own clock says that the window is long over
+    monkeypatch.setattr(view, "time", ahead)  # its own clock says that the window is long over
     with serving(short) as server:
         server.wait("staying")
         demand(short, 1)
