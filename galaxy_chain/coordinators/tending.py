@@ -112,7 +112,7 @@ class Tending:
         return self._sent(self._ledger.cancel_job(self._job), once=f"{self._job}")
 
     def _supersede(self, history: JobHistory, now: int) -> bool:
-        """Supersedes the newest commit where nobody builds upon it because its model can't be had."""
+        """Supersedes the newest commit where nobody builds upon it because its model, or a node, can't be had."""
         begins = turns.supersede_from(history, self._address)
         if begins is None or not begins <= now < begins + history.terms.idle_seconds:
             return False
@@ -122,8 +122,8 @@ class Tending:
         return self._about(commit, self._ledger.supersede(self._job, commit.record))
 
     def _is_available(self, history: JobHistory, commit: Commit) -> bool:
-        """Whether a commit's model can be had or recomputed, so that its clients are merely slow. Then this server's
-        store provides it from now on."""
+        """Whether a commit's model and nodes can be had or recomputed, so that its clients are merely slow. Then this
+        server's store provides the model from now on."""
         if commit.word in self._available:
             return True
         if (error := self._verifier.withheld(history, commit)) is not None:

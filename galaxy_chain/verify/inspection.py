@@ -253,7 +253,9 @@ class Inspection:
             late, in_window = again or waited > self._content, self._in_window(commit)
             if late and in_window:
                 self._demand(commit, found)
-            waits = found.own or self._withheld is Withheld.WAIT
+            # On one that was superseded nobody builds.
+            stands = history.commits.get(commit.record.round) == commit
+            waits = stands and (found.own or self._withheld is Withheld.WAIT)
             if waits and in_window and waited < self._verifier.terms.challenge_seconds:
                 if not said and waited > self._content:
                     said = True
@@ -267,7 +269,8 @@ class Inspection:
             self._look()
             self._end_demands()
             now = self._follower.history
-            if commit.word not in now.superseded and now.commits.get(commit.record.round) != commit:
+            gone = now.commits.get(commit.record.round) != commit
+            if gone and (stands or commit.word not in now.superseded):
                 raise RoundMovedOnError(f"the commit of round {commit.record.round} is gone")
 
     # What is wrong

@@ -72,7 +72,7 @@ class Verifier:
         self.rule = RULES[document.rule.name]
         self.nodes = NodeVectors(self)
         self._had: set[bytes] = set()
-        """The words of records whose models were found not to be withheld."""
+        """The words of records of which nothing was found to be withheld."""
 
     def content_id(self, digest: bytes) -> ContentId:
         """The content id of a vector of the job by its digest, 32 bytes."""
@@ -136,9 +136,10 @@ class Verifier:
         return self._end_of(history, [*history.lineage(commit), commit])
 
     def withheld(self, history: JobHistory, commit: Commit) -> ContentError | None:
-        """Why the model that was committed can't be had: somebody withholds it.
+        """Why the model that was committed, or a node of it, can't be had: somebody withholds it.
 
-        None where it is available or can be recomputed; and where the store does not even have the job's document,
+        Without the nodes on their lines clients build on nothing, as without the model. None where all is available or
+        can be recomputed; and where the store does not even have the job's document,
         because then it may be the store's fault.
         """
         if commit.word in self._had:
@@ -149,6 +150,8 @@ class Verifier:
             return None
         try:
             self.model_made_by(history, commit)
+            for node in range(1, len(commit.nodes) + 1):
+                self.nodes.vector(commit, node)
         except (ContentMissingError, ContentAlteredError) as error:
             return error
         except ContentError:

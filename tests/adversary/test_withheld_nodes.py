@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+
 from galaxy_chain.coordinators import LedgerClientCoordinator
 from galaxy_chain.following.history import Commit
 from galaxy_chain.verify.how import BRANCH
 from galaxy_chain.verify.reports import Report, Reports
 from galaxy_chain.verify.watchtower import Watchtower
 from galaxy_fl.content import LocalStore
-from tests.adversary.arena import looks, punished, tower
+from galaxy_fl.exceptions import RoundMovedOnError
+from tests.adversary.arena import looks, punished, rival, serve_round, tower
 from tests.galaxy_chain.federation import PATIENCE, SAMPLES, Federation
 from tests.galaxy_chain.verify.trees import commit_tree, large, without
 
@@ -93,3 +96,32 @@ def test_a_flood_of_reports_has_a_watchtower_demand_one_thing_at_a_time(federati
         verdicts += looks(watching)
     assert verdicts == ["demanded"]
     assert many.ledger().account_of(many.job, many.server).demands == 1
+
+
+def test_a_server_that_withholds_the_root_and_one_puppets_line_is_superseded_and_its_clients_go_on(federation):
+    many = large(federation)
+    server = commit_tree(many)
+    commit = server.history.commits[1]
+    without(many, server, commit, 2, 4, 6)
+    hide(many, commit, 3)
+    other = many.serve(rival(many))
+    client = watcher(many, 0)
+    round, seen = client.round(), []
+
+    def looked():
+        if many.ledger().job_of(many.job).state.round == 2:  # it waits for the root
+            seen.append(1)
+            many.travel(7_300)
+            other.round()
+
+    client.looked = looked
+    with pytest.raises(RoundMovedOnError):
+        client.model(round)
+    assert seen
+    assert many.ledger().account_of(many.job, many.server).late
+    serve_round(other)
+    round = client.round()
+    assert (round.number, client.model(round).exists()) == (2, True)
+    standing = client.history.commits[1]
+    assert [entry.client for entry in standing.excluded] == [many.clients[3]]
+    assert client._inspection._verified.has(standing.word, BRANCH)
