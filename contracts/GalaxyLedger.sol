@@ -11,8 +11,9 @@ import {Rounds} from "./ledger/Rounds.sol";
 /// @title GalaxyLedger
 /// @notice Federated learning jobs whose rounds anyone can recompute, and whose servers answer for them with a bond.
 /// @dev Read `IGalaxyLedger.sol` first. Nobody owns this contract and nothing in it can be changed or paused. Ether
-/// leaves only in `withdraw`, `withdrawBond` and `_burn`, always after every effect, and goes to the caller or to
-/// nobody; so there is no reentrancy to guard against and no receiver that could block another. Rules and the verifier
+/// leaves only in `withdraw`, `withdrawFor`, `withdrawBond` and `_burn`, always after every effect, and goes to the
+/// caller, to the account that was named, or to nobody; so there is no reentrancy to guard against, and a receiver that
+/// refuses spoils that one call alone. Rules and the verifier
 /// are only asked, by static calls.
 contract GalaxyLedger is Rounds, Money, Disputes {
     constructor() {

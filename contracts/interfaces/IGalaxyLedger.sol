@@ -171,6 +171,12 @@ interface IGalaxyLedger is ILedgerEvents, ILedgerErrors {
     /// @param job The job's number.
     function withdraw(uint256 job) external;
 
+    /// @notice Pays out an account's balance to that account, whoever calls: its owner may have no ether for gas.
+    /// @dev Warning: an account may be a contract, which is called with all the gas that is left.
+    /// @param job The job's number.
+    /// @param account The account.
+    function withdrawFor(uint256 job, address account) external;
+
     /// @notice Adds to the caller's bond. One bond answers for all commits of its owner in the job.
     /// @param job The job's number.
     function depositBond(uint256 job) external payable;

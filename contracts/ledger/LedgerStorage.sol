@@ -5,8 +5,8 @@ import {ILedgerErrors} from "../interfaces/ILedgerErrors.sol";
 import {ILedgerEvents} from "../interfaces/ILedgerEvents.sol";
 
 /// @title The ledger's storage, and what all of its parts use.
-/// @dev Ether leaves only in `_pay`, which its callers call after every effect, and with the caller or nobody as the
-/// receiver.
+/// @dev Ether leaves only in `_pay`, which its callers call after every effect, and with the caller, the account that a
+/// call is about, or nobody as the receiver.
 abstract contract LedgerStorage is ILedgerEvents, ILedgerErrors {
     struct Job {
         Terms terms;

@@ -108,12 +108,21 @@ abstract contract Money is IGalaxyLedger, LedgerStorage {
 
     /// @inheritdoc IGalaxyLedger
     function withdraw(uint256 job) external {
-        Account storage account = _accounts[job][msg.sender];
+        _withdraw(job, msg.sender);
+    }
+
+    /// @inheritdoc IGalaxyLedger
+    function withdrawFor(uint256 job, address account) external {
+        _withdraw(job, account);
+    }
+
+    function _withdraw(uint256 job, address receiver) private {
+        Account storage account = _accounts[job][receiver];
         uint256 amount = account.balance;
-        if (amount == 0) revert NothingToPay(msg.sender);
+        if (amount == 0) revert NothingToPay(receiver);
         account.balance = 0;
-        emit BalanceWithdrawn(job, msg.sender, amount);
-        _pay(msg.sender, amount);
+        emit BalanceWithdrawn(job, receiver, amount);
+        _pay(receiver, amount);
     }
 
     /// @inheritdoc IGalaxyLedger

@@ -278,6 +278,10 @@ class LedgerContract:
         """Pays out the caller's balance."""
         return self.function("withdraw", job)
 
+    def withdraw_for(self, job: int, account: str) -> ContractCall:
+        """Pays out an account's balance to that account, whoever calls."""
+        return self.function("withdrawFor", job, account)
+
     def deposit_bond(self, job: int, *, value: int) -> ContractCall:
         """Adds to the caller's bond."""
         return self.function("depositBond", job, value=value)

@@ -156,6 +156,7 @@ def _life(chain: Chain) -> Figures:
     figures["claim, 3 clients, settles on the way"] = job.claim(second).gas
     figures["finalizeJob"] = job.send(somebody, "finalizeJob").gas
     figures["withdraw"] = job.send(job.clients[0], "withdraw").gas
+    figures["withdrawFor"] = job.send(somebody, "withdrawFor", job.clients[1]).gas
     figures["withdrawBond"] = job.send(other, "withdrawBond").gas
     return figures
 

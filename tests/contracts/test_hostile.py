@@ -34,10 +34,20 @@ def test_a_balance_is_paid_once_to_one_that_calls_back(chain: Chain, job: Job, a
     assert chain.balance(chain.ledger.address) == ETHER + job.terms["demandDeposit"]
 
 
+def test_a_balance_is_paid_once_to_one_that_calls_back_when_another_pays(chain: Chain, job: Job, actor: Actor) -> None:
+    _credited(job, actor)
+    actor.call_back("withdrawFor", job.id, actor.address)
+    job.send(job.owner, "withdrawFor", actor.address)
+    assert (actor.received, actor.entered) == (1, 0)
+    assert chain.balance(actor.address) == 5
+    assert chain.balance(chain.ledger.address) == ETHER + job.terms["demandDeposit"]
+
+
 def test_one_that_refuses_ether_keeps_what_it_has(chain: Chain, job: Job, actor: Actor) -> None:
     _credited(job, actor)
     actor.refuse()
     assert actor.refusal("withdraw", job.id) == ("PaymentRefused", {"receiver": actor.address})
+    assert job.refusal(job.owner, "withdrawFor", actor.address) == ("PaymentRefused", {"receiver": actor.address})
     assert job.account(actor.address).balance == 5
 
 

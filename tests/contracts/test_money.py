@@ -252,6 +252,19 @@ def test_a_balance_is_free_at_any_time_and_the_bond_is_not(chain: Chain, job: Jo
     assert job.refusal(job.server, "withdraw") == ("NothingToPay", {"account": job.server})
 
 
+def test_anybody_pays_out_a_balance_to_whom_it_belongs(chain: Chain, job: Job) -> None:
+    commit = _round(job)
+    job.collect()
+    job.settle(commit)
+    stranger = chain.accounts[-1]
+    before = chain.balance(job.server)
+    receipt = job.send(stranger, "withdrawFor", job.server)
+    assert receipt.event("BalanceWithdrawn") == {"job": job.id, "account": job.server, "amount": 50}
+    assert chain.balance(job.server) == before + 50
+    assert job.refusal(stranger, "withdrawFor", job.server) == ("NothingToPay", {"account": job.server})
+    assert job.refusal(job.server, "withdraw") == ("NothingToPay", {"account": job.server})
+
+
 def test_a_balance_is_no_bond(chain: Chain) -> None:
     job = Job(chain, bond=50, pool=1000, rounds=4).prepare()
     commit = _round(job)

@@ -88,6 +88,8 @@ def test_a_round_is_settled_claimed_and_paid_out(paid, federation):
     withdrawn = paid.json("withdraw", job, "--account", account(federation, 0))
     assert (withdrawn["account"], withdrawn["amount"]) == (client, 4 * ETHER // 3)
     assert 4 * ETHER // 3 - ETHER // 100 < ether_of(federation, client) - before < 4 * ETHER // 3
+    paid.fails(2, "is not an address", "withdraw", job, "--for", "me", "--account", "dev:9")
+    paid.fails(27, f"nothing to pay out to {client}", "withdraw", job, "--for", client, "--account", "dev:9")
     money = paid.json("job", "show", job)["money"]
     assert (money["paid"], money["claimable"], money["open"]) == (ETHER + 4 * ETHER // 3, 2 * (4 * ETHER // 3), 0)
     assert sum(money[part] for part in ("paid", "claimable", "open", "dust", "rest")) == money["pool"] == 10 * ETHER
