@@ -21,7 +21,9 @@ def withdraw(
     at: AtLedger,
     beneficiary: Annotated[
         str | None,
-        typer.Option("--for", metavar="ADDRESS", help="Whose balance is paid out, to itself; by default the account's."),
+        typer.Option(
+            "--for", metavar="ADDRESS", help="Pay out the balance of this address, to itself, instead of the own one."
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
