@@ -1,4 +1,4 @@
-"""A job on the embedded chain without any training: its vectors are made up, all else is real."""
+"""A job on a chain without any training: its vectors are made up, all else is real."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from galaxy_fl.content import ContentId, LocalStore
 from galaxy_fl.jobs.document import BuiltinModel, JobDocument
 from galaxy_fl.rounds.coordinator import Submitted
 from galaxy_fl.vectors import Vector, tree_root
+from tests.galaxy_chain.foundry import Chain, Prompt
 
 __all__ = ["CHUNK", "DOCUMENT", "PARAMETERS", "PATIENCE", "Federation", "alter", "made_up", "said"]
 
@@ -64,10 +65,10 @@ class Federation:
         limits: what clients and servers take part under.
     """
 
-    def __init__(self, node: Node, deployment: Deployment, folder: Path, **terms: Any) -> None:
+    def __init__(self, node: Node | Chain, deployment: Deployment, folder: Path, **terms: Any) -> None:
         self.node = node
         self.deployment = deployment
-        self.rpc = Rpc(node.url)
+        self.rpc = Rpc(node.url) if isinstance(node, Node) else Prompt(node.url)
         self.store = LocalStore(folder / "store")
         self.owner, self.server, *self.clients = node.accounts[:5]
         self.initial = made_up(0)

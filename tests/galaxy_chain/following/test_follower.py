@@ -1,15 +1,12 @@
-"""No event is missed and none applied twice, whatever the chain and its nodes do. On the embedded chain and on anvil."""
+"""No event is missed and none applied twice, whatever the chain and its nodes do."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
-from eth_utils.address import to_checksum_address
 
 from galaxy_chain.exceptions import AuditError, RpcError, UnknownJobError
 from galaxy_chain.following import follower as follower_module
@@ -18,54 +15,28 @@ from galaxy_chain.following.follower import Applied, Final, JobFollower, Reverte
 from galaxy_chain.following.window import LINKED
 from galaxy_chain.ledger.abi import ledger_abi
 from galaxy_chain.ledger.contract import LedgerContract
-from galaxy_chain.ledger.deployment import deploy
 from galaxy_chain.rpc.errors import UnreliableAnswerError
 from galaxy_chain.rpc.rpc import Rpc
-from galaxy_chain.transactions.accounts import NodeSigner
-from galaxy_chain.transactions.manager import Transactions
-from tests.end_to_end.processes import anvil
 from tests.galaxy_chain.federation import Federation, made_up
 from tests.galaxy_fl.test_patience import StandingClock
 from tests.tcp_proxy import TcpProxy, cut_off, drop, malformed, reset, stall, status, truncated
 
 
-@dataclass
-class RunningAnvil:
-    """A real node, with what a federation has to know of it."""
-
-    url: str
-    accounts: list[str]
-
-
-@pytest.fixture(scope="session")
-def running_anvil() -> Iterator[RunningAnvil]:
-    with anvil("--accounts", "20") as url:
-        yield RunningAnvil(url, list(map(to_checksum_address, Rpc(url).request("eth_accounts"))))
-
-
-@pytest.fixture
-def on_anvil(running_anvil: RunningAnvil, tmp_path: Path) -> Iterator[Federation]:
-    rpc = Rpc(running_anvil.url)
-    snapshot = rpc.request("evm_snapshot")
-    deployment, _ = deploy(rpc, Transactions(rpc, NodeSigner(running_anvil.accounts[0])))
-    yield Federation(running_anvil, deployment, tmp_path)  # type: ignore[arg-type]
-    assert rpc.request("evm_revert", snapshot) is True
-
-
-@pytest.fixture(params=["embedded", "anvil"])
+@pytest.fixture(params=["reverts", "anvil", pytest.param("embedded", marks=pytest.mark.extended)])
 def federation(request: pytest.FixtureRequest) -> Federation:
-    """A job of which nobody has done anything yet."""
-    if request.param == "anvil":
-        return request.getfixturevalue("on_anvil")
-    return request.getfixturevalue("embedded_federation")
+    """A job of which nobody has done anything yet, on a chain that goes back, or on one that changes branches."""
+    name = "embedded_federation" if request.param == "embedded" else "foundry_federation"
+    found: Federation = request.getfixturevalue(name)
+    found.reverts = request.param != "anvil"  # type: ignore[attr-defined]
+    return found
 
 
 @pytest.fixture
-def embedded_federation(node, deployment, web3, tmp_path) -> Federation:
+def foundry_federation(node, deployment, web3, tmp_path) -> Federation:
     return Federation(node, deployment, tmp_path)
 
 
-embedded_only = pytest.mark.parametrize("federation", ["embedded"], indirect=True)
+once = pytest.mark.parametrize("federation", ["reverts"], indirect=True)
 
 
 def fresh(federation: Federation):
@@ -85,12 +56,12 @@ def reorganisation(federation: Federation, depth: int) -> Callable[[], None]:
 
     def happen() -> None:
         gone = federation.rpc.number("eth_blockNumber") - before
-        if "anvil" in federation.rpc.request("web3_clientVersion"):
-            federation.rpc.request("anvil_reorg", gone, [])
-            mine(federation)
-        else:
+        if federation.reverts:
             federation.rpc.request("evm_revert", snapshot)
             mine(federation, gone + 1)
+        else:
+            federation.rpc.request("anvil_reorg", gone, [])
+            mine(federation)
 
     return happen
 
@@ -269,7 +240,7 @@ def test_a_chain_that_only_got_shorter_is_believed_after_a_while(federation):
     assert_up_to_date(federation, follower)
 
 
-@embedded_only
+@once
 @pytest.mark.parametrize("seed", range(3))
 def test_no_event_is_missed_or_doubled_over_random_reorganisations(federation, tmp_path, seed):
     chance = random.Random(seed)
@@ -381,7 +352,7 @@ def test_what_a_poll_costs(federation, proxy):
     assert len(proxy.asked) <= 4
 
 
-@embedded_only
+@once
 @pytest.mark.parametrize("trouble", [reset, cut_off, drop, truncated, malformed, status(429), status(503)])
 def test_a_node_in_trouble_loses_nothing(federation, proxy, trouble):
     follower = follow(federation, proxy)
@@ -392,7 +363,7 @@ def test_a_node_in_trouble_loses_nothing(federation, proxy, trouble):
     assert_up_to_date(federation, follower)
 
 
-@embedded_only
+@once
 def test_a_node_that_ends_and_starts_again_loses_nothing(federation, proxy):
     follower = follow(federation, proxy, patience=0.2)
     federation.submit(0, 1)
@@ -404,7 +375,7 @@ def test_a_node_that_ends_and_starts_again_loses_nothing(federation, proxy):
     assert_up_to_date(federation, follower)
 
 
-@embedded_only
+@once
 def test_a_range_that_takes_too_long_is_halved(federation, proxy):
     follower = follow(federation, proxy, timeout=3)
     federation.submit(0, 1)
@@ -414,7 +385,7 @@ def test_a_range_that_takes_too_long_is_halved(federation, proxy):
     assert_up_to_date(federation, follower)
 
 
-@embedded_only
+@once
 @pytest.mark.parametrize(
     "words",
     ["query returned more than 10000 results", "block range too large", "limit exceeded", "query timeout exceeded"],
@@ -440,7 +411,7 @@ def test_a_range_that_is_refused_is_halved(federation, proxy, words):
     assert len(sizes) < 30
 
 
-@embedded_only
+@once
 def test_a_node_that_refuses_every_range_is_an_error(federation, proxy):
     follower = follow(federation, proxy, patience=0.3)
     federation.submit(0)
@@ -491,7 +462,7 @@ LIES = [
 ]
 
 
-@embedded_only
+@once
 @pytest.mark.parametrize(("change", "said"), LIES)
 def test_a_node_that_lies_is_an_error_in_the_end_and_nothing_is_taken(federation, proxy, change, said):
     follower = follow(federation, proxy, patience=0.2)
@@ -507,7 +478,7 @@ def test_a_node_that_lies_is_an_error_in_the_end_and_nothing_is_taken(federation
     assert_up_to_date(federation, follower)
 
 
-@embedded_only
+@once
 @pytest.mark.parametrize(("change", "said"), LIES)
 def test_of_two_nodes_the_one_that_does_not_lie_is_heard(federation, proxy, second, change, said):
     follower = follow(federation, proxy, second)
@@ -518,7 +489,7 @@ def test_of_two_nodes_the_one_that_does_not_lie_is_heard(federation, proxy, seco
     assert second.asked
 
 
-@embedded_only
+@once
 def test_a_bloom_filter_that_only_looks_like_it_is_no_reason_to_worry(federation, proxy):
     """Other logs of the block may have set the same bits: all of its logs together tell."""
     follower = follow(federation, proxy)
@@ -547,7 +518,7 @@ def follower_bloom(bloom: str, *more: str) -> str:
     return f"0x{int(made):0512x}"
 
 
-@embedded_only
+@once
 def test_a_log_that_is_missing_far_below_the_head_shows_in_the_events(federation, proxy):
     federation.submit(0, 1, 2)
     federation.commit(made_up(5))
@@ -585,7 +556,7 @@ def behind(federation: Federation, number: int) -> Callable[[dict[str, Any], dic
     return change
 
 
-@embedded_only
+@once
 def test_a_head_that_goes_back_is_no_reorganisation(federation, proxy):
     federation.submit(0)
     old = federation.rpc.number("eth_blockNumber")
@@ -603,7 +574,7 @@ def test_a_head_that_goes_back_is_no_reorganisation(federation, proxy):
     assert_up_to_date(federation, follower)
 
 
-@embedded_only
+@once
 def test_of_two_nodes_the_one_that_does_not_lag_is_heard(federation, proxy, second):
     follower = follow(federation, proxy, second)
     proxy.change = behind(federation, federation.rpc.number("eth_blockNumber") - 1)
@@ -612,7 +583,7 @@ def test_of_two_nodes_the_one_that_does_not_lag_is_heard(federation, proxy, seco
     assert_up_to_date(federation, follower)
 
 
-@embedded_only
+@once
 def test_a_balancer_over_nodes_of_different_heights_loses_nothing(federation, proxy):
     """Heads of the one and logs of the other, through one url."""
     follower = follow(federation, proxy)
@@ -632,7 +603,7 @@ def test_a_balancer_over_nodes_of_different_heights_loses_nothing(federation, pr
     assert_up_to_date(federation, follower)
 
 
-@embedded_only
+@once
 @pytest.mark.parametrize("method", ["eth_getLogs", "eth_getBlockByHash"])
 def test_a_reorganisation_in_the_middle_of_a_poll_is_no_contradiction(federation, proxy, method):
     federation.submit(0)
@@ -661,7 +632,7 @@ def test_a_reorganisation_in_the_middle_of_a_poll_is_no_contradiction(federation
     assert_up_to_date(federation, follower)
 
 
-@embedded_only
+@once
 def test_a_node_without_finality_and_without_bloom_filters_will_do(federation, proxy):
     def change(request: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
         if request["method"] == "eth_getBlockByNumber" and request["params"][0] == "finalized":

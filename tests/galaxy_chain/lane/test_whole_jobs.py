@@ -24,7 +24,7 @@ ALL = {"min_clients": CLIENTS, "max_clients": CLIENTS, "max_excluded": 0}
 @pytest.fixture(params=["embedded", "anvil"])
 def on_chain(request, tmp_path):
     if request.param == "embedded":
-        yield request.getfixturevalue("federation")
+        yield request.getfixturevalue("embedded_federation")
         return
     with anvil() as url:
         rpc = Rpc(url)

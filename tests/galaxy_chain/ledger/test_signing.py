@@ -78,9 +78,9 @@ def test_a_wallet_that_counts_from_zero_is_accepted():
     assert sign_update(wallet, None, DOMAIN, 5, 9, MODEL, UPDATE) == signature
 
 
-def test_a_node_signs_the_same(node):
-    key, rpc = node.private_keys[3], Rpc(node.url)
-    signer = NodeSigner(node.accounts[3])
+def test_a_node_signs_the_same(embedded):
+    key, rpc = embedded.private_keys[3], Rpc(embedded.url)
+    signer = NodeSigner(embedded.accounts[3])
     signature = sign_update(signer, rpc, DOMAIN, 5, 9, MODEL, UPDATE)
     assert signature == sign_update(LocalSigner(Account.from_key(key)), rpc, DOMAIN, 5, 9, MODEL, UPDATE)
     as_text = json.dumps(update_data(DOMAIN, 5, 9, MODEL, UPDATE))
