@@ -156,8 +156,8 @@ class Answering:
 
     def _begin(self, history: JobHistory, commit: Commit, demand: OpenDemand) -> Callable[[], Receipt]:
         openings = self._proofs.openings(history, commit, demand.node, demand.index).pack()
-        # A chunk that was answered may be demanded again, and is answered again: by another time.
-        once = f"{self._job} {commit.word.hex()} {demand.node} {demand.index} {demand.answer_by}"
+        # A chunk that was answered may be demanded again, and is answered again.
+        once = f"{self._job} {commit.word.hex()} {demand.node} {demand.index} {demand.answer_by} {demand.number}"
         return self._ledger.answer(self._job, commit.record, demand.node, demand.index, openings).begin(once)
 
     def _note(self, commit: Commit, demand: OpenDemand, error: Exception, said: set[str]) -> None:

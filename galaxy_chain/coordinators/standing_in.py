@@ -23,11 +23,11 @@ class StandingIn:
 
     def __init__(self, answer_seconds: int) -> None:
         self._answer_seconds = answer_seconds
-        self._from: dict[tuple[bytes, int, int, int], int] = {}
+        self._from: dict[tuple[bytes, int, int], int] = {}
 
     def answer_from(self, word: bytes, demand: OpenDemand) -> int:
         """The chain's time, in seconds, from which to answer a demand on the record with that word."""
-        key = word, demand.node, demand.index, demand.answer_by
+        key = word, demand.number, demand.answer_by
         if key not in self._from:
             # The ledger takes half of the seconds rounded down: the second half begins there, for everybody alike.
             half = demand.answer_by - self._answer_seconds // 2

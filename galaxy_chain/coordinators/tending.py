@@ -93,7 +93,7 @@ class Tending:
                 continue
             for (node, index), demand in list(waiting.items()):
                 call = self._ledger.expire(self._job, commit.record, node, index)
-                done = self._about(commit, call, of=f" {node} {index} {demand.answer_by}") or done
+                done = self._about(commit, call, of=f" {node} {index} {demand.answer_by} {demand.number}") or done
         return done
 
     def _finalize(self, history: JobHistory, now: int) -> bool:

@@ -90,6 +90,8 @@ class OpenDemand:
         answer_by: In seconds, by the chain's time.
         deposits: How many times the demand deposit it cost.
         announced: Whether its expiry is rewarded.
+        number: Its number among all demands of the job, from 1. A chunk that was answered may be demanded again within
+            one second where blocks follow as quickly: nothing else tells the two apart.
     """
 
     demander: str
@@ -98,3 +100,4 @@ class OpenDemand:
     answer_by: int
     deposits: int
     announced: bool
+    number: int

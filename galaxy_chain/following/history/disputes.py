@@ -26,8 +26,9 @@ class Disputes(Facts):
         server = commit.record.server
         deposits = 1 + self.account(server).demands
         self._same(event, "deposit", event.deposit, deposits * self.terms.demand_deposit)
+        self.demanded += 1
         waiting[event.node, event.index] = OpenDemand(
-            event.demander, event.node, event.index, event.answer_by, deposits, event.announced
+            event.demander, event.node, event.index, event.answer_by, deposits, event.announced, self.demanded
         )
         self._change(server, demands=deposits)
         self._credit(event.demander, event.excess)

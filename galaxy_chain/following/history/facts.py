@@ -77,6 +77,8 @@ class Facts:
     """All that were superseded, in order, those that were proved wrong since among them."""
     demands: dict[bytes, dict[tuple[int, int], OpenDemand]] = field(default_factory=dict)
     """The demands that are open, by the record's word, and the node and the chunk."""
+    demanded: int = 0
+    """How many demands there have been."""
     expired: dict[bytes, set[tuple[int, int]]] = field(default_factory=dict)
     """The nodes and chunks whose demand has ended without an answer, its deposit given back, by the record's word."""
     answers: dict[bytes, dict[tuple[int, int], Opening]] = field(default_factory=dict)

@@ -13,7 +13,7 @@ from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoord
 from galaxy_chain.exceptions import InsufficientFundsError
 from galaxy_chain.following import follower, view
 from galaxy_chain.ledger.contract import ContractCall
-from galaxy_chain.ledger.events import ChunkAnswered
+from galaxy_chain.ledger.events import ChunkAnswered, ChunkDemanded
 from galaxy_chain.transactions.accounts import NodeSigner
 from galaxy_chain.transactions.manager import Transactions
 from galaxy_chain.verify import proofs
@@ -98,10 +98,13 @@ def test_a_clock_that_is_ahead_gives_no_demand_up(fine, monkeypatch):
 def test_a_chunk_that_is_demanded_again_is_answered_again(fine, tmp_path):
     serving = server(fine)
     serving.ledger.transactions = Transactions(fine.rpc, NodeSigner(fine.server), tmp_path / "journal.sqlite")
+    # As on chains with several blocks a second: all demands have the same time to be answered by.
+    fine.rpc.request("anvil_setBlockTimestampInterval", 0)
     for _ in range(3):
         demand(fine, 7)
         serving.round()
-        fine.travel(1)  # blocks of Foundry's node that follow quickly have the same time, and so would the demands
+    fine.rpc.request("anvil_removeBlockTimestampInterval")
+    assert len({event.answer_by for event in events(fine, ChunkDemanded)}) == 1
     assert answered(fine) == [7, 7, 7]
 
 
