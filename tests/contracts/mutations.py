@@ -51,7 +51,7 @@ MUTATIONS = {
     "does not look at the weight of a run": Mutation("if (weight != SumTree.weightOf(node, 0)) return false;", ""),
     "does not add up weights": Mutation("if (weightOf(nodes, parent) != sum) {", "if (false) {"),
     "does not count nodes": Mutation("if (nodes.length != required) revert ILedgerErrors.MalformedNodes(nodes.length, required);", ""),
-    "does not look at signatures": Mutation("if (!TypedData.isSigned(domain, hash, signature, account)) {", "if (false) {"),
+    "does not look at signatures": Mutation("if (!TypedData.isSigned(domain, hash, signature, account)) {", "if (!TypedData.isSigned(domain, hash, signature, account) && place > count) {"),
     "does not look at signatures of joining": Mutation("if (!TypedData.isSigned(TypedData.domain(), hash, signature, client)) revert WrongSignature(client);", ""),
     "takes an entry twice": Mutation("if (client.attempt == attempt || client.expelled) continue;", "if (client.expelled) continue;"),
     "takes entries of the expelled": Mutation("if (client.attempt == attempt || client.expelled) continue;", "if (client.attempt == attempt) continue;"),

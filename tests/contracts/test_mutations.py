@@ -71,8 +71,7 @@ def by_tests_of_nodes_and_signatures(folder: Path) -> str:
     """The first of them that fails, in a process of its own, for they share chains among them."""
     mutant = folder / "GalaxyLedger.json"
     mutant.write_text(json.dumps(ledger.artifact("GalaxyLedger")))
-    here = Path(__file__).parent
-    files = [here / "test_nodes.py", here / "test_signed.py"]
+    files = ["tests/contracts/test_nodes.py", "tests/contracts/test_signed.py"]
     command = [sys.executable, "-m", "pytest", "-n", "0", "-x", "-q", "-p", "tests.contracts.mutated", *files]
     # It compares code with the artifacts.
     command += ["--deselect", f"{files[1]}::test_the_intake_called_by_itself_takes_nothing"]

@@ -74,9 +74,9 @@ def test_anybody_hands_in_what_clients_without_ether_have_signed(relayed: Job) -
 def test_blocks_of_all_sizes_lead_to_the_head_over_segments(chain: Chain) -> None:
     """Single entries and batches mixed, each of which may end a segment in its middle."""
     job = Job(chain, pool=ETHER, fanIn=5, minUpdates=81, maxUpdates=300, maxExcluded=300)
-    job.clients = job.crowd_of(240)
+    job.clients = job.crowd_of(260)
     first = 0
-    for size in (1, 1, 7, 3, 1, 60, 2, 1, 100, 1, 1, 30, 5, 4):
+    for size in (*[1] * 58, 7, 3, 100, *[1] * 50, 30, 5, 4):
         job.submit_signed(_uploads(job, size, first))
         first += size
         kept = chain.view("jobOf", job.id)
@@ -85,21 +85,24 @@ def test_blocks_of_all_sizes_lead_to_the_head_over_segments(chain: Chain) -> Non
         shut = sum(len(block) for block in job.attempt.blocks[: 64 * full])
         state = kept.state
         assert (state.updates, state.blocks, state.shut) == (first, len(job.attempt.blocks) % 64, shut)
+    assert job.state.shut
+    assert len(job.attempt.blocks) > 2 * 64
     job.chain.travel(job.state.closesAt)
     job.bond(job.server)
     commit = job.commit()
     job.settle(commit)
     # Whatever is shown of it leads to the head.
-    for numbers in ({0}, {63, 64}, {100, 101, 102, 170}, {216}):
+    for numbers in ({0}, {63, 64}, {100, 101, 102, 170}, {256}):
         assert job.claimed_by(job.claim(commit, numbers)) == commit.shown(numbers)
 
 
 def test_a_batch_that_fills_segments_by_itself_leads_to_the_head(chain: Chain) -> None:
-    wide = Job(chain, rule_name="relay", fanIn=2, minUpdates=130, maxUpdates=140, maxExcluded=140, parameters=9)
-    wide.clients = wide.crowd_of(140)
-    # 130 blocks: two segments and two blocks of the third, in one call after a single one.
+    terms = {"minUpdates": 280, "maxUpdates": 280, "maxExcluded": 280, "parameters": 9}
+    wide = Job(chain, rule_name="relay", fanIn=2, **terms)
+    wide.clients = wide.crowd_of(280)
     wide.submit_signed(_uploads(wide, 1))
-    wide.submit_signed(_uploads(wide, 139, 1))
+    wide.submit_signed(_uploads(wide, 279, 1))
+    assert len(wide.attempt.blocks) > 2 * 64
     assert wide.chain.view("jobOf", wide.id).head == wide.attempt.head
 
 
