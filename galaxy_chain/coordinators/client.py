@@ -354,12 +354,13 @@ class LedgerClientCoordinator(LedgerCoordinator):
         handing_in = lane.handing_in(round.attempt, signed)
         while True:
             now = self.round()
-            if (self.history.attempt, self.history.model.root) != (round.attempt, model):
-                raise RoundMovedOnError(f"the round has moved on: it is at attempt {self.history.attempt}")
-            if self.history.has_entry(self.address):
+            moved_on = (self.history.attempt, self.history.model.root) != (round.attempt, model)
+            if self._is_committed(round.attempt, model) if moved_on else self.history.has_entry(self.address):
                 self._sent = round.attempt, self._follower.number
                 self.transaction = None
                 return 0
+            if moved_on:
+                raise RoundMovedOnError(f"the round has moved on: it is at attempt {self.history.attempt}")
             if now.phase is not Phase.COLLECTING:
                 self._sent = round.attempt, self._follower.number
                 lane.say(f"the update to attempt {round.attempt} was signed, and nobody has handed it in in time")
@@ -376,6 +377,15 @@ class LedgerClientCoordinator(LedgerCoordinator):
                 else:
                     lane.say(NOBODY_RELAYS)
             time.sleep(self.patience.poll)
+
+    def _is_committed(self, attempt: int, model: bytes) -> bool:
+        """Whether an attempt on that model, which had an entry of this client's, was committed since it was looked at
+        last."""
+        return any(
+            (commit.record.attempt, commit.record.previous_root) == (attempt, model)
+            and any(entry.client == self.address for entry in commit.entries)
+            for commit in self.history.commits.values()
+        )
 
     def is_settled(self) -> bool:
         """Whether the job's last round is settled, so that nothing takes it back."""

@@ -73,6 +73,24 @@ def test_it_leaves_it_to_a_relay_that_looks_and_pays_nothing(rich, poor):
     assert not rich.wants_update(rich.round())
 
 
+def test_what_is_in_and_committed_before_it_looks_again_has_cost_nothing(rich, poor, monkeypatch):
+    federation, hand_in = poor.federation, client_lane.HandingIn.look
+    poor.inbox.tend(federation.job)
+    with closing(poor.server(None)) as server:
+
+        def all_at_once(handing_in):
+            hand_in(handing_in)
+            relay = poor.relay(server)
+            until(lambda: look(relay, server), "handing in")
+            federation.submit(1, 2)
+            federation.travel(federation.terms().deadline + 1)
+            federation.commit()
+
+        monkeypatch.setattr(client_lane.HandingIn, "look", all_at_once)
+        assert rich.submit(rich.round(), made_up(1), SAMPLES) == 0
+    assert rich.history.round == 2
+
+
 @pytest.mark.parametrize("closing_soon", [True, False])
 def test_a_relay_that_ignores_it_does_not_keep_it_out(rich, poor, closing_soon):
     poor.inbox.tend(poor.federation.job)
