@@ -27,7 +27,7 @@ from galaxy_fl.aggregation.node_checks import (
     wrong_node_chunk,
 )
 from galaxy_fl.aggregation.rule import is_sum
-from galaxy_fl.aggregation.sum_tree import Place, levels, wrong_weight
+from galaxy_fl.aggregation.sum_tree import Place, branch, levels, wrong_weight
 from galaxy_fl.aggregation.summing import Summand
 from galaxy_fl.exceptions import ContentAlteredError, ContentError, ContentMissingError
 from galaxy_fl.vectors import ChunkTree, commitment, read_sums, tree_root
@@ -74,11 +74,9 @@ class TreeCheck:
         return None
 
     def branch(self, node: int) -> list[int]:
-        """A node and all above it, the root last."""
-        line = [node]
-        while not (place := self._verifier.nodes.place(self._commit, line[-1])).is_root:
-            line.append(place.lowest + 1 + place.group)
-        return line
+        """A node of level 1 and all above it, the root last."""
+        fan_in = self._verifier.terms.fan_in
+        return [place.node for place in branch(self._commit.record.updates, fan_in, (node - 1) * fan_in)]
 
     def has(self, node: int) -> bool:
         """Whether a node's vector is there."""
@@ -136,12 +134,13 @@ class TreeCheck:
     def node(self, node: int) -> Iterator[Fault]:
         """What is wrong in a node."""
         place = self._verifier.nodes.place(self._commit, node)
-        key = self._key(place)
-        if key in self._cache:
-            return
-        faults = list(self._lowest(place) if place.level == 1 else self._higher(place))
-        if not faults:
-            self._cache.add(key)
+        faults: list[Fault] = []
+
+        def is_right() -> bool:
+            faults.extend(self._lowest(place) if place.level == 1 else self._higher(place))
+            return not faults
+
+        self._cache.once(self._key(place), is_right)
         yield from faults
 
     def last_step(self) -> Iterator[Fault]:
