@@ -104,7 +104,7 @@ contract OpeningVerifier is IOpeningVerifier {
         _require(size != 0 && size <= 256 && size % 8 == 0, "chunkParameters");
         uint256 fanIn = terms.fanIn;
         _require(fanIn >= 2 && fanIn <= 64 && size * fanIn <= 16_384, "fanIn");
-        // More than a chunk, so that no content digest equals a tree root; and a tree of at most 40 levels.
+        // More than a chunk, so that a tree has a node above its leaves; and at most 40 levels.
         _require(terms.parameters > size && terms.parameters <= 2 ** 40, "parameters");
         uint256 depth = ChunkTree.depth((terms.parameters + size - 1) / size);
 
@@ -140,7 +140,7 @@ contract OpeningVerifier is IOpeningVerifier {
     }
 
     /* ------------------------------------------------------------------------------------------------------------ */
-    /*                                              WHAT A CHUNK SHOULD BE                                              */
+    /*                                            WHAT A CHUNK SHOULD BE                                            */
     /* ------------------------------------------------------------------------------------------------------------ */
 
     /// @dev The next model's chunk by the updates' chunks, whose round is flat.
@@ -244,7 +244,7 @@ contract OpeningVerifier is IOpeningVerifier {
     }
 
     /* ------------------------------------------------------------------------------------------------------------ */
-    /*                                                WHAT WAS COMMITTED                                                */
+    /*                                              WHAT WAS COMMITTED                                              */
     /* ------------------------------------------------------------------------------------------------------------ */
 
     /// @dev The included entries that a node stands for: the first `included` words of `entries`, as `Submissions.read`
