@@ -105,6 +105,20 @@ def test_the_documented_figures_are_the_measured_ones(figures: Figures) -> None:
     assert [name for name in left if name.replace(", ", f"{CALLDATA}, ", 1) not in documented] == []
 
 
+def test_the_figures_of_the_readme_are_the_measured_ones(figures: Figures) -> None:
+    text = " ".join((ROOT / "README.md").read_text().split())
+    [shown] = re.findall(r"A submission costs (.*?) \(\[docs/gas", text)
+    expected = [
+        figures["submitUpdate, later, 100 clients, round 50"],
+        round(figures["submitUpdates, 100 entries"] / 100),
+        figures["commitRound, 10 clients"],
+        figures["commitRound, 4096 clients"],
+        4096,
+        figures["settle"],
+    ]
+    assert [int(number.replace(",", "")) for number in re.findall(r"\d+,\d{3}", shown)] == expected
+
+
 @pytest.mark.parametrize("call", ["submitUpdate, first", "submitUpdate, later"])
 def test_neither_history_nor_clients_make_a_call_dearer(figures: Figures, call: str) -> None:
     places = [f"{clients} clients, round {round}" for clients in (3, 100) for round in (2, 50)]

@@ -93,6 +93,12 @@ def test_a_round_is_settled_claimed_and_paid_out(paid, federation):
     money = paid.json("job", "show", job)["money"]
     assert (money["paid"], money["claimable"], money["open"]) == (ETHER + 4 * ETHER // 3, 2 * (4 * ETHER // 3), 0)
     assert sum(money[part] for part in ("paid", "claimable", "open", "dust", "rest")) == money["pool"] == 10 * ETHER
+    other = federation.clients[1]
+    assert paid.json("claim", job, "--account", account(federation, 1))["rounds"]
+    before = ether_of(federation, other)
+    for_other = paid.json("withdraw", job, "--for", other, "--account", "dev:9")
+    assert (for_other["account"], for_other["amount"]) == (other, 4 * ETHER // 3)
+    assert ether_of(federation, other) == before + 4 * ETHER // 3
 
 
 def test_one_claims_for_many_and_settles_on_the_way(paid, federation):
