@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from galaxy_chain.coordinators.gathering import soon
 from galaxy_chain.exceptions import ErrorName, LedgerRefusedError, TransactionFailedError
 from galaxy_chain.following import turns
 from galaxy_chain.following.follower import JobFollower
@@ -24,6 +23,7 @@ from galaxy_chain.ledger.submissions import Entry
 from galaxy_chain.transactions.manager import Receipt
 from galaxy_chain.verify.verifier import Verifier
 from galaxy_fl.content import Store, parse
+from galaxy_fl.content.gathering import soon
 from galaxy_fl.exceptions import ContentMissingError, RoundMovedOnError
 from galaxy_fl.jobs.document import SourceModel
 from galaxy_fl.patience import Backoff, Waiting, poll, retry

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from galaxy_chain.coordinators.answering import Answering
 from galaxy_chain.coordinators.base import LedgerCoordinator, Patience
-from galaxy_chain.coordinators.gathering import gather
 from galaxy_chain.coordinators.keep import Keep
 from galaxy_chain.coordinators.payout import Payout
 from galaxy_chain.coordinators.summing_up import NO_TREE, SummingUp, Tree
@@ -34,6 +33,7 @@ from galaxy_chain.verify.node_vectors import manifest_id
 from galaxy_chain.verify.verifier import Verifier
 from galaxy_fl.aggregation.sum_tree import pack_nodes
 from galaxy_fl.content import ContentId, Store
+from galaxy_fl.content.gathering import gather
 from galaxy_fl.exceptions import (
     ConfigurationError,
     ContentAlteredError,

@@ -25,6 +25,7 @@ from galaxy_chain.rpc.errors import RpcAnswerError
 from galaxy_chain.shown import ether
 from galaxy_chain.transactions.manager import LARGEST_GAS, Receipt
 from galaxy_chain.verify.verifier import Verifier
+from galaxy_fl.content.gathering import gather
 from galaxy_fl.exceptions import ContentError, RoundMovedOnError
 from galaxy_fl.files import make_folder, write_durably
 from galaxy_fl.patience import Backoff
@@ -251,8 +252,6 @@ class Relay:
 
     def _look_for(self, entries: Sequence[Entry], history: JobHistory) -> None:
         """Notes whose content is there, verified."""
-        from galaxy_chain.coordinators.gathering import gather  # whose package has servers that relay
-
         now = self._clock()
         new = [
             entry

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from galaxy_chain.coordinators.gathering import gather
+from galaxy_fl.content.gathering import gather
 from galaxy_fl.exceptions import ContentAlteredError, ContentError, ContentMissingError
 from tests.galaxy_fl.test_patience import StandingClock
 
