@@ -23,6 +23,7 @@ __all__ = [
     "FileLock",
     "check_name",
     "explained",
+    "handing_over",
     "is_name",
     "lock_is_held",
     "make_folder",
@@ -129,6 +130,24 @@ def replacing(path: Path, *, aside: Path | None = None, mode: int = 0o666, exclu
     finally:
         new.unlink(missing_ok=True)
         os.close(descriptor)
+
+
+@contextmanager
+def handing_over(path: Path) -> Iterator[Path]:
+    """Yields a new file to write, which takes the place of `path` when the block ends without an error.
+
+    Whoever reads `path` finds the old file or the new one, never half of one; what the machine has left of either after
+    a loss of power is for whoever keeps it to see to.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    new = path.with_name(f"{NEW_PREFIX}{secrets.token_hex(8)}")
+    try:
+        yield new
+        os.replace(new, path)
+    finally:
+        new.unlink(missing_ok=True)
 
 
 def write_durably(

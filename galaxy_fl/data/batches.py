@@ -13,7 +13,7 @@ from torch.utils.data import Dataset, TensorDataset, default_collate
 from galaxy_fl.data.loaders import refuse_loader
 from galaxy_fl.exceptions import DataError
 
-__all__ = ["Batch", "Batches", "count", "take"]
+__all__ = ["Batch", "Batches", "Rows", "count", "take"]
 
 Batch = tuple[Tensor, Tensor]
 """Samples and targets, each with one entry a sample."""
@@ -25,6 +25,26 @@ class Batches(Dataset[Batch]):
     @abstractmethod
     def fetch(self, picks: Sequence[Tensor]) -> Iterator[Batch]:
         """Yield the batches of the indices in `picks`, int64 [n] each, one after the other."""
+
+
+class Rows(Dataset[tuple[Tensor, ...]]):
+    """Some samples of a data set of tensors, which is shared and not copied.
+
+    Args:
+        whole: The data set.
+        indices: Which samples of it, int64 [n].
+    """
+
+    def __init__(self, whole: TensorDataset, indices: Tensor) -> None:
+        self.whole = whole
+        self.indices = indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, ...]:
+        row: tuple[Tensor, ...] = self.whole[int(self.indices[index])]
+        return row
 
 
 def count(dataset: Dataset[Any]) -> int:
@@ -47,11 +67,13 @@ def count(dataset: Dataset[Any]) -> int:
 def take(dataset: Dataset[Any], indices: Tensor | Sequence[int]) -> Batch:
     """The samples at `indices`, int64 [n], and their targets, stacked by torch's `default_collate`.
 
-    A TensorDataset is indexed, which for small samples is many times faster than stacking.
+    A TensorDataset, or rows of one, is indexed, which for small samples is many times faster than stacking.
 
     Raises DataError when a sample is not (input, target), or can't be stacked with the others. What the data set
     itself raises goes through.
     """
+    if isinstance(dataset, Rows):
+        return take(dataset.whole, dataset.indices[torch.as_tensor(indices)])
     if isinstance(dataset, TensorDataset):
         if len(dataset.tensors) != 2:
             raise DataError(f"a sample has {len(dataset.tensors)} tensors, expected two: input and target")

@@ -7,6 +7,7 @@ disjoint, none empty, and together all samples. The same seed gives the same div
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 from galaxy_fl.exceptions import ConfigurationError, DataError
 
-__all__ = ["Indices", "Partition", "by_label", "dirichlet", "iid", "parse_shard"]
+__all__ = ["Indices", "Partition", "by_label", "dirichlet", "iid", "parse_shard", "parse_shards"]
 
 Indices: TypeAlias = npt.NDArray[np.int64]
 Labels: TypeAlias = npt.NDArray[Any]
@@ -143,6 +144,51 @@ def parse_shard(text: str) -> tuple[int, int]:
     if not 1 <= index <= count:
         raise ConfigurationError(f"shard {text!r}: shards of {count} are counted from 1/{count} to {count}/{count}")
     return index, count
+
+
+def parse_shards(text: str | Sequence[str]) -> list[str]:
+    """Read the shards of several clients of one division, and return each as `parse_shard` takes it.
+
+    Args:
+        text: `"i-j/n"`, the i-th to the j-th of n, or `"i/n"`; or several of these, as a list or with commas between.
+
+    Raises:
+        ConfigurationError: it is none of these, or names a shard twice, or shards of two divisions.
+    """
+    if isinstance(text, str):
+        entries = [entry.strip() for entry in text.split(",")]
+    elif isinstance(text, Sequence) and text and all(isinstance(entry, str) for entry in text):
+        entries = [entry.strip() for several in text for entry in several.split(",")]
+    else:
+        raise ConfigurationError(
+            f"shards is {text!r:.80}, expected a text that says of how many, such as '1-100/100' or '3/100', or a list "
+            "of such texts"
+        )
+    shards: dict[str, None] = {}
+    counts = set[int]()
+    for entry in entries:
+        found = re.fullmatch(r"(\d{1,6})-(\d{1,6})/(\d{1,6})", entry, re.ASCII)
+        if found is None:
+            first, count = parse_shard(entry)
+            last = first
+        else:
+            first, last, count = map(int, found.groups())
+        if not 1 <= first <= last <= count:
+            raise ConfigurationError(
+                f"shards {entry!r}: expected the first and the last of {count}, counted from 1, such as "
+                f"'1-{count}/{count}'"
+            )
+        counts.add(count)
+        if len(counts) > 1:
+            raise ConfigurationError(
+                f"shards {text!r:.80} are of {min(counts)} and of {max(counts)}: parts of two divisions overlap, "
+                "so give those of one"
+            )
+        for number in range(first, last + 1):
+            if (shard := f"{number}/{count}") in shards:
+                raise ConfigurationError(f"shards {text!r:.80} name {shard} twice: each is one client's")
+            shards[shard] = None
+    return list(shards)
 
 
 def _check(labels: Labels, needed: int) -> None:

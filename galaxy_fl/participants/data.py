@@ -13,7 +13,7 @@ from galaxy_fl.data.partition import Partition, parse_shard
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.jobs.document import JobDocument
 from galaxy_fl.worker.messages import Prepared, WorkerSettings
-from galaxy_fl.worker.worker import Worker
+from galaxy_fl.worker.pool import PoolSession
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -85,8 +85,8 @@ class LocalData:
         """Whether there are test data."""
         return self.test_data is not None
 
-    def prepare(self, worker: Worker, document: JobDocument, source: bytes | None) -> Prepared:
-        """Have a worker load a job's model and these data.
+    def prepare(self, worker: PoolSession, document: JobDocument, source: bytes | None) -> Prepared:
+        """Have the workers load a job's model and these data.
 
         Raises:
             JobDocumentError, DataError, TrainingError: they do not fit each other.

@@ -55,14 +55,14 @@ class JobClient(JobParticipant[ClientCoordinator]):
         return round
 
     def _rounds(self, round: Round) -> Round:
-        """Train round after round until the job is over; the worker process ends with that."""
+        """Train round after round until the job is over; the workers have no session of it then."""
         coordinator = self.coordinator
         if round.over:
             if self._final is None:
                 return round
             return run_client(coordinator, self, 0, model=self._model, folder=coordinator.kept)
         assert self._data is not None
-        with self._work.worker() as self._worker:
+        with self._work.session() as self._worker:
             try:
                 prepared = self._prepare(self._worker, self._data, self._turn)
                 if not self._was_started:  # not again where a commit was taken back, and the job continues
@@ -78,8 +78,7 @@ class JobClient(JobParticipant[ClientCoordinator]):
         """Train, when it is this job's turn."""
         assert self._worker is not None
         with self._turn, self._work.section():
-            self._emit(Training(round=task.round))
-            result = self._worker.train(task)
+            result = self._worker.train(task, lambda: self._emit(Training(round=task.round)))
         fault_point("after-training")
         return result
 

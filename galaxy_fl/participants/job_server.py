@@ -32,7 +32,7 @@ class JobServer(JobParticipant[ServerCoordinator]):
         if first.over and not self._alone and (self._sha256 is not None or coordinator.job.distils):
             self._ended = first  # an earlier start has told it
         evaluates = self._data is not None and not coordinator.job.distils and not first.over
-        with self._work.worker() if evaluates else nullcontext() as self._worker:
+        with self._work.session() if evaluates else nullcontext() as self._worker:
             if self._worker is not None and self._data is not None:
                 try:
                     self._prepare(self._worker, self._data, nullcontext())

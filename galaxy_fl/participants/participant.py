@@ -35,7 +35,7 @@ from galaxy_fl.rounds.kept import digest_of
 from galaxy_fl.training.results import Evaluation
 from galaxy_fl.trust import Trust
 from galaxy_fl.worker.messages import Prepared
-from galaxy_fl.worker.worker import Worker
+from galaxy_fl.worker.pool import PoolSession
 
 __all__ = ["JobParticipant", "Outcome"]
 
@@ -78,7 +78,7 @@ class JobParticipant(Generic[AnyCoordinator]):
         name: Distinguishes its report from others'; None for its account.
         output: Folder for the final model and the report; None to write neither.
         listeners: Take what it emits.
-        work: Owner of its worker and of the sections that its thread is in.
+        work: Has the workers, and the sections that its thread is in; shared by all participants of a program.
         turn: Entered while a client trains or evaluates; None where it may do so at any time.
         alone: Whether the job is its program's only one: then data that can't be used are an error of a server, too,
             and the end of a job that was over before is told again.
@@ -112,7 +112,7 @@ class JobParticipant(Generic[AnyCoordinator]):
         self._turn = nullcontext() if turn is None else turn
         self._alone = alone
         self._listeners = list(listeners)
-        self._worker: Worker | None = None
+        self._worker: PoolSession | None = None
         self._ended: Round | None = None
         """The end that was told last."""
         self._lacking: Exception | None = None
@@ -177,8 +177,8 @@ class JobParticipant(Generic[AnyCoordinator]):
                 self._unreported = str(error)
                 self._emit(Noted(message=f"the report can't be written: {error}"))
 
-    def _prepare(self, worker: Worker, data: LocalData, turn: AbstractContextManager[object]) -> Prepared:
-        """Have a worker load model and data, in its turn."""
+    def _prepare(self, worker: PoolSession, data: LocalData, turn: AbstractContextManager[object]) -> Prepared:
+        """Have the workers load model and data, in its turn."""
         model, source = self.coordinator.job.model, None
         if isinstance(model, SourceModel):
             source = self.coordinator.source()
@@ -204,8 +204,7 @@ class JobParticipant(Generic[AnyCoordinator]):
         try:
             with self._work.section():
                 if (sha256 := digest_of(vector)) != self._sha256:
-                    with Worker() as clean:  # another than the one that has run the model's code
-                        clean.export(self.coordinator.job, vector, self._final)
+                    self._work.pool.export(self.coordinator.job, vector, self._final, sha256)
                 self._sha256 = sha256
             self._lacking = None
         except (OSError, GalaxyError) as error:

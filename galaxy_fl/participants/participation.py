@@ -42,9 +42,10 @@ class Participation(Generic[AnyPlace]):
 
     Args:
         places: Where to look; closed at the end.
-        take_part: Takes part in a job of a place until it is over. Runs in a thread of its own, whose worker and whose
-            sections are the given work's.
+        take_part: Takes part in a job of a place until it is over. Runs in a thread of its own, whose workers and
+            whose sections are the given work's.
         listeners: Take what happens besides.
+        work: What all of them share; stopped at the end. None for one of its own.
     """
 
     def __init__(
@@ -52,11 +53,12 @@ class Participation(Generic[AnyPlace]):
         places: Sequence[AnyPlace],
         take_part: Callable[[AnyPlace, str, Work], Outcome],
         listeners: Sequence[Listener] = (),
+        work: Work | None = None,
     ) -> None:
         self._places: Sequence[AnyPlace] = places
         self._take_part: Callable[[AnyPlace, str, Work], Outcome] = take_part
         self._listeners = listeners
-        self._work = Work()
+        self._work = Work() if work is None else work
         self._seen: set[_Found] = set()
         self._running: set[_Found] = set()
         self._ended: queue.SimpleQueue[tuple[_Found, Outcome | Exception]] = queue.SimpleQueue()

@@ -10,7 +10,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from galaxy_fl.worker.worker import Worker
+from galaxy_fl.exceptions import TrainingError
+from galaxy_fl.worker.pool import PoolSession, WorkerPool
 
 __all__ = ["StoppedError", "Work"]
 
@@ -23,13 +24,26 @@ class StoppedError(Exception):
 
 
 class Work:
-    """The workers of all jobs, and the sections of their threads that have to be left before the program may end."""
+    """The workers of all jobs, and the sections of their threads that have to be left before the program may end.
 
-    def __init__(self) -> None:
+    All participants of a program share one, so that its processes are as few as its processors, however many clients
+    it hosts.
+
+    Args:
+        workers: As those of `WorkerPool`.
+
+    Attributes:
+        pool: The workers.
+
+    Raises:
+        ConfigurationError: it is not a number of workers.
+    """
+
+    def __init__(self, workers: int | None = None) -> None:
+        self.pool = WorkerPool(workers)
         self._changed = threading.Condition()
         self._inside = 0
         self._stopped = False
-        self._workers: set[Worker] = set()
 
     @contextmanager
     def section(self) -> Iterator[None]:
@@ -44,31 +58,23 @@ class Work:
             self._inside += 1
         try:
             yield
+        except TrainingError as error:
+            if self._stopped:  # its worker was closed under it
+                raise StoppedError("the program ends") from error
+            raise
         finally:
             with self._changed:
                 self._inside -= 1
                 self._changed.notify_all()
 
-    @contextmanager
-    def worker(self) -> Iterator[Worker]:
-        """A new worker, which does not outlive the work.
-
-        Raises:
-            StoppedError, TrainingError: there can't be one.
-        """
-        with self.section():
-            worker = Worker()
-            self._workers.add(worker)
-        try:
-            with worker:
-                yield worker
-        finally:
-            self._workers.discard(worker)
+    def session(self) -> PoolSession:
+        """Return a client's session with the workers, none of which outlives the work."""
+        return self.pool.session()
 
     def stop(self) -> None:
         """Ends the workers, and waits until no thread is in a section."""
         with self._changed:
             self._stopped = True
-            for worker in list(self._workers):
-                worker.close()
+        self.pool.close()
+        with self._changed:
             self._changed.wait_for(lambda: self._inside == 0, LAST_SAMPLE)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import Dataset, TensorDataset
@@ -18,14 +17,55 @@ from galaxy_fl.jobs.ending import Ending
 from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.training.distillation import Lessons
 from galaxy_fl.training.minibatches import leaves_one, some
+from galaxy_fl.training.randomness import random_states
 from galaxy_fl.training.trainer import train
 
-__all__ = ["rehearse"]
+__all__ = ["READ", "Steps", "rehearse"]
 
 READ = 16
 """Samples that are read; a batch consists of them, again and again."""
 LARGEST = 1024
 """Samples of a batch, where there may be more: that it works does not depend on so many."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The batches that training on some data will have.
+
+    Attributes:
+        samples: How many samples there are.
+        whole: Those of a batch.
+        rest: Those of an epoch's last batch; 0 where all are alike.
+        merged: Whether that one joins the batch before, as batch normalisation can't be trained on one sample.
+    """
+
+    samples: int
+    whole: int
+    rest: int
+    merged: bool
+
+    @classmethod
+    def of(cls, model: nn.Module, samples: int, specification: TrainSpecification) -> Steps:
+        """Return those of a model and so many samples."""
+        size = specification.batch_size or samples
+        rest = samples % size if samples > size else 0
+        return cls(samples, min(size, samples), rest, leaves_one(model, samples, size))
+
+    @property
+    def sizes(self) -> frozenset[tuple[int, bool]]:
+        """What a rehearsal tries: sizes of batches, each with whether it is a merged one's."""
+        rest = {(min(self.rest, LARGEST), self.merged)} if self.rest else set()
+        return frozenset({(min(self.whole, LARGEST), False), *rest})
+
+    @property
+    def notes(self) -> list[str]:
+        """What the client's operator should know of how it trains."""
+        if not self.merged:
+            return []
+        return [
+            "the last batch of an epoch would be one sample, which batch normalisation can't be trained on: it joins "
+            "the batch before"
+        ]
 
 
 def rehearse(
@@ -45,12 +85,11 @@ def rehearse(
 
     Raises DataError, TrainingError as `train`, but for a divergence, which is a matter of the job's own weights.
     """
-    samples, size = count(dataset), specification.batch_size or count(dataset)
-    whole, rest = min(size, samples), samples % size if samples > size else 0
-    merged = leaves_one(model, samples, size)
+    steps = Steps.of(model, count(dataset), specification)
+    whole, rest = steps.whole, steps.rest
     length = min(whole, LARGEST) + min(rest, LARGEST)
     once = specification.model_copy(update={"batch_size": min(whole, LARGEST), "local_epochs": 1})
-    with _random_states():
+    with random_states():
         inputs, targets = some(dataset, READ)
         repeated = torch.arange(length) % len(inputs)
         few = TensorDataset(inputs[repeated], targets[repeated])
@@ -58,24 +97,7 @@ def rehearse(
             with suppress(DivergedError):
                 train(model, few, once, 0, device, lessons=ask(few), ending=ending)
         except DataError as error:
-            alone = whole == 1 or (rest == 1 and not merged)
+            alone = whole == 1 or (rest == 1 and not steps.merged)
             advice = "; there are batches of one sample: choose another batch_size, or more samples" if alone else ""
             raise DataError(f"a first training step on batches of {whole} samples fails: {error}{advice}") from error
-    if merged:
-        return [
-            "the last batch of an epoch would be one sample, which batch normalisation can't be trained on: it joins "
-            "the batch before"
-        ]
-    return []
-
-
-@contextmanager
-def _random_states() -> Iterator[None]:
-    """Have what happens inside draw from torch's, numpy's and Python's generators, and leave no trace in them."""
-    python, numpy = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
+    return steps.notes

@@ -32,6 +32,7 @@ __all__ = [
     "Export",
     "Failed",
     "Fetch",
+    "Load",
     "Offer",
     "Prepare",
     "Prepared",
@@ -106,20 +107,34 @@ class Describe(Strict):
     """Whether the job distils, to tell what the model ends in; None where that is known."""
 
 
-class Prepare(Strict):
-    """Load a job's model and the data, and try a first step."""
+class Load(Strict):
+    """Take up a job in place of the one before, whose sessions are forgotten. `Done` is the answer."""
 
-    kind: Literal["prepare"] = "prepare"
+    kind: Literal["load"] = "load"
     document: JobDocument
     source: str | None
+    """The text of the file that the model brings along."""
+
+
+class Prepare(Strict):
+    """Begin a client's session of the job: load its data, and try a first step."""
+
+    kind: Literal["prepare"] = "prepare"
+    session: int = 0
+    """Which one of the process's."""
     settings: WorkerSettings
     offer: Offer | None
+    again: bool = False
+    """Whether the same was prepared before, in this process or another: then nothing is tried."""
+    forget: list[int] = Field(default_factory=list)
+    """Sessions that are not needed any more."""
 
 
 class Train(Strict):
     """Train a round."""
 
     kind: Literal["train"] = "train"
+    session: int = 0
     task: TrainTask
 
 
@@ -127,6 +142,7 @@ class Evaluate(Strict):
     """Measure a vector on the test data."""
 
     kind: Literal["evaluate"] = "evaluate"
+    session: int = 0
     vector: AbsolutePath
 
 
@@ -139,7 +155,7 @@ class Export(Strict):
     destination: AbsolutePath
 
 
-Request = Describe | Prepare | Train | Evaluate | Export
+Request = Describe | Load | Prepare | Train | Evaluate | Export
 
 
 # ---- Answers and questions: from the worker ---------------------------------------------------------------

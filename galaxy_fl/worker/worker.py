@@ -1,9 +1,9 @@
 """The process that trains, seen from the one that asks it to.
 
-A worker holds one client's data and model and nothing else: no key, no password, no connection but the one
-to its parent. It may run a stranger's code, so whatever it sends is checked. The messages are those of
-`messages.py`; models pass as vector files; data that the parent has in memory pass as safetensors, when the worker asks
-for them. Importing this module imports neither torch nor the trainer.
+A worker holds the model of one job and the data of some of its clients, all of one operator, and nothing else: no key,
+no password, no connection but the one to its parent. It may run a stranger's code, so whatever it sends is checked. The
+messages are those of `messages.py`; models pass as vector files; data that the parent has in memory pass as
+safetensors, when the worker asks for them. Importing this module imports neither torch nor the trainer.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from galaxy_fl.worker.messages import (
     Export,
     Failed,
     Fetch,
+    Load,
     Prepare,
     Prepared,
     Question,
@@ -55,6 +56,8 @@ from galaxy_fl.worker.served_data import ServedData
 
 __all__ = ["Worker"]
 
+MOST_SESSIONS = 1_024
+"""Sessions that a process has at a time, the ones used last; each is little more than the indices of its samples."""
 LAST_BREATH = 2.0
 """Seconds in which a worker whose connection broke has to be dead."""
 
@@ -66,16 +69,38 @@ class Worker:
 
     Each request raises the GalaxyError that it raised in the worker (DataError, DivergedError, …), and
     TrainingError for any other exception there and for a worker that died or answered nonsense. One request
-    at a time: a job has a worker of its own.
+    at a time. Clients share workers through a `galaxy_fl.worker.pool.WorkerPool`, which names their sessions.
     """
 
     def __init__(self) -> None:
         self._child = forkserver.fork("galaxy_fl.worker.serving:serve")
-        self._served: ServedData | None = None
+        self._job: tuple[JobDocument, bytes | None] | None = None
+        self._sessions: dict[int, ServedData | None] = {}
+        """Those that the process has, the one asked for last at the end, with the data that each is served."""
+        self._forgotten: set[int] = set()
 
     @property
     def pid(self) -> int:
+        """Its process's id."""
         return self._child.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can be asked for something."""
+        try:
+            return not self._child.connection.closed and self._child.wait(0) is None
+        except TrainingError:  # the fork server has gone, and all that it forked with it
+            return False
+
+    def has(self, session: int) -> bool:
+        """Tell whether it has a session, and so needs not be prepared for it."""
+        return session in self._sessions
+
+    def forget(self, session: int) -> None:
+        """Have it forget a session, when it is next prepared for another."""
+        if session in self._sessions:
+            del self._sessions[session]
+            self._forgotten.add(session)
 
     def describe(
         self,
@@ -114,10 +139,14 @@ class Worker:
         settings: WorkerSettings,
         source: bytes | None = None,
         served: ServedData | None = None,
+        *,
+        session: int = 0,
+        again: bool = False,
     ) -> Prepared:
-        """Load a job's model and the data, which stay in the worker, and try a first training step.
+        """Load a job's model and a client's data, which stay in the worker, and try a first training step.
 
-        Comes before `train` and `evaluate`.
+        Comes before `train` and `evaluate` of the same session. Another job takes the place of the one before, with all
+        of its sessions.
 
         Args:
             document: The job's.
@@ -126,6 +155,8 @@ class Worker:
             served: Data of this process, where `settings.data` names none. They are read, and the user's accuracy
                 function is called, in the threads that call `prepare`, `train` and `evaluate`, one at a time for all
                 workers.
+            session: What the client is called here.
+            again: Whether the same was prepared before, here or in another worker: then no step is tried.
 
         Raises:
             JobDocumentError: the document does not describe its model.
@@ -133,21 +164,41 @@ class Worker:
         """
         if (settings.data is None) == (served is None):
             raise DataError("a worker takes either data by name or data that are served, one of the two")
-        self._served = served
-        text = None if source is None else source_text(source)
+        if self._job != (document, source):
+            self._job = None
+            self._sessions.clear()
+            self._forgotten.clear()
+            text = None if source is None else source_text(source)
+            self._ask(Load(document=document, source=text), Done)
+            self._job = document, source
+        self.forget(session)
+        for oldest in list(self._sessions)[: len(self._sessions) - MOST_SESSIONS + 1]:
+            self.forget(oldest)
         offer = None if served is None else served.offer
-        return self._ask(Prepare(document=document, source=text, settings=settings, offer=offer), Prepared)
+        forget = sorted(self._forgotten)
+        request = Prepare(session=session, settings=settings, offer=offer, again=again, forget=forget)
+        prepared = self._ask(request, Prepared, served)
+        self._forgotten.clear()
+        self._sessions[session] = served
+        return prepared
 
-    def train(self, task: TrainTask) -> TrainResult:
+    def train(self, task: TrainTask, session: int = 0) -> TrainResult:
         """Train from the vector in one file and write the trained one to another, whole or not at all.
 
         The same task, settings and data give the same bytes, on one thread of one kind of processor.
         """
-        return self._ask(Train(task=task.absolute()), Trained).result
+        return self._ask(Train(session=session, task=task.absolute()), Trained, self._used(session)).result
 
-    def evaluate(self, vector: Path) -> Evaluation:
+    def evaluate(self, vector: Path, session: int = 0) -> Evaluation:
         """Measure a vector's loss and accuracy on the data set's test split, or the test data that are served."""
-        return self._ask(Evaluate(vector=vector), Evaluated).evaluation
+        return self._ask(Evaluate(session=session, vector=vector), Evaluated, self._used(session)).evaluation
+
+    def _used(self, session: int) -> ServedData | None:
+        """Return the data that a session is served, and note that it is in use."""
+        if session not in self._sessions:
+            return None  # the worker says that it has to be prepared first
+        self._sessions[session] = self._sessions.pop(session)
+        return self._sessions[session]
 
     def export(self, document: JobDocument, vector: Path, destination: Path) -> None:
         """Write the whole state_dict of a job's model with a vector's values: the same bytes whoever writes it.
@@ -170,13 +221,13 @@ class Worker:
     ) -> None:
         self.close()
 
-    def _ask(self, request: Request, expected: type[Answered]) -> Answered:
+    def _ask(self, request: Request, expected: type[Answered], served: ServedData | None = None) -> Answered:
         failed: DataError | None = None
         try:
             self._send(request.kind, to_bytes(request))
             while isinstance(said := self._receive(request.kind), Fetch | Score):
                 try:
-                    self._reply(request.kind, said)
+                    self._reply(request.kind, said, served)
                 except DataError as error:  # the worker then gives up, and can be asked for something else
                     failed = error
                     self._send(request.kind, to_bytes(Refused()))
@@ -193,16 +244,16 @@ class Worker:
             raise _raised_there(said)
         return said
 
-    def _reply(self, request: str, question: Question) -> None:
-        if self._served is None:
+    def _reply(self, request: str, question: Question, served: ServedData | None) -> None:
+        if served is None:
             raise TrainingError(f"{request}: the worker asked for data, and none are served")
         match question:
             case Fetch():
-                samples = self._served.fetch(question)
+                samples = served.fetch(question)
                 self._send(request, to_bytes(Samples()))
                 self._send(request, samples)
             case Score():
-                score = self._served.score(self._receive_bytes(request))
+                score = served.score(self._receive_bytes(request))
                 self._send(request, to_bytes(Scored(score=score)))
             case _:
                 assert_never(question)

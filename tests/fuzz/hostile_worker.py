@@ -37,4 +37,4 @@ class HostileWorker(Worker):
         super().__init__()
         self.close()
         self._child = forkserver.fork(f"{__name__}:serve")
-        self._served = served
+        self._sessions = {0: served}

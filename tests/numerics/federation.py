@@ -15,8 +15,9 @@ from galaxy_fl.rounds.client import round_seed
 from galaxy_fl.training.models import build_model
 from galaxy_fl.training.task import TrainTask
 from galaxy_fl.vectors import Vector, difference, encode, read_vector, write_vector
+from galaxy_fl.worker.loaded_job import LoadedJob
 from galaxy_fl.worker.messages import Prepare, WorkerSettings
-from galaxy_fl.worker.serving import Session
+from galaxy_fl.worker.session import Session
 from tests.numerics import zoo
 
 __all__ = ["Client", "Federation"]
@@ -27,19 +28,21 @@ class Client:
 
     def __init__(self, job: JobDocument, source: str, data: str, shard: str, folder: Path) -> None:
         settings = WorkerSettings(data=data, shard=shard)
-        self.prepare = Prepare(document=job, source=source, settings=settings, offer=None)
+        self.document, self.source, self.data = job, source, data
+        self._prepare = Prepare(settings=settings, offer=None)
         self._folder = folder
         self._local: Path | None = None
         self.restart()
 
     def restart(self) -> None:
         """Begin again with nothing but what is in files."""
-        self.session = Session(self.prepare, None)  # type: ignore[arg-type]  # named data are not asked for
+        self.job = LoadedJob(self.document, self.source)
+        self.session = Session(self._prepare, self.job, None)  # type: ignore[arg-type]  # named data are not asked for
 
     def train(self, start: Path, round: int) -> tuple[Path, int]:
         """Train a round; give the trained vector and the number of samples."""
         trained, after = self._folder / f"trained-{round}", self._folder / f"local-{round}"
-        seed = round_seed(self.prepare.document.train.seed, round)
+        seed = round_seed(self.document.train.seed, round)
         result = self.session.train(TrainTask(start, trained, round, seed, (), self._local, after))
         self._local = after
         return trained, result.samples

@@ -187,7 +187,7 @@ def test_a_workers_training_is_ended_by_an_interrupt():
     failed = threading.Event()
 
     def take_part(place, job_id, work):
-        with work.worker() as worker, work.section():
+        with work.pool._lend("a job", 1) as worker, work.section():
             signal.raise_signal(signal.SIGINT)
             try:
                 worker._child.connection.recv_bytes()  # what a request does until it is answered

@@ -22,8 +22,7 @@ def federation(kind, folder):
 def again(one, **change):
     """A client of the same job, whose document was changed."""
     client = one.clients[0]
-    document, asked = one.job.model_copy(update=change), client.prepare
-    return Client(document, asked.source, asked.settings.data, "1/1", client._folder)
+    return Client(one.job.model_copy(update=change), client.source, client.data, "1/1", client._folder)
 
 
 @pytest.fixture
@@ -96,15 +95,15 @@ def test_frozen_parameters_do_not_move(tmp_path):
     assert (one.vector[56:] != before[56:]).any()
     # The document decides, not the class.
     other = again(one, frozen=["2.weight", "2.bias"])
-    assert [name for name, p in other.session._model.named_parameters() if not p.requires_grad] == [
+    assert [name for name, p in other.job.model().named_parameters() if not p.requires_grad] == [
         "2.weight",
         "2.bias",
     ]
 
 
 def test_evaluation_and_teachers_have_the_integers_that_the_job_began_with(annealed):
-    session = annealed.clients[0].session
+    job = annealed.clients[0].job
     annealed.round(1)
-    state = session._state(annealed._folder / "model-1")
+    state = job.state(annealed._folder / "model-1")
     assert state["steps"].item() == 0
     assert not state["odd"]

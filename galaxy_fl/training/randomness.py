@@ -1,0 +1,44 @@
+"""Random states: what torch's, numpy's and Python's generators give, and that nothing is left in them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+__all__ = ["random_states", "same_draws"]
+
+
+@contextmanager
+def random_states(seed: int | None = None) -> Iterator[None]:
+    """Have what happens inside draw from torch's, numpy's and Python's generators, and leave no trace in them.
+
+    Args:
+        seed: What it draws follows from, 63 bits; None for what they would give anyhow.
+    """
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            if seed is not None:
+                random.seed(seed)
+                np.random.seed([seed & 0xFFFF_FFFF, seed >> 32])
+                torch.manual_seed(seed)
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+
+@contextmanager
+def same_draws() -> Iterator[None]:
+    """Have what happens inside draw the same in every process that was forked from one, and each time.
+
+    Of torch's generator that is what it gives anyhow; the others are seeded anew in each process.
+    """
+    with random_states():
+        random.seed(0)
+        np.random.seed(0)
+        yield
