@@ -20,7 +20,6 @@ from galaxy_chain.verify.audit import Auditor
 from galaxy_chain.verify.challenge import challenge, demand
 from galaxy_chain.verify.proofs import Proofs
 from galaxy_fl.exceptions import RoundMovedOnError
-from scripts.compile import compile_contracts, compiler
 from tests.adversary.arena import (
     BOND,
     OffByOne,
@@ -33,6 +32,7 @@ from tests.adversary.arena import (
     stranger,
     tower,
 )
+from tests.contracts.compiled import compiled
 from tests.galaxy_chain.federation import SAMPLES, Federation
 
 POOL = 3 * 10**18
@@ -242,17 +242,10 @@ def test_a_commit_that_a_reorganisation_puts_on_other_updates_does_not_land(fede
     assert looks(tower(federation)) == ["right"]
 
 
-@pytest.fixture(scope="module")
-def hostile_code():
-    """A rule that cuts chunks, reverts, or burns all gas, as its parameters say."""
-    folder = "tests/contracts/solidity"
-    artifacts = compile_contracts(compiler(None), {"HostileRule": f"{folder}/HostileRule.sol"})
-    return bytes.fromhex(artifacts["HostileRule"]["bytecode"].removeprefix("0x"))
-
-
-def test_nobody_takes_part_in_a_job_with_a_hostile_rule(federation, hostile_code):
+def test_nobody_takes_part_in_a_job_with_a_hostile_rule(federation):
     transactions = Transactions(federation.rpc, NodeSigner(federation.owner))
-    rule = transactions.send(None, hostile_code).contract
+    # It cuts chunks, reverts, or burns all gas, as its parameters say.
+    rule = transactions.send(None, bytes.fromhex(compiled()["HostileRule"]["bytecode"].removeprefix("0x"))).contract
     federation.job = federation.register(rule=rule)
     for takes_part in (
         lambda: federation.client(0),

@@ -7,10 +7,8 @@ from typing import Any
 
 import pytest
 
-from scripts.compile import compile_contracts, compiler
+from tests.contracts.compiled import compiled
 from tests.contracts.ledger import ETHER, Actor, Chain, Job
-
-_SOLIDITY = "tests/contracts/solidity"
 
 
 @pytest.fixture(scope="session")
@@ -60,11 +58,8 @@ def crowd(prepared_crowd: Job) -> Iterator[Job]:
 
 @pytest.fixture(scope="session")
 def test_contracts() -> dict[str, dict[str, Any]]:
-    """The contracts that only tests use, compiled; without a compiler this fails and says `npm install`."""
-    return compile_contracts(
-        compiler(None),
-        {name: f"{_SOLIDITY}/{name}.sol" for name in ("Actor", "FickleRule", "HostileRule")},
-    )
+    """The contracts that only tests use, compiled."""
+    return compiled()
 
 
 @pytest.fixture

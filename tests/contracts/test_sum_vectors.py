@@ -10,21 +10,15 @@ from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 from web3.contract import Contract
 
-from scripts.compile import compile_contracts, compiler
 from tests.contracts.ledger import ROOT, ZERO, Chain
 from tests.vectors.ledger_vectors import VECTORS as LEDGER_VECTORS
 
 VECTORS: dict[str, list[dict[str, Any]]] = json.loads((ROOT / "tests" / "vectors" / "sums.json").read_text())
 
 
-@pytest.fixture(scope="module")
-def compiled() -> dict[str, Any]:
-    return compile_contracts(compiler(None), {"Twins": "tests/contracts/solidity/Twins.sol"})["Twins"]
-
-
 @pytest.fixture
-def twins(chain: Chain, compiled: dict[str, Any]) -> Contract:
-    return chain.deploy(compiled)
+def twins(chain: Chain, test_contracts: dict[str, dict[str, Any]]) -> Contract:
+    return chain.deploy(test_contracts["Twins"])
 
 
 def test_every_node_is_where_the_vectors_say(chain: Chain, twins: Contract) -> None:

@@ -10,20 +10,14 @@ from hypothesis import strategies as st
 from web3.contract import Contract
 
 from galaxy_chain.ledger.submissions import show
-from scripts.compile import compile_contracts, compiler
 from tests.contracts.ledger import Chain
 from tests.galaxy_chain.ledger.unpacking import unpack_submissions
 from tests.vectors.ledger_vectors import Attempt, attempts, records
 
 
-@pytest.fixture(scope="module")
-def compiled() -> dict[str, Any]:
-    return compile_contracts(compiler(None), {"Twins": "tests/contracts/solidity/Twins.sol"})["Twins"]
-
-
 @pytest.fixture
-def twins(chain: Chain, compiled: dict[str, Any]) -> Contract:
-    return chain.deploy(compiled)
+def twins(chain: Chain, test_contracts: dict[str, dict[str, Any]]) -> Contract:
+    return chain.deploy(test_contracts["Twins"])
 
 
 def read(chain: Chain, twins: Contract, attempt: Attempt, submissions: bytes) -> tuple[bytes, dict[int, Any]]:
