@@ -51,7 +51,7 @@ class Node(HttpServer):
                 host,
                 self._application(host, accounts, chain_id, mnemonic),
                 _SHUTDOWN_SECONDS,
-                http="auto",
+                http="httptools",  # half the time of h11, which is most of what a request costs here
                 loop="asyncio",
                 log_level="warning",
                 date_header=False,

@@ -1,14 +1,15 @@
 """The nodes of one Ethereum chain, by JSON-RPC over HTTP or WebSocket.
 
-Plain httpx instead of web3's provider. Importing web3 takes more than a second, which every command would pay. Its HTTP
-provider knows one node, gives up after about two seconds of retries, and reports "already known" as a failure where a
-retry of `eth_sendRawTransaction` meets what the first try has delivered.
+Sockets of its own instead of web3's provider. Importing web3 takes more than a second, which every command would pay.
+Its HTTP provider knows one node, gives up after about two seconds of retries, and reports "already known" as a failure
+where a retry of `eth_sendRawTransaction` meets what the first try has delivered.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from random import random as uniform
 from typing import Any
 
@@ -18,7 +19,8 @@ from galaxy_chain.exceptions import RpcError, WrongChainError
 from galaxy_chain.rpc.answers import behind, may_be_repeated, result_of
 from galaxy_chain.rpc.errors import RpcAnswerError, TooMuchError, Trouble, UnreliableAnswerError
 from galaxy_chain.rpc.rotation import Rotation
-from galaxy_chain.rpc.transport import Transport, shown
+from galaxy_chain.rpc.route import shown
+from galaxy_chain.rpc.transport import Transport
 from galaxy_chain.rpc.values import Block, quantity, read_block
 
 __all__ = ["Rpc"]
@@ -54,18 +56,23 @@ class Rpc:
         random: Callable[[], float] = uniform,
     ) -> None:
         self.urls = tuple(part.strip() for part in (url.split(",") if isinstance(url, str) else url))
+        self.timeout = timeout
         self.patience = patience
         self.clock = clock
         self.sleep = sleep
         self.random = random
         self._unchecked: set[int] = set()
         """The nodes with a connection that was never asked for its chain."""
-        self._transport = Transport(self.urls, timeout, self._unchecked.add, clock)
         self._rotation = Rotation(len(self.urls), random)
         self._said: dict[int, str] = {}
         """What was wrong with a node when it was asked last."""
         self._answered = False
         self._chain_id: int | None = None
+
+    @cached_property
+    def _transport(self) -> Transport:
+        """Made by the first request: a `Web3Rpc` has none."""
+        return Transport(self.urls, self.timeout, self._unchecked.add)
 
     @property
     def url(self) -> str:

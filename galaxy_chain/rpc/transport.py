@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import weakref
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from email.message import Message
 from email.utils import parsedate_to_datetime
 from functools import partial
+from http.client import HTTPException
 from itertools import count
 from typing import Any
 
-import httpx
-
 from galaxy_chain.rpc.answers import read_answer
 from galaxy_chain.rpc.errors import Trouble
+from galaxy_chain.rpc.http import BUSY, Answer, HttpNode, TooLarge
+from galaxy_chain.rpc.route import shown
 from galaxy_chain.rpc.websocket import WebSocket, is_websocket
 
-__all__ = ["LARGEST_ANSWER", "Transport", "shown"]
+__all__ = ["LARGEST_ANSWER", "Transport"]
 
 LARGEST_ANSWER = 64 * 2**20
 """Bytes. The logs of 100,000 updates are about as large."""
 CONNECT_SECONDS = 10.0
 AT_ONCE = 8
-"""Requests by HTTP at a time. More would not be answered sooner, and each looks at every connection that is open."""
-KEEP_ALIVE_SECONDS = 60.0
-"""Less than a node's own: geth closes an idle connection after 120 s."""
+"""Requests by HTTP at a time. More would not be answered sooner, and each needs a connection."""
+Headers = Mapping[str, str] | Message
 
 
-def _retry_after(headers: Mapping[str, str]) -> float:
+def _retry_after(headers: Headers) -> float:
     """Seconds; 0 where the header is missing or makes no sense (RFC 9110, section 10.2.3)."""
     try:
         value = headers.get("Retry-After", "").strip()
@@ -41,18 +44,12 @@ def _retry_after(headers: Mapping[str, str]) -> float:
         return 0.0
 
 
-def shown(url: str) -> str:
-    """A url without what may be a secret: a password, or the key of a provider in its path or its query."""
-    try:
-        parsed = httpx.URL(url)
-    except (httpx.InvalidURL, ValueError):
-        return url
-    secret = parsed.path.strip("/") or parsed.query or parsed.userinfo
-    return f"{parsed.scheme}://{parsed.netloc.decode()}/…" if secret and parsed.host else url
-
-
 def _nobody(name: str, error: Exception) -> str:
     return f"no Ethereum node answers at {name} ({str(error) or type(error).__name__})"
+
+
+def _too_large(name: str, method: str) -> str:
+    return f"{name} answers {method} with more than {LARGEST_ANSWER:,} bytes"
 
 
 class Transport:
@@ -62,36 +59,41 @@ class Transport:
         urls: Of the nodes.
         timeout: Seconds that one request may take.
         connecting: Called with a node before each new connection: it may be another one than before.
-        clock: As `time.monotonic`.
     """
 
-    def __init__(
-        self, urls: Sequence[str], timeout: float, connecting: Callable[[int], None], clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, urls: Sequence[str], timeout: float, connecting: Callable[[int], None]) -> None:
         self._urls = urls
         self._timeout = timeout
         self._connecting = connecting
-        self._clock = clock
-        connect_seconds = min(timeout, CONNECT_SECONDS)
-        self._client = httpx.Client(
-            # certificates take 30 ms to load, which would be wasted where there is no TLS
-            verify=any(url.startswith("https:") for url in urls),
-            timeout=httpx.Timeout(timeout, connect=connect_seconds),
-            headers={"Content-Type": "application/json", "Accept-Encoding": "gzip"},
-            limits=httpx.Limits(keepalive_expiry=KEEP_ALIVE_SECONDS),
-        )
-        self._sockets = {
-            node: WebSocket(url, connect_seconds, LARGEST_ANSWER, partial(connecting, node))
-            for node, url in enumerate(urls)
-            if is_websocket(url)
-        }
         self._identities = count(1)
-        self._turns = threading.BoundedSemaphore(AT_ONCE)
+        self._begin()
+        _TRANSPORTS.add(self)
+
+    def _begin(self) -> None:
+        """Begin without connections."""
+        connect_seconds = min(self._timeout, CONNECT_SECONDS)
+        self._nodes: dict[int, HttpNode] = {}
+        self._sockets: dict[int, WebSocket] = {}
         connections = ExitStack()
-        connections.callback(self._client.close)
+        for node, url in enumerate(self._urls):
+            connecting = partial(self._connecting, node)
+            if is_websocket(url):
+                self._sockets[node] = WebSocket(url, connect_seconds, LARGEST_ANSWER, connecting)
+                connections.callback(self._sockets[node].close)
+            else:
+                self._nodes[node] = HttpNode(url, connect_seconds, connecting)
+                connections.callback(self._nodes[node].close)
+        self._turns = threading.BoundedSemaphore(AT_ONCE)
+        self._end = weakref.finalize(self, connections.close)
+
+    def begin_again(self) -> None:
+        """Leave the connections to the process that this one was forked from, and begin with none."""
+        self._end.detach()
+        for node in self._nodes.values():
+            node.close()
         for each in self._sockets.values():
-            connections.callback(each.close)
-        weakref.finalize(self, connections.close)
+            each.abandon()
+        self._begin()
 
     def ask(self, node: int, method: str, parameters: Sequence[Any]) -> dict[str, Any]:
         """A node's answer to one request.
@@ -114,43 +116,38 @@ class Transport:
 
     def _by_http(self, node: int, name: str, method: str, request: dict[str, Any]) -> tuple[int, bytes]:
         """The status and the body of an HTTP answer."""
+        sent = False
 
-        def trace(event: str, details: dict[str, Any]) -> None:
-            if event == "connection.connect_tcp.started":  # the node may be another one than before
-                self._connecting(node)
+        def sending() -> None:
+            nonlocal sent
+            sent = True
 
-        with self._turns:
-            return self._exchanged(node, name, method, request, trace)
-
-    def _exchanged(
-        self, node: int, name: str, method: str, request: dict[str, Any], trace: Callable[[str, Any], None]
-    ) -> tuple[int, bytes]:
-        began = self._clock()
         try:
-            with self._client.stream("POST", self._urls[node], json=request, extensions={"trace": trace}) as response:
-                status = response.status_code
-                if status in (429, 503):
-                    raise self._busy(name, method, status, response.headers)
-                if response.headers.get("Content-Encoding", "gzip").lower() not in ("gzip", "identity"):
-                    raise Trouble(f"{name} answers {method} in an encoding that was not asked for")
-                body = bytearray()
-                for piece in response.iter_bytes():
-                    body += piece
-                    if len(body) > LARGEST_ANSWER:
-                        raise Trouble(f"{name} answers {method} with more than {LARGEST_ANSWER:,} bytes", too_much=True)
-                    if self._clock() - began > self._timeout:
-                        raise Trouble(f"{name} has not answered {method} after {self._timeout} s", too_much=True)
-        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:  # the last of a redirect's host name
-            nothing_sent = (
-                httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol,
-                httpx.LocalProtocolError, httpx.InvalidURL,
-            )  # fmt: skip
-            raise Trouble(
-                _nobody(name, error),
-                acted=not isinstance(error, nothing_sent),
-                too_much=isinstance(error, httpx.ReadTimeout),
-            ) from error
-        return status, bytes(body)
+            with self._turns:
+                answer = self._nodes[node].ask(json.dumps(request).encode(), self._timeout, LARGEST_ANSWER, sending)
+            if answer.status in BUSY:
+                raise self._busy(name, method, answer.status, answer.headers)
+            return answer.status, self._decoded(name, method, answer)
+        except TimeoutError as error:
+            raise self._timed_out(name, method, sent, error) from error
+        except TooLarge as error:
+            raise Trouble(_too_large(name, method), acted=sent, too_much=sent) from error
+        except (OSError, ValueError, HTTPException, zlib.error) as error:
+            raise Trouble(_nobody(name, error), acted=sent) from error
+
+    def _decoded(self, name: str, method: str, answer: Answer) -> bytes:
+        encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
+        if encoding not in ("gzip", "identity"):
+            raise Trouble(f"{name} answers {method} in an encoding that was not asked for")
+        if encoding == "identity" or not answer.body:
+            return answer.body
+        unpacking = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+        body = unpacking.decompress(answer.body, LARGEST_ANSWER + 1)
+        if len(body) > LARGEST_ANSWER:
+            raise TooLarge
+        if not unpacking.eof:
+            raise ValueError("its answer ends in the middle")
+        return body
 
     def _by_websocket(self, node: int, name: str, method: str, request: dict[str, Any]) -> bytes:
         """The next message of a node."""
@@ -165,22 +162,24 @@ class Transport:
         try:
             return self._sockets[node].ask(json.dumps(request).encode(), self._timeout, sending)
         except InvalidStatus as error:
-            if error.response.status_code in (429, 503):
+            if error.response.status_code in BUSY:
                 raise self._busy(
                     name, method, error.response.status_code, error.response.headers, sent=False
                 ) from error
             raise Trouble(_nobody(name, error), acted=False) from error
         except TimeoutError as error:
-            if not sent:
-                raise Trouble(_nobody(name, error), acted=False) from error
-            raise Trouble(f"{name} has not answered {method} after {self._timeout} s", too_much=True) from error
+            raise self._timed_out(name, method, sent, error) from error
         except (OSError, ValueError, WebSocketException) as error:
             if isinstance(error, ConnectionClosed) and error.sent is not None and error.sent.code == 1009:
-                text = f"{name} answers {method} with more than {LARGEST_ANSWER:,} bytes"
-                raise Trouble(text, too_much=True) from error
+                raise Trouble(_too_large(name, method), too_much=True) from error
             raise Trouble(_nobody(name, error), acted=sent) from error
 
-    def _busy(self, name: str, method: str, status: int, headers: Mapping[str, str], sent: bool = True) -> Trouble:
+    def _timed_out(self, name: str, method: str, sent: bool, error: TimeoutError) -> Trouble:
+        if not sent:
+            return Trouble(_nobody(name, error), acted=False)
+        return Trouble(f"{name} has not answered {method} after {self._timeout} s", too_much=True)
+
+    def _busy(self, name: str, method: str, status: int, headers: Headers, sent: bool = True) -> Trouble:
         """What an HTTP status of 429 or 503 says."""
         return Trouble(
             f"{name} answers {method} with HTTP status {status}: it has too much to do",
@@ -188,3 +187,15 @@ class Transport:
             retry_after=_retry_after(headers),
             there=status == 429,
         )
+
+
+_TRANSPORTS: weakref.WeakSet[Transport] = weakref.WeakSet()
+
+
+def _begin_again() -> None:
+    """In a process that was forked: two that write on one connection get each other's answers."""
+    for each in tuple(_TRANSPORTS):
+        each.begin_again()
+
+
+os.register_at_fork(after_in_child=_begin_again)

@@ -7,7 +7,7 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-import httpx
+from galaxy_chain.rpc.http import tls_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,6 +70,11 @@ class WebSocket:
         with self._lock:
             self._close()
 
+    def abandon(self) -> None:
+        """Forget the connection in a process that was forked: what it says would be said for the other process."""
+        if self._connection is not None:
+            self._connection.socket.close()
+
     def _close(self) -> None:
         self._connection = None
         self._open.close()
@@ -84,7 +89,7 @@ class WebSocket:
             self._connection = self._open.enter_context(
                 connect(
                     self._url,
-                    ssl=httpx.create_ssl_context() if self._url.lower().startswith("wss:") else None,
+                    ssl=tls_context() if self._url.lower().startswith("wss:") else None,
                     open_timeout=self._connect_seconds,
                     close_timeout=0,  # what matters has been answered by then
                     ping_interval=None,  # a node that is gone is noticed by the next request

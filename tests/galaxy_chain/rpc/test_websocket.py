@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import ssl
-import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -26,6 +25,7 @@ from galaxy_chain.rpc.errors import RpcAnswerError, TooMuchError
 from galaxy_chain.rpc.rpc import Rpc
 from galaxy_chain.transactions.manager import Transactions
 from tests.end_to_end.processes import anvil
+from tests.galaxy_chain.rpc import forking
 
 DEAD = "ws://127.0.0.1:1"
 Reply = Callable[[ServerConnection, dict[str, Any]], None]
@@ -272,21 +272,21 @@ def test_a_providers_key_is_not_shown():
     assert "secret" not in str(caught.value)
 
 
-def test_certificates_are_checked(tmp_path, monkeypatch):
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
-            *("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "1"),
-            *("-keyout", key, "-out", certificate),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(certificate, key)
-    with replying(result("0x1"), tls=tls) as url:
+def test_certificates_are_checked(certified, monkeypatch):
+    with replying(result("0x1"), tls=certified.tls()) as url:
         with pytest.raises(RpcError, match="certificate verify failed"):
             Rpc(url).request("eth_chainId")
-        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        monkeypatch.setenv("SSL_CERT_FILE", str(certified.certificate))
         assert Rpc(url).number("eth_chainId") == 1
+
+
+def test_a_process_that_was_forked_has_a_connection_of_its_own():
+    asked: list[ServerConnection] = []
+
+    def reply(connection: ServerConnection, request: dict[str, Any]) -> None:
+        asked.append(connection)
+        result("0x1")(connection, request)
+
+    with replying(reply) as url:
+        forking.check(url)
+    assert [asked.index(each) for each in asked] == [0, 1, 0]
