@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from galaxy_chain.coordinators.shared_job import SharedJob
 from galaxy_chain.exceptions import ErrorName, LedgerRefusedError, TransactionFailedError
 from galaxy_chain.following import turns
 from galaxy_chain.following.follower import JobFollower
@@ -26,7 +27,7 @@ from galaxy_fl.content import Store, parse
 from galaxy_fl.content.gathering import soon
 from galaxy_fl.exceptions import ContentMissingError, RoundMovedOnError
 from galaxy_fl.jobs.document import SourceModel
-from galaxy_fl.patience import Backoff, Waiting, poll, retry
+from galaxy_fl.patience import Backoff, Waiting, retry
 from galaxy_fl.rounds.coordinator import Origin, Phase, Round
 
 __all__ = ["LedgerCoordinator", "Patience"]
@@ -64,8 +65,7 @@ class LedgerCoordinator:
         own: A folder of this participant's own, for what it knows of the job's events; None: it asks for all of them
             again when it starts.
         limits: What it is ready to pay under the job's terms.
-        view: What it sees of the job, where it shares that with others of this process (`SharedFollower`); None: it
-            follows the job by itself.
+        shared: What it has in common with others of this process; None: it is alone.
 
     Raises:
         UnknownJobError: there is no such job.
@@ -87,7 +87,7 @@ class LedgerCoordinator:
         patience: Patience = Patience(),
         own: Path | None = None,
         limits: Limits = Limits(),
-        view: JobView | None = None,
+        shared: SharedJob | None = None,
     ) -> None:
         self.ledger = ledger
         self.store = store
@@ -101,15 +101,21 @@ class LedgerCoordinator:
         self.paid: Callable[[int], None] = lambda amount: None
         """Called with what was paid out to the account, in wei."""
         self._name = f"{ledger.address}-{job}-{self.address}"
-        database = None if own is None else own / "events" / f"{self._name}-{self.role}.sqlite"
-        self._follower = JobFollower(ledger, job, database) if view is None else view
-        self.terms = self.history.terms
-        try:
-            self.job = check_job(ledger, store, job, self.terms)
-        except BaseException:
-            self._follower.close()
-            raise
-        self.verifier = Verifier(store, self.terms, self.job)
+        self._shared = shared
+        self._follower: JobView
+        if shared is not None:
+            self._follower = shared.view()
+            self.terms, self.job, self.verifier = self.history.terms, shared.document, shared.verifier
+        else:
+            database = None if own is None else own / "events" / f"{self._name}-{self.role}.sqlite"
+            self._follower = JobFollower(ledger, job, database)
+            self.terms = self.history.terms
+            try:
+                self.job = check_job(ledger, store, job, self.terms)
+            except BaseException:
+                self._follower.close()
+                raise
+            self.verifier = Verifier(store, self.terms, self.job)
         self._closed: tuple[bytes, int] | None = None
         """The head of the attempt that was seen closed, and the newest block then."""
         self._model: tuple[Model, Path] | None = None
@@ -170,12 +176,18 @@ class LedgerCoordinator:
         if history.cancelled and not self._cancelled:
             self._cancelled = True
             LOG.warning("job %d was cancelled: it ends with round %d", self.number, history.last_round)
-        return Round(history.round, history.attempt, self._phase(history), len(history.entries))
+        # Where many share a follower, the update of one is nothing to the others.
+        updates = len(history.entries) if self._shared is None else 0
+        return Round(history.round, history.attempt, self._phase(history), updates)
 
     def wait(self, seen: Round) -> Round:
         """Where the job stands once that is no longer `seen`."""
         looks = Backoff(self.patience.poll / 50, self.patience.poll, 1.3)
-        return poll(self.round, lambda round: self._is_news(round, seen), looks)
+        pauses = 0
+        while not self._is_news(round := self.round(), seen):
+            pauses += 1
+            self._follower.pause(looks.after(pauses))
+        return round
 
     def _is_news(self, round: Round, seen: Round) -> bool:
         return round != seen

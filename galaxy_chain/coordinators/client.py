@@ -14,6 +14,7 @@ from galaxy_chain.coordinators.answering import Answering
 from galaxy_chain.coordinators.base import LedgerCoordinator, Patience
 from galaxy_chain.coordinators.payout import Payout
 from galaxy_chain.coordinators.pending import Pending
+from galaxy_chain.coordinators.shared_job import SharedJob
 from galaxy_chain.coordinators.tending import Tending
 from galaxy_chain.exceptions import (
     AlreadySubmittedError,
@@ -23,7 +24,6 @@ from galaxy_chain.exceptions import (
     NotAdmittedError,
 )
 from galaxy_chain.following.history import Commit
-from galaxy_chain.following.view import JobView
 from galaxy_chain.jobs.terms import Limits, Role
 from galaxy_chain.lane.client_lane import JOIN_SECONDS, Lane, SignedLane
 from galaxy_chain.ledger.contract import LedgerContract
@@ -61,7 +61,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
             attempt.
         leave: End with the job's last round, though rewards can be had only when its window is over.
         report: The URLs of watchtowers that are told what this client has found and can't pay to bring to the ledger.
-        own, view: As of every participant; what was trained and not handed in is there, too, and updates that are not
+        own, shared: As of every participant; what was trained and not handed in is there, too, and updates that are not
             revealed yet where the job reveals after close.
     """
 
@@ -82,9 +82,9 @@ class LedgerClientCoordinator(LedgerCoordinator):
         limits: Limits = Limits(),
         leave: bool = False,
         report: Sequence[str] = (),
-        view: JobView | None = None,
+        shared: SharedJob | None = None,
     ) -> None:
-        super().__init__(ledger, store, job, patience, own, limits, view)
+        super().__init__(ledger, store, job, patience, own, limits, shared)
         self.kept: Path | None = None if own is None else own / "trained" / self._name
         """Where what this client has trained is kept."""
         self._pending = Pending(None if own is None else own / "pending", self._name)
@@ -111,6 +111,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
             self._name,
             lambda commit, node, chunk: self.challenged(commit, node, chunk),
             lambda commit, fault: reporter.report(commit.word, fault.node),
+            None if shared is None else shared.checks,
         )
         self.leave = leave
         self.answering = Answering(
@@ -138,15 +139,18 @@ class LedgerClientCoordinator(LedgerCoordinator):
         self.challenged = lambda commit, node, chunk: challenged(commit.record.round, commit.record.server, node, chunk)
 
     def begin(self) -> None:
-        """Answer demands in a thread of its own."""
-        self.answering.start()
+        """Answer demands in a thread of its own; of the clients of a process one does."""
+        if self._shared is None:
+            self.answering.start()
+        else:
+            self._shared.answer(self.answering)
 
     def round(self) -> Round:
         """Where the job stands now; reveals what has to be revealed now."""
         round = self._inspected(super().round())
-        if not self.answering.running:
+        if self._shared is None and not self.answering.running:
             self.answering.look(self.history, self._follower.time)
-        if self._tending.look(self.history, self._follower.chain_time, bonded=False):
+        if self._tend():
             round = self._inspected(super().round())
         if self.job.reveal != "after-close":
             return round
@@ -157,6 +161,12 @@ class LedgerClientCoordinator(LedgerCoordinator):
                     self._pending.reveal(self.store, history.origin, submission.update.content)
         return replace(round, draw=self._pending.wasted(history.round, history.model.root, history.attempt))
 
+    def _tend(self) -> bool:
+        def look() -> bool:
+            return self._tending.look(self.history, self._follower.chain_time, bonded=False)
+
+        return look() if self._shared is None else self._shared.tend(self.history, look)
+
     def _inspected(self, round: Round) -> Round:
         """The same, or where the job continues although it seemed to be over: its last commits are verified, too."""
         while round.phase in (Phase.SETTLING, Phase.FINISHED, Phase.CANCELLED):
@@ -164,7 +174,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
                 self._inspection.look()
                 break
             except RoundMovedOnError:
-                time.sleep(self.patience.poll)
+                self._follower.pause(self.patience.poll)
                 round = super().round()
         return round
 
@@ -199,7 +209,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
                         round.number,
                         error,
                     )
-                time.sleep(self.patience.poll)
+                self._follower.pause(self.patience.poll)
                 if self.round().over:
                     raise RoundMovedOnError(f"job {self.number} has ended without its round {round.number}") from error
                 self._expect(round)
@@ -262,7 +272,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
                         lane.could_not_pay(error)
                 else:
                     lane.say(NOBODY_RELAYS)
-            time.sleep(self.patience.poll)
+            self._follower.pause(self.patience.poll, lambda history: self.address in history.clients)
 
     def previous(self, round: Round) -> Previous:
         """What this client handed in last, and the others in the round before, as far as it is available."""
@@ -376,7 +386,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
                         lane.could_not_pay(error)
                 else:
                     lane.say(NOBODY_RELAYS)
-            time.sleep(self.patience.poll)
+            self._follower.pause(self.patience.poll, lambda history: history.has_entry(self.address))
 
     def _is_committed(self, attempt: int, model: bytes) -> bool:
         """Whether an attempt on that model, which had an entry of this client's, was committed since it was looked at
@@ -411,7 +421,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
                     *(self.number, ether(owed), self.address, self.number, self.number, error),
                 )
                 break
-            time.sleep(self.patience.poll)
+            self._follower.pause(self.patience.poll)
             round = self.round()
         return round
 
@@ -434,7 +444,10 @@ class LedgerClientCoordinator(LedgerCoordinator):
 
     def close(self) -> None:
         """Answers nothing more, and lets go what is known of the job's events."""
-        self.answering.stop()
+        if self._shared is None:
+            self.answering.stop()
+        else:
+            self._shared.answer_no_more(self.answering)
         super().close()
 
     def _enter_again(self) -> None:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from contextlib import suppress
+from dataclasses import dataclass, field
 
-from galaxy_chain.following.follower import JobFollower
+from galaxy_chain.following.follower import JobFollower, Reverted
 from galaxy_chain.following.history import JobHistory
 from galaxy_chain.following.view import JobView
 from galaxy_chain.following.window import Window
+from galaxy_fl.patience import Backoff
 
 __all__ = ["SharedFollower"]
+
+SECONDS_EACH = 0.01
+"""Of a pause, for each participant: however many look for themselves, a processor is left for what they wait for."""
 
 
 @dataclass(frozen=True)
@@ -21,36 +27,71 @@ class _Seen:
     history: JobHistory
     window: Window
     final: int
+    stands: tuple[Hashable, ...]
+    """Where the job stands, but for how many updates are in."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Pause:
+    """One participant that waits."""
+
+    stands: tuple[Hashable, ...]
+    wanted: Callable[[JobHistory], bool] | None
+    over: threading.Event = field(default_factory=threading.Event)
 
 
 class SharedFollower:
     """Follows a job for many participants of one process, in any threads; each has a view of its own.
 
-    However many poll at a time, one asks the nodes, and what it finds is news to all who wait.
+    However many poll at a time, one asks the nodes, and what it finds is news to all who wait. While participants
+    pause, a thread looks for all of them, and wakes those for whom there is something to do: an update of one is
+    nothing to the others.
 
     Args:
         follower: Of the job; closed by `close`.
         every: Seconds from the beginning of one look at the chain to that of the next, at least. Raise it where
-            requests are dear, or participants are so many that one of them always waits.
+            requests are dear.
+        poll: The longest pause between two looks, in seconds, while participants wait.
     """
 
-    def __init__(self, follower: JobFollower, every: float = 0.05) -> None:
+    def __init__(self, follower: JobFollower, every: float = 0.05, poll: float = 1.0) -> None:
         self._follower = follower
         self._every = every
+        self._poll = poll
         self._lock = threading.Lock()
         self._began = float("-inf")
         """When the last look began."""
+        self._reverted = 0
+        """How often the chain has taken something back."""
         self._seen = self._now(changed=True)
         self._error: Exception | None = None
         """What the last look has failed with."""
+        self._pausing = threading.Condition()
+        self._pauses: set[_Pause] = set()
+        self._views = 0
+        self._closed = False
+        self._thread: threading.Thread | None = None
 
     def view(self) -> JobView:
         """What one participant sees: it changes only when that one polls."""
+        self._views += 1
         return _View(self)
+
+    @property
+    def history(self) -> JobHistory:
+        """What the last look has shown."""
+        return self._seen.history
 
     def close(self) -> None:
         """Let the follower go. The views stay readable."""
-        self._follower.close()
+        with self._pausing:
+            self._closed = True
+            self._pausing.notify_all()
+            thread = self._thread
+        if thread is not None:
+            thread.join()
+        with self._lock:
+            self._follower.close()
 
     def _look(self) -> _Seen:
         """What a look shows that has begun since this was called, whoever looks."""
@@ -70,7 +111,64 @@ class SharedFollower:
     def _now(self, *, changed: bool) -> _Seen:
         known = self._follower
         history = known.history.snapshot() if changed else self._seen.history
-        return _Seen(history, known.window, known.final)
+        self._reverted += any(isinstance(change, Reverted) for change in known.news)
+        return _Seen(history, known.window, known.final, self._stands(history))
+
+    def _stands(self, history: JobHistory) -> tuple[Hashable, ...]:
+        known = self._follower
+        # Whoever waits for confirmations looks at each block: nothing else happens then.
+        number = known.number if history.finished and history.commits[history.last_round].block > known.final else None
+        full = len(history.entries) >= history.terms.max_clients
+        closed = full or known.chain_time >= history.closes_at
+        if closed and not history.finished:
+            number = known.number  # of the closing, too
+        return (
+            history.round, history.attempt, history.model.root, history.status, history.settled, history.cancelled,
+            len(history.commits), len(history.superseded), sum(map(len, history.demands.values())), closed, number,
+            self._reverted,
+        )  # fmt: skip
+
+    # Pausing
+
+    def _pause(self, seconds: float, seen: _Seen, wanted: Callable[[JobHistory], bool] | None) -> None:
+        pause = _Pause(seen.stands, wanted)
+        with self._pausing:
+            if self._is_over(pause):
+                return
+            self._pauses.add(pause)
+            if self._thread is None and not self._closed:
+                name = f"looks at job {self._follower.job}"
+                self._thread = threading.Thread(target=self._watch, name=name, daemon=True)
+                self._thread.start()
+            self._pausing.notify_all()
+        # By then whoever waits has to look for itself: at what is due by the time alone, or fails.
+        pause.over.wait(max(seconds, self._views * SECONDS_EACH))
+        with self._pausing:
+            self._pauses.discard(pause)
+
+    def _is_over(self, pause: _Pause) -> bool:
+        seen = self._seen
+        return seen.stands != pause.stands or (pause.wanted is not None and pause.wanted(seen.history))
+
+    def _watch(self) -> None:
+        """Look for all who pause, and wake those who have something to do."""
+        looks = 0
+        while True:
+            with self._pausing:
+                while not self._pauses and not self._closed:
+                    self._pausing.wait()
+                if self._closed:
+                    return
+            before = self._seen
+            with suppress(Exception):  # whoever looks next is told
+                self._look()
+            looks = looks + 1 if self._seen.history is before.history else 0
+            with self._pausing:
+                for pause in [pause for pause in self._pauses if self._is_over(pause)]:
+                    self._pauses.discard(pause)
+                    pause.over.set()
+                if not self._closed:
+                    self._pausing.wait_for(lambda: self._closed, Backoff(self._every, self._poll, 1.3).after(looks + 1))
 
 
 class _View(JobView):
@@ -89,8 +187,12 @@ class _View(JobView):
         self._note_head()
         return self.history is not before.history
 
+    def pause(self, seconds: float, wanted: Callable[[JobHistory], bool] | None = None) -> None:
+        """As every view."""
+        self._shared._pause(seconds, self._seen, wanted)
+
     def close(self) -> None:
-        """Do nothing: others see by the same follower."""
+        """Do nothing to the follower: others see by it."""
 
     @property
     def window(self) -> Window:

@@ -45,6 +45,15 @@ class JobView(ABC):
             AuditError: the events contradict each other.
         """
 
+    def pause(self, seconds: float, wanted: Callable[[JobHistory], bool] | None = None) -> None:
+        """Wait that long, or less where others look at the chain meanwhile and the job stands elsewhere.
+
+        Args:
+            seconds: How long; more where many participants share the follower, and each look of one costs.
+            wanted: Tells whether the history is what is waited for, beside any change of where the job stands.
+        """
+        time.sleep(seconds)
+
     @abstractmethod
     def close(self) -> None:
         """Let go what is held. What is known stays readable here."""

@@ -13,7 +13,6 @@ over by withholding what shows it.
 from __future__ import annotations
 
 import logging
-import os
 import random
 import re
 import time
@@ -116,10 +115,8 @@ class Verified:
         """
         self._note(word, how)
         if self._file is not None:
-            with self._file.open("a", encoding="ascii") as file:
+            with self._file.open("a", encoding="ascii") as file:  # what a loss of power takes is verified again
                 file.write(f"{word.hex()} {how}\n")
-                file.flush()
-                os.fsync(file.fileno())
 
     def _note(self, word: bytes, how: Verify) -> None:
         known = self._known.get(word)
@@ -166,6 +163,7 @@ class Inspection:
         name: Tells this account and job from others in the folder.
         challenged: Called after a challenge of a commit by a chunk of a node.
         reported: Called with what this account can't pay to bring to the ledger; returns whether somebody else does.
+        checks: Of the job, with all that other clients of this process have verified; None: none has.
     """
 
     def __init__(
@@ -182,6 +180,7 @@ class Inspection:
         name: str,
         challenged: Callable[[Commit, int, int], None],
         reported: Callable[[Commit, Fault], bool] = lambda commit, fault: False,
+        checks: Checks | None = None,
     ) -> None:
         assert ledger.transactions is not None
         self._ledger = ledger
@@ -197,7 +196,7 @@ class Inspection:
         self._told: set[tuple[bytes, int]] = set()
         """The words and nodes that somebody was told of."""
         self._address = ledger.transactions.signer.address
-        self._checks = Checks(verifier, None if own is None else own / "nodes")
+        self._checks = Checks(verifier, None if own is None else own / "nodes") if checks is None else checks
         self._verified = Verified(None if own is None else own / "verified" / name)
         purse = Purse(MAX_DEMANDS, None if own is None else own / "demanded" / f"{name}.json")
         self._acting = Acting(ledger, verifier, follower, purse, "this is the most for a client's demands in a job")
@@ -276,19 +275,30 @@ class Inspection:
     # What is wrong
 
     def _look_at(self, history: JobHistory, commit: Commit) -> _Found:
+        if commit.nodes and self._how.branch:
+            return self._branch(self._checks.tree(history, commit), commit)
+        if self._how.chunks is not None:
+            return _Found(self._in_part(history, commit))
+        return _Found(self._checks.whole(history, commit, lambda: self._in_whole(history, commit)))
+
+    def _in_whole(self, history: JobHistory, commit: Commit) -> list[Fault]:
         if commit.nodes:
-            tree = self._checks.tree(history, commit)
-            if self._how.branch:
-                return self._branch(tree, commit)
-            if self._how.chunks is None:
-                return _Found(_up_to_proof(tree.everything()))
+            return _up_to_proof(self._checks.tree(history, commit).everything())
+        return self._wrong_chunk(history, commit)
+
+    def _in_part(self, history: JobHistory, commit: Commit) -> list[Fault]:
+        faults = self._wrong_chunk(history, commit)
+        if not commit.nodes or (faults and faults[0].kind is Kind.MISSING):
+            return faults
+        tree = self._checks.tree(history, commit)
+        return _up_to_proof(tree.everything() if faults else tree.weights())
+
+    def _wrong_chunk(self, history: JobHistory, commit: Commit) -> list[Fault]:
         try:
             chunk = self._verifier.wrong_chunk(history, commit, self._how)
         except LACKING as error:
-            return _Found([Fault(0, 0, Kind.MISSING, str(error))])
-        if not commit.nodes:
-            return _Found([] if chunk is None else [Fault(0, chunk, Kind.PROVED, f"chunk {chunk} is wrong")])
-        return _Found(_up_to_proof(tree.weights() if chunk is None else tree.everything()))
+            return [Fault(0, 0, Kind.MISSING, str(error))]
+        return [] if chunk is None else [Fault(0, chunk, Kind.PROVED, f"chunk {chunk} is wrong")]
 
     def _branch(self, tree: TreeCheck, commit: Commit) -> _Found:
         """What is wrong in a client's own branch, in others that are drawn, and where updates are missing."""
@@ -327,9 +337,14 @@ class Inspection:
             self._give_up(commit, 0, f"is wrong in {where}, and its window is over: it stands for ever")
             return
         try:
-            done = challenge(
-                self._ledger, self._verifier, self._follower.job, history, commit, fault.node, chunk
-            )  # fmt: skip
+            with self._checks.acting:
+                self._look()
+                if not self._can_be_challenged(commit):  # another client of this process was faster
+                    raise RoundMovedOnError(f"round {number} was committed wrongly, and is taken back")
+                done = challenge(
+                    self._ledger, self._verifier, self._follower.job, history, commit, fault.node, chunk
+                )  # fmt: skip
+                self._look()
         except LACKING as error:
             self._give_up(commit, history.attempt, f"is wrong in {where}, but can't be challenged yet: {error}")
             return
@@ -345,6 +360,10 @@ class Inspection:
         if commit.word in history.superseded:
             return  # the round continues as it is
         raise RoundMovedOnError(f"round {number} was committed wrongly, and has been challenged")
+
+    def _can_be_challenged(self, commit: Commit) -> bool:
+        history = self._follower.history
+        return history.commits.get(commit.record.round) == commit or commit.word in history.superseded
 
     def _demand(self, commit: Commit, found: _Found) -> None:
         """Demands what is missing of a commit with nodes: one chunk of a node at a time, and where it may be right only

@@ -90,7 +90,8 @@ class NodeVectors:
             path = self._verifier.store.path(content)
         except _LACKING as error:
             raise type(error)(f"{what}: {error}") from error
-        root, expected = self.root(path), commit.nodes[node - 1].root
+        expected = commit.nodes[node - 1].root
+        root = self._verifier.root_of(content, lambda: self.root(path), lambda root: root == expected)
         if root != expected:
             raise ContentMismatchError(
                 f"{what}: the content is what the list says, but the root of its chunk tree, {root.hex()}, is not the "

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import tempfile
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +18,7 @@ from galaxy_chain.following.history import Commit, JobHistory
 from galaxy_chain.ledger.submissions import Entry
 from galaxy_chain.ledger.words import address_bytes
 from galaxy_chain.verify.faults import Fault, Kind, where_to_look
+from galaxy_chain.verify.memory import Memory
 from galaxy_chain.verify.verifier import Verifier
 from galaxy_fl.aggregation.node_cache import NodeCache, bounds_key, finish_key, node_key
 from galaxy_fl.aggregation.node_checks import (
@@ -32,12 +34,25 @@ from galaxy_fl.aggregation.summing import Summand
 from galaxy_fl.exceptions import ContentAlteredError, ContentError, ContentMissingError
 from galaxy_fl.vectors import ChunkTree, commitment, read_sums, tree_root
 
-__all__ = ["TreeCheck"]
+__all__ = ["Seen", "TreeCheck"]
 
 LACKING = (ContentMissingError, ContentAlteredError)
+MOST_COMMITS = 1_000
 AT_ONCE = 16
 """Contents asked after at a time."""
+PRESENT_SECONDS = 60.0
+"""How long the updates of a commit that were all there are not asked after again by others of this process."""
 _random = random.SystemRandom()
+
+
+class Seen:
+    """What the clients of a process have seen of commits, beside the nodes that were right."""
+
+    def __init__(self) -> None:
+        self.weighed: set[bytes] = set()
+        """The words of commits whose weights are right."""
+        self.present: Memory[tuple[bytes, int], list[int]] = Memory(MOST_COMMITS)
+        """The nodes of level 1 with missing updates, by the word of a commit and the stretch of time."""
 
 
 class TreeCheck:
@@ -48,9 +63,13 @@ class TreeCheck:
         history: Of the job; for what was opened of the commit, and for the model that it began with.
         commit: One with nodes.
         cache: What was found right before.
+        seen: What others of this process have seen.
     """
 
-    def __init__(self, verifier: Verifier, history: JobHistory, commit: Commit, cache: NodeCache) -> None:
+    def __init__(
+        self, verifier: Verifier, history: JobHistory, commit: Commit, cache: NodeCache, seen: Seen | None = None
+    ) -> None:
+        self._seen = Seen() if seen is None else seen
         self._verifier = verifier
         self._history = history
         self._commit = commit
@@ -102,18 +121,27 @@ class TreeCheck:
     def weights(self) -> Iterator[Fault]:
         """A node whose weight is not that of its entries; the events alone tell."""
         commit = self._commit
+        if commit.word in self._seen.weighed:
+            return
         weights = [
             0 if number in commit.left_out else entry.update.weight for number, entry in enumerate(commit.entries)
         ]
         if (node := wrong_weight(self._nodes, weights, self._verifier.terms.fan_in)) is not None:
             yield Fault(node, 0, Kind.PROVED, f"the weight of node {node} is not that of its entries")
+        else:
+            self._seen.weighed.add(commit.word)
 
     def absent(self) -> list[int]:
-        """The nodes of level 1 in which an included update is not within the store's reach.
+        """The nodes of level 1 in which an included update is not within the store's reach. Where none is missing, the
+        store is asked for all clients of a process once a minute.
 
         Raises:
             ContentError: the store itself can't be used.
         """
+        stretch = int(time.monotonic() / PRESENT_SECONDS)
+        return self._seen.present.get((self._commit.word, stretch), self._absent, lambda missing: not missing)
+
+    def _absent(self) -> list[int]:
         commit, store, fan_in = self._commit, self._verifier.store, self._verifier.terms.fan_in
         contents = {
             number: self._verifier.content_id(entry.update.content)

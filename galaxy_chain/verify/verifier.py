@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from galaxy_chain.ledger.structs import Model, Terms
 from galaxy_chain.ledger.submissions import Entry
 from galaxy_chain.ledger.words import address_bytes
 from galaxy_chain.verify.how import Verify
+from galaxy_chain.verify.memory import Memory
 from galaxy_chain.verify.node_vectors import NodeVectors
 from galaxy_fl.aggregation import RULES, aggregate_files
 from galaxy_fl.aggregation.rule import is_sum
@@ -38,6 +39,9 @@ from galaxy_fl.vectors import (
 
 __all__ = ["Unexplained", "Verifier"]
 
+MOST_ROOTS = 100_000
+"""Roots of contents that are remembered, some 200 bytes each."""
+
 
 def _nor(lacking: ContentMissingError | ContentAlteredError, why: object) -> ContentMissingError | ContentAlteredError:
     return type(lacking)(f"{lacking}; nor can it be recomputed, because {why}")
@@ -57,7 +61,10 @@ class Unexplained:
 
 
 class Verifier:
-    """Checks what a job's ledger says about its content.
+    """Checks what a job's ledger says about its content. Threads may share it.
+
+    The root of a content that was found right is not computed again: whether a file still is what its content id says,
+    the store makes sure of every time.
 
     Args:
         store: Where the content is.
@@ -71,6 +78,7 @@ class Verifier:
         self.document = document
         self.rule = RULES[document.rule.name]
         self.nodes = NodeVectors(self)
+        self._roots: Memory[ContentId, bytes] = Memory(MOST_ROOTS)
         self._had: set[bytes] = set()
         """The words of records of which nothing was found to be withheld."""
 
@@ -85,7 +93,7 @@ class Verifier:
             ContentMissingError: it is unavailable.
             ContentAlteredError: it is not what the id says, or has another root than the ledger's.
         """
-        path, root = self._vector(model.content, what)
+        path, root = self._vector(model.content, what, lambda root: root == model.root)
         if root != model.root:
             raise ContentMismatchError(
                 f"{what}: the content is what its id says, but the root of its chunk tree, {root.hex()}, "
@@ -100,17 +108,31 @@ class Verifier:
             ContentMissingError: it is unavailable.
             ContentAlteredError: it is not what the id says, or not what its client committed to.
         """
-        path, root = self._vector(entry.update.content, what)
-        if commitment(root, address_bytes(entry.client)) != entry.update.commitment:
+        client, promised = address_bytes(entry.client), entry.update.commitment
+
+        def is_right(root: bytes) -> bool:
+            return commitment(root, client) == promised
+
+        path, root = self._vector(entry.update.content, what, is_right)
+        if not is_right(root):
             raise ContentMismatchError(f"{what}: the content is what its id says, but not what its client committed to")
         return path
 
-    def _vector(self, digest: bytes, what: str) -> tuple[Path, bytes]:
+    def _vector(self, digest: bytes, what: str, is_right: Callable[[bytes], bool]) -> tuple[Path, bytes]:
+        content = self.content_id(digest)
         try:
-            path = self.store.path(self.content_id(digest))
+            path = self.store.path(content)
         except (ContentAlteredError, ContentMissingError) as error:
             raise type(error)(f"{what}: {error}") from error
-        return path, tree_root(self.read(path), self.terms.chunk_parameters)
+        size = self.terms.chunk_parameters
+        return path, self.root_of(content, lambda: tree_root(self.read(path), size), is_right)
+
+    def root_of(self, content: ContentId, compute: Callable[[], bytes], is_right: Callable[[bytes], bool]) -> bytes:
+        """The root of the chunk tree of a content that the store has just verified; computed unless it is known.
+
+        Only a root that is right is remembered: one of a file that was changed while it was read is not the content's.
+        """
+        return self._roots.get(content, compute, is_right)
 
     def read(self, path: Path) -> Vector:
         """A vector file of the job, memory-mapped."""

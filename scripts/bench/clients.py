@@ -3,8 +3,8 @@
 
 All of them take part in one process, on the embedded chain: a server that relays and aggregates, and clients without
 ether, each in a thread, with a folder and a store of its own over one folder. Each trains on a sample or two of the
-digits, hands in by signature, and verifies its branch of each commit, with nothing from the others' verifications; the
-chain alone is followed once for all. Then the job is audited.
+digits, hands in by signature, and verifies its branch of each commit, but for what another of them has verified; the
+chain is followed once for all. Then the job is audited.
 
 Each row is a process of its own, because its memory counts. Seconds of parts are of a processor, summed over threads;
 "in all" is by the clock, audit included. What a client reads is counted at its store, each content once.
@@ -35,8 +35,7 @@ from eth_account import Account
 from torch.utils.data import TensorDataset
 
 from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoordinator, Patience
-from galaxy_chain.following.follower import JobFollower
-from galaxy_chain.following.shared import SharedFollower
+from galaxy_chain.coordinators.shared_job import SharedJob
 from galaxy_chain.jobs.creation import register_job
 from galaxy_chain.jobs.file import TermsSection
 from galaxy_chain.lane.client_lane import Lane
@@ -129,8 +128,8 @@ def measured(clients: int, rounds: int, fan_in: int) -> Row:
         row.seconds["clock"] = time.perf_counter() - started
         row.seconds["all"] = time.process_time() - processor
         row.seconds["chain"] = thread_seconds("evm")
-        row.read = sum(sum(store.read.values()) for store in job.stores) / (clients * rounds)
-        row.asked = sum(store.asked for store in job.stores) / (clients * rounds)
+        row.read = sum(job.store.read.values()) / (clients * rounds)
+        row.asked = job.store.asked / (clients * rounds)
         names = {function.selector: name for name, function in ledger_abi().functions.items()}
         for block in node.chain.blocks[job.since :]:
             for transaction, receipt in zip(block.transactions, block.receipts, strict=True):
@@ -150,6 +149,7 @@ class ManyClients:
     def __init__(self, node: Node, folder: Path, clients: int, rounds: int, fan_in: int) -> None:
         self.rpc = Rpc(node.url)
         self._folder = folder
+        self.clients = clients
         self._owner = NodeSigner(node.accounts[0])
         self.deployment: Deployment = deploy(self.rpc, Transactions(self.rpc, self._owner))[0]
         self.since = node.chain.head.number + 1
@@ -179,13 +179,14 @@ class ManyClients:
         ]
         self.verified: list[list[str]] = []
         """What each client has verified: a commit's word, and how."""
-        self.stores: list[CountingStore] = [CountingStore(folder / "store") for _ in range(clients)]
+        self.store = CountingStore(folder / "store")
+        """Of all clients."""
         # However many look, a processor is left for what they wait for.
         self._patience = Patience(poll=max(0.1, clients / 100), content=60.0, relay=3_600.0)
 
     def run(self) -> None:
         """Run the job to its end; raises what any participant does."""
-        shared = SharedFollower(JobFollower(self.ledger, self.job))
+        shared = SharedJob(self.ledger, self.store, self.job, poll=0.25)
         with closing(shared), ThreadPoolExecutor(1 + len(self._data)) as threads:
             ends = [threads.submit(self._serve)]
             ends += [threads.submit(self._take_part, number, shared) for number in range(len(self._data))]
@@ -206,18 +207,18 @@ class ManyClients:
         ) as server:
             assert run_server(server).over
 
-    def _take_part(self, number: int, shared: SharedFollower) -> None:
+    def _take_part(self, number: int, shared: SharedJob) -> None:
         account = LocalSigner(Account.from_key((number + 1).to_bytes(32)))
         with closing(
             LedgerClientCoordinator(
                 self._ledger(account),
-                self.stores[number],
+                self.store,
                 self.job,
                 self._patience,
                 lane=Lane.SIGNED,
                 own=self._folder / f"client-{number}",
                 leave=True,
-                view=shared.view(),
+                shared=shared,
             )
         ) as client:
             data = self._data[number]
@@ -236,7 +237,7 @@ class ManyClients:
 
 
 class CountingStore(LocalStore):
-    """A client's store, which notes what is read from it: each content once, for a copy of it is kept."""
+    """The clients' store, which notes what is read from it: each content once, for a copy of it is kept."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
@@ -280,13 +281,13 @@ def check(job: ManyClients) -> None:
     """Audit a job as one who only reads, and make sure that every client has verified every commit."""
     where = job.deployment
     reading = LedgerContract(job.rpc, where.ledger, first_block=where.block, chain_id=where.chain_id)
-    auditor = Auditor(reading, LocalStore(job.stores[0].root), job.job)
+    auditor = Auditor(reading, LocalStore(job.store.root), job.job)
     for audited in auditor.rounds():
-        assert (audited.updates, audited.excluded, audited.objections) == (len(job.stores), (), ())
+        assert (audited.updates, audited.excluded, audited.objections) == (job.clients, (), ())
     commits = auditor.history.commits
     assert len(commits) == auditor.history.terms.rounds
     expected = {f"{commit.word.hex()} {'branch' if commit.nodes else 'full'}" for commit in commits.values()}
-    assert [set(lines) for lines in job.verified] == [expected] * len(job.stores)
+    assert [set(lines) for lines in job.verified] == [expected] * job.clients
 
 
 @contextmanager

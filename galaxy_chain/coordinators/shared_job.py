@@ -1,0 +1,115 @@
+"""A job as the clients of one process see it: one follower, one document, one memory of what is right.
+
+Each client verifies the branch of its own update all the same; but what one of them has verified counts for all,
+because all are one operator's, who has nothing to hide from itself.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from galaxy_chain.following.follower import JobFollower
+from galaxy_chain.following.history import JobHistory
+from galaxy_chain.following.shared import SharedFollower
+from galaxy_chain.following.view import JobView
+from galaxy_chain.jobs.check import check_job
+from galaxy_chain.ledger.contract import LedgerContract
+from galaxy_chain.verify.checks import Checks
+from galaxy_chain.verify.verifier import Verifier
+from galaxy_fl.content import Store
+
+if TYPE_CHECKING:
+    from galaxy_chain.coordinators.answering import Answering
+
+__all__ = ["SharedJob"]
+
+
+class SharedJob:
+    """What all clients of one process have in common in one job. Closed when the last of them has ended.
+
+    Args:
+        ledger: Where the job is.
+        store: Where its contents are.
+        job: Its number.
+        own: The operator's folder, for what is known of the job's events and of nodes that are right; None to ask for
+            all of them again with each start.
+        name: Tells the file of the events from those of other processes that share the folder.
+        poll: The longest pause between two looks at the chain, in seconds.
+
+    Raises:
+        UnknownJobError: there is no such job.
+        JobMismatchError, JobDocumentError, ContentError: the job can't be taken part in.
+    """
+
+    def __init__(
+        self,
+        ledger: LedgerContract,
+        store: Store,
+        job: int,
+        own: Path | None = None,
+        name: str = "clients",
+        poll: float = 1.0,
+    ) -> None:
+        database = None if own is None else own / "events" / f"{ledger.address}-{job}-{name}.sqlite"
+        self.follower = SharedFollower(JobFollower(ledger, job, database), poll=poll)
+        try:
+            terms = self.follower.history.terms
+            self.document = check_job(ledger, store, job, terms)
+        except BaseException:
+            self.follower.close()
+            raise
+        self.verifier = Verifier(store, terms, self.document)
+        self.checks = Checks(self.verifier, None if own is None else own / "nodes")
+        self._tending = threading.Lock()
+        self._answering: list[Answering] = []
+        self._lock = threading.Lock()
+
+    def view(self) -> JobView:
+        """What one client sees."""
+        return self.follower.view()
+
+    # What one of them does for all
+
+    def tend(self, history: JobHistory, look: Callable[[], bool]) -> bool:
+        """Whether `look` has done something, as the only one at a time: what is due once is not sent by all.
+
+        Args:
+            history: What the client sees. Where that is not the newest any more, it has to look at the chain first.
+            look: Does what is due.
+        """
+        if not self._tending.acquire(blocking=False):
+            return False
+        try:
+            if history is not self.follower.history or not look():
+                return False
+            self.follower.view().poll()
+            return True
+        finally:
+            self._tending.release()
+
+    def answer(self, answering: Answering) -> None:
+        """Have one of the clients that have begun and not ended answer demands, in its thread."""
+        with self._lock:
+            self._answering.append(answering)
+            if len(self._answering) > 1:
+                return
+        answering.start()
+
+    def answer_no_more(self, answering: Answering) -> None:
+        """End a client's answering; another continues."""
+        answering.stop()
+        with self._lock:
+            if answering not in self._answering:
+                return
+            was_first = self._answering[0] is answering
+            self._answering.remove(answering)
+            following = self._answering[0] if was_first and self._answering else None
+        if following is not None:
+            following.start()
+
+    def close(self) -> None:
+        """Let the follower go."""
+        self.follower.close()
