@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from galaxy_chain.node import Node
-from galaxy_fl.aggregation.sum_tree import levels, node_count
+from galaxy_fl.aggregation.sum_tree import node_count
 from scripts.bench.clients import ManyClients, check
 
 
@@ -15,9 +15,9 @@ def test_every_client_verifies_its_branch(clients, fan_in, tmp_path):
         job = ManyClients(node, tmp_path, clients, rounds=2, fan_in=fan_in)
         job.run()
         check(job)
-    # In a round two branches, of which each level has the children of one node; the models, the list, the document.
+    # What is in the store, once for all of them: in a round updates, nodes and their list, and models and the document.
     d, nodes = job.document.tensors.parameters, node_count(clients, fan_in)
-    branch = 4 * d * fan_in + 8 * d * (fan_in * (len(levels(clients, fan_in)) - 1) + 1)
-    most = 2 * (2 * branch + 2 * 4 * d + 32 * nodes) + len(job.document.to_bytes())
-    assert all(sum(store.read.values()) <= most for store in job.stores)
-    assert all(store.asked == 2 * clients for store in job.stores)
+    most = 2 * (4 * d * clients + 8 * d * nodes + 32 * nodes) + 3 * 4 * d + len(job.document.to_bytes())
+    assert sum(job.store.read.values()) <= most
+    # Once a minute and commit, not once a client.
+    assert 2 * clients <= job.store.asked < clients * clients
