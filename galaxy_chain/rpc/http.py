@@ -1,38 +1,44 @@
-"""One node by HTTP: each request in one piece, on connections that stay open, with an answer bounded in time and bytes.
-
-On plain sockets, with the standard library's reader of answers. A participant asks its node many times a second, and a
-library's layers of pools and events cost five times what the request itself does.
-"""
+"""One node by HTTP, on urllib3's connections, with an answer that is bounded in time and in bytes."""
 
 from __future__ import annotations
 
 import io
-import select
-import socket
-import ssl
+import logging
+import threading
 import time
-from collections import deque
-from collections.abc import Callable
+import weakref
+from base64 import b64encode
+from collections.abc import Callable, Mapping
 from functools import cached_property
-from http.client import HTTPException, HTTPResponse, IncompleteRead
-from typing import TYPE_CHECKING, NamedTuple, cast
+from http.client import HTTPResponse
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import unquote
+from urllib.request import getproxies, proxy_bypass
 
-from galaxy_chain.rpc.route import Route, route_to
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError, NewConnectionError
+from urllib3.util import Timeout, Url, parse_url
 
 if TYPE_CHECKING:
-    from email.message import Message
+    import socket
+    import ssl
 
     from _typeshed import WriteableBuffer
 
-__all__ = ["BUSY", "Answer", "HttpNode", "TooLarge", "tls_context"]
+__all__ = ["BUSY", "Answer", "HttpNode", "TooLarge", "shown", "tls_context"]
 
 BUSY = (429, 503)
 """The statuses of a node that has too much to do. What else it says then is not read."""
 KEEP_ALIVE_SECONDS = 60.0
 """Less than a node's own: geth closes an idle connection after 120 s."""
-
 PIECE = 2**18
 """Bytes of an answer for which memory is taken at a time."""
+
+# What they say otherwise has whole urls, and so the keys of providers.
+logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
+logging.getLogger("urllib3.connectionpool").setLevel(logging.WARNING)
 
 
 def tls_context() -> ssl.SSLContext:
@@ -44,6 +50,19 @@ def tls_context() -> ssl.SSLContext:
     return context
 
 
+def shown(url: str) -> str:
+    """A url without what may be a secret: a password, or the key of a provider in its path or its query."""
+    scheme, separator, rest = url.partition("://")
+    try:
+        parsed = parse_url(url)
+    except ValueError:
+        return f"{scheme}://…" if separator else url
+    if "@" in rest and parsed.auth is None:  # a password with a slash ends the host too early
+        return f"{scheme}://…"
+    secret = (parsed.path or "").strip("/") or parsed.query or parsed.fragment or parsed.auth
+    return f"{scheme}://{parsed.netloc}/…" if secret and parsed.netloc else url
+
+
 class TooLarge(Exception):
     """An answer is larger than what is read."""
 
@@ -52,7 +71,7 @@ class Answer(NamedTuple):
     """What came back, the body as it was sent."""
 
     status: int
-    headers: Message
+    headers: Mapping[str, str]
     body: bytes
 
 
@@ -60,25 +79,20 @@ class HttpNode:
     """The connections to one node, for any number of threads: each request has one for itself.
 
     Args:
-        url: `http://` or `https://`.
+        url: `http://` or `https://`. A proxy is what HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names, unless NO_PROXY has
+            the host.
         connect_seconds: Time for making a connection.
+        at_once: How many connections are kept.
         connecting: Called before each new connection.
     """
 
-    def __init__(self, url: str, connect_seconds: float, connecting: Callable[[], None]) -> None:
+    def __init__(self, url: str, connect_seconds: float, at_once: int, connecting: Callable[[], None]) -> None:
         self._url = url
         self._connect_seconds = connect_seconds
+        self._at_once = at_once
+        self._bounds = _Bounds()
+        self._connections: weakref.WeakSet[HTTPConnection] = weakref.WeakSet()
         self._connecting = connecting
-        self._idle: deque[tuple[float, socket.socket]] = deque()
-        """When each was used, the last at the end."""
-
-    @cached_property
-    def _route(self) -> Route:
-        return route_to(self._url)
-
-    @cached_property
-    def _tls(self) -> ssl.SSLContext:
-        return tls_context()
 
     def ask(self, request: bytes, timeout: float, largest: int, sending: Callable[[], None]) -> Answer:
         """The answer to one request.
@@ -91,109 +105,142 @@ class HttpNode:
         Raises:
             TooLarge: there is more.
             TimeoutError: it did not answer in time.
-            OSError, ValueError, http.client.HTTPException: no connection can be made, or it has ended, or what comes
-                is not HTTP.
+            OSError, ValueError: no connection can be made, or it has ended, or what comes is not HTTP. No message has a
+                part of the url that may be a secret.
         """
-        connection = self._still_open() or self._connected()
-        sending()
+        self._bounds.set(timeout, largest, sending)
+        response = None
         try:
-            deadline = time.monotonic() + timeout
-            connection.settimeout(timeout)
-            connection.sendall(b"%s%d\r\n\r\n%s" % (self._route.head, len(request), request))
-            response = _response(connection, deadline, 2 * largest + 2**16, "POST")  # parts have heads of their own
-            if response.status in BUSY:
-                connection.close()
-                return Answer(response.status, response.headers, b"")
-            body = _body(response, largest)
-            if response.isclosed() and not response.will_close:
-                self._idle.append((time.monotonic(), connection))
-            else:
-                connection.close()
-        except BaseException:  # an answer that comes later must not be taken for that of the next request
-            connection.close()
-            raise
-        return Answer(response.status, response.headers, body)
+            response = self._manager.urlopen(
+                "POST",
+                self._place.url,
+                body=request,
+                headers=self._headers,
+                timeout=Timeout(connect=self._connect_seconds, read=timeout),
+                redirect=False,
+                retries=False,
+                preload_content=False,
+                decode_content=False,
+            )
+            body = None if response.status in BUSY else _body(response, largest)
+        except BaseException as error:
+            if response is not None:
+                response.close()  # an answer that comes later must not be taken for that of the next request
+            raise _plain(error) from error
+        if body is None:
+            response.close()
+        response.release_conn()
+        return Answer(response.status, response.headers, body or b"")
 
     def close(self) -> None:
-        """End the idle connections in this process; one that shares them by a fork keeps its own."""
-        while self._idle:
-            self._idle.pop()[1].close()
+        """End the connections that no request has."""
+        if "_manager" in vars(self):
+            self._manager.clear()
 
-    def _still_open(self) -> socket.socket | None:
-        """An idle connection that the node has not ended; nor has it said anything there that was not asked for."""
-        while True:
-            try:
-                used, connection = self._idle.pop()
-            except IndexError:
-                return None
-            readable = select.poll()
-            readable.register(connection, select.POLLIN)
-            if time.monotonic() - used < KEEP_ALIVE_SECONDS and not readable.poll(0):
-                return connection
-            connection.close()
+    def abandon(self) -> None:
+        """Leave the connections to the process that this one was forked from, which keeps its own of them."""
+        for connection in tuple(self._connections):
+            if connection.sock is not None:
+                connection.sock.close()
+        _abandoned.append(vars(self).pop("_manager", None))
 
-    def _connected(self) -> socket.socket:
-        route, proxy = self._route, self._route.proxy
-        self._connecting()
-        deadline = time.monotonic() + self._connect_seconds
-        first = route if proxy is None else proxy
-        connection = socket.create_connection((first.host, first.port), self._connect_seconds)
-        try:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if proxy is not None:
-                if proxy.tls:
-                    connection = self._tls.wrap_socket(connection, server_hostname=proxy.host)
-                if route.tls:
-                    connection.sendall(proxy.opening)
-                    answer = _response(connection, deadline, 2**16, "CONNECT")
-                    if answer.status != 200:
-                        raise HTTPException(f"the proxy {proxy.host} refuses with HTTP status {answer.status}")
-            if route.tls:
-                connection = self._encrypted(connection, route.host)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+    @cached_property
+    def _place(self) -> Url:
+        """The url without its password."""
+        return _parsed(self._url, "the url")._replace(auth=None, fragment=None)
 
-    def _encrypted(self, connection: socket.socket, host: str) -> socket.socket:
-        if not isinstance(connection, ssl.SSLSocket):
-            return self._tls.wrap_socket(connection, server_hostname=host)
-        from urllib3.util.ssltransport import SSLTransport  # the ssl module's own can't be one in another
+    @cached_property
+    def _headers(self) -> dict[str, str]:
+        return {
+            "Accept-Encoding": "gzip",
+            "Content-Type": "application/json",
+            "User-Agent": "galaxy-chain",
+            **_password(_parsed(self._url, "the url"), "Authorization"),
+        }
 
-        return cast(socket.socket, SSLTransport(connection, self._tls, host))
-
-
-def _response(connection: socket.socket, deadline: float, most: int, method: str) -> HTTPResponse:
-    """The head of an answer, from which the rest can be read."""
-    response = HTTPResponse(_Incoming(connection, deadline, most), method=method)  # type: ignore[arg-type]
-    response.begin()
-    return response
+    @cached_property
+    def _manager(self) -> urllib3.PoolManager:
+        place, proxy = self._place, _proxy_of(self._place)
+        encrypts = place.scheme == "https" or (proxy is not None and proxy.scheme == "https")
+        options: dict[str, Any] = {"maxsize": self._at_once, "block": True}
+        if encrypts:
+            options["ssl_context"] = tls_context()
+        if proxy is None:
+            manager = urllib3.PoolManager(**options)
+        else:
+            manager = urllib3.ProxyManager(
+                proxy._replace(auth=None).url,
+                proxy_headers=_password(proxy, "Proxy-Authorization"),
+                proxy_ssl_context=options.get("ssl_context"),
+                **options,
+            )
+        manager.pool_classes_by_scheme = {
+            "http": _pool(HTTPConnectionPool, HTTPConnection, self),
+            "https": _pool(HTTPSConnectionPool, HTTPSConnection, self),
+        }
+        return manager
 
 
-def _body(response: HTTPResponse, largest: int) -> bytes:
-    """The body of an answer, of which no piece is read before the one before it has come: a size is only said."""
-    if (response.length or 0) > largest:
-        raise TooLarge
-    body = bytearray()
-    while piece := response.read(PIECE):
-        body += piece
-        if len(body) > largest:
-            raise TooLarge
-    if response.length:
-        raise IncompleteRead(bytes(body), response.length)
-    return bytes(body)
+_abandoned: list[urllib3.PoolManager | None] = []
+"""Of processes that this one was forked from: letting go of one takes locks that threads over there may hold."""
+
+
+class _Bounds(threading.local):
+    """What bounds a thread's request."""
+
+    deadline = float("inf")
+
+    def set(self, timeout: float, largest: int, sending: Callable[[], None]) -> None:
+        """Note them for the request that comes next."""
+        self.timeout, self.sending = timeout, sending
+        self.deadline = time.monotonic() + timeout
+        self.most = 2 * largest + 2**16  # parts have heads of their own
+
+    def begin(self) -> None:
+        """Let the time run from now on: the request is sent."""
+        self.deadline = time.monotonic() + self.timeout
+        self.sending()
+
+
+def _pool(kind: type[HTTPConnectionPool], connection: type[HTTPConnection], node: HttpNode) -> type[HTTPConnectionPool]:
+    """A kind of pool whose connections report to a node, and whose answers are bounded."""
+
+    class Bounded(connection):  # type: ignore[misc, valid-type]
+        used = float("-inf")
+
+        def connect(self) -> None:
+            node._connecting()
+            node._connections.add(self)
+            super().connect()
+
+        def request(self, *arguments: Any, **options: Any) -> None:
+            if self.sock is None:
+                self.connect()
+            node._bounds.begin()
+            self.used = time.monotonic()
+            super().request(*arguments, **options)
+
+        @property
+        def is_connected(self) -> bool:
+            return super().is_connected and time.monotonic() - self.used < KEEP_ALIVE_SECONDS
+
+        def response_class(self, sock: socket.socket, **options: Any) -> HTTPResponse:
+            return HTTPResponse(_Incoming(sock, node._bounds), **options)  # type: ignore[arg-type]
+
+    return type(kind.__name__, (kind,), {"ConnectionCls": Bounded})
 
 
 class _Incoming(io.RawIOBase):
     """What a connection still gives until a deadline, which no single byte moves, and no more than so many bytes.
 
-    The standard library asks only for the file of a socket. It reads trailers and interim answers without end.
+    It takes a socket's place, of which the standard library asks only for its file. Neither it nor urllib3 bounds
+    trailers, interim answers and the lines between parts.
     """
 
-    def __init__(self, connection: socket.socket, deadline: float, most: int) -> None:
-        self._connection = connection
-        self._deadline = deadline
-        self._left = most
+    def __init__(self, sock: socket.socket, bounds: _Bounds) -> None:
+        self._socket = sock
+        self._file = sock.makefile("rb", buffering=0)
+        self._deadline, self._left = bounds.deadline, bounds.most
 
     def makefile(self, mode: str) -> io.BufferedReader:
         return io.BufferedReader(self)
@@ -201,13 +248,75 @@ class _Incoming(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: WriteableBuffer) -> int:
+    def readinto(self, buffer: WriteableBuffer) -> int | None:
         seconds = self._deadline - time.monotonic()
         if seconds <= 0:
             raise TimeoutError("timed out")
         if self._left <= 0:
             raise TooLarge
-        self._connection.settimeout(seconds)
-        count = self._connection.recv_into(buffer)
-        self._left -= count
+        self._socket.settimeout(seconds)
+        count = self._file.readinto(buffer)
+        self._left -= count or 0
         return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def _body(response: urllib3.BaseHTTPResponse, largest: int) -> bytes:
+    """The body of an answer, of which no piece is read before the one before it has come: a size is only said."""
+    if (response.length_remaining or 0) > largest:
+        raise TooLarge
+    body = bytearray()
+    for piece in response.stream(PIECE):
+        body += piece
+        if len(body) > largest:
+            raise TooLarge
+    return bytes(body)
+
+
+def _parsed(url: str, what: str) -> Url:
+    """A url's parts.
+
+    Raises:
+        ValueError: it can't be used. The message has no part of it.
+    """
+    try:
+        parsed = parse_url(url)
+    except ValueError:
+        raise ValueError(f"{what} can't be read") from None
+    if parsed.scheme not in ("http", "https"):
+        raise ValueError(f"{what} does not begin with http:// or https://")
+    if not parsed.host:
+        raise ValueError(f"{what} names no host")
+    return parsed
+
+
+def _proxy_of(place: Url) -> Url | None:
+    """The proxy that the environment names for a place."""
+    scheme, host, proxies = str(place.scheme), str(place.host), getproxies()
+    url = proxies.get(scheme) or proxies.get("all")
+    if not url or proxy_bypass(host):
+        return None
+    variable = f"{scheme.upper() if proxies.get(scheme) else 'ALL'}_PROXY"
+    return _parsed(url if "://" in url else f"http://{url}", f"the proxy that {variable} names")
+
+
+def _password(parsed: Url, header: str) -> dict[str, str]:
+    """The header that says what a url has before its host."""
+    if parsed.auth is None:
+        return {}
+    return {header: f"Basic {b64encode(unquote(parsed.auth).encode()).decode()}"}
+
+
+def _plain(error: BaseException) -> BaseException:
+    """An error of urllib3 as one of Python's, with the words of what caused it."""
+    if not isinstance(error, HTTPError) or isinstance(error, ValueError):
+        return error
+    if isinstance(error, urllib3.exceptions.TimeoutError) and not isinstance(error, NewConnectionError):
+        return TimeoutError("timed out")
+    cause: BaseException = error
+    while (under := cause.__cause__ or cause.__context__) is not None:
+        cause = under
+    return OSError(str(cause) or type(cause).__name__)

@@ -18,8 +18,8 @@ from eth_utils.crypto import keccak
 from galaxy_chain.exceptions import RpcError, WrongChainError
 from galaxy_chain.rpc.answers import behind, may_be_repeated, result_of
 from galaxy_chain.rpc.errors import RpcAnswerError, TooMuchError, Trouble, UnreliableAnswerError
+from galaxy_chain.rpc.http import shown
 from galaxy_chain.rpc.rotation import Rotation
-from galaxy_chain.rpc.route import shown
 from galaxy_chain.rpc.transport import Transport
 from galaxy_chain.rpc.values import Block, quantity, read_block
 

@@ -10,17 +10,14 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from email.message import Message
 from email.utils import parsedate_to_datetime
 from functools import partial
-from http.client import HTTPException
 from itertools import count
 from typing import Any
 
 from galaxy_chain.rpc.answers import read_answer
 from galaxy_chain.rpc.errors import Trouble
-from galaxy_chain.rpc.http import BUSY, Answer, HttpNode, TooLarge
-from galaxy_chain.rpc.route import shown
+from galaxy_chain.rpc.http import BUSY, Answer, HttpNode, TooLarge, shown
 from galaxy_chain.rpc.websocket import WebSocket, is_websocket
 
 __all__ = ["LARGEST_ANSWER", "Transport"]
@@ -30,10 +27,9 @@ LARGEST_ANSWER = 64 * 2**20
 CONNECT_SECONDS = 10.0
 AT_ONCE = 8
 """Requests by HTTP at a time. More would not be answered sooner, and each needs a connection."""
-Headers = Mapping[str, str] | Message
 
 
-def _retry_after(headers: Headers) -> float:
+def _retry_after(headers: Mapping[str, str]) -> float:
     """Seconds; 0 where the header is missing or makes no sense (RFC 9110, section 10.2.3)."""
     try:
         value = headers.get("Retry-After", "").strip()
@@ -63,6 +59,7 @@ class Transport:
 
     def __init__(self, urls: Sequence[str], timeout: float, connecting: Callable[[int], None]) -> None:
         self._urls = urls
+        self._names = tuple(map(shown, urls))
         self._timeout = timeout
         self._connecting = connecting
         self._identities = count(1)
@@ -81,7 +78,7 @@ class Transport:
                 self._sockets[node] = WebSocket(url, connect_seconds, LARGEST_ANSWER, connecting)
                 connections.callback(self._sockets[node].close)
             else:
-                self._nodes[node] = HttpNode(url, connect_seconds, connecting)
+                self._nodes[node] = HttpNode(url, connect_seconds, AT_ONCE, connecting)
                 connections.callback(self._nodes[node].close)
         self._turns = threading.BoundedSemaphore(AT_ONCE)
         self._end = weakref.finalize(self, connections.close)
@@ -90,7 +87,7 @@ class Transport:
         """Leave the connections to the process that this one was forked from, and begin with none."""
         self._end.detach()
         for node in self._nodes.values():
-            node.close()
+            node.abandon()
         for each in self._sockets.values():
             each.abandon()
         self._begin()
@@ -101,7 +98,7 @@ class Transport:
         Raises:
             Trouble: there is none.
         """
-        name = shown(self._urls[node])
+        name = self._names[node]
         identity = next(self._identities)  # of this request: threads share the transport
         request = {"jsonrpc": "2.0", "id": identity, "method": method, "params": parameters}
         if node not in self._sockets:
@@ -132,7 +129,7 @@ class Transport:
             raise self._timed_out(name, method, sent, error) from error
         except TooLarge as error:
             raise Trouble(_too_large(name, method), acted=sent, too_much=sent) from error
-        except (OSError, ValueError, HTTPException, zlib.error) as error:
+        except (OSError, ValueError, zlib.error) as error:
             raise Trouble(_nobody(name, error), acted=sent) from error
 
     def _decoded(self, name: str, method: str, answer: Answer) -> bytes:
@@ -179,7 +176,7 @@ class Transport:
             return Trouble(_nobody(name, error), acted=False)
         return Trouble(f"{name} has not answered {method} after {self._timeout} s", too_much=True)
 
-    def _busy(self, name: str, method: str, status: int, headers: Headers, sent: bool = True) -> Trouble:
+    def _busy(self, name: str, method: str, status: int, headers: Mapping[str, str], sent: bool = True) -> Trouble:
         """What an HTTP status of 429 or 503 says."""
         return Trouble(
             f"{name} answers {method} with HTTP status {status}: it has too much to do",

@@ -107,6 +107,7 @@ def test_an_answer_may_be_packed(monkeypatch):
         (b"[]", "br", "in an encoding that was not asked for"),
         (gzip.compress(gzip.compress(b"[]")), "gzip, gzip", "in an encoding that was not asked for"),
     ],
+    ids=["cut off", "not packed", "brotli", "packed twice"],
 )
 def test_what_can_not_be_unpacked(body, encoding, said):
     with once(http(body, f"Content-Encoding: {encoding}")) as server, pytest.raises(RpcError, match=said):
@@ -214,10 +215,9 @@ def test_the_proxy_of_the_environment(monkeypatch, variable):
     with Server(answering()) as proxy:
         monkeypatch.setenv(variable, f"http://user:word@127.0.0.1:{proxy.port}")
         assert Rpc("http://node.example:8545/v3/key").number("eth_gasPrice") == 1
-    assert proxy.heads[0].startswith(
-        b"POST http://node.example:8545/v3/key HTTP/1.1\r\nHost: node.example:8545\r\n"
-        b"Proxy-Authorization: Basic " + b64encode(b"user:word") + b"\r\n"
-    )
+    assert proxy.heads[0].startswith(b"POST http://node.example:8545/v3/key HTTP/1.1\r\n")
+    assert b"\r\nHost: node.example:8545\r\n" in proxy.heads[0]
+    assert b"\r\nProxy-Authorization: Basic " + b64encode(b"user:word") + b"\r\n" in proxy.heads[0]
 
 
 @pytest.mark.parametrize("spared", ["127.0.0.1", "*", "example.com, 127.0.0.1"])
@@ -241,10 +241,10 @@ def test_tls_goes_through_a_proxy(certified, monkeypatch, encrypted):
         rpc = Rpc(server.url.replace("://", "://for:node@"))
         assert [rpc.number("eth_chainId") for _ in range(2)] == [1, 1]
         del rpc
-    assert proxy.heads == [
-        f"CONNECT 127.0.0.1:{server.port} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n".encode()
-        + b"Proxy-Authorization: Basic " + b64encode(b"user:word") + b"\r\n"
-    ]  # fmt: skip
+    (head,) = proxy.heads
+    assert head.startswith(f"CONNECT 127.0.0.1:{server.port} HTTP/1.".encode())
+    assert b"\r\nProxy-Authorization: Basic " + b64encode(b"user:word") + b"\r\n" in head
+    assert b64encode(b"for:node") not in head
     assert b"Proxy-" not in server.heads[0]
     assert b"\r\nAuthorization: Basic " + b64encode(b"for:node") in server.heads[0]
 
@@ -254,7 +254,9 @@ def test_a_proxy_that_refuses(monkeypatch):
     with Server(lambda head, body: refusing) as proxy:
         proxy._connect = lambda head, connection: connection.sendall(refusing[0])
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        with pytest.raises(RpcError, match=r"the proxy 127.0.0.1 refuses with HTTP status 407"):
+        with pytest.raises(
+            RpcError, match=r"https://node.example \(Tunnel connection failed: 407 Proxy Authentication Required"
+        ):
             Rpc("https://node.example").request("eth_chainId")
 
 
