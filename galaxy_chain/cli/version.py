@@ -13,7 +13,10 @@ __all__ = ["options"]
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"galaxy-chain {galaxy_chain.__version__}")
+        # Imported here: numpy takes a tenth of a second.
+        from galaxy_fl.vectors.kernels import description
+
+        typer.echo(f"galaxy-chain {galaxy_chain.__version__}\nkernels: {description()}")
         raise typer.Exit
 
 

@@ -11,14 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from galaxy_fl.exceptions import VectorError
+from galaxy_fl.vectors.kernels import kernels
 from galaxy_fl.vectors.vector import SUM_DTYPE, VECTOR_DTYPE
 
 __all__ = ["check_files", "check_length", "default_workers", "read_block", "write_block"]
 
 
 def default_workers() -> int:
-    """Return how many threads to use: two where there are two processors, for more would wait for the GIL."""
-    return min(2, os.cpu_count() or 1)
+    """Return how many threads to use: one a processor that this process may use, as far as the kernels gain by it."""
+    return min(kernels().workers, len(os.sched_getaffinity(0)))
 
 
 def check_length(path: Path, length: int, d: int, *, of_sum: bool = False) -> None:

@@ -28,6 +28,7 @@ from galaxy_fl.aggregation.rule import SumRule, check_call, check_weight, check_
 from galaxy_fl.aggregation.sum_tree import Node, check_fan_in, levels
 from galaxy_fl.exceptions import AggregationError
 from galaxy_fl.vectors import read_sums, tree_root
+from galaxy_fl.vectors.kernels import kernels
 from galaxy_fl.vectors.vector import BLOCK_PARAMETERS, SUM_DTYPE, VECTOR_DTYPE, Sums, Vector, as_vector, blocks
 
 __all__ = ["OpenedSum", "Summand", "finish_file", "node_file", "opened_sum", "sum_files", "write_sum", "write_tree"]
@@ -205,14 +206,10 @@ class OpenedSum:
         for source, child in zip(self._sources, self._children, strict=True):
             if self._of_nodes:
                 read_block(source, block, addend)
-                if beyond is not None:
-                    lowest, highest = sum_bounds(child.weight)
-                    np.logical_or(beyond, (addend < lowest) | (addend > highest), out=beyond)
+                kernels().add_sum(total, addend, sum_bounds(child.weight), beyond)
             else:
                 read_block(source, block, update)
-                np.copyto(addend, update)
-                np.multiply(addend, child.weight, out=addend)
-            np.add(total, addend, out=total)
+                kernels().add_update(total, update, child.weight)
         return total
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from galaxy_fl.aggregation.rule import RuleKind, check_call, check_weight, check_word, clamp, paired, sum_bounds
-from galaxy_fl.vectors.vector import BLOCK_PARAMETERS, INT32_MAX, INT32_MIN, Sums, Vector, as_sums, as_vector
+from galaxy_fl.aggregation.rule import RuleKind, check_call, check_weight, check_word, paired
+from galaxy_fl.vectors.kernels import kernels
+from galaxy_fl.vectors.vector import SUM_DTYPE, VECTOR_DTYPE, Sums, Vector, as_sums, as_vector
 
 __all__ = ["WeightedMean"]
 
@@ -30,14 +30,10 @@ class WeightedMean:
     def aggregate(self, rule_word: bytes, model: Vector, updates: Iterable[Vector], weights: Sequence[int]) -> Vector:
         """See `Rule.aggregate`."""
         check_call(self, rule_word, weights)
-        total, product = _accumulators.of(len(model))
-        total.fill(0)
+        total = np.zeros(len(model), SUM_DTYPE)
         for update, weight in paired(model, updates, weights):
-            # Widened first: int32 times a bare int would overflow, and widening while multiplying is slower.
-            np.copyto(product, update)
-            np.multiply(product, weight, out=product)
-            np.add(total, product, out=total)
-        return _moved(model, total, sum(weights))
+            kernels().add_update(total, update, weight)
+        return _moved(as_vector(model), total, sum(weights))
 
     def finish(self, rule_word: bytes, model: Vector, sums: Sums, weight: int) -> Vector:
         """See `SumRule.finish`."""
@@ -47,38 +43,10 @@ class WeightedMean:
         sums = as_sums(sums, len(model))
         if weight == 0 or len(model) == 0:
             return model.copy()
-        lowest, highest = sum_bounds(weight)
-        if sums.min() >= lowest and sums.max() <= highest:
-            return _moved(model, sums.copy(), weight)
-        # No updates sum to that, and adding half of the weight may overflow: divided first, and cut to what moves every
-        # model to the end of int32.
-        quotient, rest = np.divmod(sums, weight)
-        np.add(rest, weight // 2, out=rest)
-        np.floor_divide(rest, weight, out=rest)
-        np.clip(quotient, 2 * INT32_MIN, 2 * INT32_MAX + 1, out=quotient)
-        np.add(quotient, rest, out=quotient)
-        np.add(quotient, model, out=quotient)
-        return clamp(quotient)
+        return _moved(model, sums, weight)
 
 
 def _moved(model: Vector, sums: Sums, weight: int) -> Vector:
-    """Return the model moved by a sum within its bounds, which is overwritten."""
-    np.add(sums, weight // 2, out=sums)
-    np.floor_divide(sums, weight, out=sums)
-    np.add(sums, model, out=sums)
-    return clamp(sums)
-
-
-class _Accumulators(threading.local):
-    """Two int64 blocks a thread: mapping fresh memory for every block would halve the speed."""
-
-    def __init__(self) -> None:
-        self._blocks = np.empty((2, BLOCK_PARAMETERS), np.int64)
-
-    def of(self, parameters: int) -> Sums:
-        if parameters > BLOCK_PARAMETERS:
-            return np.empty((2, parameters), np.int64)
-        return self._blocks[:, :parameters]
-
-
-_accumulators = _Accumulators()
+    following = np.empty(len(model), VECTOR_DTYPE)
+    kernels().move(model, sums, weight, following)
+    return following

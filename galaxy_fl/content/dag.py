@@ -10,11 +10,9 @@ from collections.abc import Callable, Iterator
 from galaxy_fl.exceptions import ContentAlteredError, ContentError, ContentMissingError
 
 from .content_id import BLOCK_SIZE, Codec, ContentId, parse, spelled
+from .unixfs import LINKS
 
 __all__ = ["LARGEST_NODE", "LINKS", "content_of", "walk"]
-
-LINKS = 174
-"""Children of a node at most."""
 
 LARGEST_NODE = BLOCK_SIZE
 """Bytes of a block at most; a node with 174 links has some ten thousand."""

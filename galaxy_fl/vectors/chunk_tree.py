@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 from itertools import accumulate
 from mmap import ACCESS_READ, mmap
-from struct import iter_unpack
 from typing import BinaryIO
 
 import numpy as np
 
 from galaxy_fl.exceptions import VectorError
+from galaxy_fl.vectors.kernels import kernels
 from galaxy_fl.vectors.vector import SUM_DTYPE, VECTOR_DTYPE, Sums, Vector, as_sums, as_vector
 
 __all__ = [
@@ -73,8 +73,8 @@ class ChunkTree:
     def __init__(self, vector: Vector | Sums, chunk_parameters: int, file: BinaryIO | None = None) -> None:
         self._vector = _as_lanes(vector)
         self._chunk_parameters = chunk_parameters
-        levels = (b"".join(nodes) for nodes in _levels(self._vector, chunk_parameters))
-        self._levels: list[bytes] | list[memoryview] = list(levels) if file is None else _filed(levels, file)
+        levels = _levels(self._vector, chunk_parameters)
+        self._levels: list[bytearray] | list[memoryview] = list(levels) if file is None else _filed(levels, file)
         self.root = bytes(self._levels[-1])
         self.depth = len(self._levels) - 1
 
@@ -137,7 +137,7 @@ def tree_root(vector: Vector | Sums, chunk_parameters: int) -> bytes:
     """
     for nodes in _levels(_as_lanes(vector), chunk_parameters):
         top = nodes
-    return top[0]
+    return bytes(top)
 
 
 def root_of(opening: Opening, parameters: int, chunk_parameters: int, *, of_sum: bool = False) -> bytes:
@@ -201,8 +201,8 @@ def _as_lanes(vector: Vector | Sums) -> Vector | Sums:
     return as_sums(vector) if vector.dtype == np.int64 else as_vector(vector)
 
 
-def _levels(vector: Vector | Sums, chunk_parameters: int) -> Iterator[list[bytes]]:
-    """Yield the tree's levels, leaves first; all but the root's have an even number of nodes.
+def _levels(vector: Vector | Sums, chunk_parameters: int) -> Iterator[bytearray]:
+    """Yield the tree's levels, 32 bytes a node, leaves first; all but the root's have an even number of nodes.
 
     The nodes beyond stand over padding alone and are all alike on a level: one is computed.
     """
@@ -210,16 +210,15 @@ def _levels(vector: Vector | Sums, chunk_parameters: int) -> Iterator[list[bytes
     nodes = _leaves(vector, chunk_parameters)
     padding = bytes(_DIGEST_BYTES)
     for _ in range(levels):
-        if len(nodes) % 2:
-            nodes.append(padding)
+        if len(nodes) % (2 * _DIGEST_BYTES):
+            nodes += padding
         yield nodes
-        one_by_one = iter(nodes)
-        nodes = [sha256(left + right).digest() for left, right in zip(one_by_one, one_by_one, strict=True)]
+        nodes = kernels().digests(nodes, 2 * _DIGEST_BYTES)
         padding = sha256(padding + padding).digest()
     yield nodes
 
 
-def _filed(levels: Iterable[bytes], file: BinaryIO) -> list[memoryview]:
+def _filed(levels: Iterable[bytearray], file: BinaryIO) -> list[memoryview]:
     """Write the levels to a file one after the other, and return them as it has them."""
     lengths = [file.write(level) for level in levels]
     file.flush()
@@ -228,14 +227,13 @@ def _filed(levels: Iterable[bytes], file: BinaryIO) -> list[memoryview]:
     return [nodes[end - length : end] for end, length in zip(ends, lengths, strict=True)]
 
 
-def _leaves(vector: Vector | Sums, chunk_parameters: int) -> list[bytes]:
+def _leaves(vector: Vector | Sums, chunk_parameters: int) -> bytearray:
     chunk_bytes = vector.itemsize * chunk_parameters
     content = vector.view(np.uint8).data
     whole = len(content) // chunk_bytes * chunk_bytes
-    # iter_unpack cuts the chunks in C; hashlib keeps the GIL below 2 KB, so threads would not help.
-    leaves = [sha256(chunk).digest() for (chunk,) in iter_unpack(f"{chunk_bytes}s", content[:whole])]
+    leaves = kernels().digests(content[:whole], chunk_bytes)
     if rest := bytes(content[whole:]):
-        leaves.append(sha256(rest.ljust(chunk_bytes, b"\0")).digest())
+        leaves += sha256(rest.ljust(chunk_bytes, b"\0")).digest()
     return leaves
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galaxy_fl.exceptions import EncodingError, VectorError
+from galaxy_fl.vectors.kernels import kernels
 from galaxy_fl.vectors.layout import Layout, State, TensorLayout, fitting_bits, is_floating
 from galaxy_fl.vectors.vector import (
     BLOCK_PARAMETERS,
@@ -55,7 +56,10 @@ def encode(state: State, layout: Layout) -> Vector:
         if tensor.name not in state:
             raise VectorError(f"the state has no tensor {tensor.name!r}, which the layout lists")
         end = start + tensor.parameters
-        _encode_tensor(_floats(state[tensor.name], tensor), tensor, vector[start:end])
+        values = _floats(state[tensor.name], tensor)
+        unfit = kernels().encode(values, tensor.fraction_bits, vector[start:end])
+        if unfit is not None:
+            _refuse(values, tensor, unfit)
         start = end
     vector[start:] = 0
     return vector
@@ -79,16 +83,10 @@ def decode(vector: Vector, layout: Layout) -> dict[str, torch.Tensor]:
     for tensor in layout.tensors:
         # numpy's memory, because it asks for huge pages: three times faster than filling torch's.
         values = np.empty(tensor.shape, np.float32)
-        flat = values.reshape(-1)
-        # Only the conversion rounds (half to even); the power of two then changes just the exponent, and
-        # never below the normal floats, so this is float32(q * 2**-fraction_bits).
-        step = np.float32(2.0**-tensor.fraction_bits)
-        for block in blocks(tensor.parameters):
-            part = flat[block]
-            part[...] = vector[start + block.start : start + block.stop]
-            part *= step
+        end = start + tensor.parameters
+        kernels().decode(vector[start:end], tensor.fraction_bits, values.reshape(-1))
         state[tensor.name] = torch.from_numpy(values)
-        start += tensor.parameters
+        start = end
     return state
 
 
@@ -187,26 +185,6 @@ def _floats(value: Any, tensor: TensorLayout) -> npt.NDArray[Any]:
         # numpy has no bfloat16; every 16-bit float is a float32 exactly.
         array = (tensor_on_cpu.float() if value.dtype.itemsize == 2 else tensor_on_cpu).numpy()
     return array.reshape(-1)
-
-
-def _encode_tensor(values: npt.NDArray[Any], tensor: TensorLayout, out: Vector) -> None:
-    # float32 stays float32: scaling by a power of two only moves the exponent (one too large becomes infinite and is
-    # refused; one that gets too small to be normal is far below a half), rint is exact, and the result is compared
-    # with 2**31, which float32 holds; the largest float32 below it is 2**31 - 128.
-    dtype: type[np.floating[Any]] = np.float64 if values.dtype.itemsize == 8 else np.float32
-    scale = dtype(2.0**tensor.fraction_bits)
-    buffer = np.empty(min(len(values), BLOCK_PARAMETERS), dtype)
-    for block in blocks(len(values)):
-        scaled = buffer[: block.stop - block.start]
-        with np.errstate(over="ignore", invalid="ignore"):
-            np.multiply(values[block], scale, out=scaled)
-            np.rint(scaled, out=scaled)
-            # NaN spreads into min and max and makes both comparisons false.
-            in_range = bool(scaled.min() >= INT32_MIN) and bool(scaled.max() < 2**31)
-        if not in_range:
-            fits = np.logical_and(np.greater_equal(scaled, INT32_MIN), np.less(scaled, 2**31))
-            _refuse(values, tensor, block.start + int(np.argmin(fits)))
-        np.copyto(out[block], scaled, casting="unsafe")
 
 
 def _refuse(values: npt.NDArray[Any], tensor: TensorLayout, position: int) -> None:

@@ -16,6 +16,7 @@ from typer.main import get_command
 
 from galaxy_chain.cli.commands import Deferred, ungrouped
 from galaxy_chain.cli.main import application
+from galaxy_fl.vectors import kernels as kernels_room
 
 SLOW = ("torch", "web3", "matplotlib", "eth_account", "eth", "uvicorn")
 
@@ -89,6 +90,7 @@ def test_a_list_of_commands_imports_none_of_them(tmp_path):
     program = """
 import sys
 from galaxy_chain.cli.main import application
+from galaxy_fl.vectors import kernels as kernels_room
 application().main(["--help"], prog_name="galaxy-chain", standalone_mode=False)
 print([name for name in sys.modules if name.startswith(("galaxy_chain.ledger", "galaxy_chain.rpc", "pydantic"))])
 """
@@ -134,7 +136,22 @@ def test_the_script_for_a_shell_is_shown(terminal, monkeypatch, shell):
 
 def test_the_version_is_that_of_the_package(terminal):
     assert terminal.run("--version") == 0
-    assert terminal.out == f"galaxy-chain {version('galaxy-fl')}\n"
+    assert terminal.out.splitlines()[0] == f"galaxy-chain {version('galaxy-fl')}"
+
+
+@pytest.mark.parametrize(("kernels", "said"), [("python", "Python, because GALAXY_KERNELS says so"), ("rust", None)])
+def test_the_version_says_which_kernels_are_in_use(terminal, monkeypatch, kernels, said):
+    monkeypatch.setenv("GALAXY_KERNELS", kernels)
+    kernels_room._chosen.cache_clear()
+    try:
+        assert (terminal.run("--version") == 0) == (said is not None)
+    finally:
+        kernels_room._chosen.cache_clear()
+    assert (
+        f"kernels: {said}\n" in terminal.out
+        if said
+        else "GALAXY_KERNELS is 'rust', expected c or python" in terminal.err
+    )
 
 
 # ---- Groups of options

@@ -36,6 +36,7 @@ def rounds(draw: st.DrawFn, most: int = 20) -> tuple[Vector, list[Vector], list[
     return model, updates, weights
 
 
+@pytest.mark.usefixtures("every_kernels")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['rule']}: {case['name']}")
 def test_rules_agree_with_the_test_vectors(case: dict[str, Any]) -> None:
     updates = [vector(update) for update in case["updates"]]

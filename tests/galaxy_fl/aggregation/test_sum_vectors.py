@@ -42,6 +42,7 @@ def test_places(vector: dict[str, Any]) -> None:
         assert [at + 1 for at in place.members] == node["members"]
 
 
+@pytest.mark.usefixtures("every_kernels")
 @pytest.mark.parametrize("vector", VECTORS["trees"], ids=lambda v: v["name"])
 def test_trees(vector: dict[str, Any], tmp_path: Path) -> None:
     d, entries, fan_in = vector["d"], vector["entries"], vector["fan_in"]
@@ -74,6 +75,7 @@ def test_trees(vector: dict[str, Any], tmp_path: Path) -> None:
         assert show_nodes(nodes, entries, fan_in, int(number)).hex() == shown
 
 
+@pytest.mark.usefixtures("every_kernels")
 @pytest.mark.parametrize("vector", VECTORS["finishes"], ids=lambda v: f"weight {v['weight']}")
 def test_finishes(vector: dict[str, Any]) -> None:
     rule = RULES[vector["rule"]]

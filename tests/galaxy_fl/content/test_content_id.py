@@ -21,6 +21,7 @@ VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "content_ids.json"
 EMPTY = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"
 
 
+@pytest.mark.usefixtures("every_kernels")
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda v: f"{v['fill']}-{v['size']}")
 def test_id_equals_that_of_an_independent_implementation_and_of_the_slow_reference(vector):
     data = reference.fill(vector["fill"], vector["size"])

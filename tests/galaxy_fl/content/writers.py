@@ -73,6 +73,7 @@ def put_limited(root: Path, limit: int) -> None:
 
 def put_as_nobody(root: Path) -> None:
     """Puts and reads without the rights of root, if the tests run as root."""
+    ContentId.of(bytes(3 << 20))  # imports what is imported late: nobody may be unable to read root's Python
     if os.getuid() == 0:
         os.setgid(NOBODY)
         os.setuid(NOBODY)

@@ -40,6 +40,7 @@ def trees(draw: st.DrawFn) -> tuple[int, int, ChunkTree]:
     return d, chunk, ChunkTree(seeded(str(draw(st.integers(0, 5))), d), chunk)
 
 
+@pytest.mark.usefixtures("every_kernels")
 @pytest.mark.parametrize("case", TREES, ids=lambda case: case["seed"])
 def test_trees_agree_with_the_test_vectors(case: dict[str, Any]) -> None:
     vector = seeded(case["seed"], case["d"])

@@ -39,6 +39,7 @@ def one(shape: tuple[int, ...], fraction_bits: int = 24) -> Layout:
     return Layout((TensorLayout("w", shape, fraction_bits),))
 
 
+@pytest.mark.usefixtures("every_kernels")
 @pytest.mark.parametrize(("floats", "dtype"), [("float32", ">f4"), ("float64", ">f8")])
 def test_encode_agrees_with_the_test_vectors(floats: str, dtype: str) -> None:
     for case in VECTORS[f"encode_{floats}"]:
@@ -51,6 +52,7 @@ def test_encode_agrees_with_the_test_vectors(floats: str, dtype: str) -> None:
             assert encode({"w": value}, layout).tolist() == [case["q"]], case
 
 
+@pytest.mark.usefixtures("every_kernels")
 def test_decode_agrees_with_the_test_vectors() -> None:
     for case in VECTORS["decode"]:
         state = decode(np.array([case["q"]], np.int32), one((1,), case["fraction_bits"]))
@@ -87,6 +89,7 @@ def test_every_float_type_is_taken_for_what_it_holds(dtype: torch.dtype) -> None
     assert encode({"w": value}, one((3,))).tolist() == expected
 
 
+@pytest.mark.usefixtures("every_kernels")
 def test_strides_do_not_matter() -> None:
     values = torch.arange(24.0).reshape(2, 3, 4)
     expected = encode({"w": values.permute(2, 0, 1).contiguous()}, one((4, 2, 3)))
@@ -107,6 +110,7 @@ def test_a_model_goes_over_the_wire_and_back() -> None:
     assert np.array_equal(encode(other.state_dict(), layout), vector)
 
 
+@pytest.mark.usefixtures("every_kernels")
 def test_tensors_longer_than_a_block_are_encoded_and_decoded_whole() -> None:
     count = 2 * BLOCK_PARAMETERS + 3
     layout = Layout((TensorLayout("a", (1,)), TensorLayout("b", (count,), 8), TensorLayout("c", (0, 2))))
@@ -130,6 +134,7 @@ def test_decoded_tensors_have_storage_of_their_own() -> None:
     assert state["a"].shape == ()
 
 
+@pytest.mark.usefixtures("every_kernels")
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 128.0, -128.1, 3e38])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_value_that_does_not_fit_is_named_with_its_place_and_limit(value: float, dtype: Any) -> None:
