@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import re
+import resource
 import secrets
 import time
 import weakref
@@ -21,6 +22,7 @@ __all__ = [
     "NAME_PATTERN",
     "NEW_PREFIX",
     "FileLock",
+    "allow_open_files",
     "check_name",
     "explained",
     "handing_over",
@@ -207,6 +209,16 @@ def write_all(descriptor: int, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
+
+
+def allow_open_files(more: int) -> None:
+    """Lets this process have so many more files open than it may by default, as far as the system allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return
+    wanted = soft + more if hard == resource.RLIM_INFINITY else min(soft + more, hard)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 # Locks

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import operator
 import random as chance
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import inf
-from typing import TypeVar
+from typing import Generic, NoReturn, TypeVar
 
-__all__ = ["REAL", "Backoff", "Clock", "Waiting", "poll", "retry"]
+__all__ = ["REAL", "Backoff", "Clock", "Lookout", "Recent", "Waiting", "poll", "retry"]
 
 Result = TypeVar("Result")
 Error = TypeVar("Error", bound=Exception)
@@ -115,3 +118,88 @@ def poll(
     while not enough(seen := look()) and waiting.pause():
         pass
     return seen
+
+
+class Lookout(Generic[Result]):
+    """Lets any number of threads wait for changes of one thing, of which one looks and the others sleep.
+
+    Args:
+        look: Says how the thing is now; called in any of the threads. What it returns is compared by value.
+        backoff: The pauses of the one who looks.
+    """
+
+    def __init__(self, look: Callable[[], Result], backoff: Backoff, clock: Clock = REAL) -> None:
+        self._look = look
+        self._backoff = backoff
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._looks = False
+        """Whether a thread looks for all."""
+        self._first: Result | None = None
+        """What that thread began with."""
+        self._changes = 0
+
+    def wait(self, enough: Callable[[Result], bool]) -> Result:
+        """Wait until how the thing is now is `enough`, and return that.
+
+        Raises:
+            Exception: what `look` raises.
+        """
+        again = False
+        while True:
+            with self._changed:
+                changes = self._changes
+            if enough(seen := self._look()):  # its own look, as another's may be older than what this thread knows
+                return seen
+            with self._changed:
+                if self._looks:
+                    # Whoever looks may have begun with something newer, and would then wait for what comes after that.
+                    again = not again and self._first != seen
+                    while not again and self._changes == changes:
+                        self._changed.wait()
+                    continue
+                self._looks, self._first = True, seen
+            try:
+                poll(self._look, partial(operator.ne, seen), self._backoff, clock=self._clock)
+            finally:
+                with self._changed:
+                    self._looks = False
+                    self._changes += 1
+                    self._changed.notify_all()
+
+
+class Recent(Generic[Result]):
+    """What a look saw, or raised, kept for a moment, for all who would look meanwhile.
+
+    Args:
+        look: Called by one thread at a time.
+        seconds: How long it is kept.
+    """
+
+    def __init__(self, look: Callable[[], Result], seconds: float, clock: Clock = REAL) -> None:
+        self._look = look
+        self._seconds = seconds
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._until = -inf
+        self._found: Callable[[], Result]
+
+    def __call__(self) -> Result:
+        """Return what was seen, or raise what was raised."""
+        with self._lock:
+            if self._clock.now() >= self._until:
+                self._found = self._looked()
+                self._until = self._clock.now() + self._seconds
+            found = self._found
+        return found()
+
+    def _looked(self) -> Callable[[], Result]:
+        try:
+            seen = self._look()
+        except Exception as error:
+            return partial(_raise, error)
+        return lambda: seen
+
+
+def _raise(error: Exception) -> NoReturn:
+    raise error

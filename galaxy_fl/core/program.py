@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from galaxy_fl.core.strategy import WorkModeStrategy
 from galaxy_fl.exceptions import GalaxyError
 from galaxy_fl.jobs.request import JobRequest
-from galaxy_fl.modes.mode import ClientPlace, Mode, ServerPlace, find_mode
+from galaxy_fl.modes.mode import ClientPlace, Mode, ServerPlace, find_mode, places_of
 from galaxy_fl.participants.participant import Outcome
 from galaxy_fl.participants.participation import STOPPED
 
@@ -32,6 +32,9 @@ class InMode:
 
     def client_places(self, client_id: str, **settings: Any) -> list[ClientPlace]:
         return list(self._mode.client_places(client_id, **self._all(settings)))
+
+    def places_of(self, client_ids: Sequence[str], **settings: Any) -> Sequence[Sequence[ClientPlace]]:
+        return places_of(self._mode, client_ids, **self._all(settings))
 
     def server_place(self, **settings: Any) -> ServerPlace:
         return self._mode.server_place(**self._all(settings))

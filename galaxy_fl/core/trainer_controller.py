@@ -20,7 +20,7 @@ __all__ = ["TrainerController"]
 
 
 class TrainerController:
-    """A client of all the jobs in its places, each in a thread and a worker process of its own.
+    """A client of all the jobs in its places, each in a thread of its own; worker processes train for all of them.
 
     Args:
         work_mode: Where to look for jobs: a `WorkModeStrategy`; or several; or, for settings of their own, a mapping

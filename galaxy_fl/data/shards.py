@@ -14,6 +14,7 @@ from galaxy_fl.data.batches import Rows
 from galaxy_fl.data.batches import count as samples
 from galaxy_fl.data.datasets import Split, load
 from galaxy_fl.data.partition import Indices, Partition, parse_shard
+from galaxy_fl.exceptions import DataError
 
 __all__ = ["Divided", "NamedData", "load_shard"]
 
@@ -111,5 +112,10 @@ def _labels(dataset: Dataset[Any]) -> npt.NDArray[Any]:
         return dataset.tensors[-1].numpy()
     if hasattr(dataset, "targets"):
         return np.asarray(dataset.targets)
-    length = len(dataset)  # type: ignore[arg-type]  # torch's Dataset declares no __len__
-    return np.asarray([dataset[index][1] for index in range(length)])
+    try:
+        return np.asarray([dataset[index][1] for index in range(samples(dataset))])
+    except (TypeError, IndexError, KeyError, ValueError) as error:
+        raise DataError(
+            f"the data set {type(dataset).__name__} can't be divided by its labels, because its samples are not "
+            f"(input, label) ({type(error).__name__}: {error}): divide it 'iid', or give each client its own data set"
+        ) from error

@@ -13,8 +13,8 @@ from pathlib import Path
 from galaxy_fl.content.content_id import ContentId
 from galaxy_fl.exceptions import ContentError, GivenUpError, RoundMovedOnError
 from galaxy_fl.files import FileLock, check_name, explained, lock_is_held, replacing
-from galaxy_fl.modes.job_folder import JobFolder, State, UpdateFile, parsed
-from galaxy_fl.patience import Backoff, poll
+from galaxy_fl.modes.job_folder import LOOKS, JobFolder, State, UpdateFile, parsed
+from galaxy_fl.patience import poll
 from galaxy_fl.rounds.aggregating import aggregate_round
 from galaxy_fl.rounds.coordinator import Committed, Origin, Phase, Previous, Round, Submitted, WithoutLedger
 from galaxy_fl.rounds.kept import kept_folder
@@ -30,9 +30,12 @@ DEFAULT_DEADLINE = 600.0
 LEAST_PATIENCE = 60.0
 """Seconds that a server whose clients have all given up waits at least for others: their programs may be starting."""
 
-_LOOKS = Backoff(0.02, 0.5, 1.3)
 _CHUNK_PARAMETERS = 64
 """The chain's default, so that a model has the same root in every mode; less where the model is no larger."""
+
+
+def _round_of(state: State) -> Round:
+    return Round(state.round, state.attempt, state.phase, 0)
 
 
 class _FolderCoordinator(WithoutLedger):
@@ -53,12 +56,11 @@ class _FolderCoordinator(WithoutLedger):
 
     def round(self) -> Round:
         """Where the job stands now."""
-        state = self.folder.state
-        return Round(state.round, state.attempt, state.phase, 0)
+        return _round_of(self.folder.state)
 
     def wait(self, seen: Round) -> Round:
         """Where the job stands once that is no longer `seen`."""
-        return poll(self.round, lambda round: round != seen, _LOOKS)
+        return poll(self.round, lambda round: round != seen, LOOKS)
 
     def model(self, round: Round) -> Path:
         """The vector file of the round's model, verified."""
@@ -268,6 +270,12 @@ class FolderClientCoordinator(_FolderCoordinator):
         if (reason := self.folder.given_up) is not None:
             raise GivenUpError(f"its server has given it up: {reason}")
         return super().round()
+
+    def wait(self, seen: Round) -> Round:
+        """Where the job stands once that is no longer `seen`; the clients of one program look as one."""
+        while (round := self.round()) == seen:
+            self.folder.changes.wait(lambda found: found[0] is not None or _round_of(found[1]) != seen)
+        return round
 
     def give_up(self, reason: str) -> None:
         """Says that this client can't take part; gone when it does again."""

@@ -30,6 +30,7 @@ import os
 import re
 import secrets
 import shutil
+import threading
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -54,14 +55,17 @@ from galaxy_fl.files import check_name, explained, replacing, sync, write_durabl
 from galaxy_fl.jobs.document import JobDocument, SourceModel, source_id
 from galaxy_fl.jobs.request import JobRequest
 from galaxy_fl.jobs.terms import Terms
+from galaxy_fl.patience import Backoff, Lookout, Recent
 from galaxy_fl.rounds.coordinator import Phase
 from galaxy_fl.validation import explain
 from galaxy_fl.vectors import as_vector, write_vector
 
-__all__ = ["JobFolder", "JobsFolder", "State", "UpdateFile", "parsed"]
+__all__ = ["LOOKS", "JobFolder", "JobsFolder", "State", "UpdateFile", "parsed"]
 
 _log = logging.getLogger(__name__)
 _TERMS = TypeAdapter(Terms)
+LOOKS = Backoff(0.02, 0.5, 1.3)
+"""The pauses between looks at a job."""
 _OVER = (Phase.FINISHED, Phase.CANCELLED)
 _UPDATE = re.compile(rf"([A-Za-z0-9][A-Za-z0-9._-]{{0,63}})-([1-9][0-9]{{0,7}})-({CID_PATTERN[1:-1]})")
 
@@ -125,10 +129,14 @@ class _Client(BaseModel):
 
 
 class JobFolder:
-    """One job. What it has read of document and terms does not change.
+    """One job. What it has read of document and terms does not change. Used by the threads of several clients.
 
     Args:
         path: The job's folder.
+
+    Attributes:
+        changes: Waits for changes of why it is given up, and of its state.
+        recently: Returns both as of a moment ago.
 
     Raises:
         JobDocumentError, ContentError: what is there is not a job.
@@ -148,6 +156,11 @@ class JobFolder:
         self.max_clients = _most(self.document, self.terms)
         self._state: tuple[bytes, State] | None = None
         self._strangers: set[Path] = set()
+        self.changes = Lookout(self._standing, LOOKS)
+        self.recently = Recent(self._standing, LOOKS.first)
+
+    def _standing(self) -> tuple[str | None, State]:
+        return self.given_up, self.state
 
     def _read(self, name: str) -> bytes:
         try:
@@ -340,8 +353,16 @@ class JobFolder:
         return self._vector(Path("updates", f"{round}-{attempt}", update.name), update.cid)
 
     def update_of(self, client: str, round: int, attempt: int) -> UpdateFile | None:
-        """What a client has handed in."""
-        return next((update for update in self.updates(round, attempt) if update.client == client), None)
+        """What a client has handed in; what it handed in first, should there be several."""
+        folder = self._attempt("updates", round, attempt)
+        try:
+            names = [name for name in os.listdir(folder) if name.startswith(f"{client}-")]
+        except FileNotFoundError:
+            return None
+        own = [update for update in parsed(names) if update.client == client]
+        if len(own) > 1:
+            own.sort(key=lambda update: (folder / update.name).stat().st_mtime_ns)
+        return own[0] if own else None
 
     def latest_of(self, client: str) -> tuple[int, int, UpdateFile] | None:
         """The round, the attempt and the update that a client handed in last, before the attempt that is open."""
@@ -420,6 +441,7 @@ class JobsFolder:
         self._opened: dict[str, JobFolder] = {}
         self._strangers: set[str] = set()
         self._over: set[str] = set()
+        self._opening = threading.Lock()
 
     def ids(self) -> list[str]:
         """Oldest first. What is not a job is left alone, and said once."""
@@ -456,9 +478,10 @@ class JobsFolder:
         if not path.is_dir():
             self._opened.pop(job_id, None)
             raise ContentMissingError(f"there is no job {job_id} in {self._jobs}")
-        if job_id not in self._opened:
-            self._opened[job_id] = JobFolder(path)
-        return self._opened[job_id]
+        with self._opening:  # once, for the threads of several clients
+            if job_id not in self._opened:
+                self._opened[job_id] = JobFolder(path)
+            return self._opened[job_id]
 
     def submit(self, request: JobRequest) -> str:
         """Publishes a job, as a whole, and gives its id.

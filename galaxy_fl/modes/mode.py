@@ -20,7 +20,18 @@ from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.jobs.request import JobRequest
 from galaxy_fl.rounds.coordinator import ClientCoordinator, ServerCoordinator
 
-__all__ = ["At", "ClientPlace", "Mode", "OpensStores", "ServerPlace", "find_mode", "further_sources", "meeting"]
+__all__ = [
+    "At",
+    "ClientPlace",
+    "HostsClients",
+    "Mode",
+    "OpensStores",
+    "ServerPlace",
+    "find_mode",
+    "further_sources",
+    "meeting",
+    "places_of",
+]
 
 
 class ClientPlace(Protocol):
@@ -84,6 +95,18 @@ class Mode(Protocol):
 
 
 @runtime_checkable
+class HostsClients(Protocol):
+    """A mode in which one program may be several clients."""
+
+    def places_of(self, client_ids: Sequence[str], **settings: Any) -> Sequence[Sequence[ClientPlace]]:
+        """Return for each of the clients the places that it looks for jobs in, which share what they can.
+
+        Raises:
+            ConfigurationError: the settings are not those of so many clients.
+        """
+
+
+@runtime_checkable
 class OpensStores(Protocol):
     """A mode whose package has stores of its own."""
 
@@ -107,6 +130,22 @@ def further_sources(ipfs: str | None, gateways: Sequence[str]) -> Callable[[Path
         if not entry.value.startswith("galaxy_fl.") and isinstance(mode := entry.load(), OpensStores):
             return lambda folder: mode.open_store(folder, ipfs, gateways)
     raise ConfigurationError("ipfs and gateway are sources of galaxy_chain: install it, or leave them out")
+
+
+def places_of(mode: Mode, client_ids: Sequence[str], **settings: Any) -> Sequence[Sequence[ClientPlace]]:
+    """Return for each of some clients the places that it looks for jobs in.
+
+    Raises:
+        ConfigurationError: a setting is wrong, or the mode can't host several clients in one program.
+    """
+    if isinstance(mode, HostsClients):
+        return mode.places_of(client_ids, **settings)
+    if len(client_ids) > 1:
+        raise ConfigurationError(
+            f"{len(client_ids)} clients are to take part in {mode}, which takes one client at a time: give each a "
+            "program of its own"
+        )
+    return [mode.client_places(client_id, **settings) for client_id in client_ids]
 
 
 At: TypeAlias = str | os.PathLike[str] | Mode | None
@@ -168,6 +207,9 @@ class _Folder:
     def client_places(self, client_id: str, **settings: Any) -> Sequence[ClientPlace]:
         return find_mode("standalone").client_places(client_id, folder=self.folder, **settings)
 
+    def places_of(self, client_ids: Sequence[str], **settings: Any) -> Sequence[Sequence[ClientPlace]]:
+        return places_of(find_mode("standalone"), client_ids, folder=self.folder, **settings)
+
     def server_place(self, **settings: Any) -> ServerPlace:
         return find_mode("standalone").server_place(folder=self.folder, **settings)
 
@@ -193,6 +235,9 @@ class _Server:
 
     def client_places(self, client_id: str, **settings: Any) -> Sequence[ClientPlace]:
         return find_mode("cluster").client_places(client_id, server_url=self.url, **settings)
+
+    def places_of(self, client_ids: Sequence[str], **settings: Any) -> Sequence[Sequence[ClientPlace]]:
+        return places_of(find_mode("cluster"), client_ids, server_url=self.url, **settings)
 
     def server_place(self, **settings: Any) -> ServerPlace:
         parts = urlsplit(self.url)

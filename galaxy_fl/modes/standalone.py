@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,6 +13,7 @@ from galaxy_fl.files import FileLock, check_name
 from galaxy_fl.jobs.request import JobRequest
 from galaxy_fl.modes.folder_coordinators import FolderClientCoordinator, FolderServerCoordinator
 from galaxy_fl.modes.job_folder import JobsFolder
+from galaxy_fl.patience import Recent
 from galaxy_fl.rounds.coordinator import Origin
 from galaxy_fl.validation import explain
 
@@ -25,6 +26,10 @@ __all__ = [
     "StandaloneSettings",
     "lock_server",
 ]
+
+
+LOOK = 0.4
+"""Seconds for which the clients of one program share a look for jobs."""
 
 
 class StandaloneSettings(BaseModel):
@@ -68,10 +73,24 @@ def lock_server(folder: Path) -> FileLock:
 
 
 class StandaloneClientPlace:
-    """A folder, to a client."""
+    """A folder, to a client.
 
-    def __init__(self, folder: Path, client_id: str, named: Sequence[str] | None = None) -> None:
-        self.jobs_folder = JobsFolder(folder)
+    Args:
+        folder: The folder, or its jobs, which the clients of one program share.
+        client_id: The client's name.
+        named: Ids of the jobs to take part in, also if they are over; None for all that are not over.
+        running: Returns the ids of those; None to look at the folder each time.
+    """
+
+    def __init__(
+        self,
+        folder: Path | JobsFolder,
+        client_id: str,
+        named: Sequence[str] | None = None,
+        running: Callable[[], Sequence[str]] | None = None,
+    ) -> None:
+        self.jobs_folder = folder if isinstance(folder, JobsFolder) else JobsFolder(folder)
+        self._running = self.jobs_folder.running if running is None else running
         self._named = named
         self._client_id = check_name("client_id", client_id)
         self._opened: dict[str, FolderClientCoordinator] = {}
@@ -83,7 +102,7 @@ class StandaloneClientPlace:
 
     def jobs(self) -> Sequence[str]:
         """Those named, or those that are not over, oldest first."""
-        return self.jobs_folder.running() if self._named is None else self._named
+        return self._running() if self._named is None else self._named
 
     def open(self, job_id: str) -> FolderClientCoordinator:
         """A job to take part in; one that was opened before is left."""
@@ -139,6 +158,13 @@ class StandaloneMode:
         """The folder."""
         chosen = StandaloneClientSettings.of(settings)
         return [StandaloneClientPlace(chosen.folder, client_id, chosen.jobs)]
+
+    def places_of(self, client_ids: Sequence[str], **settings: Any) -> Sequence[Sequence[StandaloneClientPlace]]:
+        """The folder, which is looked at once for all."""
+        chosen = StandaloneClientSettings.of(settings)
+        folder = JobsFolder(chosen.folder)
+        running = Recent(folder.running, LOOK)
+        return [[StandaloneClientPlace(folder, client_id, chosen.jobs, running)] for client_id in client_ids]
 
     def server_place(self, **settings: Any) -> StandaloneServerPlace:
         """The folder."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from galaxy_fl.exceptions import ConfigurationError
+from galaxy_fl.files import allow_open_files, check_name
 from galaxy_fl.interrupts import interrupts_are_heard
 from galaxy_fl.jobs.main_guard import expect_program
-from galaxy_fl.modes.mode import At, ClientPlace, meeting
+from galaxy_fl.modes.mode import At, ClientPlace, meeting, places_of
 from galaxy_fl.participants.console import Console
 from galaxy_fl.participants.data import LocalData
 from galaxy_fl.participants.events import Listener
@@ -26,8 +27,11 @@ from galaxy_fl.participants.participation import (
     several,
     taking_part,
 )
+from galaxy_fl.participants.telling import listeners_of
+from galaxy_fl.participants.work import Work
 from galaxy_fl.trust import Trust
 from galaxy_fl.worker import forkserver
+from galaxy_fl.worker.pool import check_workers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,9 +39,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Client"]
 
+FILES_OF_A_CLIENT = 8
+"""Locks and connections that a client may have open at a place, and some to spare."""
+
+TakePart = Callable[[ClientPlace, str, Work], Outcome]
+
 
 class Client:
-    """A client of all the jobs where it looks, each in a thread and a worker process of its own.
+    """A client of all the jobs where it looks, or several clients that share the program's processes.
+
+    It takes part in each job in a thread of its own, and worker processes train for all of them.
 
     Args:
         data: What to train on: a torch Dataset of (sample, target), or the name of one: `digits`, `mnist`,
@@ -51,13 +62,19 @@ class Client:
             `module:function`, where to import it from; None for the usual one, where targets are class labels.
         device: Torch device: cpu, cuda, mps, ….
         threads: Torch threads of each job; more than one may change the last bits.
-        concurrency: How many jobs train at a time. Jobs that wait for others are not counted.
+        concurrency: In how many jobs a client trains at a time, as far as there are workers. Jobs that wait for others
+            are not counted.
         trust: What is trusted beside GALAXY_TRUST and galaxy.toml; see `galaxy_fl.trust`.
         shard, partition, partition_seed, data_root: For named data: which part, as in `1/4`; how it is divided, and
             from which seed; where its files are.
+        shards: Instead of `shard`, for several clients in this one program: their parts, as in `1-100/100`, or a list.
+            A client is called by the number of its part, after `name` and a hyphen if there is one. A Dataset is
+            divided likewise. Reports then have no picture.
+        workers: How many processes train at a time; None for as many as there are processors.
         output: Folder for final models and reports.
         listeners: Functions that take each event (`galaxy_fl.events`) and the id of its job; the default prints lines
-            for people.
+            for people. Of one with a method `of`, each of several clients tells the listener that `of` returns for its
+            name.
         settings: Settings of the mode, such as `jobs` (the ids of those to take part in) or `authority` of a cluster;
             see docs/migration.md.
 
@@ -67,6 +84,8 @@ class Client:
         >>> client
         <Client 1 at .>
         >>> outcomes = client.run()  # doctest: +SKIP
+        >>> galaxy.Client(data="digits", shards="1-100/100", name="hospital")
+        <Client hospital-1 to hospital-100 at .>
     """
 
     def __init__(
@@ -85,6 +104,8 @@ class Client:
         partition: str = "iid",
         partition_seed: int = 0,
         data_root: str | PathLike[str] | None = None,
+        shards: str | Sequence[str] | None = None,
+        workers: int | None = None,
         output: str | PathLike[str] = ".",
         listeners: Sequence[Listener] | None = None,
         **settings: Any,
@@ -94,8 +115,13 @@ class Client:
         check_common(name, trust, listeners)
         if type(concurrency) is not int or concurrency < 1:
             raise ConfigurationError(f"concurrency is {concurrency!r}, expected a whole number from 1 on")
+        check_workers(workers)
         root = None if data_root is None else str(data_root)
-        self._data = LocalData(data, test_data, accuracy, device, threads, shard, partition, partition_seed, root)
+        here = "iid" if shards is not None and not isinstance(data, str) else partition
+        whole = LocalData(data, test_data, accuracy, device, threads, shard, here, partition_seed, root)
+        self._clients = {name or "0": whole} if shards is None else _named(whole.parts(shards, partition), name)
+        self._hosts = shards is not None
+        self._workers = workers
         self._trust = tuple(trust)
         self._meetings = [(meeting(one), mode_settings(one, self._trust, settings)) for one in several(at)]
         self._name = name
@@ -104,7 +130,9 @@ class Client:
         self._listeners: Sequence[Listener] = (Console(),) if listeners is None else tuple(listeners)
 
     def __repr__(self) -> str:
-        return f"<Client {self._name or '0'} at {', '.join(str(mode) for mode, _ in self._meetings)}>"
+        names = list(self._clients)
+        who = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
+        return f"<Client {who} at {', '.join(str(mode) for mode, _ in self._meetings)}>"
 
     def run(self, forever: bool = False) -> list[Outcome]:
         """Take part in jobs as they appear, until all that were seen, at least one, are over.
@@ -134,19 +162,46 @@ class Client:
         """Do as `run`, and only tell in the outcomes which jobs were given up."""
         expect_program()
         trust = Trust.load(self._trust)
-        places: list[ClientPlace] = []
+        take_part: dict[ClientPlace, TakePart] = {}
+        clients: list[str] = []
+        turns = {client: threading.BoundedSemaphore(self._concurrency) for client in self._clients}
         for mode, settings in self._meetings:
-            places += mode.client_places(self._name or "0", **settings)
-        if not places:
+            found = places_of(mode, list(self._clients), **settings)
+            for (client, data), places in zip(self._clients.items(), found, strict=True):
+                for place in places:
+                    take_part[place] = self._taking_part(client, data, trust, turns[client])
+                    clients.append(client)
+        allow_open_files(FILES_OF_A_CLIENT * len(take_part))
+        if not take_part:
             raise ConfigurationError("there is no place to look for jobs in: say where, at=…")
         forkserver.start()  # it loads torch while jobs are looked for
-        take_part = taking_part(
+        work = Work(self._workers)
+        return Participation(
+            list(take_part),
+            lambda place, job_id, work: take_part[place](place, job_id, work),
+            self._listeners,
+            work,
+            clients if self._hosts else None,
+        ).run(forever)
+
+    def _taking_part(self, client: str, data: LocalData, trust: Trust, turn: threading.BoundedSemaphore) -> TakePart:
+        listeners = listeners_of(self._listeners, client) if self._hosts else self._listeners
+        return taking_part(
             JobClient,
-            self._data,
+            data,
             trust,
-            name=self._name,
+            name=client if self._hosts else self._name,
             output=self._output,
-            listeners=self._listeners,
-            turn=threading.BoundedSemaphore(self._concurrency),
+            listeners=listeners,
+            turn=turn,
+            hosted=client if self._hosts else "",
         )
-        return Participation(places, take_part, self._listeners).run(forever)
+
+
+def _named(parts: Mapping[str, LocalData], prefix: str | None) -> dict[str, LocalData]:
+    """Return parts of data by the names of their clients."""
+    before = "" if prefix is None else f"{prefix}-"
+    named = {before + shard.partition("/")[0]: part for shard, part in parts.items()}
+    for name in named:
+        check_name("name", name)  # with a long prefix it may be too long
+    return named

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import assert_never
 
 from galaxy_fl.participants import events
-from galaxy_fl.participants.events import Event
+from galaxy_fl.participants.events import Event, Listener
 
 __all__ = ["Console"]
 
 
 class Console:
-    """Listener that prints each event as a line, whole, from whichever thread; of a job no line twice in a row.
+    """Listener that prints each event as a line, whole, from whichever thread; no line twice in a row.
 
     Example:
         >>> import galaxy_fl as galaxy
@@ -26,18 +26,26 @@ class Console:
     """
 
     def __init__(self) -> None:
-        self._last: dict[str, str] = {}
+        self._last: dict[tuple[str, str], str] = {}
         self._lock = threading.Lock()
 
     def __call__(self, event: Event, job: str) -> None:
+        self._print(event, job, "")
+
+    def of(self, client: str) -> Listener:
+        """Return the listener for one client of a program that hosts several, whose lines have its name."""
+        return lambda event, job: self._print(event, job, client)
+
+    def _print(self, event: Event, job: str, client: str) -> None:
         line = _line(event)
         if line is None:
             return
-        text = f"job {job}: {line}" if job else line
+        what = ", ".join([*([f"job {job}"] if job else []), *([f"client {client}"] if client else [])])
+        text = f"{what}: {line}" if what else line
         with self._lock:
-            if self._last.get(job) == text:
+            if self._last.get((job, client)) == text:
                 return
-            self._last[job] = text
+            self._last[job, client] = text
             stream = sys.stderr if isinstance(event, events.Failed) else sys.stdout
             stream.write(text + "\n")
             stream.flush()

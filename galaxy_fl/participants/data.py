@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from galaxy_fl.data.loaders import refuse_loader
 from galaxy_fl.data.names import check_data_name
-from galaxy_fl.data.partition import Partition, parse_shard
+from galaxy_fl.data.partition import Partition, parse_shard, parse_shards
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.jobs.document import JobDocument
 from galaxy_fl.worker.messages import Prepared, WorkerSettings
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.utils.data import Dataset
 
+    from galaxy_fl.data.shards import NamedData
     from galaxy_fl.worker.served_data import ServedData
 
 __all__ = ["LocalData"]
@@ -55,6 +57,7 @@ class LocalData:
     partition: str = "iid"
     partition_seed: int = 0
     root: str | None = None
+    _here: _Here = field(default_factory=lambda: _Here(), repr=False, compare=False)
 
     def __post_init__(self) -> None:
         refuse_loader(self.test_data, "test_data")
@@ -79,6 +82,34 @@ class LocalData:
             )
         parse_shard(self.shard)
         Partition.parse(self.partition)
+
+    def parts(self, shards: str | Sequence[str], partition: str = "iid") -> dict[str, LocalData]:
+        """Return for each of several shards, such as `"1-100/100"`, what its client trains on.
+
+        Args:
+            shards: As `galaxy_fl.data.partition.parse_shards` takes them.
+            partition: For data that are no name: how they are divided, from `partition_seed`, as named ones are.
+
+        Raises:
+            ConfigurationError: the shards are malformed, or a shard was given as well.
+            DataError: data that are no name can't be divided so.
+        """
+        named = parse_shards(shards)
+        if self.shard != "1/1":
+            raise ConfigurationError(
+                f"shard is {self.shard!r} and shards {shards!r:.80}: give the one for one client, or the other for "
+                "several"
+            )
+        if self.data is None:
+            raise ConfigurationError(
+                f"shards is {shards!r:.80}, and there are no data to train on that they would divide"
+            )
+        if isinstance(self.data, str):
+            return {shard: replace(self, shard=shard) for shard in named}
+        from galaxy_fl.data.shards import Divided
+
+        divided = Divided(self.data, partition, self.partition_seed)
+        return {shard: replace(self, data=divided.part(shard)) for shard in named}
 
     @property
     def evaluates(self) -> bool:
@@ -108,19 +139,36 @@ class LocalData:
         return worker.prepare(document, settings, source, None if named else self._served())
 
     def _served(self) -> ServedData:
-        from galaxy_fl.data.datasets import import_function, load
-        from galaxy_fl.data.shards import load_shard
+        from galaxy_fl.data.datasets import import_function
         from galaxy_fl.worker.served_data import ServedData
 
         root = None if self.root is None else Path(self.root)
-        test = load(self.test_data, "test", root) if isinstance(self.test_data, str) else self.test_data
-        train = self.data
-        if isinstance(train, str):
-            train = load_shard(train, "train", self.shard, self.partition, self.partition_seed, root)
-        if train is None:
-            assert test is not None
-            train = test
-        accuracy = self.accuracy
-        if isinstance(accuracy, str):
-            accuracy = import_function(accuracy, "accuracy")
+        train, test, accuracy = self.data, self.test_data, self.accuracy
+        with self._here.lock:
+            named = self._here.named()
+            if isinstance(test, str):
+                test = named.whole(test, "test", root)
+            if isinstance(train, str):
+                train = named.part(train, "train", self.shard, self.partition, self.partition_seed, root)
+            if train is None:
+                assert test is not None
+                train = test
+            if isinstance(accuracy, str):
+                accuracy = import_function(accuracy, "accuracy")
         return ServedData(train, test, accuracy)
+
+
+class _Here:
+    """The named data sets that were loaded into this process, for all clients that have parts of them."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self._named: NamedData | None = None
+
+    def named(self) -> NamedData:
+        """Return them; loads torch."""
+        if self._named is None:
+            from galaxy_fl.data.shards import NamedData
+
+            self._named = NamedData()
+        return self._named

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TextIO
 
-from galaxy_fl.participants.events import Event
+from galaxy_fl.participants.events import Event, Listener
 
 __all__ = ["JsonLines", "now"]
 
@@ -40,7 +40,15 @@ class JsonLines:
         self._lock = threading.Lock()
 
     def __call__(self, event: Event, job: str) -> None:
-        line = json.dumps({"time": now(), "job": self._job(job) if job else None, **event.model_dump(mode="json")})
+        self._write(event, job, {})
+
+    def of(self, client: str) -> Listener:
+        """Return the listener for one client of a program that hosts several, whose lines have `client`, its name."""
+        return lambda event, job: self._write(event, job, {"client": client})
+
+    def _write(self, event: Event, job: str, whose: dict[str, str]) -> None:
+        named = self._job(job) if job else None
+        line = json.dumps({"time": now(), "job": named, **whose, **event.model_dump(mode="json")})
         with self._lock:
             stream = self._stream()
             stream.write(line + "\n")

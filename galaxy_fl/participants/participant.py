@@ -53,6 +53,7 @@ class Outcome:
         final_model: File of the final model; None where it is not here, as at the server of a distillation.
         report: The report's JSON file; None where no files are kept.
         error: Why the job was given up; None where it was not.
+        client: The name of a client that its program hosts beside others; empty otherwise.
 
     Example:
         >>> import galaxy_fl as galaxy
@@ -66,6 +67,7 @@ class Outcome:
     final_model: Path | None = None
     report: Path | None = None
     error: Exception | None = None
+    client: str = ""
 
 
 class JobParticipant(Generic[AnyCoordinator]):
@@ -82,6 +84,8 @@ class JobParticipant(Generic[AnyCoordinator]):
         turn: Entered while a client trains or evaluates; None where it may do so at any time.
         alone: Whether the job is its program's only one: then data that can't be used are an error of a server, too,
             and the end of a job that was over before is told again.
+        hosted: The client's name where its program hosts others beside it: then its report has no picture, of which
+            there would be hundreds.
 
     Raises:
         ConfigurationError: the job's id can't be part of a file's name, or the output folder can't be used.
@@ -101,6 +105,7 @@ class JobParticipant(Generic[AnyCoordinator]):
         work: Work | None = None,
         turn: AbstractContextManager[object] | None = None,
         alone: bool = False,
+        hosted: str = "",
     ) -> None:
         job = coordinator.job_id
         if not is_name(job):  # it may come from a stranger's server
@@ -111,6 +116,7 @@ class JobParticipant(Generic[AnyCoordinator]):
         self._work = Work() if work is None else work
         self._turn = nullcontext() if turn is None else turn
         self._alone = alone
+        self._hosted = hosted
         self._listeners = list(listeners)
         self._worker: PoolSession | None = None
         self._ended: Round | None = None
@@ -132,7 +138,9 @@ class JobParticipant(Generic[AnyCoordinator]):
             self._final = output / f"final_model_pars_{job}{own}"
             document = hashlib.sha256(coordinator.job.to_bytes()).hexdigest()
             who = label.replace("_", " ", 1)
-            self._report = ReportFile(output / f"report_{job}_{label}", job, document, coordinator.job.name, who)
+            self._report = ReportFile(
+                output / f"report_{job}_{label}", job, document, coordinator.job.name, who, not hosted
+            )
             if self._final.exists():  # of this job, if the report says so, and not of another of the same id
                 self._sha256 = self._report.report.final_model
 
@@ -157,7 +165,8 @@ class JobParticipant(Generic[AnyCoordinator]):
         final = None if self._sha256 is None else self._final
         report = None if self._report is None else self._report.path
         cancelled = round.phase is Phase.CANCELLED
-        return Outcome(self.coordinator.job_id, self.coordinator.rounds, cancelled, final, report)
+        rounds = self.coordinator.rounds
+        return Outcome(self.coordinator.job_id, rounds, cancelled, final, report, client=self._hosted)
 
     def _run(self) -> Round:
         raise NotImplementedError

@@ -16,6 +16,7 @@ from galaxy_fl.files import is_name
 from galaxy_fl.modes.mode import At, ClientPlace, Mode, ServerPlace
 from galaxy_fl.participants.events import Event, Failed, Listener, Looking, Retrying, Unreachable
 from galaxy_fl.participants.participant import JobParticipant, Outcome
+from galaxy_fl.participants.telling import listeners_of
 from galaxy_fl.participants.work import Work
 
 __all__ = ["STOPPED", "Participation", "check_common", "mode_settings", "raise_if_all_failed", "several", "taking_part"]
@@ -46,6 +47,7 @@ class Participation(Generic[AnyPlace]):
             whose sections are the given work's.
         listeners: Take what happens besides.
         work: What all of them share; stopped at the end. None for one of its own.
+        clients: Whose place each is, where one program hosts several clients; listeners are told.
     """
 
     def __init__(
@@ -54,7 +56,9 @@ class Participation(Generic[AnyPlace]):
         take_part: Callable[[AnyPlace, str, Work], Outcome],
         listeners: Sequence[Listener] = (),
         work: Work | None = None,
+        clients: Sequence[str] | None = None,
     ) -> None:
+        self._clients = clients
         self._places: Sequence[AnyPlace] = places
         self._take_part: Callable[[AnyPlace, str, Work], Outcome] = take_part
         self._listeners = listeners
@@ -63,7 +67,7 @@ class Participation(Generic[AnyPlace]):
         self._running: set[_Found] = set()
         self._ended: queue.SimpleQueue[tuple[_Found, Outcome | Exception]] = queue.SimpleQueue()
         self._outcomes: list[Outcome] = []
-        self._unreachable: dict[int, str] = {}
+        self._unreachable: dict[str, str] = {}
 
     def run(self, forever: bool = False) -> list[Outcome]:
         """Continue until all jobs that were seen, at least one, are over; or `forever`, until it is interrupted.
@@ -83,12 +87,17 @@ class Participation(Generic[AnyPlace]):
                 if not forever and self._seen and not self._running:
                     return self._outcomes
                 if not self._running and not looking:
-                    self._emit(Looking(places=[place.name for place in self._places]))
+                    self._emit(Looking(places=list(dict.fromkeys(place.name for place in self._places))))
                 looking = not self._running
                 self._collect(LOOK)
 
-    def _emit(self, event: Event, job: str = "") -> None:
-        for listener in self._listeners:
+    def _emit(self, event: Event, found: _Found | None = None) -> None:
+        listeners, job = self._listeners, ""
+        if found is not None:
+            job = found.job_id
+            if self._clients is not None:
+                listeners = listeners_of(listeners, self._clients[found.place])
+        for listener in listeners:
             listener(event, job)
 
     def _look(self) -> None:
@@ -96,11 +105,11 @@ class Participation(Generic[AnyPlace]):
             try:
                 found = [_Found(number, job_id) for job_id in place.jobs()]
             except GalaxyError as error:
-                if self._unreachable.get(number) != str(error):  # once, and not at every look
+                if self._unreachable.get(place.name) != str(error):  # once, and not at every look
                     self._emit(Unreachable(place=place.name, message=str(error)))
-                    self._unreachable[number] = str(error)
+                    self._unreachable[place.name] = str(error)
                 continue
-            self._unreachable.pop(number, None)
+            self._unreachable.pop(place.name, None)
             for one in found:
                 if one not in self._seen:
                     self._seen.add(one)
@@ -127,13 +136,14 @@ class Participation(Generic[AnyPlace]):
             except queue.Empty:
                 return
             if isinstance(ended, GalaxyError) and ended.temporary:
-                self._emit(Retrying(message=str(ended)), found.job_id)
+                self._emit(Retrying(message=str(ended)), found)
                 self._start(found, AGAIN)
                 continue
             self._running.discard(found)
             if isinstance(ended, Exception):
-                self._emit(_failed(ended), found.job_id)
-                ended = Outcome(found.job_id, error=ended)
+                self._emit(_failed(ended), found)
+                client = "" if self._clients is None else self._clients[found.place]
+                ended = Outcome(found.job_id, error=ended, client=client)
             self._outcomes.append(ended)
             if not self._running:
                 return

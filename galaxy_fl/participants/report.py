@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, assert_never
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from galaxy_fl.files import replacing, write_durably
+from galaxy_fl.files import handing_over, replacing
 from galaxy_fl.participants import events
 from galaxy_fl.participants.events import Event
 from galaxy_fl.training.results import Evaluation, TrainResult
@@ -58,12 +58,21 @@ class ReportFile:
 
     A report of the same job and participant that is there already is continued.
 
+    Args:
+        path: The files', without their suffixes.
+        job: The job's id where it is.
+        document: SHA-256 of its document, in hexadecimal.
+        name: The job's.
+        participant: Whose report it is.
+        picture: Whether there is a picture.
+
     Raises:
         OSError: the files can't be written.
     """
 
-    def __init__(self, path: Path, job: str, document: str, name: str, participant: str) -> None:
+    def __init__(self, path: Path, job: str, document: str, name: str, participant: str, picture: bool = True) -> None:
         self._path = path
+        self._picture = picture
         self._drawn = time.monotonic()
         self.report = Report(job=job, document=document, name=name, participant=participant)
         try:
@@ -113,10 +122,11 @@ class ReportFile:
 
     def _write(self, last: bool) -> None:
         text = self.report.model_dump_json(indent=2) + "\n"
-        write_durably(self._file(".json"), text)
+        with handing_over(self._file(".json")) as new:  # not synced: whatever a loss of power takes is told again
+            new.write_text(text, encoding="utf-8")
         now = time.monotonic()
         # Whoever comes after the end has measured nothing, so there are no curves.
-        if self.report.rounds and (last or now - self._drawn > DRAW_SECONDS):
+        if self._picture and self.report.rounds and (last or now - self._drawn > DRAW_SECONDS):
             with replacing(self._file(".png")) as new:
                 _draw(self.report, new)
             self._drawn = time.monotonic()

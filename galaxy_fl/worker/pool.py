@@ -21,7 +21,17 @@ from galaxy_fl.worker.messages import Prepared, WorkerSettings
 from galaxy_fl.worker.served_data import ServedData
 from galaxy_fl.worker.worker import Worker
 
-__all__ = ["PoolSession", "WorkerPool"]
+__all__ = ["PoolSession", "WorkerPool", "check_workers"]
+
+
+def check_workers(workers: int | None) -> None:
+    """Make sure that it is a number of workers, or None.
+
+    Raises:
+        ConfigurationError: it is not.
+    """
+    if workers is not None and (type(workers) is not int or workers < 1):
+        raise ConfigurationError(f"workers is {workers!r}, expected a whole number from 1 on")
 
 
 @dataclass(frozen=True)
@@ -144,8 +154,7 @@ class WorkerPool:
     """
 
     def __init__(self, workers: int | None = None) -> None:
-        if workers is not None and (type(workers) is not int or workers < 1):
-            raise ConfigurationError(f"workers is {workers!r}, expected a whole number from 1 on")
+        check_workers(workers)
         self.size = len(os.sched_getaffinity(0)) if workers is None else workers
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
 
-from galaxy_fl.patience import Backoff, Clock, Waiting, poll, retry
+from galaxy_fl.patience import Backoff, Clock, Lookout, Recent, Waiting, poll, retry
 
 
 class StandingClock:
@@ -122,3 +125,97 @@ def test_a_look_is_repeated_until_it_is_enough_or_the_time_is_over():
 
 def test_the_real_clock_waits_and_goes_on():
     assert retry(failing(3, OSError()), OSError, Waiting(60, Backoff(0.001, 0.01, jitter=1))) == 4
+
+
+class Thing:
+    """What threads look at: a number that they count their looks at."""
+
+    def __init__(self) -> None:
+        self.now = 0
+        self.looks = 0
+        self._lock = threading.Lock()
+
+    def look(self) -> int:
+        with self._lock:
+            self.looks += 1
+        return self.now
+
+
+def test_many_threads_look_as_one_and_none_misses_a_change():
+    thing = Thing()
+    lookout = Lookout(thing.look, Backoff(0.001, 0.001))
+    steps, crowd = 20, 40
+    reached = [0] * crowd
+
+    def follow(number):
+        while reached[number] < steps:
+            reached[number] = lookout.wait(lambda now, seen=reached[number]: now > seen)
+
+    threads = [threading.Thread(target=follow, args=(number,), daemon=True) for number in range(crowd)]
+    for thread in threads:
+        thread.start()
+    for step in range(1, steps + 1):
+        thing.now = step
+        while min(reached) < step:  # which would last for ever if one were missed
+            time.sleep(0.0005)
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    before, began = thing.looks, time.monotonic()
+    waiting = [
+        threading.Thread(target=lookout.wait, args=(lambda now: now > steps,), daemon=True) for _ in range(crowd)
+    ]
+    for thread in waiting:
+        thread.start()
+    time.sleep(0.2)
+    # Each looks once or twice at first, and then one of them every millisecond, not all of them.
+    looks, milliseconds = thing.looks - before, 1000 * (time.monotonic() - began)
+    assert looks <= 2 * crowd + milliseconds + 1
+    thing.now = steps + 1
+    for thread in waiting:
+        thread.join(60)
+        assert not thread.is_alive()
+
+
+def test_an_error_of_a_look_reaches_all_who_wait():
+    thing, told = Thing(), []
+
+    def look():
+        if thing.now:
+            raise ValueError("it is gone")
+        return thing.look()
+
+    def follow():
+        try:
+            lookout.wait(lambda now: now > 5)
+        except ValueError as error:
+            told.append(str(error))
+
+    lookout = Lookout(look, Backoff(0.001, 0.001))
+    threads = [threading.Thread(target=follow, daemon=True) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    while thing.looks < 5:
+        time.sleep(0.001)
+    thing.now = 1
+    for thread in threads:
+        thread.join(60)
+    assert told == ["it is gone"] * 5
+
+
+def test_what_was_seen_or_raised_is_kept_for_a_moment():
+    standing, thing = StandingClock(), Thing()
+    recent = Recent(thing.look, 2.0, standing.clock)
+    assert (recent(), recent(), thing.looks) == (0, 0, 1)
+    thing.now = 7
+    standing.now = 1.9
+    assert recent() == 0
+    standing.now = 2.0
+    assert (recent(), thing.looks) == (7, 2)
+    act = failing(1, ValueError("away"))
+    failed = Recent(act, 2.0, standing.clock)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="away"):
+            failed()
+    standing.now = 4.0
+    assert failed() == 2

@@ -174,10 +174,13 @@ async def standing(
     loop = asyncio.get_running_loop()
     until, pause = loop.time() + LONGEST_WAIT, 0.02
     while True:
-        if job.given_up is not None:
+        # Many clients keep the question open: one look is for all of them, and another for whom that seems to answer.
+        given_up, state = job.recently()
+        if f"{state.attempt}/{state.phase.value}" != after:
+            given_up, state = job.given_up, job.state
+        if given_up is not None:
             # Why, the server's own console says: it may be about other clients, or about its folders.
             raise Refused(410, "given_up", f"the server has given up job {job.job_id}, for a reason that its log says")
-        state = job.state
         if f"{state.attempt}/{state.phase.value}" != after or loop.time() > until or service.stopping:
             submitted = job.update_of(client, state.round, state.attempt) is not None
             return Standing(

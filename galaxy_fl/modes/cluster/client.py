@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 import threading
-import time
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -35,6 +34,7 @@ from galaxy_fl.modes.cluster.messages import (
     Standing,
     Submission,
 )
+from galaxy_fl.patience import Recent
 from galaxy_fl.rounds.coordinator import Origin, Phase, Previous, Round, WithoutLedger
 from galaxy_fl.rounds.kept import kept_folder
 from galaxy_fl.vectors import Vector, as_vector
@@ -61,6 +61,8 @@ class ClusterClientPlace:
         patience: How long the server may be away, in seconds.
         sources: As `ClusterClientCoordinator`.
         named: Ids of the jobs to take part in, also if they are over; None for all that are not over.
+        asks: Another client's place of the same program at the same server, which asks for jobs for this one as well;
+            None to ask oneself.
     """
 
     def __init__(
@@ -72,12 +74,13 @@ class ClusterClientPlace:
         patience: float = PATIENCE,
         sources: Sources | None = None,
         named: Sequence[str] | None = None,
+        asks: ClusterClientPlace | None = None,
     ) -> None:
         self._named = named
         self.connection = Connection(url, check_name("client_id", client_id), folder, authority, patience)
         self.heart = Heart(self.connection)
         self._sources = sources
-        self._found: tuple[float, Sequence[str]] | None = None
+        self._running: Callable[[], Sequence[str]] = Recent(self._ask, _LOOK) if asks is None else asks.jobs
 
     @property
     def name(self) -> str:
@@ -91,10 +94,10 @@ class ClusterClientPlace:
         """
         if self._named is not None:
             return self._named
-        now = time.monotonic()
-        if self._found is None or now - self._found[0] > _LOOK:
-            self._found = now, self.connection.ask(Jobs, "/jobs", patience=0).jobs
-        return self._found[1]
+        return self._running()
+
+    def _ask(self) -> Sequence[str]:
+        return self.connection.ask(Jobs, "/jobs", patience=0).jobs
 
     def open(self, job_id: str) -> ClusterClientCoordinator:
         """A job to take part in."""

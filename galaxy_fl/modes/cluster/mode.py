@@ -91,14 +91,28 @@ class ClusterMode:
 
     def client_places(self, client_id: str, **settings: Any) -> Sequence[ClusterClientPlace]:
         """The servers."""
+        return self.places_of([client_id], **settings)[0]
+
+    def places_of(self, client_ids: Sequence[str], **settings: Any) -> Sequence[Sequence[ClusterClientPlace]]:
+        """The servers, each of which one client asks for jobs on behalf of all."""
         from galaxy_fl.modes.cluster.client import ClusterClientPlace
 
         chosen = _settings(ClusterClientSettings, settings)
         sources = further_sources(chosen.ipfs, chosen.gateway)
-        return [
-            ClusterClientPlace(url, client_id, chosen.folder, chosen.authority, sources=sources, named=chosen.jobs)
-            for url in chosen.server_url
-        ]
+        found: list[list[ClusterClientPlace]] = []
+        for client_id in client_ids:
+            found.append(
+                [
+                    ClusterClientPlace(
+                        *(url, client_id, chosen.folder, chosen.authority),
+                        sources=sources,
+                        named=chosen.jobs,
+                        asks=found[0][number] if found else None,
+                    )
+                    for number, url in enumerate(chosen.server_url)
+                ]
+            )
+        return found
 
     def server_place(self, **settings: Any) -> ClusterServerPlace:
         """The folder, with the API in front of it."""
