@@ -25,6 +25,7 @@ from galaxy_chain.exceptions import (
     UnsoundTermsError,
     WrongChainError,
 )
+from galaxy_chain.pairings import prepare_later as _prepare_later
 from galaxy_fl.lazily import lazily as _lazily
 
 if _typing.TYPE_CHECKING:
@@ -56,6 +57,8 @@ __all__ = [
 ]
 
 _HOMES = {"Ledger": "galaxy_chain.place"}
+
+_prepare_later()
 
 if not _typing.TYPE_CHECKING:
     __getattr__, __dir__ = _lazily(__name__, _HOMES)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
-from galaxy_chain.following.history import JobHistory
-from galaxy_chain.following.turns import settle_from
-from galaxy_chain.jobs.costs import Lie
-from galaxy_chain.ledger.records import client_amount, server_amount
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Status, Terms
 from galaxy_chain.shown import date, ether
 from galaxy_fl.exceptions import GalaxyError
 from galaxy_fl.jobs.document import JobDocument
+
+if TYPE_CHECKING:
+    from galaxy_chain.following.history import JobHistory
+    from galaxy_chain.jobs.costs import Lie
 
 __all__ = [
     "digits",
@@ -33,6 +33,9 @@ __all__ = [
 
 def rounds_of(history: JobHistory, measured: dict[tuple[int, str], dict[str, Any]]) -> list[dict[str, Any]]:
     """The commits that stand, and what may still happen to each: times are seconds of the chain."""
+    from galaxy_chain.following.turns import settle_from  # slow, and a list of jobs needs none of it
+    from galaxy_chain.ledger.records import client_amount, server_amount
+
     return [
         {
             "round": number,
