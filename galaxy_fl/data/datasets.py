@@ -17,6 +17,7 @@ from torch.utils.data import Dataset, TensorDataset
 from galaxy_fl.data.loaders import refuse_loader
 from galaxy_fl.data.names import TORCHVISION, check_data_name
 from galaxy_fl.exceptions import DataError
+from galaxy_fl.without_compiler import import_compiler_later
 
 __all__ = ["Split", "import_function", "load"]
 
@@ -49,6 +50,7 @@ def _digits(split: Split) -> TensorDataset:
 
 
 def _torchvision(name: str, split: Split, root: Path, download: bool) -> TensorDataset:
+    import_compiler_later()
     from torchvision import datasets
 
     class_name, folder = TORCHVISION[name]

@@ -14,6 +14,7 @@ from galaxy_fl.jobs.document import Model, SourceModel
 from galaxy_fl.training.names import unknown_name
 from galaxy_fl.training.source_model import build_source_model
 from galaxy_fl.validation import explain
+from galaxy_fl.without_compiler import import_compiler_later
 
 __all__ = ["build_model", "find_builder"]
 
@@ -113,7 +114,8 @@ def _builtin(name: str) -> Callable[..., nn.Module]:
 
 
 def _torchvision(name: str) -> Callable[..., nn.Module]:
-    from torchvision import models  # a second or more, and only these models need it
+    import_compiler_later()
+    from torchvision import models  # only these models need it
 
     known = models.list_models(module=models)
     if name not in known:
