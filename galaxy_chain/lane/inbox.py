@@ -6,12 +6,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from galaxy_chain.lane.folder_inbox import FolderInbox
-from galaxy_chain.lane.http_inbox import HttpInbox
 from galaxy_chain.lane.messages import SignedJoin, SignedUpdate
 from galaxy_chain.ledger.signing import Domain
-from galaxy_chain.store.tiered import TieredStore
 from galaxy_fl.content import LocalStore, Store
-from galaxy_fl.content.http_store import HttpStore
 from galaxy_fl.exceptions import ConfigurationError
 
 __all__ = ["Inbox", "inbox_of"]
@@ -52,10 +49,14 @@ def inbox_of(store: Store, domain: Domain) -> Inbox:
     Raises:
         ConfigurationError: the store has none.
     """
-    if isinstance(store, TieredStore):
-        return FolderInbox(store.folder, domain)
     if isinstance(store, LocalStore):
         return FolderInbox(store.root, domain)
+    from galaxy_chain.lane.http_inbox import HttpInbox  # with HTTP clients, which a folder needs not
+    from galaxy_chain.store.tiered import TieredStore
+    from galaxy_fl.content.http_store import HttpStore
+
+    if isinstance(store, TieredStore):
+        return FolderInbox(store.folder, domain)
     if isinstance(store, HttpStore):
         return HttpInbox(store.exchange, domain)
     raise ConfigurationError(

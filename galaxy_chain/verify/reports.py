@@ -15,11 +15,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated
 
-import httpx
 from pydantic import Field
 
 from galaxy_fl.content.problem import read_problem
-from galaxy_fl.content.remote import check_url
 from galaxy_fl.validation import Strict
 
 __all__ = ["MOST_BYTES", "Report", "ReportRefusedError", "Reporter", "Reports"]
@@ -132,6 +130,8 @@ class Reporter:
     """
 
     def __init__(self, urls: Sequence[str], job: int) -> None:
+        from galaxy_fl.content.remote import check_url  # which loads httpx
+
         self._urls = [check_url(url, "a watchtower") for url in urls]
         self._job = job
 
@@ -142,6 +142,8 @@ class Reporter:
         return any(taken)
 
     def _sent(self, url: str, report: Report) -> bool:
+        import httpx
+
         why = ""
         for attempt in range(TRIES):
             if attempt:

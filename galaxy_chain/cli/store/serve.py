@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from galaxy_chain.cli.console import console, print_json
 from galaxy_chain.cli.options import AtLedger, Json, StoreOption
 from galaxy_chain.cli.values import checksum
-from galaxy_chain.store.server import StoreServer
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.http_server import serve as run
+
+if TYPE_CHECKING:
+    from galaxy_chain.store.server import StoreServer
 
 __all__ = ["serve"]
 
@@ -40,6 +42,8 @@ def serve(
     json: Json = False,
 ) -> None:
     """Serve the store over HTTP: anybody reads by content id, those who take part in a job write."""
+    from galaxy_chain.store.server import StoreServer  # with a web framework, which no other command needs
+
     owners = [checksum(address) for address in owner]
     place = at.at(store=store)
     if place.store_url is not None:
