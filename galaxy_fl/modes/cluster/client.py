@@ -218,7 +218,7 @@ class ClusterClientCoordinator(WithoutLedger):
         if standing.submitted:
             self._done = max(self._done, standing.attempt)
         round = Round(standing.round, standing.attempt, standing.phase, 0)
-        if round.phase is Phase.CANCELLED or (round.over and self.job.distils):
+        if round.phase is Phase.CANCELLED:
             self._heart.leave(self)
         return round
 
@@ -290,6 +290,8 @@ class ClusterClientCoordinator(WithoutLedger):
         for cid in found.peers:
             with suppress(ContentError):
                 peers.append(self._fetch(cid, round))
+        if round.over:  # only now is there nothing left to fetch
+            self._heart.leave(self)
         return Previous(own, peers)
 
     def is_settled(self) -> bool:

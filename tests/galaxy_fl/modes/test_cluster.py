@@ -250,6 +250,24 @@ def test_a_server_stays_until_the_clients_that_are_there_have_the_final_model(me
     closing.finish()
 
 
+def test_a_server_stays_until_the_clients_that_are_there_have_their_students(meeting):
+    meeting.submit(rounds=1, document=document("relay"))
+    server = meeting.server()
+    client = meeting.client("a").open("1")
+    client.enter(10)
+    client.submit(client.round(), vector(1), 10)
+    run_server(server.open("1"))
+    closing = Running(server.close)
+    end = client.round()
+    assert end.phase is Phase.FINISHED
+    closing.thread.join(1)
+    assert closing.thread.is_alive()
+    own = client.previous(end).own
+    assert own is not None
+    assert np.array_equal(read_vector(own, PARAMETERS), vector(1))
+    closing.finish()
+
+
 # HTTPS
 
 
