@@ -27,7 +27,8 @@ from galaxy_fl.content import ContentId, LocalStore
 from galaxy_fl.faults import FAULT_VARIABLE
 from galaxy_fl.jobs.document import JobDocument
 from galaxy_fl.vectors import Vector, read_vector
-from tests.end_to_end.processes import Program, run, wait_until_alone
+from tests.end_to_end.forked import Forked
+from tests.end_to_end.processes import Program, run
 
 __all__ = ["CLIENTS", "Apart", "Described", "Participant"]
 
@@ -175,19 +176,18 @@ class Participant:
     command: list[object]
     variables: Mapping[str, str]
 
-    def start(self, fault: str | None = None) -> Program:
+    def start(self, fault: str | None = None, program: type[Program] = Program) -> Program:
         """One life, which ends at a fault point if one is named."""
         fatal = {} if fault is None else {FAULT_VARIABLE: fault}
-        return Program(self.home, *self.command, **self.variables, **fatal)
+        return program(self.home, *self.command, **self.variables, **fatal)
 
     def live(self, *faults: str) -> list[dict[str, Any]]:
         """Is killed at each of the points, started again each time, and ends at last; gives all that it said."""
         said = []
         for fault in (*faults, None):
-            with self.start(fault) as program:
+            with self.start(fault, Forked) as program:
                 output, errors = program.process.communicate(timeout=STUCK)
             expected = 0 if fault is None else -signal.SIGKILL
             assert program.process.returncode == expected, (self.command, fault, output, errors)
-            wait_until_alone(program.process.pid)
             said += [json.loads(line) for line in output.splitlines()]
         return said

@@ -1,7 +1,7 @@
 """Participants that are killed at every point where it could matter, and started again.
 
 Both updates of each round are wanted, so the final model is foreseeable: it has to be that of a job in which nothing
-happens. Lives cost seconds, most of them for loading torch, so a participant dies many times in one job.
+happens. A participant dies many times in one job.
 """
 
 from __future__ import annotations

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 
+from tests.end_to_end.forked import Forked
+
 
 def demonstrate(folder, *options):
-    command = [sys.executable, "-m", "galaxy_chain", "demo", "--clients", "3", "--rounds", "3", "--json", *options]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    with Forked(folder, "demo", "--clients", 3, "--rounds", 3, "--json", *options) as demo:
+        _, output, errors = demo.finish()
+    assert errors == ""
+    return [json.loads(line) for line in output.splitlines()]
 
 
 def rounds(said, event):

@@ -10,6 +10,7 @@ from shutil import copyfile
 import httpx
 import pytest
 
+from tests.end_to_end.forked import Forked
 from tests.end_to_end.processes import Program, run
 from tests.ipfs_daemon import daemon
 
@@ -56,7 +57,7 @@ class Someone:
     def start(self, role: str, number: int, *more: object) -> Program:
         """Takes part in job 1, by an account of the node."""
         options = ["--job", 1, "--account", f"dev:{number}", "--poll", 0.1, "--content-timeout", 60, "--json"]
-        return Program(self.folder, role, *options, *self._where, *more)
+        return Forked(self.folder, role, *options, *self._where, *more)
 
     def contents(self) -> set[str]:
         """The content ids of all that is in the folder."""

@@ -22,6 +22,7 @@ from galaxy_chain.rpc.rpc import Rpc
 from galaxy_chain.transactions.accounts import NodeSigner
 from galaxy_chain.transactions.manager import Transactions
 from galaxy_fl.content import ContentId, LocalStore
+from tests.end_to_end.forked import Forked
 from tests.end_to_end.processes import Program, children_of, run, wait_until_alone
 
 # One worker, so that the undisturbed job runs once: pytest -n 2 --dist loadgroup.
@@ -77,18 +78,17 @@ class Party:
     def run(self, *arguments, **variables):
         return run(self.folder, *arguments, GALAXY_RPC=self.url, **variables)
 
-    def start(self, *arguments, **variables):
+    def start(self, *arguments, program=Forked, **variables):
         more = ["--job", self.job, "--poll", 0.1, "--json"]
-        return Program(self.folder, *arguments, *more, GALAXY_RPC=self.url, **variables)
+        return program(self.folder, *arguments, *more, GALAXY_RPC=self.url, **variables)
 
-    def server(self, *more):
-        return self.start("server", "--account", "dev:1", *more)
+    def server(self, *more, program=Forked):
+        return self.start("server", "--account", "dev:1", *more, program=program)
 
-    def client(self, number, *more):
+    def client(self, number, *more, program=Forked):
         """One of two clients, who share a tenth of the digits."""
-        return self.start(
-            "client", "--account", f"dev:{1 + number}", "--data", "digits", "--shard", f"{number}/20", *more
-        )
+        account, shard = f"dev:{1 + number}", f"{number}/20"
+        return self.start("client", "--account", account, "--data", "digits", "--shard", shard, *more, program=program)
 
     def finish(self):
         """Audits, and gives the final model as the ledger has it."""
@@ -117,8 +117,6 @@ def undisturbed(embedded_url, tmp_path_factory):
     assert all(0 <= row["accuracy"] <= 1 and row["gas"] > 21_000 for row in rounds)
     (listed,) = party.run("job", "list")
     assert (listed["job"], listed["name"], listed["status"]) == (party.job, "by hand", "finished")
-    for program in (server, first, second):
-        wait_until_alone(program.process.pid)
     return party
 
 
@@ -151,8 +149,8 @@ def test_everybody_leaves_the_final_model_and_a_report_of_its_own(undisturbed):
 def test_whoever_is_interrupted_or_killed_goes_on_where_it_was(embedded_url, folder, undisturbed):
     party = Party(folder, embedded_url, undisturbed)
     with ExitStack() as stack:
-        server = stack.enter_context(party.server())
-        client = stack.enter_context(party.client(1))
+        server = stack.enter_context(party.server(program=Program))
+        client = stack.enter_context(party.client(1, program=Program))
         client.line('"trained"')
         server.line('"collecting"')
         for program in (server, client):
@@ -161,7 +159,7 @@ def test_whoever_is_interrupted_or_killed_goes_on_where_it_was(embedded_url, fol
             assert errors == "stopped; the same command continues where it was\n"
             wait_until_alone(program.process.pid)
         # Started again, the server last; the first client trains nothing that is in already.
-        client, killed = stack.enter_context(party.client(1)), stack.enter_context(party.client(2))
+        client, killed = stack.enter_context(party.client(1)), stack.enter_context(party.client(2, program=Program))
         killed.line('"started"')
         os.kill(killed.process.pid, signal.SIGKILL)
         wait_until_alone(killed.process.pid)
@@ -182,7 +180,7 @@ def test_an_altered_bit_in_any_stored_vector_is_found(undisturbed):
         altered[(number * 977) % len(good)] ^= 1 << number
         path.chmod(0o644)
         path.write_bytes(altered)
-        with Program(folder, "audit", undisturbed.job, GALAXY_RPC=undisturbed.url) as audit:
+        with Forked(folder, "audit", undisturbed.job, GALAXY_RPC=undisturbed.url) as audit:
             code, _, errors = audit.finish(check=False)
         assert code == 7
         assert path.name in errors
@@ -197,14 +195,15 @@ def everybody_twice(party, *first, **variables):
     with ExitStack() as stack:
         servers = [stack.enter_context(party.server(*more)) for more in ((), elsewhere)]
         twice = [
-            stack.enter_context(party.start("client", *first, *data, *more, **variables)) for more in ((), elsewhere)
+            stack.enter_context(party.start("client", *first, *data, *more, program=program, **variables))
+            for program, more in ((Program, ()), (Forked, elsewhere))
         ]
-        other = stack.enter_context(party.client(2))
         twice[0].line('"started"')
         for pid in children_of(twice[0].process.pid):
             if pid != twice[0].process.pid:
                 for secret in variables.values():
                     assert secret.encode() not in Path(f"/proc/{pid}/environ").read_bytes()
+        other = stack.enter_context(party.client(2))  # last: without it no round ends before all are there
         return {end(program)["model"] for program in (*servers, *twice, other)}
 
 

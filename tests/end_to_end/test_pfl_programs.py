@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.end_to_end.forked import ForkedProcess
 from tests.end_to_end.processes import LONG, Program, environment, tied
 
 MODEL = """
@@ -106,13 +107,16 @@ SAMPLES = 300
 
 
 class Script(Program):
-    """A user's Python file that runs in a folder."""
+    """A user's Python file that runs in a folder, started by itself or forked from a process that has loaded torch."""
 
-    def __init__(self, folder: Path, name: str, text: str, **variables: str) -> None:
+    def __init__(self, folder: Path, name: str, text: str, *, forked: bool = False, **variables: str) -> None:
         assert "pfl" in text
         (folder / name).write_text(text.replace("pfl", "galaxy_fl"))
         self.arguments = [name]
         self.said = folder / f"{name}.said"
+        if forked:
+            self.process = ForkedProcess(folder, self.arguments, environment(**variables), self.said)  # type: ignore[assignment]
+            return
         with self.said.open("w") as output:
             self.process = subprocess.Popen(
                 [*tied(), sys.executable, name],
@@ -157,20 +161,22 @@ def wait_for(words: str, *programs: Script) -> None:
         time.sleep(0.05)
 
 
-def submit(folder: Path, mode: str, strategy: str) -> str:
+def submit(folder: Path, mode: str, strategy: str, *, forked: bool = False) -> str:
     """Runs the program that submits the job; gives the job's id."""
     alpha = ALPHA if strategy == "FED_DISTILLATION" else ""
     text = MODEL.replace("{mode}", mode).replace("{strategy}", strategy).replace("{alpha}", alpha)
-    with Script(folder, "fl_model.py", text) as program:
+    with Script(folder, "fl_model.py", text, forked=forked) as program:
         program.finish()
     found = re.fullmatch(r"job (\d+) added successfully\n", program.said.read_text())
     assert found, program.said.read_text()
     return found[1]
 
 
-def client(folder: Path, number: int, mode: str, address: str = "", **variables: str) -> Script:
+def client(
+    folder: Path, number: int, mode: str, address: str = "", *, forked: bool = False, **variables: str
+) -> Script:
     text = CLIENT.format(client=number, mode=mode, address=address)
-    return Script(folder, f"fl_client_{number}.py", text, **variables)
+    return Script(folder, f"fl_client_{number}.py", text, forked=forked, **variables)
 
 
 def end(programs: list[Script]) -> None:
@@ -250,12 +256,12 @@ def test_cluster(tmp_path, strategy):
             write_mnist(folder, slice(number * SAMPLES, (number + 1) * SAMPLES))
     address, trust = ADDRESS.format(port=port), {"GALAXY_TRUST": f"http://127.0.0.1:{port}"}
     with ExitStack() as stack:
-        clients = [stack.enter_context(client(folders[0], 0, "WORKMODE_CLUSTER", address, **trust))]
+        clients = [stack.enter_context(client(folders[0], 0, "WORKMODE_CLUSTER", address, forked=True, **trust))]
         text = CLUSTER_SERVER.replace("{port}", str(port)).replace("{strategy}", "FED_DISTILLATION")
-        server = stack.enter_context(Script(folders[2], "fl_server.py", text))
-        clients.append(stack.enter_context(client(folders[1], 1, "WORKMODE_CLUSTER", address, **trust)))
+        server = stack.enter_context(Script(folders[2], "fl_server.py", text, forked=True))
+        clients.append(stack.enter_context(client(folders[1], 1, "WORKMODE_CLUSTER", address, forked=True, **trust)))
         wait_for("waiting for jobs in", server, *clients)
-        job = submit(folders[2], "WORKMODE_CLUSTER", strategy)
+        job = submit(folders[2], "WORKMODE_CLUSTER", strategy, forked=True)
         wait_for(f"job {job}: finished after 3 rounds", server, *clients)
         end([server, *clients])
     name = f"final_model_pars_{job}"

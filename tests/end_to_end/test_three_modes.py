@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from galaxy_chain.rpc.rpc import Rpc
-from tests.end_to_end.processes import Script, run
+from tests.end_to_end.forked import ForkedScript
+from tests.end_to_end.processes import run
 
 pytestmark = pytest.mark.xdist_group("modes")
 
@@ -137,22 +138,22 @@ def play(folders: list[Path], mode: str, port: int, variables: dict[str, str]) -
     """Plays the jobs of a mode: its server, and both clients in one program."""
     with ExitStack() as stack:
         url = f"http://127.0.0.1:{port}"
-        clients = stack.enter_context(Script(folders[-1], "fl_clients.py", mode, url, **variables))
-        server = stack.enter_context(Script(folders[0], "fl_server.py", mode, port, **variables))
+        clients = stack.enter_context(ForkedScript(folders[-1], "fl_clients.py", mode, url, **variables))
+        server = stack.enter_context(ForkedScript(folders[0], "fl_server.py", mode, port, **variables))
         for program in (clients, server):
             assert program.finish()[2] == ""
 
 
 @pytest.fixture
-def chain(embedded_url, tmp_path) -> dict[str, str]:
+def chain(anvil_url, tmp_path) -> dict[str, str]:
     """A ledger on a chain, and what everybody needs to know of it."""
     folder = tmp_path / "chain"
     folder.mkdir()
-    run(folder, "deploy", "--account", "dev:0", GALAXY_RPC=embedded_url)
-    owner = Rpc(embedded_url).request("eth_accounts")[0]
+    run(folder, "deploy", "--account", "dev:0", GALAXY_RPC=anvil_url)
+    owner = Rpc(anvil_url).request("eth_accounts")[0]
     home = str(folder / ".galaxy")
     return {
-        "GALAXY_RPC": embedded_url,
+        "GALAXY_RPC": anvil_url,
         "GALAXY_HOME": home,
         "GALAXY_POLL": "0.1",
         "GALAXY_ACCOUNT": "dev:0",
@@ -171,7 +172,7 @@ def test_a_job_gives_the_same_models_in_every_mode_to_the_bit(tmp_path, chain):
         ]
         for mode in variables
     }
-    with Script(tmp_path, folders["standalone"][0] / "fl_model.py", *submissions(folders), **chain) as submitting:
+    with ForkedScript(tmp_path, folders["standalone"][0] / "fl_model.py", *submissions(folders), **chain) as submitting:
         submitting.finish()
     for mode, more in variables.items():
         play(folders[mode], mode, port, more)
