@@ -13,7 +13,7 @@ import numpy as np
 
 from galaxy_fl.aggregation.block_files import check_files, default_workers, read_block, write_block
 from galaxy_fl.aggregation.rule import Rule, check_call, is_sum
-from galaxy_fl.aggregation.summing import Summand, finish_file, write_tree
+from galaxy_fl.aggregation.summing import Summand, finish_file, finish_sum, opened_sum, write_tree
 from galaxy_fl.exceptions import AggregationError
 from galaxy_fl.vectors.vector import BLOCK_PARAMETERS, VECTOR_DTYPE, Vector, as_vector, blocks
 
@@ -58,7 +58,11 @@ def aggregate_files(
     check_files((model, *updates), destination, d)
     if workers is None:
         workers = default_workers()
-    if is_sum(rule) and len(updates) > OPEN_AT_ONCE:
+    if is_sum(rule) and len(updates) <= OPEN_AT_ONCE:
+        with opened_sum(list(map(Summand, updates, weights)), d, of_nodes=False) as total:
+            finish_sum(rule, rule_word, model, total, sum(weights), destination, d, workers)
+        return
+    if is_sum(rule):
         with tempfile.TemporaryDirectory(prefix=".galaxy-sums-", dir=destination.parent) as folder:
             root = write_tree(list(map(Summand, updates, weights)), Path(folder), d, OPEN_AT_ONCE, workers)[-1]
             finish_file(rule, rule_word, model, root.path, root.weight, destination, d, workers)

@@ -26,12 +26,22 @@ from galaxy_fl.aggregation.block_files import (
 )
 from galaxy_fl.aggregation.rule import SumRule, check_call, check_weight, check_word, sum_bounds
 from galaxy_fl.aggregation.sum_tree import Node, check_fan_in, levels
-from galaxy_fl.exceptions import AggregationError
+from galaxy_fl.exceptions import AggregationError, VectorError
 from galaxy_fl.vectors import read_sums, tree_root
 from galaxy_fl.vectors.kernels import kernels
-from galaxy_fl.vectors.vector import BLOCK_PARAMETERS, SUM_DTYPE, VECTOR_DTYPE, Sums, Vector, as_vector, blocks
+from galaxy_fl.vectors.vector import BLOCK_PARAMETERS, SUM_DTYPE, VECTOR_DTYPE, Sums, as_vector, blocks
 
-__all__ = ["OpenedSum", "Summand", "finish_file", "node_file", "opened_sum", "sum_files", "write_sum", "write_tree"]
+__all__ = [
+    "OpenedSum",
+    "Summand",
+    "finish_file",
+    "finish_sum",
+    "node_file",
+    "opened_sum",
+    "sum_files",
+    "write_sum",
+    "write_tree",
+]
 
 
 @dataclass(frozen=True)
@@ -101,7 +111,7 @@ def sum_files(
     if len(entries) <= fan_in:
         check_fan_in(fan_in)
         with opened_sum(present, d, of_nodes=False) as total:
-            _finish(rule, rule_word, model, total, sum(each.weight for each in present), destination, d, workers)
+            finish_sum(rule, rule_word, model, total, sum(each.weight for each in present), destination, d, workers)
         return ()
     sums = write_tree(entries, folder, d, fan_in, workers)
     with ThreadPoolExecutor(workers or default_workers()) as pool:
@@ -163,7 +173,7 @@ def finish_file(
     """
     check_files([sums], destination, d, of_sum=True)
     with opened_sum([Summand(sums, weight)], d, of_nodes=True) as total:
-        _finish(rule, rule_word, model, total, weight, destination, d, workers)
+        finish_sum(rule, rule_word, model, total, weight, destination, d, workers)
 
 
 def write_sum(children: Sequence[Summand], destination: Path, d: int, *, of_nodes: bool) -> None:
@@ -200,16 +210,17 @@ class OpenedSum:
             block: Which lanes.
             beyond: Is set in each of them where a child that is a node is beyond its bounds.
         """
-        size = block.stop - block.start
-        total, addend, update = _buffers.of(size)
+        total, addend = _buffers.of(block.stop - block.start)
         total.fill(0)
-        for source, child in zip(self._sources, self._children, strict=True):
-            if self._of_nodes:
+        if self._of_nodes:
+            for source, child in zip(self._sources, self._children, strict=True):
                 read_block(source, block, addend)
                 kernels().add_sum(total, addend, sum_bounds(child.weight), beyond)
-            else:
-                read_block(source, block, update)
-                kernels().add_update(total, update, child.weight)
+            return total
+        unread = kernels().add_files(total, block.start, self._sources, [each.weight for each in self._children])
+        if unread is not None:
+            read_block(self._sources[unread], block, np.empty(len(total), VECTOR_DTYPE))  # raises what is wrong
+            raise VectorError(f"{self._children[unread].path} changed while it was read: read it again")
         return total
 
 
@@ -235,7 +246,7 @@ def _opened(stack: ExitStack, path: Path, d: int, *, of_sum: bool = False) -> in
     return file.fileno()
 
 
-def _finish(
+def finish_sum(
     rule: SumRule,
     rule_word: bytes,
     model: Path,
@@ -245,6 +256,7 @@ def _finish(
     d: int,
     workers: int | None,
 ) -> None:
+    """Write the next model by a sum that is opened; arguments and errors as of `finish_file`."""
     check_files([model], destination, d)
     check_word(rule_word)
     workers = workers or default_workers()
@@ -272,16 +284,15 @@ class _Buffers(threading.local):
     def __init__(self) -> None:
         self._make(0)
 
-    def of(self, size: int) -> tuple[Sums, Sums, Vector]:
-        """Return two buffers for sums and one for a vector, of that many lanes."""
+    def of(self, size: int) -> tuple[Sums, Sums]:
+        """Return two buffers for sums, of that many lanes."""
         if len(self._total) < size:  # thousands of threads may have a small model each
             self._make(size)
-        return self._total[:size], self._addend[:size], self._update[:size]
+        return self._total[:size], self._addend[:size]
 
     def _make(self, size: int) -> None:
         self._total: Sums = np.empty(size, SUM_DTYPE)
         self._addend: Sums = np.empty(size, SUM_DTYPE)
-        self._update: Vector = np.empty(size, VECTOR_DTYPE)
 
 
 _buffers = _Buffers()

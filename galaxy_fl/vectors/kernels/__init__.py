@@ -6,6 +6,7 @@ Both do the same to the bit. `GALAXY_KERNELS` may be `python`, or `c`, which is 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, Protocol
 
@@ -50,6 +51,14 @@ class Kernels(Protocol):
 
     def add_update(self, total: Sums, update: Vector, weight: int) -> None:
         """Add weight * update to a total; the weight is 0 to 2**32 - 1, and int64 wraps."""
+        ...
+
+    def add_files(self, total: Sums, start: int, files: Sequence[int], weights: Sequence[int]) -> int | None:
+        """Add weight * update of open vector files to a total, whose first lane is theirs of number `start`.
+
+        Returns:
+            Which file can't be read or ends before the total does; None where all have been added.
+        """
         ...
 
     def add_sum(self, total: Sums, addend: Sums, bounds: tuple[int, int], beyond: npt.NDArray[np.bool_] | None) -> None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import numpy.typing as npt
 
 from galaxy_fl.vectors.kernels.sources import sources_digest
 from galaxy_fl.vectors.kernels.twin import PythonKernels
-from galaxy_fl.vectors.vector import Sums, Vector, blocks
+from galaxy_fl.vectors.vector import BLOCK_PARAMETERS, Sums, Vector, blocks
 
 __all__ = ["NativeKernels", "UnavailableError"]
 
@@ -27,6 +28,8 @@ SHA = 1
 _DIGEST_BYTES = 32
 _LONG_PIECE = 4096
 """Bytes of a piece that OpenSSL hashes faster than plain C."""
+_FILES_AT_ONCE = 4
+"""As `sums.c` adds them."""
 _HIGHEST_WEIGHT = 2**32 - 1
 
 _INSTRUCTIONS, _ADDRESS, _COUNT = ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t
@@ -38,8 +41,20 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {  # what it returns, what it takes
     "galaxy_encode_double": (ctypes.c_ssize_t, _INSTRUCTIONS, _ADDRESS, _COUNT, ctypes.c_double, _ADDRESS),
     "galaxy_decode": (None, _INSTRUCTIONS, _ADDRESS, _COUNT, ctypes.c_float, _ADDRESS),
     "galaxy_add_update": (None, _INSTRUCTIONS, _ADDRESS, _ADDRESS, _COUNT, ctypes.c_int64),
+    "galaxy_add_files": (
+        ctypes.c_ssize_t,
+        _INSTRUCTIONS,
+        _ADDRESS,
+        _COUNT,
+        ctypes.c_int64,
+        _ADDRESS,
+        _ADDRESS,
+        _COUNT,
+        _ADDRESS,
+        _COUNT,
+    ),
     "galaxy_add_sum": (None, _ADDRESS, _ADDRESS, _COUNT, ctypes.c_int64, ctypes.c_int64, _ADDRESS),
-    "galaxy_move": (None, _ADDRESS, _ADDRESS, _COUNT, ctypes.c_int64, _ADDRESS),
+    "galaxy_move": (None, _INSTRUCTIONS, _ADDRESS, _ADDRESS, _COUNT, ctypes.c_int64, _ADDRESS),
 }
 
 
@@ -108,6 +123,29 @@ class NativeKernels:
         _check_weight(weight)
         self._library.galaxy_add_update(self.instructions, target, update.ctypes.data, len(update), weight)
 
+    def add_files(self, total: Sums, start: int, files: Sequence[int], weights: Sequence[int]) -> int | None:
+        """See `Kernels.add_files`."""
+        target = _checked(total, np.int64, len(total))
+        for weight in weights:
+            _check_weight(weight)
+        if len(files) != len(weights) or start < 0:
+            raise ValueError(f"{len(files)} files and {len(weights)} weights, from lane {start}")
+        numbers, factors = np.array(files, np.intc), np.array(weights, np.int64)
+        at_once = min(len(total), BLOCK_PARAMETERS)
+        buffer = _buffer.of(_FILES_AT_ONCE * at_once)
+        failed: int = self._library.galaxy_add_files(
+            self.instructions,
+            target,
+            len(total),
+            start,
+            numbers.ctypes.data,
+            factors.ctypes.data,
+            len(files),
+            buffer.ctypes.data,
+            at_once,
+        )
+        return None if failed < 0 else failed
+
     def add_sum(self, total: Sums, addend: Sums, bounds: tuple[int, int], beyond: npt.NDArray[np.bool_] | None) -> None:
         """See `Kernels.add_sum`."""
         if beyond is None:
@@ -124,7 +162,22 @@ class NativeKernels:
         _check_weight(weight)
         if len(sums) != len(model) or not weight:
             raise ValueError(f"{len(sums)} sums of weight {weight} do not move {len(model)} parameters")
-        self._library.galaxy_move(model.ctypes.data, sums.ctypes.data, len(model), weight, target)
+        self._library.galaxy_move(self.instructions, model.ctypes.data, sums.ctypes.data, len(model), weight, target)
+
+
+class _Buffer(threading.local):
+    """Where a thread reads files to. Shorter pieces would fit a closer cache, but a call of the system costs more."""
+
+    def __init__(self) -> None:
+        self._lanes: Vector = np.empty(0, np.int32)
+
+    def of(self, size: int) -> Vector:
+        if len(self._lanes) < size:  # thousands of threads may have a small model each
+            self._lanes = np.empty(size, np.int32)
+        return self._lanes
+
+
+_buffer = _Buffer()
 
 
 def library() -> Path:

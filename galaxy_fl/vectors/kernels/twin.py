@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from collections.abc import Sequence
 from hashlib import sha256
 from struct import iter_unpack
 from typing import Any
@@ -65,6 +67,16 @@ class PythonKernels:
             np.multiply(product, weight, out=product)
             np.add(total[block], product, out=total[block])
 
+    def add_files(self, total: Sums, start: int, files: Sequence[int], weights: Sequence[int]) -> int | None:
+        """See `Kernels.add_files`."""
+        for index, (file, weight) in enumerate(zip(files, weights, strict=True)):
+            for block in blocks(len(total)):
+                update = _scratch.lanes(block.stop - block.start)
+                if os.preadv(file, [update.data], update.itemsize * (start + block.start)) != update.nbytes:
+                    return index
+                self.add_update(total[block], update, weight)
+        return None
+
     def add_sum(self, total: Sums, addend: Sums, bounds: tuple[int, int], beyond: npt.NDArray[np.bool_] | None) -> None:
         """See `Kernels.add_sum`."""
         if beyond is not None:
@@ -95,15 +107,21 @@ class PythonKernels:
 
 
 class _Scratch(threading.local):
-    """A block of int64 a thread: mapping fresh memory for every block would halve the speed."""
+    """A block of sums and one of a vector a thread: mapping fresh memory for every block would halve the speed."""
 
     def __init__(self) -> None:
         self._block: Sums = np.empty(0, np.int64)
+        self._lanes: Vector = np.empty(0, VECTOR_DTYPE)
 
     def of(self, size: int) -> Sums:
         if len(self._block) < size:  # thousands of threads may have a small model each
             self._block = np.empty(size, np.int64)
         return self._block[:size]
+
+    def lanes(self, size: int) -> Vector:
+        if len(self._lanes) < size:
+            self._lanes = np.empty(size, VECTOR_DTYPE)
+        return self._lanes[:size]
 
 
 _scratch = _Scratch()

@@ -1,3 +1,4 @@
+#define _POSIX_C_SOURCE 200809L
 /* Calls every kernel with buffers of exactly the length that it is told, so that a sanitizer sees each step too far;
  * and compares what special instructions make with what plain C makes. */
 #include <stddef.h>
@@ -12,8 +13,9 @@ ptrdiff_t galaxy_encode_float(int, const float *, size_t, float, int32_t *);
 ptrdiff_t galaxy_encode_double(int, const double *, size_t, double, int32_t *);
 void galaxy_decode(int, const int32_t *, size_t, float, float *);
 void galaxy_add_update(int, uint64_t *, const int32_t *, size_t, int64_t);
+ptrdiff_t galaxy_add_files(int, uint64_t *, size_t, int64_t, const int *, const int64_t *, size_t, int32_t *, size_t);
 void galaxy_add_sum(uint64_t *, const int64_t *, size_t, int64_t, int64_t, uint8_t *);
-void galaxy_move(const int32_t *, const int64_t *, size_t, int64_t, int32_t *);
+void galaxy_move(int, const int32_t *, const int64_t *, size_t, int64_t, int32_t *);
 
 static uint64_t seed = 1;
 
@@ -71,7 +73,9 @@ static void numbers(size_t count) {
         galaxy_add_update(found, total, vector, count, weights[i]);
         galaxy_add_update(0, plain_total, vector, count, weights[i]);
         same(total, plain_total, 8 * count, "totals");
-        galaxy_move(vector, (const int64_t *)total, count, weights[i], out);
+        galaxy_move(found, vector, (const int64_t *)total, count, weights[i], out);
+        galaxy_move(0, vector, (const int64_t *)total, count, weights[i], plain);
+        same(out, plain, 4 * count, "moved");
         galaxy_add_sum(total, (const int64_t *)plain_total, count, -weights[i], weights[i], beyond);
         memcpy(plain_total, total, 8 * count);
     }
@@ -79,7 +83,26 @@ static void numbers(size_t count) {
     free(total), free(plain_total), free(beyond);
 }
 
+static void files(size_t lanes, size_t count, size_t at_once) {
+    const int64_t weights[] = {1, 2, 3, 4294967295, 5, 6, 7, 8, 9};
+    int numbers[9];
+    uint64_t *total = calloc(lanes + 1, 8), *plain = calloc(lanes + 1, 8);
+    int32_t *buffer = malloc(16 * at_once), *update = filled(4 * lanes);
+    for (size_t i = 0; i < count; i++) {
+        FILE *file = tmpfile();
+        if (!file || fwrite(update, 4, lanes, file) != lanes || fflush(file)) exit(3);
+        numbers[i] = fileno(file);
+    }
+    if (galaxy_add_files(galaxy_instructions(), total, lanes, 0, numbers, weights, count, buffer, at_once) != -1) exit(2);
+    for (size_t i = 0; i < count; i++) galaxy_add_update(0, plain, update, lanes, weights[i]);
+    same(total, plain, 8 * lanes, "sums of files");
+    if (lanes && count && galaxy_add_files(0, total, lanes, 1, numbers, weights, count, buffer, at_once)) exit(2);
+    free(total), free(plain), free(buffer), free(update);
+}
+
 int main(void) {
+    for (size_t count = 0; count <= 9; count++) files(count * 7, count, 5);
+    files(1000, 9, 64);
     for (size_t size = 1; size <= 200; size++)
         for (size_t pieces = 0; pieces <= 5; pieces++) digests(pieces, size);
     digests(3, 4096);

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from hashlib import sha256
+from operator import mul
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -107,6 +110,11 @@ def test_any_vector_is_decoded_alike(native: NativeKernels, vector: Any, bits: i
     assert out.tobytes() == expected.tobytes()
 
 
+def wrapped(number: int) -> int:
+    """As int64 has it."""
+    return (number - INT64_MIN) % 2**64 + INT64_MIN
+
+
 @given(st.data(), lengths, st.integers(0, HIGHEST_WEIGHT))
 def test_updates_are_added_alike_and_wrap_alike(
     native: NativeKernels, data: st.DataObject, count: int, weight: int
@@ -117,7 +125,49 @@ def test_updates_are_added_alike_and_wrap_alike(
     twin = total.copy()
     native.add_update(total, update, weight)
     TWIN.add_update(twin, update, weight)
-    assert total.tolist() == twin.tolist() == [(each - INT64_MIN) % 2**64 + INT64_MIN for each in exact]
+    assert total.tolist() == twin.tolist() == list(map(wrapped, exact))
+
+
+@given(st.data(), st.lists(st.integers(0, HIGHEST_WEIGHT), max_size=9), st.integers(0, 30), st.integers(0, 3))
+def test_updates_are_added_from_files_alike(
+    native: NativeKernels, data: st.DataObject, factors: list[int], count: int, start: int
+) -> None:
+    updates = [data.draw(hnp.arrays(np.int32, start + count, elements=int32)) for _ in factors]
+    with ExitStack() as stack:
+        files = [stack.enter_context(TemporaryFile(buffering=0)) for _ in factors]
+        for file, update in zip(files, updates, strict=True):
+            file.write(update.data)
+        numbers = [file.fileno() for file in files]
+        total, twin = np.zeros((2, count), np.int64)
+        assert native.add_files(total, start, numbers, factors) is None
+        assert TWIN.add_files(twin, start, numbers, factors) is None
+        lanes = zip(*(update[start:].tolist() for update in updates), strict=True) if files else [()] * count
+        exact = [sum(map(mul, factors, lane)) for lane in lanes]
+        assert total.tolist() == twin.tolist() == [wrapped(each) for each in exact]
+        if count and files:
+            short = data.draw(st.integers(0, len(files) - 1))
+            files[short].truncate(4 * (start + count) - 1)
+            assert native.add_files(total, start, numbers, factors) == short
+            assert TWIN.add_files(twin, start, numbers, factors) == short
+
+
+def test_blocks_longer_than_the_buffer_are_added_from_files_alike(native: NativeKernels) -> None:
+    count, factors = BLOCK_PARAMETERS - 1, [1, 2, 3, 2**32 - 1, 5, 6, 7]
+    updates = np.random.default_rng(0).integers(INT32_MIN, INT32_MAX, (len(factors), 2 * count), np.int32)
+    with ExitStack() as stack:
+        files = [stack.enter_context(TemporaryFile(buffering=0)) for _ in factors]
+        for file, update in zip(files, updates, strict=True):
+            file.write(update.data)
+        total, expected = np.zeros((2, count), np.int64)
+        assert native.add_files(total, count, [file.fileno() for file in files], factors) is None
+    for update, factor in zip(updates, factors, strict=True):
+        TWIN.add_update(expected, update[count:], factor)
+    assert np.array_equal(total, expected)
+
+
+def test_a_file_that_can_not_be_read_is_named(native: NativeKernels, tmp_path: Path) -> None:
+    with (tmp_path / "written").open("wb") as file:
+        assert native.add_files(np.zeros(3, np.int64), 0, [file.fileno()], [1]) == 0
 
 
 @given(st.data(), lengths, st.integers(0, HIGHEST_WEIGHT), st.booleans())
@@ -140,14 +190,22 @@ def test_sums_are_added_alike_and_those_out_of_bounds_marked(
 @given(st.data(), lengths, weights)
 def test_any_sum_moves_a_model_alike(native: NativeKernels, data: st.DataObject, count: int, weight: int) -> None:
     lowest, highest = weight * INT32_MIN, weight * INT32_MAX
-    sums = st.one_of(
+    # Where the quotient changes: half of the weight above each multiple of it.
+    edges = st.builds(lambda n, k: n * weight - weight // 2 + k, int32, st.integers(-2, 2))
+    within = st.one_of(
         st.integers(lowest, highest),
-        st.integers(INT64_MIN, INT64_MAX),
-        st.integers(-3, 3).map(lambda n: n * weight + weight // 2),
-        st.integers(INT32_MIN, INT32_MAX).map(lambda n: max(lowest, n * weight - weight // 2 - 1)),
-        st.sampled_from([lowest - 1, lowest, lowest + 1, highest - 1, highest, INT64_MIN, INT64_MAX, 0]),
+        edges.map(lambda each: max(lowest, min(highest, each))),
+        st.sampled_from([lowest, lowest + 1, highest - 1, highest, 0]),
     )
-    total = data.draw(hnp.arrays(np.int64, count, elements=sums))
+    beyond = st.one_of(
+        st.integers(INT64_MIN, INT64_MAX), st.sampled_from([lowest - 1, highest + 1, INT64_MIN, INT64_MAX])
+    )
+    # Those within are divided many at a time, as long as there are no others among them.
+    total = data.draw(hnp.arrays(np.int64, count, elements=within, fill=st.just(0)))
+    for place in (
+        data.draw(st.sets(st.integers(0, count - 1), max_size=3)) if count and data.draw(st.booleans()) else ()
+    ):
+        total[place] = data.draw(beyond)
     model = data.draw(hnp.arrays(np.int32, count, elements=int32))
     out, expected = np.empty((2, count), np.int32)
     native.move(model, total, weight, out)
@@ -168,6 +226,10 @@ def test_what_does_not_fit_together_never_gets_to_c(native: NativeKernels) -> No
         native.add_update(short, vector, 1)
     with pytest.raises(ValueError, match="weight is 4294967296"):
         native.add_update(np.zeros(4, np.int64), vector, 2**32)
+    with pytest.raises(ValueError, match="2 files and 1 weights"):
+        native.add_files(short, 0, [0, 0], [1])
+    with pytest.raises(ValueError, match="weight is -1"):
+        native.add_files(short, 0, [0], [-1])
     with pytest.raises(ValueError, match="does not take 4 of bool"):
         native.add_sum(np.zeros(4, np.int64), np.zeros(4, np.int64), (0, 0), np.zeros(3, np.bool_))
     with pytest.raises(ValueError, match="3 sums of weight 1"):
