@@ -243,7 +243,8 @@ def test_a_client_trains_three_jobs_two_at_a_time_and_one_that_fails_leaves_the_
     assert most_at_once(failing + others) == 2
 
     seen = [json.loads(path.read_text()) for path in client_folder.glob("seen-*.json")]
-    assert len(seen) >= 3  # a job's rounds may be trained in several workers, but no worker trains for two jobs
+    # The failing job's and the others', whose document is the same; rounds of a job may be trained in several workers.
+    assert len(seen) >= 2
     for worker in seen:
         assert worker["sockets"] == [["AF_UNIX", client.process.pid]]
         assert worker["deterministic"]
