@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import hashlib
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
 
 import rfc8785
 from pydantic import (
@@ -207,6 +210,17 @@ class JobDocument(JobChoices):
     def tensors(self) -> Layout:
         """The layout of the model's vectors."""
         return Layout.from_json(self.layout)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the canonical form, in hexadecimal: whatever a job is called, this tells it from others."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with some fields replaced."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("digest", None)
+        return copied
 
     def to_bytes(self) -> bytes:
         """The document as canonical JSON (RFC 8785), UTF-8.

@@ -181,9 +181,10 @@ class FolderServerCoordinator(_FolderCoordinator):
         """The vector files of the updates, verified, and why others can't be used."""
         usable: dict[Submitted, Path] = {}
         unusable: dict[Submitted, str] = {}
+        closed = {update.client: update for update in self._closed(round)}
         for submitted in updates:
             try:
-                usable[submitted] = self.update(round, submitted)
+                usable[submitted] = self._update(round, closed[submitted.client])
             except ContentError as error:
                 unusable[submitted] = str(error)
         return usable, unusable
@@ -192,9 +193,8 @@ class FolderServerCoordinator(_FolderCoordinator):
         """Nothing: there is no money at stake, and whoever operates the server shall see it."""
         return False
 
-    def update(self, round: Round, submitted: Submitted) -> Path:
+    def _update(self, round: Round, update: UpdateFile) -> Path:
         """The vector file of an update, verified."""
-        update = next(update for update in self._closed(round) if update.client == submitted.client)
         try:
             return self.folder.update(round.number, round.attempt, update)
         except ContentError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -136,7 +135,7 @@ class JobParticipant(Generic[AnyCoordinator]):
             # Each client of a distillation has a student of its own, and clients may share a folder.
             own = f"_{name}" if coordinator.job.distils and coordinator.shares_folder else ""
             self._final = output / f"final_model_pars_{job}{own}"
-            document = hashlib.sha256(coordinator.job.to_bytes()).hexdigest()
+            document = coordinator.job.digest
             who = label.replace("_", " ", 1)
             self._report = ReportFile(
                 output / f"report_{job}_{label}", job, document, coordinator.job.name, who, not hosted

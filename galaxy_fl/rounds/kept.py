@@ -17,8 +17,7 @@ __all__ = ["Kept", "KeptUpdate", "digest_of", "kept_folder"]
 
 def kept_folder(working: Path, job_id: str, client: str, document: JobDocument) -> Path:
     """Return the folder below a working directory for what a client of a job has trained, whichever job has that id."""
-    digest = hashlib.sha256(document.to_bytes()).hexdigest()
-    return working / "res" / "trained" / f"{job_id}_client_{client}_{digest[:16]}"
+    return working / "res" / "trained" / f"{job_id}_client_{client}_{document.digest[:16]}"
 
 
 def digest_of(path: Path) -> str:

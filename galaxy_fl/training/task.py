@@ -20,7 +20,7 @@ class TrainTask:
         seed: Of shuffling and dropout, 63 bits.
         teachers: The vectors of the models to learn from, where the job distils.
         local: The client's own integer tensors as its round before left them; None for those that the job began with.
-        local_after: Where those that training leaves go; None for nowhere.
+        local_after: Where those that training leaves go, if the job has any; None for nowhere.
     """
 
     start: Path

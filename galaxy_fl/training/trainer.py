@@ -20,6 +20,7 @@ from galaxy_fl.training.distillation import Lessons
 from galaxy_fl.training.losses import build_loss
 from galaxy_fl.training.minibatches import EVALUATION_BATCH, in_order, leaves_one, output_of, shuffled
 from galaxy_fl.training.optimizers import build_optimizer
+from galaxy_fl.training.randomness import seed_torch
 from galaxy_fl.training.results import Evaluation, TrainResult
 from galaxy_fl.training.schedulers import Schedule
 
@@ -64,7 +65,7 @@ def train(
     none_alone = leaves_one(model, count(dataset), specification.batch_size)
     batches = 0
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        seed_torch(seed, device)
         for epoch in range(1, specification.local_epochs + 1):
             tally = _Tally(specification, ending)
             epoch_batches = shuffled(dataset, specification.batch_size, order, none_alone)

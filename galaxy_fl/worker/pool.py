@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 import threading
@@ -68,7 +67,7 @@ class PoolSession:
     ) -> Prepared:
         """Load the job's model and the client's data, and try a first step; comes before `train` and `evaluate`."""
         self.close()
-        asked = _Asked(document, settings, source, served, hashlib.sha256(document.to_bytes()).hexdigest())
+        asked = _Asked(document, settings, source, served, document.digest)
         self._pool._enter(asked.job)
         self._asked = asked
         try:
@@ -185,7 +184,7 @@ class WorkerPool:
             destination: The file to write.
             sha256: That of the vector, in hexadecimal.
         """
-        what = hashlib.sha256(document.to_bytes()).hexdigest(), sha256
+        what = document.digest, sha256
         with self._exporting:
             beside = destination.with_name(f"{destination.name}.safetensors")
             if self._exported.get(destination) == what and destination.is_file() and beside.is_file():

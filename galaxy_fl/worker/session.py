@@ -105,7 +105,7 @@ class Session:
         """Train a round, and write the trained vector and the client's local tensors."""
         job, document = self._job, self._document
         torch.set_num_threads(self._settings.threads)
-        with random_states(task.seed):  # data and models may draw at random, for teachers too
+        with random_states(task.seed, self._settings.device):  # data and models may draw at random, for teachers too
             lessons = None
             if task.teachers:
                 states: list[StateOf] = [partial(job.state, teacher) for teacher in task.teachers]
@@ -117,7 +117,7 @@ class Session:
                 model, self._data, document.train, task.seed, device, round=task.round, lessons=lessons, ending=ending
             )
         job.check_constants(model)
-        if task.local_after is not None:
+        if task.local_after is not None and document.local:
             with handing_over(task.local_after) as new:
                 save_file({name: value.clone().contiguous() for name, value in job.changed(model).items()}, new)
         with handing_over(task.trained) as new:  # it may be the file of the start

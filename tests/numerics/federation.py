@@ -44,7 +44,7 @@ class Client:
         trained, after = self._folder / f"trained-{round}", self._folder / f"local-{round}"
         seed = round_seed(self.document.train.seed, round)
         result = self.session.train(TrainTask(start, trained, round, seed, (), self._local, after))
-        self._local = after
+        self._local = after if after.exists() else None  # most jobs have none
         return trained, result.samples
 
 

@@ -138,7 +138,8 @@ def test_an_upload_that_is_cut_goes_on_where_it_was(meeting, tmp_path):
         assert 0 == cutter.begun[0] < cutter.begun[1] < cutter.begun[2]
     serving = server.open("1")
     closed = serving.round()
-    assert np.array_equal(read_vector(serving.update(closed, serving.updates(closed)[0]), LARGE), update)
+    [usable] = serving.gather(closed, serving.updates(closed))[0].values()
+    assert np.array_equal(read_vector(usable, LARGE), update)
 
 
 def test_a_download_that_is_cut_goes_on_where_it_was(meeting, tmp_path):
