@@ -38,6 +38,12 @@ _SETTLED_NS = 2_000_000_000
 
 _REMEMBERED = 10_000
 
+_LARGE = 1 << 20
+"""Bytes from which on content is hashed only while it is written, and not read again once it is."""
+
+_TICK = 0.01
+"""Seconds in which the clock by which file systems stamp has gone on."""
+
 _Fingerprint = tuple[int, int, int, int, int]
 
 
@@ -47,8 +53,8 @@ class LocalStore:
     A file that was hashed is not hashed again by this instance as long as its (device, inode, size,
     modification time, change time) stay the same: a write changes the last of them, which no program can
     set back. As file systems stamp writes late, a file that changed within the last two seconds is not
-    remembered. What can escape is a write through a memory map made writable long before, and a failing
-    disk: for these there is `verify`, which hashes everything afresh.
+    remembered, unless this instance has written it itself. What can escape is a write through a memory map
+    made writable long before, and a failing disk: for these there is `verify`, which hashes everything afresh.
 
     Raises ContentError if the folder can't be used, or holds something that is not a store.
     """
@@ -93,7 +99,7 @@ class LocalStore:
     # Writing
 
     def put(self, source: Source) -> ContentId:
-        if isinstance(source, bytes | bytearray | memoryview):
+        if isinstance(source, bytes | bytearray | memoryview) and memoryview(source).nbytes < _LARGE:
             content = ContentId.of(source)
             if self.renew(content):
                 return content
@@ -106,6 +112,8 @@ class LocalStore:
             content = hasher.finish()
             if not self.renew(content):
                 self._commit(path, descriptor, content)
+                if content.size >= _LARGE:
+                    self._remember_own(content, descriptor)
         return content
 
     def adopt(self, path: Path, content: ContentId) -> None:
@@ -153,6 +161,25 @@ class LocalStore:
                     sync(self._objects)
                 os.replace(path, target)
             sync(target.parent)
+
+    def _remember_own(self, content: ContentId, descriptor: int) -> None:
+        """Remembers a file that nobody else has had open, and whose bytes were hashed as they were written: a write
+        from now on has another stamp once the file system's clock has gone on."""
+        before = _fingerprint(descriptor)
+        time.sleep(_TICK)
+        if _fingerprint(descriptor) == before and self._stamp() > before[4]:
+            self._remember(content, before)
+
+    def _stamp(self) -> int:
+        """The stamp that a change of a file has now, in nanoseconds; 0 where the file system does not tell."""
+        try:
+            descriptor = os.open(self._temporary, os.O_TMPFILE | os.O_WRONLY, 0o600)
+        except OSError:
+            return 0
+        try:
+            return os.fstat(descriptor).st_ctime_ns
+        finally:
+            os.close(descriptor)
 
     def renew(self, content: ContentId) -> bool:
         """Whether sound content is there already; if so its grace period begins anew."""
@@ -293,9 +320,12 @@ class LocalStore:
         if found != content:
             raise self._altered(content, f"its bytes are {found}")
         if changed < now - _SETTLED_NS and _fingerprint(descriptor) == before:
-            if len(self._verified) >= _REMEMBERED:
-                self._verified.clear()
-            self._verified[content] = before
+            self._remember(content, before)
+
+    def _remember(self, content: ContentId, found: _Fingerprint) -> None:
+        if len(self._verified) >= _REMEMBERED:
+            self._verified.clear()
+        self._verified[content] = found
 
     def _missing(self, what: str) -> ContentMissingError:
         return ContentMissingError(

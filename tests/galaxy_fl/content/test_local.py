@@ -182,6 +182,17 @@ def test_an_alteration_is_found_however_soon_after_reading_it_comes(store):
         path.write_bytes(b"content")
 
 
+def test_an_alteration_of_what_was_just_put_is_found(store):
+    """What is large is not read again after it was put, unless it has changed."""
+    data = fill("count", 2_000_000)
+    for _ in range(10):
+        content = store.put(memoryview(data))
+        assert store.path(content).read_bytes() == data
+        alter(store, content, "flip")
+        with pytest.raises(ContentAlteredError):
+            store.path(content)
+
+
 def test_a_write_through_a_memory_map_is_found(store):
     """A second write to a mapped page leaves every time of the file as it was, until it is written back."""
     content = store.put(b"content")
