@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -22,6 +22,7 @@ from galaxy_chain.ledger.contract import ContractCall, LedgerContract
 from galaxy_chain.ledger.structs import NEVER, Model, Status
 from galaxy_chain.ledger.submissions import Entry
 from galaxy_chain.transactions.manager import Receipt
+from galaxy_chain.verify.early import Early, Sight
 from galaxy_chain.verify.verifier import Verifier
 from galaxy_fl.content import Store, parse
 from galaxy_fl.content.gathering import soon
@@ -116,6 +117,8 @@ class LedgerCoordinator:
                 self._follower.close()
                 raise
             self.verifier = Verifier(store, self.terms, self.job)
+        self.early: Early | None = None
+        """Verifies updates as they come in; participants of a process that share a job share it."""
         self._closed: tuple[bytes, int] | None = None
         """The head of the attempt that was seen closed, and the newest block then."""
         self._model: tuple[Model, Path] | None = None
@@ -176,9 +179,27 @@ class LedgerCoordinator:
         if history.cancelled and not self._cancelled:
             self._cancelled = True
             LOG.warning("job %d was cancelled: it ends with round %d", self.number, history.last_round)
+        phase = self._phase(history)
+        if self.early is not None and not history.finished and self._reads_updates(history, phase):
+            closed = phase is Phase.CLOSED
+            self.early.look(history.head, closed, lambda: self._sight(history, closed=closed))
         # Where many share a follower, the update of one is nothing to the others.
         updates = len(history.entries) if self._shared is None else 0
-        return Round(history.round, history.attempt, self._phase(history), updates)
+        return Round(history.round, history.attempt, phase, updates)
+
+    def _reads_updates(self, history: JobHistory, phase: Phase) -> bool:
+        """Whether it is of use to verify the updates that are in already."""
+        if self.job.reveal == "after-close":
+            return self._is_closed_for_all(history)
+        return phase in (Phase.COLLECTING, Phase.CLOSED)
+
+    def _sight(self, history: JobHistory, *, closed: bool) -> Sight:
+        entries = tuple(history.entries)
+        return Sight(history.head, history.round, history.model, entries, self._wanted(entries), closed)
+
+    def _wanted(self, entries: Sequence[Entry]) -> frozenset[int]:
+        """The numbers of the entries that this participant verifies."""
+        return frozenset(range(len(entries)))
 
     def wait(self, seen: Round) -> Round:
         """Where the job stands once that is no longer `seen`."""
@@ -213,6 +234,8 @@ class LedgerCoordinator:
 
     def close(self) -> None:
         """Lets go what is known of the job's events."""
+        if self.early is not None and self._shared is None:
+            self.early.stop()
         self._follower.close()
 
     def _enter_again(self) -> None:

@@ -28,6 +28,7 @@ from galaxy_chain.jobs.terms import Limits, Role
 from galaxy_chain.lane.client_lane import JOIN_SECONDS, Lane, SignedLane
 from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.ledger.structs import Update
+from galaxy_chain.ledger.submissions import Entry
 from galaxy_chain.ledger.words import address_bytes
 from galaxy_chain.shown import ether
 from galaxy_chain.verify.how import BRANCH, Verify
@@ -113,6 +114,12 @@ class LedgerClientCoordinator(LedgerCoordinator):
             lambda commit, fault: reporter.report(commit.word, fault.node),
             None if shared is None else shared.checks,
         )
+        self._verify = verify
+        self._neighbours = {self.address} if shared is None else shared.clients
+        """The clients of this process, itself among them."""
+        self._neighbours.add(self.address)
+        if verify.chunks is None:
+            self.early = self._inspection.checks.early() if shared is None else shared.early
         self.leave = leave
         self.answering = Answering(
             ledger,
@@ -177,6 +184,15 @@ class LedgerClientCoordinator(LedgerCoordinator):
                 self._follower.pause(self.patience.poll)
                 round = super().round()
         return round
+
+    def _wanted(self, entries: Sequence[Entry]) -> frozenset[int]:
+        """All, or where it verifies its own branch those in the node of its entry, and of others in this process."""
+        fan_in = self.terms.fan_in
+        if not self._verify.branch or not self.history.is_sum or len(entries) <= fan_in:
+            return super()._wanted(entries)
+        own = (number for number, entry in enumerate(entries) if entry.client in self._neighbours)
+        nodes = {number // fan_in for number in own}
+        return frozenset(number for number in range(len(entries)) if number // fan_in in nodes)
 
     def model(self, round: Round) -> Path:
         """The round's model, every commit that can be challenged verified. A wrong one is challenged, which moves the
@@ -326,6 +342,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
             content = self._pending.keep(history.round, history.model.root, round.attempt, update)
         else:
             content = self.store.put(update.data)
+        self.verifier.know(content, root)
         fault_point("after-store-put")
         promised = Update(
             commitment(root, address_bytes(self.address)), content.digest, min(weight, self.terms.max_weight)

@@ -29,6 +29,7 @@ from galaxy_chain.ledger.signing import Domain
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Model
 from galaxy_chain.ledger.submissions import Entry
 from galaxy_chain.transactions.manager import Receipt
+from galaxy_chain.verify.early import Early
 from galaxy_chain.verify.node_vectors import manifest_id
 from galaxy_chain.verify.verifier import Verifier
 from galaxy_fl.aggregation.sum_tree import pack_nodes
@@ -100,6 +101,7 @@ class LedgerServerCoordinator(LedgerCoordinator):
         self._tending = Tending(ledger, self.verifier, job, self.address, serves=True)
         self._payout = Payout(ledger, job, self.address)
         self.summing_up = SummingUp(self.verifier)
+        self.early = Early(self.verifier, lambda sight, files: self.summing_up.next_nodes(sight, files))
         self._tree: tuple[bytes, frozenset[str], Tree] | None = None
         """What was aggregated last, where it has a tree: of which head, and whose updates."""
         self._nodes_let_go: set[bytes] = set()
@@ -154,6 +156,10 @@ class LedgerServerCoordinator(LedgerCoordinator):
         if self._relay is not None and self._relay.look(self.history, self._follower.chain_time):
             round = super().round()
         return round
+
+    def _reads_updates(self, history: JobHistory, phase: Phase) -> bool:
+        # Of a round that is closed it verifies all itself, at once.
+        return phase is Phase.COLLECTING and super()._reads_updates(history, phase)
 
     def close(self) -> None:
         """Answers nothing more, and lets go what is known of the job's events."""
@@ -356,6 +362,7 @@ class LedgerServerCoordinator(LedgerCoordinator):
         included = [entry for entry in entries if entry.client not in left_out]
         tree = self._tree_of(round, history, included, next_model)
         content = self.store.put(next_model)
+        self.verifier.know(content, root)
         fault_point("after-store-put")
         # All that an audit needs stays here, whoever else goes.
         self.store.pin(ContentId(self.terms.spec, len(self.job.to_bytes())))

@@ -63,6 +63,9 @@ class SharedJob:
             raise
         self.verifier = Verifier(store, terms, self.document)
         self.checks = Checks(self.verifier, None if own is None else own / "nodes")
+        self.early = self.checks.early()
+        self.clients: set[str] = set()
+        """The addresses of those who share it, or did."""
         self._tending = threading.Lock()
         self._answering: list[Answering] = []
         self._lock = threading.Lock()
@@ -111,5 +114,6 @@ class SharedJob:
             following.start()
 
     def close(self) -> None:
-        """Let the follower go."""
+        """Verify nothing more, and let the follower go."""
+        self.early.stop()
         self.follower.close()

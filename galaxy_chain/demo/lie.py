@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shutil import copyfile
 
 from galaxy_chain.coordinators.summing_up import SummingUp, Tree
 from galaxy_chain.following.history import JobHistory
@@ -26,21 +27,24 @@ class LyingSums(SummingUp):
         self._entries, self._model = len(history.entries), model
         return super().sum_up(history, model, updates, next_model)
 
-    def publish(self, folder: Path, nodes: Sequence[Node], next_model: Path) -> Tree:
+    def publish(self, folder: Path, paths: Sequence[Path], nodes: Sequence[Node], next_model: Path) -> Tree:
         """Publish the lie, and a next model that follows from it."""
         terms, rule, made = self._verifier.terms, self._verifier.rule, list(nodes)
         assert is_sum(rule)
-        for number in range(1, len(nodes) + 1):
-            place, file = locate(self._entries, terms.fan_in, number), node_file(folder, number)
+        lies = [node_file(folder, number) for number in range(1, len(nodes) + 1)]
+        for number, (path, file) in enumerate(zip(paths, lies, strict=True), 1):
+            place = locate(self._entries, terms.fan_in, number)
             if number == 1:
-                vector = read_sums(file, terms.parameters).copy()
+                vector = read_sums(path, terms.parameters).copy()
                 vector[len(vector) // 2] += nodes[-1].weight  # the mean becomes one more
                 file.write_bytes(vector.tobytes())
             elif place.level > 1:
-                children = [Summand(node_file(folder, each), nodes[each - 1].weight) for each in place.child_nodes]
+                children = [Summand(lies[each - 1], nodes[each - 1].weight) for each in place.child_nodes]
                 write_sum(children, file, terms.parameters, of_nodes=True)
+            elif path != file:
+                copyfile(path, file)
             root = tree_root(read_sums(file, terms.parameters), terms.chunk_parameters)
             made[number - 1] = Node(root, nodes[number - 1].weight)
-        word, sums = self._verifier.document.rule.rule_word, node_file(folder, len(nodes))
+        word, sums = self._verifier.document.rule.rule_word, lies[-1]
         finish_file(rule, word, self._model, sums, nodes[-1].weight, next_model, terms.parameters)
-        return super().publish(folder, made, next_model)
+        return super().publish(folder, lies, made, next_model)

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from galaxy_chain.following.history import Commit, JobHistory
+from galaxy_chain.ledger.submissions import Entry
+from galaxy_chain.verify.early import Early, Sight, Task
 from galaxy_chain.verify.faults import Fault
 from galaxy_chain.verify.flat_check import FlatCheck
+from galaxy_chain.verify.how import Verify
 from galaxy_chain.verify.memory import Memory
 from galaxy_chain.verify.tree_check import Seen, TreeCheck
 from galaxy_chain.verify.verifier import Verifier
-from galaxy_fl.aggregation.node_cache import NodeCache
+from galaxy_fl.aggregation import aggregate_files
+from galaxy_fl.aggregation.node_cache import NodeCache, bounds_key, flat_key, node_key
+from galaxy_fl.aggregation.rule import is_sum
+from galaxy_fl.aggregation.sum_tree import Node
+from galaxy_fl.aggregation.summing import Summand, write_sum
+from galaxy_fl.content import ContentId
+from galaxy_fl.vectors import tree_root
 
 __all__ = ["Checks"]
 
@@ -30,7 +41,8 @@ class Checks:
 
     Args:
         verifier: Of the job.
-        cache: A file that says which nodes were found right on this machine; None to remember it in this process alone.
+        cache: A file that says which nodes, and which models of flat rounds, were found right on this machine; None to
+            remember it in this process alone.
 
     Attributes:
         acting: Held by whoever brings a fault to the ledger, so that two clients of a process do not pay for one.
@@ -43,6 +55,8 @@ class Checks:
         self._flat = FlatCheck(verifier)
         self._seen = Seen()
         self._right: Memory[bytes, None] = Memory(MOST_COMMITS)
+        self._foreseen: Memory[bytes, None] = Memory(MOST_COMMITS)
+        """The heads of entries whose next model was found out."""
 
     def tree(self, history: JobHistory, commit: Commit) -> TreeCheck:
         """What checks a commit with nodes, node by node."""
@@ -64,6 +78,78 @@ class Checks:
             self._right.get(commit.word, is_right)
         return found
 
+    def wrong_chunk(self, history: JobHistory, commit: Commit, how: Verify) -> int | None:
+        """As the verifier has it; what was found right of a flat round by all of its updates is not recomputed.
+
+        Raises:
+            ContentMissingError, ContentAlteredError: something that is needed is unavailable.
+        """
+        if commit.nodes or how.chunks is not None:
+            return self._verifier.wrong_chunk(history, commit, how)
+        wrong: list[int] = []
+
+        def is_right() -> bool:
+            chunk = self._verifier.wrong_chunk(history, commit, how)
+            wrong.extend([] if chunk is None else [chunk])
+            return chunk is None
+
+        # What is being found out at the moment is waited for, and not found out twice.
+        self._foreseen.get(commit.record.head, lambda: None, lambda nothing: False)
+        entries = enumerate(commit.entries)
+        shown = [(entry.update.commitment, entry.update.weight, number in commit.left_out) for number, entry in entries]
+        record = commit.record
+        return (
+            None
+            if self._cache.once(self.flat_key(record.previous_root, shown, record.next.root), is_right)
+            else wrong[0]
+        )
+
+    def flat_key(self, model: bytes, updates: Iterable[tuple[bytes, int, bool]], next: bytes) -> bytes:
+        """The key under which is remembered that the job's rule makes the next model of these updates."""
+        terms, rule = self._verifier.terms, self._verifier.document.rule
+        return flat_key(terms.parameters, terms.chunk_parameters, rule.name, rule.rule_word, model, updates, next)
+
+    def early(self) -> Early:
+        """What finds out of a round by its updates, as they come in, what its commit should say."""
+        return Early(self._verifier, self.foresee)
+
+    def foresee(self, sight: Sight, files: Sequence[Path | None]) -> Iterator[Task]:
+        """What can be found out of a round by its updates before it is committed: each node of level 1 whose entries
+        are all wanted and in, and, once no more come, the next model of a flat round. It is remembered as what was
+        found right, and a commit that says something else is looked at as ever."""
+        fan_in, count = self._verifier.terms.fan_in, len(sight.entries)
+        if not is_sum(self._verifier.rule) or count <= fan_in:
+            if sight.closed and None not in files:
+                updates = [file for file in files if file is not None]
+                yield sight.head, lambda: self._foreseen.get(sight.head, lambda: self._foresee_model(sight, updates))
+            return
+        for first in sorted({number // fan_in * fan_in for number in sight.wanted}):
+            entries, part = sight.entries[first : first + fan_in], files[first : first + fan_in]
+            if (len(entries) == fan_in or sight.closed) and None not in part:
+                yield entries, partial(self._foresee_node, entries, [file for file in part if file is not None])
+
+    def _foresee_model(self, sight: Sight, updates: Sequence[Path]) -> None:
+        verifier, rule, d = self._verifier, self._verifier.document.rule, self._verifier.terms.parameters
+        model = verifier.model(sight.model, f"the model that round {sight.round} begins with")
+        weights = [entry.update.weight for entry in sight.entries]
+        with tempfile.TemporaryDirectory(prefix="galaxy-foreseen-") as folder:
+            path = Path(folder) / "model"
+            aggregate_files(verifier.rule, rule.rule_word, model, updates, weights, path, d)
+            root = tree_root(verifier.read(path), verifier.terms.chunk_parameters)
+            verifier.know(ContentId.of_file(path), root)
+        self._cache.add(self.flat_key(sight.model.root, _shown(sight.entries), root))
+
+    def _foresee_node(self, entries: Sequence[Entry], updates: Sequence[Path]) -> None:
+        verifier, weights = self._verifier, [entry.update.weight for entry in entries]
+        d, size = verifier.terms.parameters, verifier.terms.chunk_parameters
+        with tempfile.TemporaryDirectory(prefix="galaxy-foreseen-") as folder:
+            path = Path(folder) / "sum"
+            write_sum(list(map(Summand, updates, weights)), path, d, of_nodes=False)
+            root = verifier.nodes.root(path)
+            verifier.know(ContentId.of_file(path), root)
+        self._cache.add(node_key(d, size, 1, root, _shown(entries)))
+        self._cache.add(bounds_key(d, size, Node(root, sum(weights))))
+
     def everything(self, history: JobHistory, commit: Commit) -> Iterator[Fault]:
         """All that is wrong in a commit; nothing where it is right.
 
@@ -73,3 +159,8 @@ class Checks:
         if commit.nodes:
             return self.tree(history, commit).everything()
         return self._flat.everything(history, commit)
+
+
+def _shown(entries: Iterable[Entry]) -> list[tuple[bytes, int, bool]]:
+    """Entries that are all included, as the keys of what was found right have them."""
+    return [(entry.update.commitment, entry.update.weight, False) for entry in entries]

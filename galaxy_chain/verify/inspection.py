@@ -196,7 +196,7 @@ class Inspection:
         self._told: set[tuple[bytes, int]] = set()
         """The words and nodes that somebody was told of."""
         self._address = ledger.transactions.signer.address
-        self._checks = Checks(verifier, None if own is None else own / "nodes") if checks is None else checks
+        self.checks = Checks(verifier, None if own is None else own / "nodes") if checks is None else checks
         self._verified = Verified(None if own is None else own / "verified" / name)
         purse = Purse(MAX_DEMANDS, None if own is None else own / "demanded" / f"{name}.json")
         self._acting = Acting(ledger, verifier, follower, purse, "this is the most for a client's demands in a job")
@@ -276,26 +276,26 @@ class Inspection:
 
     def _look_at(self, history: JobHistory, commit: Commit) -> _Found:
         if commit.nodes and self._how.branch:
-            return self._branch(self._checks.tree(history, commit), commit)
+            return self._branch(self.checks.tree(history, commit), commit)
         if self._how.chunks is not None:
             return _Found(self._in_part(history, commit))
-        return _Found(self._checks.whole(history, commit, lambda: self._in_whole(history, commit)))
+        return _Found(self.checks.whole(history, commit, lambda: self._in_whole(history, commit)))
 
     def _in_whole(self, history: JobHistory, commit: Commit) -> list[Fault]:
         if commit.nodes:
-            return _up_to_proof(self._checks.tree(history, commit).everything())
+            return _up_to_proof(self.checks.tree(history, commit).everything())
         return self._wrong_chunk(history, commit)
 
     def _in_part(self, history: JobHistory, commit: Commit) -> list[Fault]:
         faults = self._wrong_chunk(history, commit)
         if not commit.nodes or (faults and faults[0].kind is Kind.MISSING):
             return faults
-        tree = self._checks.tree(history, commit)
+        tree = self.checks.tree(history, commit)
         return _up_to_proof(tree.everything() if faults else tree.weights())
 
     def _wrong_chunk(self, history: JobHistory, commit: Commit) -> list[Fault]:
         try:
-            chunk = self._verifier.wrong_chunk(history, commit, self._how)
+            chunk = self.checks.wrong_chunk(history, commit, self._how)
         except LACKING as error:
             return [Fault(0, 0, Kind.MISSING, str(error))]
         return [] if chunk is None else [Fault(0, chunk, Kind.PROVED, f"chunk {chunk} is wrong")]
@@ -337,7 +337,7 @@ class Inspection:
             self._give_up(commit, 0, f"is wrong in {where}, and its window is over: it stands for ever")
             return
         try:
-            with self._checks.acting:
+            with self.checks.acting:
                 self._look()
                 if not self._can_be_challenged(commit):  # another client of this process was faster
                     raise RoundMovedOnError(f"round {number} was committed wrongly, and is taken back")

@@ -1,6 +1,6 @@
-"""Nodes that were found right: a file that the clients of one machine share, so that each is recomputed once.
+"""Sums that were found right: a file that the clients of one machine share, so that each is recomputed once.
 
-What is remembered is sha256 over all that a node's being right depends on, so it holds for every job and ledger.
+What is remembered is sha256 over all that a sum's being right depends on, so it holds for every job and ledger.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from galaxy_fl.aggregation.sum_tree import Node
 from galaxy_fl.exceptions import AggregationError
 from galaxy_fl.files import make_folder
 
-__all__ = ["NodeCache", "bounds_key", "finish_key", "node_key"]
+__all__ = ["NodeCache", "bounds_key", "finish_key", "flat_key", "node_key"]
 
 LARGEST_FILE = 2**25
 """Bytes, of half a million keys; a larger file is begun anew by the next start, at the price of recomputing once."""
+MOST_KEYS = 2**17
+"""Keys that a process remembers without a file; it begins anew beyond them, at the same price."""
 
 
 def node_key(
@@ -37,8 +39,34 @@ def node_key(
     Raises:
         AggregationError: a root, a commitment or a number is out of range.
     """
-    shown = [_digest(child) + _number(weight) + bytes([excluded]) for child, weight, excluded in children]
-    return _key(b"node", _number(d), _number(chunk_parameters), _number(level), _digest(root), *shown)
+    return _key(b"node", _number(d), _number(chunk_parameters), _number(level), _digest(root), *_shown(children))
+
+
+def flat_key(
+    d: int,
+    chunk_parameters: int,
+    rule: str,
+    rule_word: bytes,
+    model: bytes,
+    updates: Iterable[tuple[bytes, int, bool]],
+    next: bytes,
+) -> bytes:
+    """Return the key of "the rule makes the next model of the model and these updates".
+
+    Args:
+        d: Number of parameters.
+        chunk_parameters: C.
+        rule: The rule's name.
+        rule_word: Its word, 32 bytes.
+        model, next: Roots of the models, 32 bytes.
+        updates: All entries in order, the excluded ones too: commitment, weight, whether excluded.
+
+    Raises:
+        AggregationError: a root, a commitment or a number is out of range.
+    """
+    named = sha256(rule.encode()).digest()
+    numbers = (_number(d), _number(chunk_parameters), named, _digest(rule_word), _digest(model), _digest(next))
+    return _key(b"flat", *numbers, *_shown(updates))
 
 
 def bounds_key(d: int, chunk_parameters: int, node: Node) -> bytes:
@@ -65,6 +93,10 @@ def finish_key(
     named = sha256(rule.encode()).digest()
     numbers = (_number(d), _number(chunk_parameters), named, _digest(rule_word), _digest(model))
     return _key(b"finish", *numbers, _digest(node.root), _number(node.weight), _digest(next))
+
+
+def _shown(children: Iterable[tuple[bytes, int, bool]]) -> list[bytes]:
+    return [_digest(child) + _number(weight) + bytes([excluded]) for child, weight, excluded in children]
 
 
 def _key(kind: bytes, *parts: bytes) -> bytes:
@@ -122,6 +154,8 @@ class NodeCache:
         with self._lock:
             if key in self._known:
                 return
+            if self._file is None and len(self._known) >= MOST_KEYS:
+                self._known.clear()
             self._known.add(_digest(key))
             if self._file is None:
                 return

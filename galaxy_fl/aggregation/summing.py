@@ -6,7 +6,7 @@ However many updates there are, a handful of blocks is in memory, and no more fi
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -74,6 +74,7 @@ def sum_files(
     fan_in: int,
     chunk_parameters: int,
     folder: Path,
+    made: Mapping[int, tuple[Path, bytes]] = {},
     workers: int | None = None,
 ) -> tuple[Node, ...]:
     """Aggregate a round from file to file by its tree of sums, which is written, too.
@@ -92,6 +93,7 @@ def sum_files(
         fan_in: Children of a node.
         chunk_parameters: C.
         folder: Takes the vectors of the nodes, `8 * d` bytes each, little-endian int64; see `node_file`.
+        made: Nodes that were summed before, by their numbers: the file, and the root of its chunk tree.
         workers: Threads; by default two where there are two processors.
 
     Returns:
@@ -113,18 +115,31 @@ def sum_files(
         with opened_sum(present, d, of_nodes=False) as total:
             finish_sum(rule, rule_word, model, total, sum(each.weight for each in present), destination, d, workers)
         return ()
-    sums = write_tree(entries, folder, d, fan_in, workers)
+    sums = write_tree(entries, folder, d, fan_in, workers, {number: path for number, (path, _) in made.items()})
+
+    def root_of(number: int) -> bytes:
+        return made[number][1] if number in made else tree_root(read_sums(sums[number - 1].path, d), chunk_parameters)
+
     with ThreadPoolExecutor(workers or default_workers()) as pool:
-        roots = pool.map(lambda each: tree_root(read_sums(each.path, d), chunk_parameters), sums)
+        roots = pool.map(root_of, range(1, len(sums) + 1))
         nodes = tuple(Node(root, each.weight) for root, each in zip(roots, sums, strict=True))
     finish_file(rule, rule_word, model, sums[-1].path, sums[-1].weight, destination, d, workers)
     return nodes
 
 
 def write_tree(
-    entries: Sequence[Summand | None], folder: Path, d: int, fan_in: int, workers: int | None = None
+    entries: Sequence[Summand | None],
+    folder: Path,
+    d: int,
+    fan_in: int,
+    workers: int | None = None,
+    made: Mapping[int, Path] = {},
 ) -> list[Summand]:
     """Write the sum of every node of the tree over entries, None for each that is excluded.
+
+    Args:
+        entries, folder, d, fan_in, workers: As in `sum_files`.
+        made: Files of nodes that were summed before, by their numbers; these are not written.
 
     Returns:
         The nodes in the order of their numbers; none where the round is flat.
@@ -138,15 +153,17 @@ def write_tree(
     with ThreadPoolExecutor(workers or default_workers()) as pool:
         for level, size in enumerate(levels(len(entries), fan_in)):
             groups = [[each for each in children[at * fan_in : (at + 1) * fan_in] if each] for at in range(size)]
-            made = [
-                Summand(node_file(folder, number), sum(each.weight for each in group))
-                for number, group in enumerate(groups, len(nodes) + 1)
+            numbers = range(len(nodes) + 1, len(nodes) + 1 + size)
+            level_nodes = [
+                Summand(made.get(number, node_file(folder, number)), sum(each.weight for each in group))
+                for number, group in zip(numbers, groups, strict=True)
             ]
+            new = [at for at, number in enumerate(numbers) if number not in made]
             write = partial(write_sum, d=d, of_nodes=level > 0)
             # list() raises what a thread raised.
-            list(pool.map(write, groups, [each.path for each in made]))
-            nodes += made
-            children = made
+            list(pool.map(write, [groups[at] for at in new], [level_nodes[at].path for at in new]))
+            nodes += level_nodes
+            children = level_nodes
     return nodes
 
 

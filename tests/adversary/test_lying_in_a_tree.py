@@ -29,8 +29,8 @@ class FalseList(SummingUp):
         super().__init__(verifier)
         self._change = change
 
-    def publish(self, folder: Path, nodes: Sequence[Node], next_model: Path) -> Tree:
-        tree = super().publish(folder, nodes, next_model)
+    def publish(self, folder: Path, paths: Sequence[Path], nodes: Sequence[Node], next_model: Path) -> Tree:
+        tree = super().publish(folder, paths, nodes, next_model)
         listed = self._change([content.digest for content in tree.contents])
         return replace(tree, manifest=self._verifier.store.put(b"".join(listed)))
 

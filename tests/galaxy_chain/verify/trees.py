@@ -46,8 +46,8 @@ class LyingSums(SummingUp):
         self._entries, self._model = len(history.entries), model
         return super().sum_up(history, model, updates, next_model)
 
-    def publish(self, folder: Path, nodes: Sequence[Node], next_model: Path) -> Tree:
-        vectors = [np.fromfile(node_file(folder, number), "<i8") for number in range(1, len(nodes) + 1)]
+    def publish(self, folder: Path, paths: Sequence[Path], nodes: Sequence[Node], next_model: Path) -> Tree:
+        vectors = [np.fromfile(path, "<i8") for path in paths]
         weights = [node.weight for node in nodes]
         last = self._alter(vectors, weights)
         for number in range(last + 1, len(nodes) + 1):
@@ -55,15 +55,16 @@ class LyingSums(SummingUp):
             if place.level > 1:
                 vectors[number - 1] = sum((vectors[child] for child in place.children), np.zeros(PARAMETERS, np.int64))
                 weights[number - 1] = sum(weights[child] for child in place.children)
-        for number, vector in enumerate(vectors, 1):
-            node_file(folder, number).write_bytes(vector.tobytes())
+        lies = [node_file(folder, number) for number in range(1, len(nodes) + 1)]
+        for path, vector in zip(lies, vectors, strict=True):
+            path.write_bytes(vector.tobytes())
         made = tuple(Node(tree_root(v, CHUNK), w) for v, w in zip(vectors, weights, strict=True))
         rule = self._verifier.rule
         assert is_sum(rule)
         word = self._verifier.document.rule.rule_word
         model = read_vector(self._model, PARAMETERS)
         next_model.write_bytes(rule.finish(word, model, vectors[-1], weights[-1]).tobytes())
-        return super().publish(folder, made, next_model)
+        return super().publish(folder, lies, made, next_model)
 
 
 def commit_tree(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from galaxy_fl.aggregation import node_cache
-from galaxy_fl.aggregation.node_cache import NodeCache, bounds_key, finish_key, node_key
+from galaxy_fl.aggregation.node_cache import NodeCache, bounds_key, finish_key, flat_key, node_key
 from galaxy_fl.aggregation.sum_tree import Node
 from galaxy_fl.exceptions import AggregationError
 
@@ -46,6 +46,17 @@ def test_every_part_of_a_key_counts() -> None:
         finish_key(100, 64, "weighted_mean", bytes(32), A, Node(A, 5), C),
         finish_key(100, 64, "weighted_mean", bytes(32), A, Node(B, 6), C),
         finish_key(100, 64, "weighted_mean", bytes(32), A, Node(B, 5), B),
+        flat_key(100, 64, "weighted_mean", bytes(32), A, [(B, 5, False), (C, 6, True)], C),
+        flat_key(101, 64, "weighted_mean", bytes(32), A, [(B, 5, False), (C, 6, True)], C),
+        flat_key(100, 32, "weighted_mean", bytes(32), A, [(B, 5, False), (C, 6, True)], C),
+        flat_key(100, 64, "another", bytes(32), A, [(B, 5, False), (C, 6, True)], C),
+        flat_key(100, 64, "weighted_mean", A, A, [(B, 5, False), (C, 6, True)], C),
+        flat_key(100, 64, "weighted_mean", bytes(32), B, [(B, 5, False), (C, 6, True)], C),
+        flat_key(100, 64, "weighted_mean", bytes(32), A, [(B, 5, False), (C, 6, False)], C),
+        flat_key(100, 64, "weighted_mean", bytes(32), A, [(B, 4, False), (C, 6, True)], C),
+        flat_key(100, 64, "weighted_mean", bytes(32), A, [(C, 6, True), (B, 5, False)], C),
+        flat_key(100, 64, "weighted_mean", bytes(32), A, [(B, 5, False)], C),
+        flat_key(100, 64, "weighted_mean", bytes(32), A, [(B, 5, False), (C, 6, True)], A),
     ]
     assert all(one != other for one, other in combinations(keys, 2))
     assert all(len(each) == 32 for each in keys)
@@ -175,3 +186,11 @@ def test_what_is_wrong_or_could_not_be_found_out_is_asked_again() -> None:
     assert A not in cache
     assert cache.once(A, lambda: True)
     assert cache.once(A, fail)
+
+
+def test_without_a_file_no_more_is_remembered_than_a_process_can_bear(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_cache, "MOST_KEYS", 3)
+    cache = NodeCache(None)
+    for number in range(4):
+        cache.add(key(number))
+    assert [key(number) in cache for number in range(4)] == [False, False, False, True]

@@ -101,6 +101,32 @@ def test_nodes_and_model_are_what_integers_make(d: int, entries: int, fan_in: in
         assert read_vector(folder / "next", d).tolist() == [max(INT32_MIN, min(INT32_MAX, x)) for x in moved]
 
 
+@pytest.mark.parametrize("made", [{1}, {2, 4}, {1, 2, 3, 4, 5, 6}, {6}])
+def test_nodes_that_were_summed_before_are_not_written_again(made: set[int], tmp_path: Path) -> None:
+    _, paths = written(tmp_path, 40, 6)
+    expected = aggregated(paths, [1, 2, 3, 4, 5, 6], {3}, tmp_path, 40, 2)
+    model, again = (tmp_path / "next").read_bytes(), tmp_path / "again"
+    again.mkdir()
+    before = {number: (node_file(tmp_path, number), expected[number - 1].root) for number in made}
+    updates = [None if number == 3 else path for number, path in enumerate(paths[1:])]
+    nodes = sum_files(
+        RULE,
+        WORD,
+        paths[0],
+        updates,
+        [1, 2, 3, 4, 5, 6],
+        again / "next",
+        40,
+        fan_in=2,
+        chunk_parameters=CHUNK,
+        folder=again,
+        made=before,
+    )
+    assert nodes == expected
+    assert (again / "next").read_bytes() == model
+    assert {path.name for path in again.iterdir()} == {"next"} | {f"node-{n}" for n in range(1, 7) if n not in made}
+
+
 @pytest.mark.parametrize("d", [BLOCK_PARAMETERS - 1, BLOCK_PARAMETERS, BLOCK_PARAMETERS * 2 + 1])
 @pytest.mark.parametrize(("entries", "fan_in"), [(5, 2), (5, 4), (5, 5), (5, 64)])
 @pytest.mark.parametrize("workers", [None, 1, 3])
