@@ -9,11 +9,12 @@ import weakref
 
 import pytest
 
-from galaxy_fl.exceptions import ContentError, DataError, RoundMovedOnError, UnreachableError
+from galaxy_fl.exceptions import ContentError, DataError, RoundMovedOnError, TrainingError, UnreachableError
 from galaxy_fl.interrupts import interrupts_are_heard
 from galaxy_fl.participants.console import Console
 from galaxy_fl.participants.participant import Outcome
 from galaxy_fl.participants.participation import Participation
+from galaxy_fl.participants.work import StoppedError, Work
 
 LONG = 120
 """Seconds after which what is waited for does not come any more, however busy the machine."""
@@ -196,3 +197,37 @@ def test_a_workers_training_is_ended_by_an_interrupt():
 
     run_until_interrupted(take_part, Shelf(["1"]))
     assert failed.is_set()
+
+
+def test_who_is_stopped_while_it_waits_for_a_worker_has_not_failed():
+    """It would tell the others that it gives up, and is only begun again later."""
+    work, entered, ends = Work(1), threading.Semaphore(0), []
+
+    def asks():
+        try:
+            with work.section():
+                entered.release()
+                with work.pool._lend("a job", 1):
+                    while not work.pool._closed:
+                        time.sleep(0.01)
+                    raise TrainingError("train: the worker was closed")
+        except BaseException as error:
+            ends.append(type(error))
+
+    threads = [threading.Thread(target=asks, daemon=True) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for _ in threads:
+        entered.acquire()
+    work.stop()
+    for thread in threads:
+        thread.join(LONG)
+        assert not thread.is_alive()
+    assert ends == [StoppedError] * 5
+    with pytest.raises(StoppedError), work.section():
+        raise AssertionError("the program goes on")
+
+
+def test_a_failure_of_training_is_one_while_the_program_goes_on():
+    with pytest.raises(TrainingError), Work(1).section():
+        raise TrainingError("train: the worker was killed")
