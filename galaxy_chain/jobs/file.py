@@ -30,13 +30,14 @@ from galaxy_chain.jobs.terms import (
 )
 from galaxy_chain.ledger.deployment import address
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Terms
+from galaxy_fl.aggregation import RULES, is_sum
 from galaxy_fl.aggregation.rule import MAX_WEIGHT
 from galaxy_fl.aggregation.sum_tree import DEFAULT_FAN_IN, LARGEST_FAN_IN, SMALLEST_FAN_IN
 from galaxy_fl.exceptions import JobDocumentError
 from galaxy_fl.jobs.document import BuiltinModel, JobChoices, RuleChoice, kind_of_model
 from galaxy_fl.jobs.ending import Ending
 from galaxy_fl.validation import Strict, explanations, field_of
-from galaxy_fl.vectors import fitting_chunk
+from galaxy_fl.vectors import SHORTEST_VECTOR, fitting_chunk, usual_chunk
 
 __all__ = ["JobFile", "SourceFile", "TermsSection", "Wei", "wei"]
 
@@ -110,8 +111,9 @@ class TermsSection(Strict):
     answer_seconds: Seconds = 1_200
     max_unsettled: Annotated[int, Field(ge=1, le=2**31)] | None = None
     """By default as many as half of the bond is worth; all where the owner pays nothing into the pool."""
-    chunk_parameters: Annotated[int, Field(ge=8, le=256, multiple_of=8)] = 64
-    """Parameters a chunk; fewer where the model has not more than that."""
+    chunk_parameters: Annotated[int, Field(ge=8, le=256, multiple_of=8)] | None = None
+    """Parameters a chunk; fewer where the model has not more than that. By default 64, and 256 where a model has more
+    than 4,194,304 parameters, its rule is a sum, and a challenge has room for as many updates as with 64."""
     fan_in: Annotated[int, Field(ge=SMALLEST_FAN_IN, le=LARGEST_FAN_IN)] = DEFAULT_FAN_IN
     """Updates that a partial sum stands for, and partial sums that one above them stands for: a challenge opens as
     many, however many clients there are. Also how many signed updates make a block."""
@@ -170,7 +172,7 @@ class TermsSection(Strict):
             JobDocumentError: they don't suit the model or the weighting.
         """
         # A vector has to be longer than a chunk, and a job document's is longer than the smallest there is.
-        chunk_parameters = fitting_chunk(parameters, self.chunk_parameters)
+        chunk_parameters = fitting_chunk(parameters, self.chunk_parameters or self._usual_chunk(rule.name, parameters))
         max_clients = self.max_clients
         if max_clients is None:
             max_clients = most_updates(rule.name, parameters, chunk_parameters, self.fan_in)
@@ -217,6 +219,14 @@ class TermsSection(Strict):
             open=self.open,
             parameters=parameters,
         )
+
+    def _usual_chunk(self, rule: str, parameters: int) -> int:
+        usual, least = usual_chunk(parameters), usual_chunk(SHORTEST_VECTOR)
+        if usual == least:
+            return usual
+        room, most = (most_updates(rule, parameters, chunk, self.fan_in) for chunk in (usual, least))
+        # A rule that looks at every update's chunk costs as much more as chunks are longer.
+        return usual if is_sum(RULES[rule]) and room >= (self.max_clients or most) else least
 
     def _heaviest(self, max_clients: int, uniform: bool) -> int:
         if uniform and self.max_weight not in (None, 1):

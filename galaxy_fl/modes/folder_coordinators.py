@@ -18,7 +18,7 @@ from galaxy_fl.patience import poll
 from galaxy_fl.rounds.aggregating import aggregate_round
 from galaxy_fl.rounds.coordinator import Committed, Origin, Phase, Previous, Round, Submitted, WithoutLedger
 from galaxy_fl.rounds.kept import kept_folder
-from galaxy_fl.vectors import Vector, as_vector, fitting_chunk, read_vector, tree_root, write_vector
+from galaxy_fl.vectors import Vector, as_vector, fitting_chunk, read_vector, tree_root, usual_chunk, write_vector
 
 __all__ = ["DEFAULT_DEADLINE", "FolderClientCoordinator", "FolderServerCoordinator"]
 
@@ -30,7 +30,6 @@ DEFAULT_DEADLINE = 600.0
 LEAST_PATIENCE = 60.0
 """Seconds that a server whose clients have all given up waits at least for others: their programs may be starting."""
 
-_CHUNK_PARAMETERS = 64
 """The chain's default, so that a model has the same root in every mode; less where the model is no larger."""
 
 
@@ -218,7 +217,7 @@ class FolderServerCoordinator(_FolderCoordinator):
     def commit(self, round: Round, next_model: Path, excluded: Mapping[Submitted, str]) -> Committed:
         """Keeps the next model, and then says that it is the one."""
         state = self._expect(round, Phase.CLOSED)
-        chunk = fitting_chunk(self.folder.parameters, _CHUNK_PARAMETERS)
+        chunk = fitting_chunk(self.folder.parameters, usual_chunk(self.folder.parameters))
         root = tree_root(read_vector(next_model, self.folder.parameters), chunk)
         cid = self.folder.put_model(round.number + 1, next_model)
         left_out = {submitted.client for submitted in excluded}

@@ -11,6 +11,7 @@ from galaxy_fl.vectors.chunk_tree import (
     fitting_chunk,
     root_of,
     tree_root,
+    usual_chunk,
     verify,
 )
 from galaxy_fl.vectors.fixed_point import decode, difference, encode, read_sums, read_vector, write_vector
@@ -55,6 +56,7 @@ __all__ = [
     "read_vector",
     "root_of",
     "tree_root",
+    "usual_chunk",
     "verify",
     "write_vector",
 ]

@@ -30,11 +30,14 @@ __all__ = [
     "fitting_chunk",
     "root_of",
     "tree_root",
+    "usual_chunk",
     "verify",
 ]
 
 _DIGEST_BYTES = 32
 _ADDRESS_BYTES = 20
+_SMALL_CHUNK, _LARGE_CHUNK = 64, 256
+_DEEPEST = 16
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,14 @@ def fitting_chunk(parameters: int, most: int) -> int:
     chunk_parameters = min(most, (parameters - 1) // 8 * 8)
     chunk_count(parameters, chunk_parameters)
     return chunk_parameters
+
+
+def usual_chunk(parameters: int) -> int:
+    """Return how many parameters a chunk has where nobody says otherwise: 64, or 256 if the tree were deeper than 16.
+
+    Why, is in section 2 of the protocol.
+    """
+    return _SMALL_CHUNK if parameters <= _SMALL_CHUNK << _DEEPEST else _LARGE_CHUNK
 
 
 def depth(parameters: int, chunk_parameters: int) -> int:

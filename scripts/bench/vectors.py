@@ -1,73 +1,90 @@
 #!/usr/bin/env python
-"""Measures encoding, decoding, tree roots and aggregation beside a memory copy of the same run.
+"""Measures encoding, decoding, hashing and aggregation, by the kernels in C and those in Python side by side.
 
-Compare the ratios ("copies"), which depend less on the machine. Each figure is the best of some repetitions.
+Each figure is a ratio to what is measured right before it: a memory copy of the same vector, or one sha256 over it. So
+it depends less on the machine; the medians of some repetitions are printed, of the clock's time and of the processor's.
+Where others use the machine, too, the processor's is the one to go by.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import multiprocessing
+import os
 import re
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 
 from galaxy_fl.aggregation import RULES, aggregate_files
-from galaxy_fl.vectors import Layout, TensorLayout, decode, encode, tree_root, write_vector
+from galaxy_fl.content import ContentId
+from galaxy_fl.vectors import Layout, TensorLayout, decode, encode, kernels, tree_root, write_vector
 
 WORD = (1).to_bytes(32, "big")
+KINDS = ("c", "python")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--parameters", type=int, default=11_000_000, help="length d of the vectors")
     parser.add_argument("--clients", type=int, default=10, help="number of updates to aggregate, 3 to 64")
-    parser.add_argument("--repeat", type=int, default=5, help="repetitions, of which the best counts")
+    parser.add_argument("--repeat", type=int, default=5, help="repetitions, of which the median counts")
     arguments = parser.parse_args()
     d, clients = arguments.parameters, arguments.clients
 
     random = np.random.default_rng(0)
     state = {"w": random.standard_normal(d, np.float32)}
-    copied = np.empty_like(state["w"])
+    copied = state["w"].copy()
     layout = Layout((TensorLayout("w", (d,)),))
     vector = encode(state, layout)
     decode(vector[:1], Layout((TensorLayout("w", (1,)),)))  # pays for importing torch
 
-    def best(run: Callable[[], object]) -> float:
-        times = []
-        for _ in range(arguments.repeat):
-            start = time.perf_counter()
-            run()
-            times.append(time.perf_counter() - start)
-        return min(times)
+    def copy() -> object:
+        return np.copyto(copied, state["w"])
 
-    copy = best(lambda: np.copyto(copied, state["w"]))
+    def plain_hash() -> object:
+        return hashlib.sha256(vector).digest()
 
-    def report(name: str, seconds: float, vectors: int = 1) -> None:
-        speed = 4 * d * vectors / seconds / 1e9
-        print(f"{name:<42} {seconds:8.3f} s {speed:8.2f} GB/s {seconds / copy / vectors:9.1f}", flush=True)
+    def report(name: str, run: Callable[[], object], unit: Callable[[], object], vectors: int = 1) -> None:
+        cells = []
+        for kind in KINDS:
+            if not chosen(kind):
+                cells.append(f"{'none':>24}")
+                continue
+            pairs = [(spent(unit), spent(run)) for _ in range(arguments.repeat)]
+            ratios = [median(r[at] / max(u[at], 1e-9) / vectors for u, r in pairs) for at in (0, 1)]
+            seconds = median(r[0] for _, r in pairs)
+            cells.append(f"{seconds:8.3f} s{ratios[0]:7.2f}{ratios[1]:7.2f}")
+        print(f"{name:<34}{''.join(f'{cell:>26}' for cell in cells)}", flush=True)
 
-    print(f"{d:,} parameters, {clients} clients")
-    print(f"{'':<42} {'time':>10} {'input':>13} {'copies':>9}")
-    report("memory copy", copy)
-    report("memory copy into new memory", best(lambda: state["w"].copy()))
-    report("encode", best(lambda: encode(state, layout)))
-    report("decode", best(lambda: decode(vector, layout)))
+    print(f"{d:,} parameters, {clients} clients; C: {described('c')}")
+    print(
+        f"a memory copy takes {median(spent(copy)[0] for _ in range(5)):.4f} s, one sha256 {spent(plain_hash)[0]:.4f} s"
+    )
+    print(f"{'':<34}{'C: clock, ratio, processor':>27}{'Python':>26}")
+    print("in copies")
+    report("a copy into new memory", lambda: state["w"].copy(), copy)
+    report("encode", lambda: encode(state, layout), copy)
+    report("decode", lambda: decode(vector, layout), copy)
+    print("in sha256 over the same bytes")
     for chunk in (64, 256):
-        report(f"tree root, {chunk} parameters a chunk", best(lambda c=chunk: tree_root(vector, c)))  # type: ignore[misc]
+        report(f"tree root, {chunk} parameters a chunk", lambda c=chunk: tree_root(vector, c), plain_hash)  # type: ignore[misc]
+    report("content id", lambda: ContentId.of(memoryview(vector)), plain_hash)
 
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / f"vector-{index}" for index in range(clients + 1)]
         for file in files:
             write_vector(file, random.integers(-(2**24), 2**24, d, np.int32))
+        print("in copies of each update")
         for name in RULES:
             for workers in (1, 2):
-                seconds = best(lambda n=name, w=workers: aggregate(n, files, d, w))  # type: ignore[misc]
-                report(f"{name}, {workers} thread{'s' * (workers > 1)}", seconds, clients)
+                run = lambda n=name, w=workers: aggregate(n, files, d, w)  # noqa: E731
+                report(f"{name}, {workers} thread{'s' * (workers > 1)}", run, copy, clients)
         print("peak resident memory of a process that aggregates (Linux)")
         for name in RULES:
             for count in (4, 64):
@@ -79,9 +96,30 @@ def main() -> None:
                 print(f"{name + ',':<20} {count:>2} clients {peak / 1024:20.1f} MiB", flush=True)
 
 
+def chosen(kind: str) -> bool:
+    """Have this process use the kernels of that kind; tells whether there are any."""
+    os.environ["GALAXY_KERNELS"] = kind if kind == "python" else ""
+    kernels.choose_anew()
+    return kernels.description().startswith("C") == (kind == "c")
+
+
+def described(kind: str) -> str:
+    chosen(kind)
+    return kernels.description()
+
+
+def spent(run: Callable[[], object]) -> tuple[float, float]:
+    """Return the seconds of the clock and of the processor that a call takes."""
+    clock, processor = time.perf_counter(), time.process_time()
+    run()
+    return time.perf_counter() - clock, time.process_time() - processor
+
+
 def aggregate(name: str, files: list[Path], d: int, workers: int | None) -> None:
     weights = list(range(1, len(files)))
-    aggregate_files(RULES[name], WORD, files[0], files[1:], weights, files[0].with_name("next"), d, workers)
+    following = files[0].with_name("next")
+    following.unlink(missing_ok=True)
+    aggregate_files(RULES[name], WORD, files[0], files[1:], weights, following, d, workers)
 
 
 def peak_of_aggregating(name: str, files: list[Path], d: int) -> int:

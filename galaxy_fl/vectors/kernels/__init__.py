@@ -18,7 +18,7 @@ from galaxy_fl.vectors.kernels.native import SHA, NativeKernels, UnavailableErro
 from galaxy_fl.vectors.kernels.twin import PythonKernels
 from galaxy_fl.vectors.vector import Sums, Vector
 
-__all__ = ["Kernels", "NativeKernels", "PythonKernels", "description", "kernels"]
+__all__ = ["Kernels", "NativeKernels", "PythonKernels", "choose_anew", "description", "kernels"]
 
 _VARIABLE = "GALAXY_KERNELS"
 
@@ -86,6 +86,11 @@ def description() -> str:
         ConfigurationError: as `kernels`.
     """
     return _chosen()[1]
+
+
+def choose_anew() -> None:
+    """Look at the environment again, and at what is built; kernels are chosen once otherwise."""
+    _chosen.cache_clear()
 
 
 @cache

@@ -142,11 +142,11 @@ def test_the_version_is_that_of_the_package(terminal):
 @pytest.mark.parametrize(("kernels", "said"), [("python", "Python, because GALAXY_KERNELS says so"), ("rust", None)])
 def test_the_version_says_which_kernels_are_in_use(terminal, monkeypatch, kernels, said):
     monkeypatch.setenv("GALAXY_KERNELS", kernels)
-    kernels_room._chosen.cache_clear()
+    kernels_room.choose_anew()
     try:
         assert (terminal.run("--version") == 0) == (said is not None)
     finally:
-        kernels_room._chosen.cache_clear()
+        kernels_room.choose_anew()
     assert (
         f"kernels: {said}\n" in terminal.out
         if said

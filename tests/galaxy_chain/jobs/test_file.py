@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 
 from galaxy_chain.demo.run import example_job
+from galaxy_chain.jobs.answer_size import answer_gas
 from galaxy_chain.jobs.file import JobFile, wei
 from galaxy_chain.jobs.terms import Chain, check_terms
 from galaxy_chain.ledger.structs import ZERO_ADDRESS
 from galaxy_fl.exceptions import JobDocumentError
+from galaxy_fl.vectors import depth
 
+GAS = (Path(__file__).parents[3] / "docs" / "gas.md").read_text()
 GOOD = """\
 name = "digits"
 
@@ -52,6 +55,42 @@ def on_ledger(job: JobFile, parameters: int = 38_282, *, uniform: bool = False):
     return job.terms.on_ledger(b"\1" * 32, job.rule, "0x" + "33" * 20, parameters, CREATOR, uniform=uniform)
 
 
+@pytest.mark.parametrize(
+    ("lines", "rule", "parameters", "chunk", "clients"),
+    [
+        ("", "weighted_mean", 2**22, 64, 4_096),
+        ("", "weighted_mean", 2**22 + 1, 256, 4_096),
+        ("max_clients = 300", "weighted_mean", 11_700_000, 256, 300),
+        # With chunks of 256 and a fan-in of 64 a challenge has room for no more than a flat round.
+        ("fan_in = 64", "weighted_mean", 11_700_000, 64, 4_096),
+        ("fan_in = 64\nmax_clients = 60", "weighted_mean", 11_700_000, 256, 60),
+        ("fan_in = 64\nmax_clients = 65", "weighted_mean", 11_700_000, 64, 65),
+        ("", "coordinate_median", 11_700_000, 64, 64),
+        ("max_clients = 5", "coordinate_median", 11_700_000, 64, 5),
+        ("chunk_parameters = 64", "weighted_mean", 11_700_000, 64, 4_096),
+        ("chunk_parameters = 256", "weighted_mean", 38_282, 256, 4_096),
+        ("", "weighted_mean", 9, 8, 4_096),
+    ],
+)
+def test_chunks_are_longer_where_a_tree_is_deep_and_challenges_stay_possible(
+    tmp_path, lines, rule, parameters, chunk, clients
+):
+    text = GOOD.replace("[terms]", f'[rule]\nname = "{rule}"\n[terms]').replace(
+        "open = false", f"open = false\n{lines}"
+    )
+    terms = on_ledger(read(tmp_path, text), parameters)
+    assert (terms.chunk_parameters, terms.max_clients) == (chunk, clients)
+
+
+def test_what_the_documentation_says_that_longer_chunks_cost():
+    rows = re.findall(r"^\| ([\d,]+) \| (64|256) \| (\d+) \| ([\d,]+) \| ([\d,]+) \|$", GAS, re.MULTILINE)
+    assert len(rows) == 6
+    for row in rows:
+        parameters, chunk, levels, *gas = (int(each.replace(",", "")) for each in row)
+        assert levels == depth(parameters, chunk)
+        assert gas == [answer_gas("weighted_mean", updates, 16, chunk, levels) for updates in (10, 1_000)]
+
+
 def test_what_a_file_leaves_open_is_chosen_soundly(tmp_path):
     """Not that anyone aggregates, that one silent client delays a round, or that no challenge fits a transaction."""
     terms = on_ledger(read(tmp_path, GOOD))
@@ -70,7 +109,10 @@ def test_what_follows_from_other_terms_follows_from_them(tmp_path):
 
     # A search through 10 levels, with a demand an hour, that begins in the first half of the window.
     assert chosen("answer_seconds = 3600").challenge_seconds == 4 * 15 * 3_600
-    assert chosen("", 2**30).challenge_seconds == 4 * 29 * 1_200
+    assert chosen("chunk_parameters = 64", 2**30).challenge_seconds == 4 * 29 * 1_200
+    assert (
+        chosen("", 2**30).challenge_seconds == 4 * 27 * 1_200
+    )  # chunks are longer, and so the tree has two levels less
     assert chosen("aggregate_seconds = 7200").idle_seconds == 60 + 4 * 7_200
     assert chosen("answer_seconds = 36000").idle_seconds == 72_000
     # Half of the bond of one ether is worth two rounds of a fifth of an ether.

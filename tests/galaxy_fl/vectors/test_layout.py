@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from galaxy_fl.exceptions import VectorError
-from galaxy_fl.vectors import Layout, TensorLayout, fitting_chunk
+from galaxy_fl.vectors import Layout, TensorLayout, depth, fitting_chunk, usual_chunk
 
 tensors = st.builds(
     TensorLayout,
@@ -110,6 +110,12 @@ def test_a_layout_is_padded_to_nine_once() -> None:
 )
 def test_the_chunks_of_small_vectors_are_smaller(parameters: int, most: int, chunk: int) -> None:
     assert fitting_chunk(parameters, most) == chunk
+
+
+@pytest.mark.parametrize(("parameters", "chunk"), [(9, 64), (2**22, 64), (2**22 + 1, 256), (2**40, 256)])
+def test_no_usual_tree_is_deeper_than_16_before_its_chunks_are_longer(parameters: int, chunk: int) -> None:
+    assert usual_chunk(parameters) == chunk
+    assert depth(parameters, min(chunk, parameters - 1)) <= 16 or chunk == 256
 
 
 def test_a_vector_that_lacks_its_padding_fits_no_ledger() -> None:

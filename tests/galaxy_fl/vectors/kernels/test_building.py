@@ -108,9 +108,9 @@ def test_hashing_has_no_avx_whatever_the_compiler_is_told(tmp_path: Path) -> Non
 
 @pytest.fixture
 def chosen_anew() -> object:
-    room._chosen.cache_clear()
+    room.choose_anew()
     yield
-    room._chosen.cache_clear()
+    room.choose_anew()
 
 
 @pytest.mark.usefixtures("chosen_anew")
@@ -118,7 +118,7 @@ def test_the_environment_chooses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     def description(wanted: str, path: Path) -> str:
         monkeypatch.setenv("GALAXY_KERNELS", wanted)
         monkeypatch.setattr(room.native, "library", lambda: path)
-        room._chosen.cache_clear()
+        room.choose_anew()
         return room.description()
 
     assert description("python", built_library) == "Python, because GALAXY_KERNELS says so"
