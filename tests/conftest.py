@@ -15,6 +15,18 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("galaxy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("galaxy")
 
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request: pytest.FixtureRequest) -> str:
+    """Where a test trains: on the CPU, and once more on a card where there is one."""
+    if request.param == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("no CUDA device here: run on the CPU")
+    return str(request.param)
+
+
 HERE = Path(__file__).parent
 LONGEST = (
     "end_to_end/test_jobs.py",

@@ -69,7 +69,7 @@ class Torch:
         ),
     ] = None
     device: Annotated[
-        str, typer.Option(envvar="GALAXY_DEVICE", help="Torch device: cpu, cuda, mps.", rich_help_panel="Data")
+        str, typer.Option(envvar="GALAXY_DEVICE", help="Torch device: cpu, cuda, cuda:1, mps.", rich_help_panel="Data")
     ] = "cpu"
     threads: Annotated[
         int,

@@ -60,7 +60,7 @@ class Client:
         test_data: What to evaluate each model on: a Dataset, or a name, of which the test split is used.
         accuracy: Called with a model's output and the targets of a batch, returns the fraction that is right; or
             `module:function`, where to import it from; None for the usual one, where targets are class labels.
-        device: Torch device: cpu, cuda, mps, ….
+        device: Torch device: cpu, cuda, cuda:1, mps, ….
         threads: Torch threads of each job; more than one may change the last bits.
         concurrency: In how many jobs a client trains at a time, as far as there are workers. Jobs that wait for others
             are not counted.

@@ -37,7 +37,7 @@ class LocalData:
         accuracy: Called with a model's output and the targets of a batch, returns the fraction that is right; or
             `module:function`, where to import such a function from; None for the usual one, where targets are class
             labels.
-        device: Torch device: cpu, cuda, mps, ….
+        device: Torch device: cpu, cuda, cuda:1, mps, ….
         threads: Torch threads; more than one may change the last bits.
         shard, partition, partition_seed, root: For named data: which part of it, how it is divided and from which seed
             (clients that share a data set agree on both), and where its files are.

@@ -44,7 +44,7 @@ class Server:
             no evaluation.
         accuracy: Called with a model's output and the targets of a batch, returns the fraction that is right; or
             `module:function`, where to import it from; None for the usual one, where targets are class labels.
-        device: Torch device of the evaluation: cpu, cuda, mps, ….
+        device: Torch device of the evaluation: cpu, cuda, cuda:1, mps, ….
         threads: Torch threads of the evaluation.
         trust: What is trusted beside GALAXY_TRUST and galaxy.toml, for models whose source is not this server's.
         data_root: Where the files of named data are.

@@ -91,8 +91,8 @@ class Lessons:
                     probabilities = torch.zeros(count(dataset), *logarithms.shape[1:])
                     negative_entropy = torch.zeros(len(probabilities))
                 said = logarithms.exp()
-                probabilities[pick] += said
-                negative_entropy[pick] += (said * logarithms).flatten(1).sum(dim=1)
+                probabilities[pick] += said.cpu()
+                negative_entropy[pick] += (said * logarithms).flatten(1).sum(dim=1).cpu()
         assert probabilities is not None  # an empty data set has no batches, and was refused
         return cls(alpha, reduction, probabilities, negative_entropy, ending)
 

@@ -36,7 +36,7 @@ def encode(state: State, layout: Layout) -> Vector:
 
     Args:
         state: torch tensors (on any device, of any strides) or numpy arrays, of 16, 32 or 64-bit
-            floats, by name. Integer tensors are ignored: they stay local.
+            floats, by name. Integer tensors are ignored: they stay local. What is on a CUDA device is encoded there.
         layout: which tensors, in which order and how fine.
 
     Returns:
@@ -46,17 +46,21 @@ def encode(state: State, layout: Layout) -> Vector:
         VectorError: a tensor is missing, one too many, or has another shape or type.
         EncodingError: a value is NaN, infinite or out of its tensor's range; names the first one.
     """
-    vector = np.empty(layout.parameters, VECTOR_DTYPE)
     names = {tensor.name for tensor in layout.tensors}
     for name, value in state.items():
         if name not in names and is_floating(value):
             raise VectorError(f"the state has a tensor {name!r} that the layout does not know")
-    start = 0
     for tensor in layout.tensors:
         if tensor.name not in state:
             raise VectorError(f"the state has no tensor {tensor.name!r}, which the layout lists")
+        _check(state[tensor.name], tensor)
+    if (there := _encoded_there(state, layout)) is not None:
+        return there
+    vector = np.empty(layout.parameters, VECTOR_DTYPE)
+    start = 0
+    for tensor in layout.tensors:
         end = start + tensor.parameters
-        values = _floats(state[tensor.name], tensor)
+        values = _floats(state[tensor.name])
         unfit = kernels().encode(values, tensor.fraction_bits, vector[start:end])
         if unfit is not None:
             _refuse(values, tensor, unfit)
@@ -65,12 +69,13 @@ def encode(state: State, layout: Layout) -> Vector:
     return vector
 
 
-def decode(vector: Vector, layout: Layout) -> dict[str, torch.Tensor]:
-    """Decode a vector to a state_dict of float32 tensors on the CPU, each with storage of its own.
+def decode(vector: Vector, layout: Layout, device: str = "cpu") -> dict[str, torch.Tensor]:
+    """Decode a vector to a state_dict of float32 tensors, each with storage of its own.
 
     Args:
         vector: int32 array of shape (layout.parameters,).
         layout: which tensors, in which order and how fine.
+        device: where the tensors are wanted; those for other devices than CUDA's are on the CPU.
 
     Raises:
         VectorError: the vector has another type or length.
@@ -79,6 +84,13 @@ def decode(vector: Vector, layout: Layout) -> dict[str, torch.Tensor]:
 
     vector = as_vector(vector, layout.parameters)
     state: dict[str, torch.Tensor] = {}
+    if torch.device(device).type == "cuda":
+        from galaxy_fl.vectors import on_device
+
+        there = torch.from_numpy(vector.copy()).to(device)  # it may be a file that can't be written
+        shapes = [(tensor.shape, tensor.fraction_bits) for tensor in layout.tensors]
+        names = [tensor.name for tensor in layout.tensors]
+        return dict(zip(names, on_device.decode(there, shapes), strict=True))
     start = 0
     for tensor in layout.tensors:
         # numpy's memory, because it asks for huge pages: three times faster than filling torch's.
@@ -168,8 +180,8 @@ def write_vector(path: str | os.PathLike[str], vector: Vector) -> None:
     Path(path).write_bytes(as_vector(vector).view(np.uint8).data)
 
 
-def _floats(value: Any, tensor: TensorLayout) -> npt.NDArray[Any]:
-    """Return a tensor of the state as a flat float array of at least the precision it came in."""
+def _check(value: Any, tensor: TensorLayout) -> None:
+    """Make sure that a tensor of the state is the one that the layout means."""
     if not is_floating(value):
         raise VectorError(
             f"tensor {tensor.name!r} is {getattr(value, 'dtype', type(value).__name__)}, expected floating point"
@@ -178,6 +190,21 @@ def _floats(value: Any, tensor: TensorLayout) -> npt.NDArray[Any]:
         raise VectorError(f"tensor {tensor.name!r} has the shape {tuple(value.shape)}, the layout says {tensor.shape}")
     if value.dtype.itemsize not in (2, 4, 8):
         raise VectorError(f"tensor {tensor.name!r} is {value.dtype}, expected 16, 32 or 64-bit floats")
+
+
+def _encoded_there(state: State, layout: Layout) -> Vector | None:
+    """Return the vector of a state that is on one CUDA device; None of others, and of values that do not fit."""
+    found: Any = [(state[tensor.name], tensor.fraction_bits) for tensor in layout.tensors]
+    if not all(getattr(value, "is_cuda", False) and value.device == found[0][0].device for value, _ in found):
+        return None
+    from galaxy_fl.vectors import on_device
+
+    vector = on_device.encode(found, layout.parameters)
+    return None if vector is None else vector.cpu().numpy()
+
+
+def _floats(value: Any) -> npt.NDArray[Any]:
+    """Return a tensor of the state as a flat float array of at least the precision it came in."""
     if isinstance(value, np.ndarray):
         array = value
     else:

@@ -107,9 +107,9 @@ class LoadedJob:
 
     # State
 
-    def state(self, vector: Path) -> dict[str, Tensor]:
-        """Return a vector's tensors, and the local ones as the job began with them."""
-        return decode(read_vector(vector, self.layout.parameters), self.layout) | self._local
+    def state(self, vector: Path, device: str = "cpu") -> dict[str, Tensor]:
+        """Return a vector's tensors, for a model on a device, and the local ones as the job began with them."""
+        return decode(read_vector(vector, self.layout.parameters), self.layout, device) | self._local
 
     def kept(self, path: Path | None) -> dict[str, Tensor]:
         """Return a client's own local tensors, as far as they are not those that the job began with.

@@ -78,7 +78,7 @@ class WorkerSettings(Strict):
     trains: bool = True
     """Whether the participant trains, and not only evaluates: then a first step is tried on a copy."""
     device: str = "cpu"
-    """Torch device: cpu, cuda, mps, …"""
+    """Torch device: cpu, cuda, cuda:1, mps, …"""
     threads: int = Field(default=1, ge=1)
     """More than one makes large models faster and lets the last bits depend on their number."""
 

@@ -56,6 +56,7 @@ def serve(connection: Connection) -> None:
     # model compiles something, the variable has told it.
     torch.set_deterministic_debug_mode("warn")
     os.environ["TORCHINDUCTOR_DETERMINISTIC"] = "1"
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without, cuBLAS may give other bits each time
     server = Server(Parent(connection))
     while True:
         try:

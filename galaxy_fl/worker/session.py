@@ -103,18 +103,24 @@ class Session:
 
     def train(self, task: TrainTask) -> TrainResult:
         """Train a round, and write the trained vector and the client's local tensors."""
-        job, document = self._job, self._document
+        job, document, device = self._job, self._document, self._settings.device
         torch.set_num_threads(self._settings.threads)
         with random_states(task.seed, self._settings.device):  # data and models may draw at random, for teachers too
             lessons = None
             if task.teachers:
-                states: list[StateOf] = [partial(job.state, teacher) for teacher in task.teachers]
+                states: list[StateOf] = [partial(job.state, teacher, device) for teacher in task.teachers]
                 lessons = self._ask_teachers(job.model(), states, self._data)
-            model = job.model()
-            model.load_state_dict(job.state(task.start) | job.kept(task.local))
-            device, ending = self._settings.device, document.output
+            model = job.model().to(device)
+            model.load_state_dict(job.state(task.start, device) | job.kept(task.local))
             result = train(
-                model, self._data, document.train, task.seed, device, round=task.round, lessons=lessons, ending=ending
+                model,
+                self._data,
+                document.train,
+                task.seed,
+                device,
+                round=task.round,
+                lessons=lessons,
+                ending=document.output,
             )
         job.check_constants(model)
         if task.local_after is not None and document.local:
@@ -132,8 +138,8 @@ class Session:
                 raise DataError("there are no test data to evaluate a model on: give some, as test_data")
             self._test = self._job.data.whole(self._settings.data, "test", self._root)
         torch.set_num_threads(self._settings.threads)
-        model = self._job.model()
-        model.load_state_dict(self._job.state(vector))
+        model = self._job.model().to(self._settings.device)
+        model.load_state_dict(self._job.state(vector, self._settings.device))
         specification, ending = self._document.train, self._document.output
         return evaluate(model, self._test, specification, self._settings.device, self._score, ending)
 
