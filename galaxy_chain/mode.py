@@ -6,8 +6,10 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -15,16 +17,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoordinator, Patience
 from galaxy_chain.coordinators.keep import Keep
+from galaxy_chain.coordinators.shared_job import SharedJob, lend
 from galaxy_chain.jobs.creation import register_job
 from galaxy_chain.jobs.file import TermsSection, Wei
 from galaxy_chain.jobs.terms import Limits
 from galaxy_chain.lane.client_lane import Lane
 from galaxy_chain.lane.relay import MOST_ENTRIES, RelaySettings
-from galaxy_chain.ledger.contract import JobOnLedger
+from galaxy_chain.ledger.contract import JobOnLedger, LedgerContract
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Status
 from galaxy_chain.place import DEFAULT_FEE_CAP, DEFAULT_HOME, DEFAULT_RPC, Ledger
 from galaxy_chain.settings_file import SETTINGS_FILE, read_settings
 from galaxy_chain.store.open import open_store
+from galaxy_chain.transactions.manager import Signer
 from galaxy_chain.verify.how import Verify
 from galaxy_chain.verify.inspection import Withheld
 from galaxy_fl.content import Store
@@ -42,12 +46,13 @@ __all__ = [
     "LedgerClientPlace",
     "LedgerServerPlace",
     "ParticipantSettings",
+    "hosted_places",
     "submit",
 ]
 
 VARIABLES = (
-    "rpc", "home", "ledger", "store", "account", "poll", "ipfs", "max_bond", "max_deposit", "lane", "relay_batch",
-    "relay_wait", "relay_fee_cap", "relay_budget",
+    "rpc", "home", "ledger", "store", "account", "accounts", "poll", "ipfs", "max_bond", "max_deposit", "lane",
+    "relay_batch", "relay_wait", "relay_fee_cap", "relay_budget",
 )  # fmt: skip
 """Settings that GALAXY_… variables give, too."""
 
@@ -97,6 +102,8 @@ class ParticipantSettings(BaseModel):
     """The most that a job's demands may cost for a client to take part."""
     any_terms: bool = False
     """Whether terms that cost money, or leave commits that nobody can challenge, are only warned of."""
+    report: tuple[str, ...] = ()
+    """URLs of watchtowers that a client tells what it finds wrong or withheld and can't pay to bring to the ledger."""
     trust: tuple[str, ...] = ()
     """Whose jobs to take part in beside those that GALAXY_TRUST and galaxy.toml name: addresses of owners."""
     terms: dict[str, Any] = {}
@@ -150,6 +157,8 @@ class ChainSettings(ParticipantSettings):
     gateway: tuple[str, ...] = ()
     account: str | None = None
     """A keystore's name or address, or `dev:N`; without it the key in GALAXY_KEY."""
+    accounts: str | None = None
+    """Of several clients in one program: `dev:FIRST-LAST`, or a file with a name or an address a line."""
     fee_cap: Annotated[float, Field(ge=0)] = DEFAULT_FEE_CAP
     """The most to offer for a unit of gas, in gwei."""
 
@@ -159,6 +168,7 @@ class ChainSettings(ParticipantSettings):
             self.rpc,
             self.ledger,
             account=self.account,
+            accounts=self.accounts,
             store=self.store,
             home=self.home,
             ipfs=self.ipfs,
@@ -169,15 +179,25 @@ class ChainSettings(ParticipantSettings):
 
 
 class _LedgerPlace:
-    """What the two places below have in common. Every job gets connections of its own, but they share the account."""
+    """What the two places below have in common. All jobs and accounts of a process share the connections."""
 
-    def __init__(self, at: Ledger, settings: ParticipantSettings) -> None:
+    def __init__(self, at: Ledger, settings: ParticipantSettings, account: Future[Signer] | None = None) -> None:
         self._at = at
         self._settings = settings
-        self._ledger = at.acting()
-        self._signer = at.signer
+        self._account = account
         self._over: set[int] = set()
         self._passed_over: set[int] = set()
+        if account is None:
+            self._ledger  # noqa: B018  # so that whatever is wrong with it is said before jobs are looked for
+
+    @cached_property
+    def _ledger(self) -> LedgerContract:
+        return self._at.acting() if self._account is None else self._at.hosting(self._account.result())
+
+    @property
+    def _address(self) -> str:
+        assert self._ledger.transactions is not None
+        return self._ledger.transactions.signer.address
 
     @property
     def name(self) -> str:
@@ -207,17 +227,30 @@ class _LedgerPlace:
         return chosen
 
     def _is_mine(self, job: JobOnLedger) -> bool:
-        return job.owner == self._signer.address
+        return job.owner == self._address
 
 
 class LedgerClientPlace(_LedgerPlace):
-    """The jobs of a ledger that a client takes part in."""
+    """The jobs of a ledger that a client takes part in.
+
+    Args:
+        at: The ledger.
+        settings: How the client takes part.
+        account: Of one of several clients of a program: the account, once its key is open. None for the ledger's own.
+    """
+
+    @property
+    def name(self) -> str:
+        """The ledger and its node; no key is waited for."""
+        return self._at.name
 
     def jobs(self) -> Sequence[str]:
         """Those named, or those chosen that run and have rounds left."""
-        chosen = self._chosen()
         if self._settings.jobs is not None:  # what was earned there may still have to be paid out
-            return [str(number) for number, _ in chosen]
+            return [str(number) for number in self._settings.jobs]
+        if self._account is not None and not self._account.done():
+            return []  # its key is not open yet
+        chosen = self._chosen()
         running = [
             (number, job)
             for number, job in chosen
@@ -227,27 +260,39 @@ class LedgerClientPlace(_LedgerPlace):
         return [str(number) for number, _ in running]
 
     def open(self, job_id: str) -> LedgerClientCoordinator:
-        """A job to take part in."""
-        ledger, job = self._at.acting(), int(job_id)
-        return LedgerClientCoordinator(
-            ledger,
-            self._at.store(ledger, job),
-            job,
-            self._settings.patience,
-            verify=Verify.parse(self._settings.verify),
-            withheld=Withheld.parse(self._settings.withheld),
-            lane=Lane.parse(self._settings.lane),
-            own=self._at.home,
-            limits=self._settings.limits,
-            leave=self._settings.leave,
-        )
+        """A job to take part in. Clients of one process share what they follow and verify there."""
+        at, settings, ledger, job = self._at, self._settings, self._ledger, int(job_id)
+        name = f"{self._address}-{LedgerClientCoordinator.role}"
+
+        def share() -> SharedJob:
+            return SharedJob(ledger, at.store(), job, at.home, name, settings.poll)
+
+        shared = lend((at.place_of(ledger), job), share)
+        try:
+            return LedgerClientCoordinator(
+                ledger,
+                at.store(ledger, job),
+                job,
+                settings.patience,
+                verify=Verify.parse(settings.verify),
+                withheld=Withheld.parse(settings.withheld),
+                lane=Lane.parse(settings.lane),
+                own=at.home,
+                limits=settings.limits,
+                leave=settings.leave,
+                report=settings.report,
+                shared=shared,
+            )
+        except BaseException:
+            shared.leave()
+            raise
 
 
 class LedgerServerPlace(_LedgerPlace):
     """The jobs of a ledger that a server serves."""
 
     def _is_mine(self, job: JobOnLedger) -> bool:
-        return job.terms.server == self._signer.address or (job.terms.server == ZERO_ADDRESS and super()._is_mine(job))
+        return job.terms.server == self._address or (job.terms.server == ZERO_ADDRESS and super()._is_mine(job))
 
     def jobs(self) -> Sequence[str]:
         """Those chosen."""
@@ -269,6 +314,30 @@ class LedgerServerPlace(_LedgerPlace):
             limits=self._settings.limits,
             relay=self._settings.relaying,
         )
+
+
+def hosted_places(
+    at: Ledger,
+    settings: ParticipantSettings,
+    client_ids: Sequence[str],
+    say: Callable[[str], None] = LOG.warning,
+) -> list[list[LedgerClientPlace]]:
+    """The place of each of several clients of one program.
+
+    Args:
+        at: The ledger, with their accounts.
+        settings: How all of them take part.
+        client_ids: What they are called.
+        say: Takes how many of their keys are open, now and then.
+
+    Raises:
+        AccountError: there are not as many accounts as clients, or one of them can't be.
+        GalaxyError: the ledger is not there.
+    """
+    if len(client_ids) == 1 and at.accounts is None:
+        return [[LedgerClientPlace(at, settings)]]
+    at.open()
+    return [[LedgerClientPlace(at, settings, account)] for account in at.signers(len(client_ids), say)]
 
 
 def submit(at: Ledger, settings: ParticipantSettings, request: JobRequest) -> str:
@@ -321,6 +390,11 @@ class BlockchainMode:
         """The one ledger; the account is the client's name there."""
         chosen = ChainSettings.of(settings)
         return [LedgerClientPlace(chosen.at(), chosen)]
+
+    def places_of(self, client_ids: Sequence[str], **settings: Any) -> Sequence[Sequence[LedgerClientPlace]]:
+        """The one ledger for each of several clients; their accounts are their names there."""
+        chosen = ChainSettings.of(settings)
+        return hosted_places(chosen.at(), chosen, client_ids)
 
     def server_place(self, **settings: Any) -> LedgerServerPlace:
         """The ledger."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from functools import cached_property
 from getpass import getpass
@@ -13,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 from galaxy_fl.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+
     from eth_account.signers.local import LocalAccount
     from web3 import Web3
 
@@ -59,6 +63,8 @@ class Ledger:
         account: Who sends transactions: the name or the address of a keystore file in `home`, `dev:N` for the node's
             N-th unlocked account, or an account of eth_account. None for the key in GALAXY_KEY or, with a `Web3`, its
             default account; with one, an address is what its middleware or its node signs for.
+        accounts: Those of several clients that one program hosts, `galaxy_fl.Client(shards=…)`: `dev:3-102`, or a file
+            with a name or an address of a keystore file a line, or a list of such. One password opens all of them.
         store: Content store: a folder (None for `store` in `home`), or the URL of one that is served.
         home: Folder for everything that is kept: keys, transactions, what is known of jobs.
         ipfs: URL of the RPC of an IPFS node behind the folder.
@@ -83,6 +89,7 @@ class Ledger:
         deployment: str | os.PathLike[str] | None = None,
         *,
         account: str | LocalAccount | None = None,
+        accounts: str | os.PathLike[str] | Sequence[str] | None = None,
         store: str | os.PathLike[str] | None = None,
         home: str | os.PathLike[str] = DEFAULT_HOME,
         ipfs: str | None = None,
@@ -111,11 +118,18 @@ class Ledger:
             )
         self.store_folder = self.home / "store" if store is None or self.store_url is not None else Path(store)
         self._account = account
+        if account is not None and accounts is not None:
+            raise ConfigurationError(
+                "account and accounts are both given: the one is for one client, the other for several in one program"
+            )
+        self.accounts = os.fspath(accounts) if isinstance(accounts, os.PathLike) else accounts
         self._ipfs = ipfs
         self._gateways = tuple(gateways or ())
         self._fee_cap = fee_cap
         self._any_ledger = any_ledger
         self._reading: LedgerContract | None = None
+        self._hosting: LedgerContract | None = None
+        self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         """The file and the account; not the nodes, whose URLs may have secrets in them."""
@@ -210,6 +224,12 @@ class Ledger:
         from galaxy_chain.mode import LedgerClientPlace, ParticipantSettings
 
         return [LedgerClientPlace(self, ParticipantSettings.of(settings))]
+
+    def places_of(self, client_ids: Sequence[str], **settings: Any) -> Sequence[Sequence[LedgerClientPlace]]:
+        """This one ledger for each of several clients. `galaxy_fl.Client(shards=…, at=ledger)` calls this."""
+        from galaxy_chain.mode import ParticipantSettings, hosted_places
+
+        return hosted_places(self, ParticipantSettings.of(settings), client_ids)
 
     def server_place(self, **settings: Any) -> LedgerServerPlace:
         """This ledger. `galaxy_fl.Server(at=ledger)` calls this."""
@@ -306,6 +326,52 @@ class Ledger:
         """
         self.deployment()  # before anybody types a password in vain
         return self.contract(self.signer)
+
+    def hosting(self, signer: Signer) -> LedgerContract:
+        """The contract, to write to by one of several accounts of this process, which share the connections.
+
+        Raises:
+            GalaxyError: as `contract`.
+        """
+        with self._lock:
+            if self._hosting is None:
+                self._hosting = self.contract(signer)
+            return self._hosting.by(signer)
+
+    def signers(self, count: int, say: Callable[[str], None] = lambda message: None) -> list[Future[Signer]]:
+        """What will be the account of each of so many clients; their keys are opened meanwhile.
+
+        Args:
+            count: How many clients there are.
+            say: Takes how many keys are open, now and then.
+
+        Raises:
+            AccountError: there are not as many accounts as clients, or one of them can't be.
+            GalaxyError: the node, or the ledger's file, is not there.
+        """
+        from galaxy_chain.exceptions import AccountError
+        from galaxy_chain.transactions.accounts import Keystore
+        from galaxy_chain.transactions.several import open_accounts, parse_accounts
+
+        if self.accounts is None:
+            raise AccountError(
+                f"{count} clients need as many accounts: name them, accounts=… (--accounts), as dev:FIRST-LAST or a "
+                "file with a name or an address a line"
+            )
+        names = parse_accounts(self.accounts, count)
+        self.deployment()  # before anybody types a password in vain
+        return open_accounts(names, Keystore(self.home / "keystore"), self.rpc(), ask_password, say)
+
+    @cached_property
+    def name(self) -> str:
+        """The ledger and its node."""
+        return f"ledger {self.deployment().ledger} at {self.rpc().name}"
+
+    def place_of(self, ledger: LedgerContract) -> tuple[object, ...]:
+        """What tells this ledger, as this process sees it, from others: nodes, folder and store."""
+        nodes = id(self._web3) if self._web3 is not None else self._urls
+        store = self.store_url, self.store_folder.absolute(), self._ipfs, self._gateways
+        return ledger.chain_id, ledger.address, nodes, self.home.absolute(), store
 
     def store(self, contract: LedgerContract | None = None, job: int = 0) -> Store:
         """The content store.

@@ -86,6 +86,8 @@ class LedgerClientCoordinator(LedgerCoordinator):
         shared: SharedJob | None = None,
     ) -> None:
         super().__init__(ledger, store, job, patience, own, limits, shared)
+        if shared is not None:
+            shared.clients.add(self.address)
         self.kept: Path | None = None if own is None else own / "trained" / self._name
         """Where what this client has trained is kept."""
         self._pending = Pending(None if own is None else own / "pending", self._name)
@@ -438,7 +440,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
                     *(self.number, ether(owed), self.address, self.number, self.number, error),
                 )
                 break
-            self._follower.pause(self.patience.poll)
+            self._follower.pause(self.patience.poll, lambda history: history.account(self.address).balance > 0)
             round = self.round()
         return round
 
@@ -451,9 +453,13 @@ class LedgerClientCoordinator(LedgerCoordinator):
         if self._settleable_since is None:
             # Its server is about to settle, which costs nothing here; and not all clients shall do so at once.
             self._settleable_since = begun + self.patience.poll * random.uniform(2, 6)
-        if begun < self._settleable_since:
+        if begun < self._settleable_since and not self._payout.is_settled(self.history):
             return
-        self._payout.claim(self.history, now)
+        if self._shared is None:
+            self._payout.claim(self.history, now)
+        elif self.history.account(self.address).balance == 0:
+            clients = self._shared.clients
+            self._shared.tend(self.history, lambda: self._payout.claim(self.history, now, clients))
         self._follower.poll()
         if amount := self._payout.withdraw(self.history):
             self.paid(amount)
@@ -465,6 +471,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
             self.answering.stop()
         else:
             self._shared.answer_no_more(self.answering)
+            self._shared.leave()
         super().close()
 
     def _enter_again(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import suppress
 
 from galaxy_chain.exceptions import LedgerRefusedError, TransactionFailedError
@@ -43,7 +44,8 @@ class Payout:
         if amount == 0:
             return 0
         number = len(claims(history, (self._address,), through=history.round))
-        price = self._ledger.rpc.number("eth_gasPrice")
+        assert self._ledger.transactions is not None
+        price = self._ledger.transactions.gas_price()
         return amount if amount > price * (number * CLAIM_GAS + WITHDRAW_GAS) else 0
 
     def settles_at(self, history: JobHistory) -> int:
@@ -67,25 +69,41 @@ class Payout:
         mine = claims(history, (self._address,), through=history.round)
         return not mine or mine[-1].commit.record.round <= self._through(history, now)
 
-    def claim(self, history: JobHistory, now: int) -> None:
+    def is_settled(self, history: JobHistory) -> bool:
+        """Whether all rounds that the account has earned something in are settled."""
+        mine = claims(history, (self._address,), through=history.round)
+        return not mine or mine[-1].commit.record.round <= history.settled
+
+    def claim(self, history: JobHistory, now: int, others: Collection[str] = ()) -> bool:
         """Credits the account with what its entries in settled rounds have earned, and settles before what has to be.
+
+        Args:
+            history: Of the job.
+            now: The chain's time, in seconds.
+            others: Accounts that are credited in the same transactions.
+
+        Returns:
+            Whether there was anything to be sent.
 
         Raises:
             RpcError, InsufficientFundsError, TransactionError: a transaction could not be sent.
         """
         due = turns.settleable(history, now)
-        mine = {c.commit.record.round: c for c in claims(history, (self._address,), self._through(history, now))}
+        accounts = {self._address, *others}
+        mine = {c.commit.record.round: c for c in claims(history, accounts, self._through(history, now))}
         # A claim settles its own round, but the rounds before it have to be settled by then.
         between = [commit for commit in due if commit.record.round < max(mine, default=0)]
         with suppress(RoundMovedOnError, TransactionFailedError, LedgerRefusedError):  # then look again
             for number in sorted({*mine, *(commit.record.round for commit in between)}):
                 commit = history.commits[number]
                 once = f"{self._job} {commit.word.hex()}"
-                if number in mine:
-                    shown = mine[number].submissions
-                    self._ledger.claim(self._job, commit.record, shown).transact(f"{once} {self._address}")
-                else:
+                if number not in mine:
                     self._ledger.settle(self._job, commit.record).transact(once)
+                    continue
+                for part in mine[number].parts():
+                    call = self._ledger.claim(self._job, commit.record, part.submissions)
+                    call.transact(f"{once} {self._address} {part.numbers[0]} {len(part.numbers)}")
+        return bool(mine or between)
 
     def withdraw(self, history: JobHistory) -> int:
         """Pays the account's balance out, and returns it in wei.

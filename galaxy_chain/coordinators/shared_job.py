@@ -7,7 +7,7 @@ because all are one operator's, who has nothing to hide from itself.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,11 +24,11 @@ from galaxy_fl.content import Store
 if TYPE_CHECKING:
     from galaxy_chain.coordinators.answering import Answering
 
-__all__ = ["SharedJob"]
+__all__ = ["SharedJob", "lend"]
 
 
 class SharedJob:
-    """What all clients of one process have in common in one job. Closed when the last of them has ended.
+    """What all clients of one process have in common in one job.
 
     Args:
         ledger: Where the job is.
@@ -65,7 +65,10 @@ class SharedJob:
         self.checks = Checks(self.verifier, None if own is None else own / "nodes")
         self.early = self.checks.early()
         self.clients: set[str] = set()
-        """The addresses of those who share it, or did."""
+        """The addresses of those who share it, or did: what they have earned is claimed together."""
+        self._users = 0
+        self._key: Hashable = None
+        """What it is lent under; None where whoever made it closes it."""
         self._tending = threading.Lock()
         self._answering: list[Answering] = []
         self._lock = threading.Lock()
@@ -113,7 +116,41 @@ class SharedJob:
         if following is not None:
             following.start()
 
+    def leave(self) -> None:
+        """One of its clients has ended; with the last of those that it was lent to it is closed."""
+        if self._key is None:
+            return
+        with _lending:
+            self._users -= 1
+            if self._users:
+                return
+            del _lent[self._key]
+            self.close()
+
     def close(self) -> None:
         """Verify nothing more, and let the follower go."""
         self.early.stop()
         self.follower.close()
+
+
+_lending = threading.Lock()
+_lent: dict[Hashable, SharedJob] = {}
+
+
+def lend(key: Hashable, make: Callable[[], SharedJob]) -> SharedJob:
+    """Return the one that this process has under a key, or a new one; whoever has it calls `leave` at the end.
+
+    Args:
+        key: What tells it from others: the ledger, the job, the nodes, the store and the folder.
+        make: Makes it.
+
+    Raises:
+        GalaxyError: as `SharedJob`.
+    """
+    with _lending:
+        shared = _lent.get(key)
+        if shared is None:
+            shared = _lent[key] = make()
+            shared._key = key
+        shared._users += 1
+        return shared

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
@@ -16,7 +17,7 @@ from galaxy_chain.ledger.genuine import check_code
 from galaxy_chain.ledger.refusals import refusals
 from galaxy_chain.ledger.structs import Account, Client, Demand, Mark, Model, Record, State, Terms, Update
 from galaxy_chain.rpc.rpc import Rpc
-from galaxy_chain.transactions.manager import Receipt, Transactions
+from galaxy_chain.transactions.manager import Receipt, Signer, Transactions
 
 __all__ = ["ContractCall", "JobOnLedger", "LedgerContract"]
 
@@ -145,6 +146,13 @@ class LedgerContract:
             rpc.check_chain(chain_id)
         self.chain_id = chain_id if chain_id is not None else rpc.number("eth_chainId")
         check_code(rpc, address, any_ledger=any_ledger)
+
+    def by(self, signer: Signer) -> LedgerContract:
+        """The same contract, written to by another account: of what was made sure of nothing is asked for again."""
+        assert self.transactions is not None, "a ledger that only reads has no transactions of another account"
+        other = copy(self)
+        other.transactions = self.transactions.of(signer)
+        return other
 
     # Views
 

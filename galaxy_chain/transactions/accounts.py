@@ -29,7 +29,9 @@ __all__ = [
     "LocalSigner",
     "NodeSigner",
     "find_signer",
+    "named_key",
     "signer_of_key",
+    "unlocked",
 ]
 
 KEY_VARIABLE = "GALAXY_KEY"
@@ -330,7 +332,7 @@ def take_secret(variable: str) -> str | None:
     return secret.removesuffix("\n").removesuffix("\r")
 
 
-def _unlocked(rpc: Rpc) -> list[str]:
+def unlocked(rpc: Rpc) -> list[str]:
     """The accounts that a node signs for, with checksum."""
     accounts = rpc.request("eth_accounts")
     if not isinstance(accounts, list) or not all(map(is_address, accounts)):
@@ -377,7 +379,7 @@ def find_signer(
             )
         return signer_of_key(key)
     if match := re.fullmatch(r"dev:(\d{1,9})", name):
-        accounts = _unlocked(rpc)
+        accounts = unlocked(rpc)
         if int(match[1]) >= len(accounts):
             raise AccountError(f"{rpc.name} has {len(accounts)} unlocked accounts, no {name}: count from dev:0")
         return NodeSigner(accounts[int(match[1])])
@@ -385,7 +387,7 @@ def find_signer(
     wanted: str | None = None
     if is_address(name):
         wanted = to_checksum_address(name)
-        if (found := _named(wanted, known, keystore, rpc)) is None:
+        if (found := named_key(wanted, known, keystore, rpc)) is None:
             return NodeSigner(wanted)
         name = found
     if name not in known:
@@ -404,8 +406,16 @@ def find_signer(
     return signer
 
 
-def _named(address: str, known: dict[str, str | None], keystore: Keystore, rpc: Rpc) -> str | None:
+def named_key(
+    address: str, known: dict[str, str | None], keystore: Keystore, rpc: Rpc, here: list[str] | None = None
+) -> str | None:
     """The name of the key of an address; None where the node signs for it.
+
+    Args:
+        address: With checksum.
+        known: What the keystore lists.
+        keystore, rpc: Where keys are, and the node.
+        here: The accounts that the node signs for, where they are known.
 
     Raises:
         AccountError: it is nowhere.
@@ -414,7 +424,7 @@ def _named(address: str, known: dict[str, str | None], keystore: Keystore, rpc: 
     # The names of geth's own files end in the address, whatever the file itself says.
     named = (name for name in silent if name.lower().removesuffix(".json").endswith(address[2:].lower()))
     found = next((name for name, said in known.items() if said == address), next(named, None))
-    if found is not None or address in _unlocked(rpc):
+    if found is not None or address in (unlocked(rpc) if here is None else here):
         return found
     if len(silent) == 1:  # which it is turns out when it is opened
         return silent[0]

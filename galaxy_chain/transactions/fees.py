@@ -59,6 +59,7 @@ class Market:
     def __init__(self, rpc: Rpc) -> None:
         self._rpc = rpc
         self._known: tuple[float, Fees] | None = None
+        self._price: tuple[float, int] | None = None
 
     def fees(self, *, now: bool = False) -> Fees:
         """What gets a transaction in soon; `now` asks again in any case.
@@ -69,6 +70,16 @@ class Market:
         if now or self._known is None or time.monotonic() - self._known[0] > MARKET_SECONDS:
             self._known = time.monotonic(), self._ask()
         return self._known[1]
+
+    def gas_price(self) -> int:
+        """What the node says that gas costs, in wei.
+
+        Raises:
+            RpcError: the node fails.
+        """
+        if self._price is None or time.monotonic() - self._price[0] > MARKET_SECONDS:
+            self._price = time.monotonic(), self._rpc.number("eth_gasPrice")
+        return self._price[1]
 
     def _ask(self) -> Fees:
         base_fee = self._rpc.block("latest").base_fee

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from contextlib import AbstractContextManager
+from copy import copy
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -105,6 +106,12 @@ class Journal:
         self._whose = chain, account
         self._file = SqliteFile.open(file, FORMAT, lock_seconds=LOCK_SECONDS)
         self._query = self._file.query
+
+    def of(self, account: str) -> Journal:
+        """The journal of another account in the same file, which is open once."""
+        other = copy(self)
+        other._whose = self._whose[0], account
+        return other
 
     def lock(self, *, durable: bool = True) -> AbstractContextManager[None]:
         """For one thread of one process at a time; all that is written within is written, or none of it.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -149,6 +150,12 @@ class Transactions:
         self._journal = Journal(journal, chain, signer.address)
         self._market = Market(rpc)
 
+    def of(self, signer: Signer) -> Transactions:
+        """Those of another account, by the same node, journal and settings: nothing is asked for again."""
+        other = copy(self)
+        other.signer, other._journal = signer, self._journal.of(signer.address)
+        return other
+
     def send(self, to: str | None, data: bytes, value: int = 0, key: str | None = None) -> Receipt:
         """Sends a transaction and waits until it is in a block: `begin`, and then what that returns."""
         return self.begin(to, data, value, key)()
@@ -220,6 +227,14 @@ class Transactions:
             RpcError: no node answers.
         """
         return self._market.fees().capped(self.settings.fee_cap).price
+
+    def gas_price(self) -> int:
+        """What a unit of gas costs now, in wei, as the node has it; asked for again after some seconds.
+
+        Raises:
+            RpcError: no node answers.
+        """
+        return self._market.gas_price()
 
     def _resumed(self, intent: Intent) -> _Following:
         fees = intent.signed[-1].fees

@@ -10,7 +10,7 @@ from galaxy_chain.lane.client_lane import Lane
 from galaxy_chain.ledger.deployment import deploy
 from galaxy_chain.ledger.events import UpdatesSubmitted
 from galaxy_chain.rpc.rpc import Rpc
-from galaxy_chain.transactions.accounts import NodeSigner, _unlocked
+from galaxy_chain.transactions.accounts import NodeSigner, unlocked
 from galaxy_chain.transactions.manager import Transactions
 from galaxy_chain.verify.audit import Auditor
 from tests.end_to_end.processes import anvil
@@ -28,7 +28,7 @@ def on_chain(request, tmp_path):
         return
     with anvil() as url:
         rpc = Rpc(url)
-        accounts = _unlocked(rpc)
+        accounts = unlocked(rpc)
         deployment = deploy(rpc, Transactions(rpc, NodeSigner(accounts[0])))[0]
         yield Federation(SimpleNamespace(url=url, accounts=accounts), deployment, tmp_path)
 
