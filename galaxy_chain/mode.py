@@ -239,6 +239,10 @@ class LedgerClientPlace(_LedgerPlace):
         account: Of one of several clients of a program: the account, once its key is open. None for the ledger's own.
     """
 
+    def __init__(self, at: Ledger, settings: ParticipantSettings, account: Future[Signer] | None = None) -> None:
+        super().__init__(at, settings, account)
+        self._open: list[LedgerClientCoordinator] = []
+
     @property
     def name(self) -> str:
         """The ledger and its node; no key is waited for."""
@@ -269,7 +273,7 @@ class LedgerClientPlace(_LedgerPlace):
 
         shared = lend((at.place_of(ledger), job), share)
         try:
-            return LedgerClientCoordinator(
+            coordinator = LedgerClientCoordinator(
                 ledger,
                 at.store(ledger, job),
                 job,
@@ -286,6 +290,14 @@ class LedgerClientPlace(_LedgerPlace):
         except BaseException:
             shared.leave()
             raise
+        self._open.append(coordinator)
+        return coordinator
+
+    def close(self) -> None:
+        """Leave what is still taken part in, because the program ends: its threads are left behind, and must not be in
+        the midst of SQLite then."""
+        for coordinator in self._open:
+            coordinator.close()
 
 
 class LedgerServerPlace(_LedgerPlace):

@@ -15,9 +15,12 @@ from galaxy_chain.shown import ether
 
 __all__ = ["demo"]
 
+LISTED = 20
+"""Participants whose earnings are listed."""
+
 
 def demo(
-    clients: Annotated[int, typer.Option(min=1, max=256, help="Number of clients that share the digits.")] = 4,
+    clients: Annotated[int, typer.Option(min=1, max=1_000, help="Number of clients that share the digits.")] = 4,
     rounds: Annotated[int, typer.Option(min=1, help="Number of rounds.")] = 5,
     home: Annotated[Path, typer.Option(help="Folder for everything that is kept.")] = Path(".galaxy/demo"),
     cheat: Annotated[
@@ -33,12 +36,13 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the chain running at the end, to look around.")] = False,
     json: Json = False,
 ) -> None:
-    """Run a real federated job on the embedded chain: a server, clients and an audit, each in a process of its own."""
+    """Run a real federated job on the embedded chain: a server, clients that share a process, and an audit."""
     if json:
         demonstrate(clients, rounds, home, print_json, keep=keep, cheat=cheat, verify=verify)
         return
     audited: list[int] = []
     earned: list[str] = []
+    paid: list[int] = []
     rpc: list[str] = []
     console.print(f"digits, {clients} clients, {rounds} rounds; everything is kept in {home}")
     with console.status("loading torch and the chain"):
@@ -75,12 +79,16 @@ def demo(
                         "what was earned is paid out."
                     )
                 case "earned":
-                    earned.append(f"{said['role']} {short(said['account'])} {ether(said['amount'])}")
+                    paid.append(said["amount"])
+                    if len(paid) <= LISTED:
+                        earned.append(f"{said['role']} {short(said['account'])} {ether(said['amount'])}")
                 case "audited":
                     audited.append(said["round"])
                 case "finished":
                     console.print(f"\n{rounds} rounds in {said['seconds']:.1f} s; final model {said['model']}")
                     console.print(f"audit      {len(audited)} rounds recomputed from ledger and content, all right")
+                    if len(paid) > LISTED:
+                        earned.append(f"and {len(paid) - LISTED} more, {ether(sum(paid))} in all")
                     for line, text in enumerate(earned):
                         console.print(f"{'' if line else 'earned':<10} {text}")
                     console.print(f"model      {os.path.relpath(said['final_model'])}, and .safetensors beside it")

@@ -11,22 +11,26 @@ from typing import Annotated
 
 import typer
 
+from galaxy_chain.cli.hosting import host_clients
 from galaxy_chain.cli.limits import BondLimits, DepositLimits
 from galaxy_chain.cli.options import Account, JobOption, Json, Polling, Where
 from galaxy_chain.cli.relaying import ServerRelay
-from galaxy_chain.cli.reporting import printer, warnings_printed
+from galaxy_chain.cli.reporting import printing, warnings_printed
 from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoordinator, Patience
 from galaxy_chain.coordinators.keep import Keep
 from galaxy_chain.exceptions import JobCancelledError
 from galaxy_chain.lane.client_lane import Lane
+from galaxy_chain.mode import ParticipantSettings
 from galaxy_chain.verify.how import Verify
 from galaxy_chain.verify.inspection import Withheld
+from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.participants.data import LocalData
 from galaxy_fl.participants.events import Listener, Role, Status
 from galaxy_fl.participants.job_client import JobClient
 from galaxy_fl.participants.job_server import JobServer
 from galaxy_fl.participants.metrics import MetricsFile
 from galaxy_fl.participants.participant import Outcome
+from galaxy_fl.participants.work import Work
 from galaxy_fl.trust import Trust
 
 __all__ = ["client", "server"]
@@ -141,6 +145,24 @@ class OwnData:
         ),
     ]
     shard: Annotated[str, typer.Option(help="Part of the data to train on: i/n.", rich_help_panel="Data")] = "1/1"
+    shards: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I-J/N",
+            help="Be as many clients as these parts, in this one process: 1-100/100. Each needs an account of its own "
+            "(--accounts).",
+            rich_help_panel="Data",
+        ),
+    ] = None
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            envvar="GALAXY_WORKERS",
+            min=1,
+            help="Processes that train at a time; as many as there are processors where it is not given.",
+            rich_help_panel="Data",
+        ),
+    ] = None
     partition: Annotated[
         str,
         typer.Option(help="How the data are divided: iid, dirichlet:ALPHA, labels:K.", rich_help_panel="Data"),
@@ -167,6 +189,22 @@ class OwnData:
             self.partition_seed,
             torch.data_root,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accounts(Account):
+    """Who sends the transactions of a client, or of several."""
+
+    accounts: Annotated[
+        str | None,
+        typer.Option(
+            envvar="GALAXY_ACCOUNTS",
+            metavar="FILE|dev:I-J",
+            help="With --shards the account of each client: a file with a name or an address of a keystore file a "
+            "line, all of one password, or dev:I-J for the node's unlocked accounts.",
+            rich_help_panel="Account",
+        ),
+    ] = None
 
 
 def server(
@@ -234,7 +272,7 @@ def client(
     data: OwnData,
     torch: Torch,
     own: Own,
-    sender: Account,
+    sender: Accounts,
     terms: DepositLimits,
     following: Following,
     where: Where,
@@ -283,9 +321,45 @@ def client(
 
     Where it has earned something, it stays after the last round until that can be claimed, and takes it. It answers
     demands for servers that are gone.
+
+    With --shards and --accounts it is many clients, of one operator, that share a process, its workers, and what they
+    verify. One that fails leaves the others alone.
     """
     local = data.local(torch, own.accuracy)
     trust = own.trusted()
+    if (data.shards is None) != (sender.accounts is None):
+        raise ConfigurationError(
+            "many clients need both --shards and --accounts, as in --shards 1-100/100 --accounts dev:3-102"
+        )
+    if data.shards is not None:
+        settings = ParticipantSettings.of(
+            {
+                "jobs": (job,),
+                "poll": following.poll,
+                "confirmations": following.confirmations,
+                "content_timeout": following.content_timeout,
+                "verify": verify,
+                "withheld": withheld,
+                "lane": lane,
+                "leave": leave,
+                "report": tuple(report or ()),
+                "max_deposit": terms.limits().deposit,
+                "any_terms": terms.any_terms,
+            }
+        )
+        parts = local.parts(data.shards)
+        with _taking_part("client", job, json, following.status, len(parts)) as (listeners, looked):
+            host_clients(
+                where.at(sender),
+                settings,
+                parts,
+                trust,
+                output=own.output,
+                listeners=listeners,
+                looked=looked,
+                workers=data.workers,
+            )
+        return
     ledger = where.connect(sender)
     with _taking_part("client", job, json, following.status) as (listeners, looked):
         coordinator = LedgerClientCoordinator(
@@ -303,17 +377,21 @@ def client(
         )
         with closing(coordinator):
             coordinator.looked = looked
-            _end(JobClient(coordinator, local, trust, output=own.output, listeners=listeners, alone=True).run())
+            work = Work(data.workers)
+            participant = JobClient(
+                coordinator, local, trust, output=own.output, listeners=listeners, work=work, alone=True
+            )
+            _end(participant.run())
 
 
 @contextmanager
 def _taking_part(
-    role: Role, job: int, json: bool, status: str | None
+    role: Role, job: int, json: bool, status: str | None, clients: int | None = None
 ) -> Iterator[tuple[list[Listener], Callable[[], None]]]:
-    """Yield what listens to a participant, and what it calls when it has seen the chain."""
+    """Yield what listens to a participant, or to so many clients, and what it calls when it has seen the chain."""
     with ExitStack() as stack:
         stack.enter_context(warnings_printed(json, job))
-        listeners, looked = [printer(json)], _nothing
+        listeners, looked = [stack.enter_context(printing(json, clients))], _nothing
         if status is not None:
             from galaxy_fl.participants.health import Health, serving  # uvicorn and FastAPI, which few ask for
 

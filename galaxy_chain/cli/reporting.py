@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from galaxy_chain.cli.console import print_json
 from galaxy_fl.participants.console import Console
 from galaxy_fl.participants.events import Listener
+from galaxy_fl.participants.group_console import GroupConsole
 from galaxy_fl.participants.json_lines import JsonLines, now
 
-__all__ = ["for_programs", "printer", "warnings_printed"]
+__all__ = ["for_programs", "printer", "printing", "warnings_printed"]
 
 
 def for_programs(json: bool) -> bool:
@@ -25,6 +26,16 @@ def printer(json: bool) -> Listener:
     return JsonLines(job=int) if for_programs(json) else Console()
 
 
+@contextmanager
+def printing(json: bool, clients: int | None = None) -> Iterator[Listener]:
+    """Yield the listener that prints the events of a participant, or of so many clients of one process."""
+    if clients is None or for_programs(json):
+        yield printer(json)
+        return
+    with closing(GroupConsole(clients)) as console:
+        yield console
+
+
 class _Warnings(logging.Handler):
     """Puts what the library warns of on standard error, in the same form."""
 
@@ -32,9 +43,13 @@ class _Warnings(logging.Handler):
         super().__init__(logging.WARNING)
         self._json = json
         self._job = job
+        self._last = ""
 
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
+        if message == self._last:  # many clients of one process say the same
+            return
+        self._last = message
         if self._json:
             level = record.levelname.lower()
             print_json({"time": now(), "job": self._job, "event": level, "message": message}, sys.stderr)

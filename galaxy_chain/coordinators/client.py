@@ -137,6 +137,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
         self._settleable_since: float | None = None
         """From when on it settles itself, by this machine's stopwatch; None while its rounds can't be settled."""
         self._withheld_said = b""
+        self._begun = self._closed_once = False
         self._samples = 0
         self._sent = 0, 0
         """The attempt that this client has submitted to last, and the block that this was in; or, where it was refused
@@ -149,6 +150,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
 
     def begin(self) -> None:
         """Answer demands in a thread of its own; of the clients of a process one does."""
+        self._begun = True
         if self._shared is None:
             self.answering.start()
         else:
@@ -157,8 +159,11 @@ class LedgerClientCoordinator(LedgerCoordinator):
     def round(self) -> Round:
         """Where the job stands now; reveals what has to be revealed now."""
         round = self._inspected(super().round())
-        if self._shared is None and not self.answering.running:
-            self.answering.look(self.history, self._follower.time)
+        if self._shared is None:
+            if not self.answering.running:
+                self.answering.look(self.history, self._follower.time)
+        elif self._begun and not self._closed_once:
+            self._shared.answer(self.answering)
         if self._tend():
             round = self._inspected(super().round())
         if self.job.reveal != "after-close":
@@ -440,7 +445,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
                     *(self.number, ether(owed), self.address, self.number, self.number, error),
                 )
                 break
-            self._follower.pause(self.patience.poll, lambda history: history.account(self.address).balance > 0)
+            self._follower.pause(self.patience.poll, self._payout.can_be_withdrawn)
             round = self.round()
         return round
 
@@ -457,10 +462,12 @@ class LedgerClientCoordinator(LedgerCoordinator):
             return
         if self._shared is None:
             self._payout.claim(self.history, now)
-        elif self.history.account(self.address).balance == 0:
+        else:
             clients = self._shared.clients
             self._shared.tend(self.history, lambda: self._payout.claim(self.history, now, clients))
         self._follower.poll()
+        if not self._payout.can_be_withdrawn(self.history):
+            return  # another client of this process is about to have the rest credited
         if amount := self._payout.withdraw(self.history):
             self.paid(amount)
         self._follower.poll()
@@ -469,7 +476,8 @@ class LedgerClientCoordinator(LedgerCoordinator):
         """Answers nothing more, and lets go what is known of the job's events."""
         if self._shared is None:
             self.answering.stop()
-        else:
+        elif not self._closed_once:
+            self._closed_once = True
             self._shared.answer_no_more(self.answering)
             self._shared.leave()
         super().close()

@@ -10,6 +10,7 @@ from galaxy_chain.following import turns
 from galaxy_chain.following.claims import claims, earnings
 from galaxy_chain.following.history import JobHistory
 from galaxy_chain.ledger.contract import LedgerContract
+from galaxy_chain.ledger.events import BalanceWithdrawn
 from galaxy_fl.exceptions import RoundMovedOnError
 
 __all__ = ["Payout"]
@@ -74,6 +75,10 @@ class Payout:
         mine = claims(history, (self._address,), through=history.round)
         return not mine or mine[-1].commit.record.round <= history.settled
 
+    def can_be_withdrawn(self, history: JobHistory) -> bool:
+        """Whether the account has a balance, to which no settled round will add."""
+        return history.account(self._address).balance > 0 and not claims(history, (self._address,))
+
     def claim(self, history: JobHistory, now: int, others: Collection[str] = ()) -> bool:
         """Credits the account with what its entries in settled rounds have earned, and settles before what has to be.
 
@@ -115,8 +120,9 @@ class Payout:
         if balance == 0:
             return 0
         with suppress(TransactionFailedError, LedgerRefusedError):
-            self._ledger.withdraw(self._job).transact()
-            return balance
+            receipt = self._ledger.withdraw(self._job).transact()
+            # Somebody may have had more credited since.
+            return sum(paid.amount for paid in self._ledger.emitted(BalanceWithdrawn, receipt))
         return 0
 
     def _through(self, history: JobHistory, now: int) -> int:

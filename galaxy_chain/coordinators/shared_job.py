@@ -70,7 +70,7 @@ class SharedJob:
         self._key: Hashable = None
         """What it is lent under; None where whoever made it closes it."""
         self._tending = threading.Lock()
-        self._answering: list[Answering] = []
+        self._answering: Answering | None = None
         self._lock = threading.Lock()
 
     def view(self) -> JobView:
@@ -97,24 +97,19 @@ class SharedJob:
             self._tending.release()
 
     def answer(self, answering: Answering) -> None:
-        """Have one of the clients that have begun and not ended answer demands, in its thread."""
+        """Have a client that takes part answer demands in its thread, unless another of them does."""
         with self._lock:
-            self._answering.append(answering)
-            if len(self._answering) > 1:
+            if self._answering is not None:
                 return
+            self._answering = answering
         answering.start()
 
     def answer_no_more(self, answering: Answering) -> None:
-        """End a client's answering; another continues."""
+        """End a client's answering; the next that looks at the job continues."""
         answering.stop()
         with self._lock:
-            if answering not in self._answering:
-                return
-            was_first = self._answering[0] is answering
-            self._answering.remove(answering)
-            following = self._answering[0] if was_first and self._answering else None
-        if following is not None:
-            following.start()
+            if self._answering is answering:
+                self._answering = None
 
     def leave(self) -> None:
         """One of its clients has ended; with the last of those that it was lent to it is closed."""

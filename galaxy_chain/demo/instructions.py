@@ -1,26 +1,42 @@
-"""What a demonstration tells its participants: apart from them, because they import what it need not wait for."""
+"""What a demonstration and its participants tell each other: apart from them, because they import what it need not wait
+for."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from galaxy_chain.ledger.deployment import Deployment
+from galaxy_fl.participants.events import EVENTS, Event
 from galaxy_fl.validation import Strict
 
-__all__ = ["Instructions"]
+__all__ = ["Instructions", "pack", "unpack"]
+
+_ADDRESS = 42
 
 
 class Instructions(Strict):
-    """What a participant is told when it starts."""
+    """What a process of participants is told when it starts."""
 
-    role: Literal["server", "liar", "client"]
+    role: Literal["server", "liar", "clients"]
     rpc: str
-    account: str
+    accounts: Sequence[str]
+    """Of a server one; of clients one each, in the order of their shards."""
     deployment: Deployment
     store: str
     metrics: str
     output: str
     """Folder for final models and reports."""
     job: int
-    shard: str = "1/1"
     verify: str = "branch"
+
+
+def pack(account: str, event: Event | None) -> bytes:
+    """Return the message that something happens to a participant; None for its end."""
+    return account.encode() + (b"" if event is None else event.model_dump_json().encode())
+
+
+def unpack(message: bytes) -> tuple[str, Event | None]:
+    """Return whose event a message has, and the event; None for its end."""
+    account, event = message[:_ADDRESS].decode(), message[_ADDRESS:]
+    return account, EVENTS.validate_json(event) if event else None

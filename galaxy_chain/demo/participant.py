@@ -1,18 +1,21 @@
-"""One participant of a demonstration, in a process of the fork server: torch is loaded from its first moment."""
+"""Participants of a demonstration, in a process of the fork server: torch is loaded from its first moment."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 import matplotlib.backends.backend_agg
 import matplotlib.figure  # noqa: F401
 
 from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoordinator, Patience
+from galaxy_chain.coordinators.shared_job import SharedJob
 from galaxy_chain.coordinators.summing_up import SummingUp
-from galaxy_chain.demo.instructions import Instructions
+from galaxy_chain.demo.instructions import Instructions, pack
 from galaxy_chain.demo.lie import LyingSums
 from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.rpc.rpc import Rpc
@@ -22,10 +25,11 @@ from galaxy_chain.verify.how import Verify
 from galaxy_fl.content import LocalStore
 from galaxy_fl.exceptions import GalaxyError
 from galaxy_fl.participants.data import LocalData
-from galaxy_fl.participants.events import Event, Failed
+from galaxy_fl.participants.events import Event, Failed, Listener
 from galaxy_fl.participants.job_client import JobClient
 from galaxy_fl.participants.job_server import JobServer
 from galaxy_fl.participants.metrics import MetricsFile
+from galaxy_fl.participants.work import Work
 from galaxy_fl.rounds.coordinator import Round, Submitted
 from galaxy_fl.trust import Trust
 from galaxy_fl.vectors import read_vector, write_vector
@@ -51,35 +55,81 @@ class LyingServerCoordinator(LedgerServerCoordinator):
             write_vector(next_model, vector)
 
 
-def run(connection: Connection) -> None:
-    """Takes part in the job of the instructions that come first, and sends its events until it is finished."""
+class _Told:
+    """The connection to the demonstration, which many threads tell of what happens."""
 
-    def send(event: Event, job: str) -> None:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+
+    def of(self, account: str) -> Listener:
+        """What listens to one participant."""
+        return lambda event, job: self.tell(account, event)
+
+    def tell(self, account: str, event: Event | None) -> None:
+        """Tell what happens to a participant, or that it has ended."""
         try:
-            connection.send_bytes(event.model_dump_json().encode())
+            with self._lock:
+                self._connection.send_bytes(pack(account, event))
         except OSError:
             raise SystemExit from None  # nobody listens: no error that a server with money at stake would outlast
 
+
+def run(connection: Connection) -> None:
+    """Takes part in the job of the instructions that come first, and sends what happens until all is over."""
     told = Instructions.model_validate_json(connection.recv_bytes())
+    back = _Told(connection)
     try:
         rpc = Rpc(told.rpc)
         where = told.deployment
-        transactions = Transactions(rpc, NodeSigner(told.account))
+        transactions = Transactions(rpc, NodeSigner(told.accounts[0]))
         ledger = LedgerContract(rpc, where.ledger, transactions, first_block=where.block, chain_id=where.chain_id)
-        store = LocalStore(Path(told.store))
-        options: Any = {"output": Path(told.output), "alone": True}
-        if told.role == "client":
-            data, verify = LocalData("digits", shard=told.shard), Verify.parse(told.verify)
-            client = LedgerClientCoordinator(ledger, store, told.job, PATIENCE, verify=verify)
-            JobClient(client, data, Trust(), listeners=[send], **options).run()
-            return
+        if told.role == "clients":
+            _take_part(told, ledger, back)
+        else:
+            _serve(told, ledger, back)
+    except KeyboardInterrupt:
+        pass  # the demonstration is over
+
+
+def _serve(told: Instructions, ledger: LedgerContract, back: _Told) -> None:
+    (account,) = told.accounts
+    store = LocalStore(Path(told.store))
+    try:
         if told.role == "server":
             server = LedgerServerCoordinator(ledger, store, told.job, PATIENCE, takeover=True)
         else:
             server = LyingServerCoordinator(ledger, store, told.job, PATIENCE, leave=True)
-        metrics = MetricsFile(Path(told.metrics))
-        JobServer(server, LocalData(None, "digits"), Trust(), listeners=[send, metrics], **options).run()
+        listeners = [back.of(account), MetricsFile(Path(told.metrics))]
+        output = Path(told.output)
+        JobServer(server, LocalData(None, "digits"), Trust(), listeners=listeners, output=output, alone=True).run()
+        back.tell(account, None)
     except GalaxyError as error:
-        send(Failed(message=str(error)), str(told.job))
-    except KeyboardInterrupt:
-        pass  # the demonstration is over
+        back.tell(account, Failed(message=str(error)))
+
+
+def _take_part(told: Instructions, ledger: LedgerContract, back: _Told) -> None:
+    """Be all clients, in threads that share what they follow and verify, and the workers."""
+    verify, count = Verify.parse(told.verify), len(told.accounts)
+    parts = list(LocalData("digits").parts(f"1-{count}/{count}").values())
+    store, work = LocalStore(Path(told.store)), Work()
+
+    def take_part(number: int) -> None:
+        account = told.accounts[number]
+        try:
+            by = ledger.by(NodeSigner(account))
+            coordinator = LedgerClientCoordinator(by, store, told.job, PATIENCE, verify=verify, shared=shared)
+            listeners = [back.of(account)]
+            output, name = Path(told.output), str(number + 1)
+            with closing(coordinator):
+                JobClient(
+                    coordinator, parts[number], Trust(),
+                    listeners=listeners, output=output, work=work, alone=True, name=name, hosted=name,
+                ).run()  # fmt: skip
+            back.tell(account, None)
+        except GalaxyError as error:
+            back.tell(account, Failed(message=str(error)))
+
+    shared = SharedJob(ledger, store, told.job, poll=PATIENCE.poll)
+    with closing(shared), ThreadPoolExecutor(count, thread_name_prefix="client") as threads:
+        list(threads.map(take_part, range(count)))

@@ -1,4 +1,6 @@
-"""A whole federated job on one machine: embedded chain, server, clients, audit, each participant a real process.
+"""A whole federated job on one machine: embedded chain, server, clients, audit.
+
+The chain is a process, the server another, and all clients a third, with as many workers as there are processors.
 
 What clients and server earn is out only when the windows are over in which commits can be challenged. So once all are
 done and wait for that, the embedded chain's clock is put ahead, and each of them settles, claims and withdraws.
@@ -24,10 +26,11 @@ __all__ = ["demonstrate", "embedded_chain", "example_job"]
 
 POOL = 10**18 // 2
 """What the job's owner pays, in wei: half of a server's bond, so that no round has to wait for another's window."""
-FAN_IN = 2
-"""Updates that a partial sum stands for: so few that a few clients make a tree."""
-BEHIND = 60
-"""Seconds that blocks which come fast may be ahead of the embedded chain's clock."""
+FEW = 16
+FEW_FAN_IN = 2
+"""Updates that a partial sum stands for where there are few clients: so few that they make a tree."""
+SPARE = 60
+"""Seconds that the embedded chain's clock is put ahead beyond what has to pass."""
 
 
 def example_job() -> str:
@@ -97,7 +100,7 @@ def demonstrate(
     # Before anything slow is imported here: the fork server imports torch meanwhile, and the chain py-evm.
     forkserver.start("galaxy_chain.demo.participant")
     with embedded_chain(clients + 3) as ready, ExitStack() as stack:
-        from galaxy_chain.demo.instructions import Instructions
+        from galaxy_chain.demo.instructions import Instructions, unpack
         from galaxy_chain.jobs.creation import create_job
         from galaxy_chain.jobs.file import JobFile
         from galaxy_chain.ledger.contract import LedgerContract
@@ -106,10 +109,10 @@ def demonstrate(
         from galaxy_chain.transactions.accounts import NodeSigner
         from galaxy_chain.transactions.manager import Transactions
         from galaxy_chain.verify.audit import Auditor
+        from galaxy_fl.aggregation.sum_tree import DEFAULT_FAN_IN
         from galaxy_fl.content import LocalStore
         from galaxy_fl.exceptions import GalaxyError
         from galaxy_fl.participants.events import (
-            EVENTS,
             Challenged,
             Committed,
             Failed,
@@ -127,7 +130,7 @@ def demonstrate(
             "rounds": rounds,
             "min_clients": clients,
             "max_clients": clients,
-            "fan_in": FAN_IN,
+            "fan_in": FEW_FAN_IN if clients <= FEW else DEFAULT_FAN_IN,
             "server": liar if cheat else server,
             "reward": POOL,
         }
@@ -149,83 +152,79 @@ def demonstrate(
         told = Instructions(
             role="server",
             rpc=url,
-            account=server,
+            accounts=[server],
             deployment=deployment,
             store=str(store.root.absolute()),
             metrics=str(metrics.absolute()),
             output=str(home.absolute()),
             job=created.job,
         )
-        everybody = [told]
+        processes = [told, told.model_copy(update={"role": "clients", "accounts": client_accounts, "verify": verify})]
         if cheat:
-            everybody.append(told.model_copy(update={"role": "liar", "account": liar}))
-        for index, account in enumerate(client_accounts, 1):
-            shard = f"{index}/{clients}"
-            client = {"role": "client", "account": account, "shard": shard, "verify": verify}
-            everybody.append(told.model_copy(update=client))
+            processes.append(told.model_copy(update={"role": "liar", "accounts": [liar]}))
         connections = {}
-        for instructions in everybody:
+        running: dict[str, str] = {}
+        for instructions in processes:
             child = stack.enter_context(forkserver.fork("galaxy_chain.demo.participant:run"))
             child.connection.send_bytes(instructions.model_dump_json().encode())
             connections[child.connection] = instructions
+            running |= dict.fromkeys(instructions.accounts, instructions.role.removesuffix("s"))
+        roles = dict(running)
         gas_of: dict[int, list[int]] = {}
         earned: dict[str, int] = {}
-        over: set[str] = set()
         waiting: set[str] = set()
         trained = 0.0
         committed: dict[int, Committed] = {}
         finished: Finished | None = None
-        while connections:
+        while running:
             for connection in wait(list(connections)):
-                instructions = connections[connection]  # type: ignore[index]
-                who = f"the {instructions.role} {instructions.account}"
                 try:
-                    event = EVENTS.validate_json(connection.recv_bytes())  # type: ignore[union-attr]
+                    account, event = unpack(connection.recv_bytes())  # type: ignore[union-attr]
                 except EOFError:
-                    if instructions.account not in over:
-                        raise GalaxyError(f"{who} ended before the job did") from None
-                    del connections[connection]  # type: ignore[arg-type]
+                    for account in connections.pop(connection).accounts:  # type: ignore[call-overload]
+                        if account in running:
+                            raise GalaxyError(f"the {roles[account]} {account} ended before the job did") from None
                     continue
                 number: int | None = None
                 match event:
-                    case Failed() if instructions.role == "liar":
-                        del connections[connection]  # type: ignore[arg-type]
-                        say({"event": "barred", "server": instructions.account, "message": event.message})
+                    case None:
+                        running.pop(account, None)
+                    case Failed() if roles[account] == "liar":
+                        running.pop(account, None)
+                        say({"event": "barred", "server": account, "message": event.message})
                     case Failed():
-                        raise GalaxyError(f"{who} failed: {event.message}")
+                        raise GalaxyError(f"the {roles[account]} {account} failed: {event.message}")
                     case Challenged():
-                        say(event.model_dump(mode="json") | {"client": instructions.account})
+                        say(event.model_dump(mode="json") | {"client": account})
                     case Trained():
                         number = event.round
                         gas_of.setdefault(number, []).append(event.gas or 0)
                     case Committed():
                         number = event.round
                         committed[number] = event
-                    case Finished():
-                        over.add(instructions.account)
-                        if instructions.role == "server":
-                            finished = event
+                    case Finished() if roles[account] == "server":
+                        finished = event
                     case Staying():
-                        waiting.add(instructions.account)
+                        waiting.add(account)
                     case Paid():
-                        earned[instructions.account] = earned.get(instructions.account, 0) + event.amount
+                        earned[account] = earned.get(account, 0) + event.amount
                 # The server may be heard before the last client whose update it has aggregated.
                 if number in committed and len(gas_of.get(number, ())) == clients:
                     told_of = committed.pop(number)
                     say(told_of.model_dump(mode="json") | {"gas": told_of.gas + sum(gas_of[number])})
-            if not trained and connections and all(each.account in waiting for each in connections.values()):
+            if not trained and running and waiting.issuperset(running):
                 trained = time.monotonic() - started
-                ahead = created.terms.challenge_seconds + BEHIND
+                # Each block is a second later than the one before, and many clients make many in a second.
+                early = max(0, rpc.block("latest").time - int(time.time()))
+                ahead = created.terms.challenge_seconds + early + SPARE
                 rpc.request("evm_increaseTime", ahead)
                 rpc.request("evm_mine")
                 say({"event": "ahead", "seconds": ahead})
         for audited in Auditor(ledger, store, created.job).rounds():
             say({"event": "audited", "round": audited.round, "model": audited.root.hex()})
-        for instructions in everybody:
-            if instructions.role != "liar":
-                amount = earned.get(instructions.account, 0)
-                line = {"role": instructions.role, "account": instructions.account, "amount": amount}
-                say({"event": "earned", **line})
+        for account, role in roles.items():
+            if role != "liar":
+                say({"event": "earned", "role": role, "account": account, "amount": earned.get(account, 0)})
         assert finished is not None
         say(finished.model_dump(mode="json") | {"seconds": trained})
         if keep:

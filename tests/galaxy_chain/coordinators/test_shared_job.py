@@ -187,6 +187,9 @@ def test_one_client_answers_for_all_and_another_when_it_is_gone(federation):
         assert [client.answering.running for client in clients] == [True, False, False]
         clients[1].close()
         clients[0].close()
+        clients[1].round()
+        assert not clients[1].answering.running
+        clients[2].round()
         assert [client.answering.running for client in clients] == [True, False, True]
         clients[2].close()
 
