@@ -100,7 +100,7 @@ def _serve(told: Instructions, ledger: LedgerContract, back: _Told) -> None:
             server = LedgerServerCoordinator(ledger, store, told.job, PATIENCE, takeover=True)
         else:
             server = LyingServerCoordinator(ledger, store, told.job, PATIENCE, leave=True)
-        listeners = [back.of(account), MetricsFile(Path(told.metrics))]
+        listeners: list[Listener] = [back.of(account), MetricsFile(Path(told.metrics))]
         output = Path(told.output)
         JobServer(server, LocalData(None, "digits"), Trust(), listeners=listeners, output=output, alone=True).run()
         back.tell(account, None)

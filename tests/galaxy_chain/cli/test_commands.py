@@ -108,7 +108,7 @@ print([name for name in sys.modules if name.startswith(("galaxy_chain.ledger", "
         (["account", ""], {"new", "list", "import", "export"}),
         (["job", "e"], {"example", "export", "expel"}),
         (["server", "--max"], {"--max-bond"}),
-        (["client", "--job", "1", "--sh"], {"--shard"}),
+        (["client", "--job", "1", "--sh"], {"--shard", "--shards"}),
         (["account", "export", ""], {"alice", "bob"}),
         (["account", "export", "a"], {"alice"}),
         (["claim", "1", "--account", "b"], {"bob"}),
