@@ -86,8 +86,6 @@ class LedgerClientCoordinator(LedgerCoordinator):
         shared: SharedJob | None = None,
     ) -> None:
         super().__init__(ledger, store, job, patience, own, limits, shared)
-        if shared is not None:
-            shared.clients.add(self.address)
         self.kept: Path | None = None if own is None else own / "trained" / self._name
         """Where what this client has trained is kept."""
         self._pending = Pending(None if own is None else own / "pending", self._name)
