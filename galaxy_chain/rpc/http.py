@@ -207,6 +207,7 @@ def _pool(kind: type[HTTPConnectionPool], connection: type[HTTPConnection], node
 
     class Bounded(connection):  # type: ignore[misc, valid-type]
         used = float("-inf")
+        _held: bytearray | None = None
 
         def connect(self) -> None:
             node._connecting()
@@ -218,7 +219,19 @@ def _pool(kind: type[HTTPConnectionPool], connection: type[HTTPConnection], node
                 self.connect()
             node._bounds.begin()
             self.used = time.monotonic()
-            super().request(*arguments, **options)
+            self._held = held = bytearray()
+            try:
+                super().request(*arguments, **options)
+            finally:
+                self._held = None
+            super().send(held)
+
+        def send(self, data: Any) -> None:
+            """Send, or hold the head of a request until its body is there: two packets wake the node twice."""
+            if self._held is None:
+                super().send(data)
+            else:
+                self._held += data
 
         @property
         def is_connected(self) -> bool:
