@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
@@ -34,6 +35,14 @@ def test_it_is_canonical_json():
     assert content == rfc8785.dumps(json.loads(content))
     assert JobDocument.from_bytes(content) == DOCUMENT
     assert b"notes" not in content
+
+
+def test_its_digest_is_of_its_bytes_also_where_it_is_a_changed_copy():
+    changed = DOCUMENT.model_copy(update={"name": "letters"})
+    for document in (DOCUMENT, changed, changed.model_copy(update={"name": "digits"})):
+        assert document.digest == document.digest == hashlib.sha256(document.to_bytes()).hexdigest()
+    assert changed.model_copy(update={"name": "digits"}) == DOCUMENT
+    assert "digest" not in DOCUMENT.model_dump()
 
 
 names = st.text(

@@ -8,11 +8,14 @@ import random
 import signal
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
+from torch.utils.data import TensorDataset
 
-from galaxy_fl.exceptions import ConfigurationError, DataError, TrainingError
+from galaxy_fl.exceptions import ConfigurationError, DataError, DivergedError, EncodingError, TrainingError
 from galaxy_fl.jobs.document import BuiltinModel, JobDocument, RuleChoice, SourceModel, source_id
 from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.training.task import TrainTask
@@ -149,6 +152,55 @@ def test_twenty_clients_on_two_workers_get_what_each_gets_alone(source):
     assert len({Path(f"alone-{client}-2").read_bytes() for client in clients}) == 20
 
 
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "squeezenet1_1"])
+def test_a_model_that_is_used_again_is_as_a_new_one(name):
+    """Those that come with Galaxy and torchvision are made once in a process: statistics, dropout, a divergence."""
+    model, train = BuiltinModel(builtin=f"torchvision:{name}"), TRAIN.model_copy(update={"batch_size": 2})
+    settings = WorkerSettings(data=None)
+    generator = torch.Generator().manual_seed(3)
+    images = torch.rand(3, 4, 3, 32, 32, generator=generator)
+    datas = [ServedData(TensorDataset(one, torch.arange(4))) for one in images]
+    broken = ServedData(TensorDataset(images[0] * 1e30, torch.arange(4)))
+    with Worker() as worker:
+        found = worker.describe(model, train, Path("initial"))
+    job = JobDocument(name="job", model=model, layout=found.layout.to_json(), train=train, local=list(found.local))
+    results = {}
+    with WorkerPool(1) as pool:
+        sessions = [pool.session() for _ in range(4)]
+        for session, served in zip(sessions, (*datas, datas[0]), strict=True):
+            session.prepare(job, settings, served=served)
+        for number in (2, 0, 1):
+            results[number] = sessions[number].train(task(f"shared-{number}", seed=number))
+            with pool._lend(job.digest, 9) as worker:
+                worker.prepare(job, settings, served=broken, session=9, again=True)
+                with pytest.raises((DivergedError, EncodingError)):
+                    worker.train(task("broken"), 9)
+    for number, served in enumerate(datas):
+        with Worker() as worker:
+            worker.prepare(job, settings, served=served)
+            alone = worker.train(task("alone", seed=number))
+        assert alone.model_copy(update={"seconds": 0.0}) == results[number].model_copy(update={"seconds": 0.0})
+        assert Path("alone").read_bytes() == Path(f"shared-{number}").read_bytes()
+
+
+def test_a_hundred_clients_take_little_memory_beyond_that_of_the_fork_server():
+    def own(pid):
+        """What no other process shares, in MiB."""
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+        return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
+
+    job = described()
+    with WorkerPool(2) as pool:
+        sessions = [pool.session() for _ in range(100)]
+
+        def go(number, session):
+            session.prepare(job, WorkerSettings(data="digits", shard=f"{number}/100"))
+            session.train(task(f"trained-{number}"))
+
+        assert in_threads(*(partial(go, *one) for one in enumerate(sessions, 1))) == [None] * 100
+        assert sum(own(idle.worker.pid) for idle in pool._idle) < 200
+
+
 def test_a_distillation_has_the_same_bits_on_a_pool():
     job = described(rule=RuleChoice(name="relay"), distillation_alpha=1.0)
     with Worker() as worker, WorkerPool(1) as pool:
@@ -245,9 +297,6 @@ def test_a_worker_that_dies_fails_its_request_alone_and_is_replaced():
 
 
 def test_a_client_whose_data_are_wrong_leaves_the_others_alone():
-    import torch
-    from torch.utils.data import TensorDataset
-
     def served(samples, labels):
         return ServedData(TensorDataset(samples, labels))
 
