@@ -1,22 +1,49 @@
 #!/usr/bin/env python
-"""One job as a plain PyTorch loop and as Galaxy on the embedded chain, audit included: whole processes, in turn.
+"""Jobs as a plain PyTorch loop, as Galaxy on the embedded chain, audit included, and as Flower's simulation.
 
-Prints the median seconds of each, their ratio pair by pair, and Galaxy's peak memory: the proportional set size, summed
-over all of its processes (shared pages counted once).
+Whole processes, in turn: model, data, trainer and seeds are the same. Prints the median seconds of each, the ratios
+pair by pair, and Galaxy's peak memory: the proportional set size, summed over all of its processes (shared pages
+counted once). Galaxy's clients verify their branch of every commit.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import platform
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-SIZES = ((4, 5), (10, 10), (100, 3))
+DEMO = [sys.executable, "-m", "galaxy_chain", "demo"]
+COMMANDS = [sys.executable, str(HERE / "command_line.py"), "--job", "resnet18"]
+
+
+@dataclass(frozen=True)
+class Size:
+    """One line of the table."""
+
+    job: str
+    clients: int
+    rounds: int
+    galaxy: list[str]
+    aim: float
+    """The ratio that it ought not to exceed."""
+
+
+SIZES = (
+    Size("digits", 4, 5, DEMO, 1.25),
+    Size("digits", 10, 10, DEMO, 1.3),
+    Size("digits", 100, 3, DEMO, 1.5),
+    Size("resnet18", 4, 3, COMMANDS, 1.5),
+    Size("digits", 1_000, 2, DEMO, 2.0),
+)
 
 
 def descendants(root: int) -> set[int]:
@@ -41,44 +68,77 @@ def memory(root: int) -> int:
     return total
 
 
-def seconds(command: list[str], folder: str) -> float:
-    """How long a command takes."""
-    started = time.perf_counter()
-    subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, check=True)
-    return time.perf_counter() - started
+def seconds(command: list[str]) -> float:
+    """How long a command takes, in a folder of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        took = time.perf_counter() - started
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command)} ended with exit code {done.returncode}:\n{done.stdout}{done.stderr}")
+    return took
 
 
-def peak_memory(command: list[str], folder: str) -> int:
+def peak_memory(command: list[str]) -> int:
     """The most memory seen, in bytes. In a run of its own, for looking slows it down."""
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
-    peak = 0
-    while process.poll() is None:
-        peak = max(peak, memory(process.pid))
-        time.sleep(0.1)
+    with tempfile.TemporaryDirectory() as folder:
+        process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
+        peak = 0
+        while process.poll() is None:
+            peak = max(peak, memory(process.pid))
+            time.sleep(0.1)
     return peak
+
+
+def ratio(ours: list[float], theirs: list[float]) -> str:
+    """The median of the ratios pair by pair, and their range."""
+    ratios = sorted(a / b for a, b in zip(ours, theirs, strict=True))
+    return f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+
+
+def machine() -> str:
+    """What it is measured on."""
+    cores, name = len(os.sched_getaffinity(0)), "unknown processor"
+    if found := re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text()):
+        name = found[1]
+    return f"{cores} cores of {name}, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--only", type=int, choices=range(len(SIZES)), help="one of the sizes")
+    parser.add_argument("--runs", type=int, default=3, help="pairs that are counted, after one that is not")
+    parser.add_argument("--only", type=int, nargs="+", choices=range(len(SIZES)), help="numbers of lines, from 0")
+    parser.add_argument(
+        "--flower", metavar="PYTHON", help="a Python that has flwr[simulation], torch and what Galaxy needs"
+    )
     arguments = parser.parse_args()
-    print("clients  rounds  plain s  galaxy s  ratio (lowest to highest)  peak MB")
-    for clients, rounds in SIZES if arguments.only is None else [SIZES[arguments.only]]:
-        size = ["--clients", str(clients), "--rounds", str(rounds)]
-        plain = [sys.executable, str(HERE / "plain_loop.py"), *size]
-        galaxy = [sys.executable, "-m", "galaxy_chain", "demo", *size]
-        with tempfile.TemporaryDirectory() as folder:
-            seconds(plain, folder)  # files into the page cache
-            pairs = [(seconds(plain, folder), seconds(galaxy, folder)) for _ in range(arguments.runs)]
-            peak = peak_memory(galaxy, folder)
-        ratios = sorted(ours / theirs for theirs, ours in pairs)
-        print(
-            f"{clients:7}  {rounds:6}  {statistics.median(p for p, _ in pairs):7.1f}  "
-            f"{statistics.median(g for _, g in pairs):8.1f}  "
-            f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})  {peak / 1e6:20.0f}",
-            flush=True,
+    print(machine(), flush=True)
+    print(
+        f"{'job':<10}{'clients':>8}{'rounds':>7}{'plain s':>9}{'galaxy s':>10}  {'ratio':<21}{'aim':>5}{'peak MB':>9}"
+        + (f"{'flower s':>10}  galaxy / flower" if arguments.flower else ""),
+        flush=True,
+    )
+    for size in SIZES if arguments.only is None else [SIZES[number] for number in arguments.only]:
+        shape = ["--clients", str(size.clients), "--rounds", str(size.rounds)]
+        commands = {
+            "plain": [sys.executable, str(HERE / "plain_loop.py"), "--job", size.job, *shape],
+            "galaxy": [*size.galaxy, *shape],
+        }
+        if arguments.flower:
+            commands["flower"] = [arguments.flower, str(HERE / "flower_app.py"), "--job", size.job, *shape]
+        times: dict[str, list[float]] = {name: [] for name in commands}
+        seconds(commands["plain"])  # files into the page cache
+        for _ in range(arguments.runs):
+            for name, command in commands.items():
+                times[name].append(seconds(command))
+        middle = {name: statistics.median(each) for name, each in times.items()}
+        line = (
+            f"{size.job:<10}{size.clients:>8,}{size.rounds:>7}{middle['plain']:>9.1f}{middle['galaxy']:>10.1f}  "
+            f"{ratio(times['galaxy'], times['plain']):<21}{size.aim:>5}{peak_memory(commands['galaxy']) / 1e6:>9.0f}"
         )
+        if arguments.flower:
+            line += f"{middle['flower']:>10.1f}  {ratio(times['galaxy'], times['flower'])}"
+        print(line, flush=True)
 
 
 if __name__ == "__main__":

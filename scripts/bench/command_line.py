@@ -1,0 +1,100 @@
+#!/usr/bin/env python
+"""One job through Galaxy's command line, as people run it: embedded chain, server, clients, audit. For `rounds.py`.
+
+Each command is a process of its own but for the clients, which are one operator's and share one. Contents are in a
+local store. Ends with the audit's exit code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from jobs import JOBS, BenchmarkJob
+
+HERE = Path(__file__).resolve().parent
+JOB_FILE = """
+[model]
+builtin = "{model}"
+options = {{ {options} }}
+
+[train]
+{train}
+
+[terms]
+rounds = {rounds}
+min_clients = {clients}
+max_clients = {clients}
+open = true
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--job", choices=JOBS, default="digits")
+    parser.add_argument("--clients", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    job, clients = JOBS[arguments.job], arguments.clients
+    path = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])  # where the data set is
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as running:
+        environment = os.environ | {"PYTHONPATH": path}
+
+        def galaxy(*words: str) -> list[str]:
+            return [sys.executable, "-m", "galaxy_chain", *words]
+
+        @contextmanager
+        def started(*words: str) -> Iterator[subprocess.Popen[str]]:
+            process = subprocess.Popen(galaxy(*words), cwd=folder, env=environment, text=True, stdout=subprocess.PIPE)
+            try:
+                yield process
+            finally:
+                process.kill()
+                process.wait()
+
+        def done(*words: str) -> str:
+            return subprocess.run(
+                galaxy(*words), cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, check=True
+            ).stdout
+
+        node = running.enter_context(started("node", "--port", "0", "--accounts", str(clients + 1), "--json"))
+        assert node.stdout is not None
+        environment["GALAXY_RPC"] = json.loads(node.stdout.readline())["url"]
+        (Path(folder) / "job.toml").write_text(job_file(job, clients, arguments.rounds))
+        done("deploy", "--account", "dev:0")
+        done("job", "create", "job.toml", "--account", "dev:0")
+        test = ["--data", job.data] if job.evaluates else []
+        # Rewards are out when windows are over, a day later: nobody waits for that here.
+        participants = [
+            running.enter_context(started("server", "--job", "1", "--account", "dev:0", "--leave", *test)),
+            running.enter_context(
+                started(
+                    "client", "--job", "1", "--data", job.data, "--leave",
+                    "--shards", f"1-{clients}/{clients}", "--accounts", f"dev:1-{clients}",
+                )
+            ),
+        ]  # fmt: skip
+        for participant in participants:
+            print(participant.communicate()[0], end="", flush=True)
+            if participant.returncode != 0:
+                sys.exit(participant.returncode)
+        print(done("audit", "1"), end="")
+
+
+def job_file(job: BenchmarkJob, clients: int, rounds: int) -> str:
+    """Return the job as a file that `job create` reads."""
+    options = ", ".join(f"{name} = {json.dumps(value)}" for name, value in job.model.options.items())
+    train = job.train.model_dump(mode="json", exclude_defaults=True)
+    lines = "\n".join(f"{name} = {json.dumps(value)}" for name, value in train.items())
+    return JOB_FILE.format(model=job.model.builtin, options=options, train=lines, rounds=rounds, clients=clients)
+
+
+if __name__ == "__main__":
+    main()

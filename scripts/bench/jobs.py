@@ -1,0 +1,58 @@
+"""The jobs that are measured, one form for the plain loop, Galaxy, and Flower: model, training, data."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset, TensorDataset
+
+from galaxy_fl.jobs.document import BuiltinModel
+from galaxy_fl.jobs.specification import TrainSpecification
+
+__all__ = ["JOBS", "BenchmarkJob", "images"]
+
+
+@dataclass(frozen=True)
+class BenchmarkJob:
+    """A job but for its number of clients and rounds.
+
+    Attributes:
+        model: Built with the training's seed.
+        train: How a round is trained.
+        data: As `galaxy_fl.data.datasets.load` takes it.
+        evaluates: Whether each round's model is evaluated on the data's test split.
+    """
+
+    model: BuiltinModel
+    train: TrainSpecification
+    data: str
+    evaluates: bool
+
+
+def images(split: str) -> Dataset[Any]:
+    """256 random images, 3x48x48, of ten classes: what is measured does not depend on what they show."""
+    random = torch.Generator().manual_seed(0)
+    samples = torch.rand((256, 3, 48, 48), generator=random)
+    return TensorDataset(samples, torch.randint(10, (256,), generator=random))
+
+
+def _digits() -> BenchmarkJob:
+    job: Mapping[str, Any] = tomllib.loads(files("galaxy_chain.demo").joinpath("digits.toml").read_text())
+    model, train = BuiltinModel.model_validate(job["model"]), TrainSpecification.model_validate(job["train"])
+    return BenchmarkJob(model, train, "digits", evaluates=True)
+
+
+JOBS: Mapping[str, BenchmarkJob] = {
+    "digits": _digits(),
+    "resnet18": BenchmarkJob(
+        BuiltinModel(builtin="torchvision:resnet18", options={"num_classes": 10}),
+        TrainSpecification(loss="CrossEntropyLoss", learning_rate=0.01, batch_size=32),
+        "jobs:images",
+        evaluates=False,
+    ),
+}
