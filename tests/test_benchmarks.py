@@ -16,6 +16,7 @@ from scripts.compile import ROOT
         ("plain_loop", "--clients 2 --rounds 1"),
         ("clients", "--clients 4 --fan-in 2"),
         ("aggregation", "--parameters 1000 --clients 3 70 --fan-in 4"),
+        ("scale", "--parameters 1000 2000 --clients 4 20 40 --limit 30000"),
         ("vectors", "--parameters 100000 --clients 4 --repeat 1"),
         pytest.param("rounds", "--runs 1 --only 0", marks=pytest.mark.extended),
         pytest.param("distillation", "--seeds 1 --clients 2 --rounds 1", marks=pytest.mark.extended),
