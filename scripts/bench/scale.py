@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """How a round grows: what its server, a client, an auditor and the ledger have to do, by clients and parameters.
 
-A row is measured where its updates are few enough (`--limit`), and otherwise computed from the same model's pieces, what
-an update costs and what a partial sum costs (marked ~). Measured rows have as many files as updates, which are the same
+A row is measured where its updates are few enough (`--limit`), and otherwise computed from the same model's pieces:
+what an update costs, and what a partial sum costs (marked ~). Measured rows have as many files as updates, the same
 few contents by other names: what is hashed and summed does not depend on it. Seconds are a processor's; training and
 transport are not in them. Gas is that of `tests/contracts/gas.json`. Each row is a process of its own, because its
 memory counts.
