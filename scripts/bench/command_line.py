@@ -21,12 +21,17 @@ from jobs import JOBS, BenchmarkJob
 
 HERE = Path(__file__).resolve().parent
 JOB_FILE = """
+name = "{name}"
+
 [model]
 builtin = "{model}"
 options = {{ {options} }}
 
 [train]
 {train}
+
+[rule]
+name = "weighted_mean"
 
 [terms]
 rounds = {rounds}
@@ -93,7 +98,9 @@ def job_file(job: BenchmarkJob, clients: int, rounds: int) -> str:
     options = ", ".join(f"{name} = {json.dumps(value)}" for name, value in job.model.options.items())
     train = job.train.model_dump(mode="json", exclude_defaults=True)
     lines = "\n".join(f"{name} = {json.dumps(value)}" for name, value in train.items())
-    return JOB_FILE.format(model=job.model.builtin, options=options, train=lines, rounds=rounds, clients=clients)
+    return JOB_FILE.format(
+        name="measured", model=job.model.builtin, options=options, train=lines, rounds=rounds, clients=clients
+    )
 
 
 if __name__ == "__main__":
