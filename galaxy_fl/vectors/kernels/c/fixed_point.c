@@ -41,9 +41,28 @@ static inline __attribute__((always_inline)) void decode(const int32_t *vector, 
 }
 
 #ifdef GALAXY_X86
+#include <immintrin.h>
+
+/* The conversion itself rounds half to even, and makes the lowest int32 of what does not fit: where that comes out, the
+ * values are looked at one by one. */
 __attribute__((target("avx2"))) static ptrdiff_t encode_float_avx2(const float *values, size_t count, float scale,
                                                                    int32_t *out) {
-    return encode_float(values, count, scale, out);
+    const __m256 factor = _mm256_set1_ps(scale);
+    const __m256i lowest = _mm256_set1_epi32(INT32_MIN);
+    for (size_t start = 0; start < count; start += AT_ONCE) {
+        const size_t end = count - start > AT_ONCE ? start + AT_ONCE : count;
+        __m256i doubtful = _mm256_setzero_si256();
+        size_t i = start;
+        for (; i + 8 <= end; i += 8) {
+            const __m256i made = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(values + i), factor));
+            doubtful = _mm256_or_si256(doubtful, _mm256_cmpeq_epi32(made, lowest));
+            _mm256_storeu_si256((__m256i *)(void *)(out + i), made);
+        }
+        if (!_mm256_testz_si256(doubtful, doubtful)) i = start;
+        const ptrdiff_t unfit = encode_float(values + i, end - i, scale, out + i);
+        if (unfit >= 0) return (ptrdiff_t)i + unfit;
+    }
+    return -1;
 }
 
 __attribute__((target("avx2"))) static ptrdiff_t encode_double_avx2(const double *values, size_t count, double scale,
