@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,8 @@ from galaxy_fl.vectors import (
 
 __all__ = ["Unexplained", "Verifier"]
 
+AT_ONCE = 4
+"""Updates that are fetched and hashed at a time."""
 MOST_ROOTS = 100_000
 """Roots of contents that are remembered, some 200 bytes each."""
 
@@ -239,7 +242,10 @@ class Verifier:
                     yield path
                 return
         number = commit.record.round
-        updates = [self.update(entry, f"round {number}: the update of {entry.client}") for entry in commit.included]
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="verifying") as threads:
+            updates = list(
+                threads.map(lambda e: self.update(e, f"round {number}: the update of {e.client}"), commit.included)
+            )
         with tempfile.TemporaryDirectory(prefix="galaxy-recompute-") as folder:
             destination = Path(folder) / "model"
             self._aggregate(previous, updates, commit, destination)
