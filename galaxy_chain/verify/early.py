@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import heapq
 import logging
+import os
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -74,14 +76,18 @@ class Early:
     Args:
         verifier: Of the job; it remembers what was verified.
         then: What to do with updates that are.
+        nice: By how much others on this machine go first, as `nice` has it: a server for whose commit all wait.
         clock: Seconds; as `time.monotonic`.
     """
 
-    def __init__(self, verifier: Verifier, then: Then, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, verifier: Verifier, then: Then, nice: int = 0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.settles = SETTLES
         """Seconds from when an update is seen in a round that is not closed until it is looked at."""
         self._verifier = verifier
         self._then = then
+        self._nice = nice
         self._clock = clock
         self._lock = threading.Lock()
         self._threads: set[threading.Thread] = set()
@@ -145,6 +151,9 @@ class Early:
             thread.start()
 
     def _run(self, first: Task) -> None:
+        if self._nice:
+            with suppress(OSError):  # of this thread alone, as Linux has it
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._nice)
         task: Task | None = first
         while task is not None:
             key, work = task
