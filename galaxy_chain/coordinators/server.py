@@ -101,7 +101,7 @@ class LedgerServerCoordinator(LedgerCoordinator):
         self._tending = Tending(ledger, self.verifier, job, self.address, serves=True)
         self._payout = Payout(ledger, job, self.address)
         self.summing_up = SummingUp(self.verifier)
-        self.early = Early(self.verifier, lambda sight, files: self.summing_up.next_nodes(sight, files))
+        self.early = Early(self.verifier, lambda sight, verified: self.summing_up.next_nodes(sight, verified))
         self._tree: tuple[bytes, frozenset[str], Tree] | None = None
         """What was aggregated last, where it has a tree: of which head, and whose updates."""
         self._nodes_let_go: set[bytes] = set()

@@ -139,7 +139,7 @@ class SummingUp:
 
     # As updates come in
 
-    def next_nodes(self, sight: Sight, files: Sequence[Path | None]) -> Iterator[Task]:
+    def next_nodes(self, sight: Sight, verified: Sequence[bool]) -> Iterator[Task]:
         """The nodes that can be summed although more updates may come: each stands for as many as a node can."""
         fan_in = self._verifier.terms.fan_in
         if len(sight.entries) <= fan_in or not is_sum(self._verifier.rule):
@@ -147,7 +147,7 @@ class SummingUp:
         for place in self._places(sight.entries):
             if len(place.children) < fan_in or place.key in self._made:
                 continue
-            if place.level > 1 or all(files[number] is not None for number in place.entries):
+            if place.level > 1 or all(verified[number] for number in place.entries):
                 yield place.key, partial(self._make, place, sight.round)
 
     def _make(self, place: _Place, round: int) -> None:

@@ -116,25 +116,29 @@ class Checks:
         """What finds out of a round by its updates, as they come in, what its commit should say."""
         return Early(self._verifier, self.foresee, NICE)
 
-    def foresee(self, sight: Sight, files: Sequence[Path | None]) -> Iterator[Task]:
+    def foresee(self, sight: Sight, verified: Sequence[bool]) -> Iterator[Task]:
         """What can be found out of a round by its updates before it is committed: each node of level 1 whose entries
         are all wanted and in, and, once no more come, the next model of a flat round. It is remembered as what was
         found right, and a commit that says something else is looked at as ever."""
         fan_in, count = self._verifier.terms.fan_in, len(sight.entries)
         if not is_sum(self._verifier.rule) or count <= fan_in:
-            if sight.closed and None not in files:
-                updates = [file for file in files if file is not None]
-                yield sight.head, lambda: self._foreseen.get(sight.head, lambda: self._foresee_model(sight, updates))
+            if sight.closed and all(verified):
+                yield sight.head, lambda: self._foreseen.get(sight.head, lambda: self._foresee_model(sight))
             return
         for first in sorted({number // fan_in * fan_in for number in sight.wanted}):
-            entries, part = sight.entries[first : first + fan_in], files[first : first + fan_in]
-            if (len(entries) == fan_in or sight.closed) and None not in part:
-                yield entries, partial(self._foresee_node, entries, [file for file in part if file is not None])
+            entries = sight.entries[first : first + fan_in]
+            if (len(entries) == fan_in or sight.closed) and all(verified[first : first + fan_in]):
+                yield entries, partial(self._foresee_node, entries, sight.round)
 
-    def _foresee_model(self, sight: Sight, updates: Sequence[Path]) -> None:
+    def _updates(self, entries: Sequence[Entry], round: int) -> list[Path]:
+        """The files of updates, which the store makes sure of again: they may have been altered, or have gone, since
+        they were verified, and what is found out by them is taken for right later."""
+        return [self._verifier.update(entry, f"the update of {entry.client} in round {round}") for entry in entries]
+
+    def _foresee_model(self, sight: Sight) -> None:
         verifier, rule, d = self._verifier, self._verifier.document.rule, self._verifier.terms.parameters
         model = verifier.model(sight.model, f"the model that round {sight.round} begins with")
-        weights = [entry.update.weight for entry in sight.entries]
+        weights, updates = [entry.update.weight for entry in sight.entries], self._updates(sight.entries, sight.round)
         with tempfile.TemporaryDirectory(prefix="galaxy-foreseen-") as folder:
             path = Path(folder) / "model"
             aggregate_files(verifier.rule, rule.rule_word, model, updates, weights, path, d)
@@ -142,8 +146,9 @@ class Checks:
             verifier.know(ContentId.of_file(path), root)
         self._cache.add(self.flat_key(sight.model.root, _shown(sight.entries), root))
 
-    def _foresee_node(self, entries: Sequence[Entry], updates: Sequence[Path]) -> None:
+    def _foresee_node(self, entries: Sequence[Entry], round: int) -> None:
         verifier, weights = self._verifier, [entry.update.weight for entry in entries]
+        updates = self._updates(entries, round)
         d, size = verifier.terms.parameters, verifier.terms.chunk_parameters
         with tempfile.TemporaryDirectory(prefix="galaxy-foreseen-") as folder:
             path = Path(folder) / "sum"

@@ -16,7 +16,6 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from galaxy_chain.ledger.structs import Model
 from galaxy_chain.ledger.submissions import Entry
@@ -63,8 +62,9 @@ class Sight:
 
 Task = tuple[Hashable, Callable[[], None]]
 """Something that can be done, and what tells it from others."""
-Then = Callable[[Sight, Sequence[Path | None]], Iterable[Task]]
-"""Tells what can be done with the entries that are verified: their files, None for each that is not."""
+Then = Callable[[Sight, Sequence[bool]], Iterable[Task]]
+"""Tells what can be done with the entries of a sight, of each of which is said whether it was verified. Whoever reads
+an update's file then has the store make sure of it once more: much time may have passed."""
 
 
 class Early:
@@ -97,8 +97,8 @@ class Early:
         """When which entry of the sight is to be verified: a heap."""
         self._begun: set[Hashable] = set()
         """What is in work, done or given up."""
-        self._files: dict[Entry, Path] = {}
-        """Of updates that are verified."""
+        self._verified: set[Entry] = set()
+        """Those whose updates are."""
         self._due: dict[Hashable, float] = {}
         """When what was seen, or has failed, is tried."""
         self._tries: Counter[Hashable] = Counter()
@@ -131,7 +131,7 @@ class Early:
     def _see(self, sight: Sight) -> None:
         known, now = self._sight, self._clock()
         if known is None or (known.round, known.model) != (sight.round, sight.model):
-            self._begun, self._files, self._due, self._tries = set(), {}, {}, Counter()
+            self._begun, self._verified, self._due, self._tries = set(), set(), {}, Counter()
         self._sight, self._queue, self._idle_until = sight, [], float("-inf")
         for number in sorted(sight.wanted):
             entry = sight.entries[number]
@@ -189,15 +189,15 @@ class Early:
             entry = sight.entries[heapq.heappop(self._queue)[1]]
             if entry not in self._begun:
                 return entry, partial(self._verify, entry, sight.round)
-        for key, work in self._then(sight, [self._files.get(entry) for entry in sight.entries]):
+        for key, work in self._then(sight, [entry in self._verified for entry in sight.entries]):
             if key not in self._begun and self._due.get(key, now) <= now:
                 return key, work
         return None
 
     def _verify(self, entry: Entry, round: int) -> None:
-        path = self._verifier.update(entry, f"the update of {entry.client} in round {round}")
+        self._verifier.update(entry, f"the update of {entry.client} in round {round}")
         with self._lock:
-            self._files[entry] = path
+            self._verified.add(entry)
 
     def _fail(self, key: Hashable, error: Exception) -> None:
         self._tries[key] += 1

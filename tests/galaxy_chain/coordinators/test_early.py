@@ -161,7 +161,7 @@ def test_a_client_of_a_tree_verifies_its_own_branch_early_and_no_other(federatio
         many.submit(index)
         settle(client)
     assert client.early is not None
-    wanted = {entry.client for entry in client.early._files}
+    wanted = {entry.client for entry in client.early._verified}
     assert set(many.clients[2:4]) <= wanted <= set(many.clients[:4])  # while the round was flat, all
     server = many.serve()
     close(many, server)
@@ -292,7 +292,7 @@ def test_whoever_promises_what_is_not_there_has_nobody_look_for_ever_and_keeps_n
     missing = ContentId(bytes([1]) * 32, 4 * PARAMETERS)
     assert store.asked[other] == MOST_TRIES
     assert MOST_TRIES < store.asked[missing] <= looks
-    assert server.early._files == {}
+    assert not server.early._verified
 
 
 def test_threads_end_with_what_they_do(federation):
