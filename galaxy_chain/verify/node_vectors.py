@@ -68,8 +68,9 @@ class NodeVectors:
         """
         manifest = manifest_id(commit)
         # With its length: another commit may name the same list for another number of nodes.
-        if self._manifest[0] == manifest:
-            return self._manifest[1]
+        read, known = self._manifest  # at once: another thread may look at another commit meanwhile
+        if read == manifest:
+            return known
         try:
             packed = self._verifier.store.get(manifest)
         except _LACKING as error:
