@@ -91,7 +91,7 @@ class SharedJob:
         try:
             if history is not self.follower.history or not look():
                 return False
-            self.follower.view().poll()
+            self.follower.look()
             return True
         finally:
             self._tending.release()

@@ -69,18 +69,28 @@ class SharedFollower:
         self._pausing = threading.Condition()
         self._pauses: set[_Pause] = set()
         self._views = 0
+        """How many are not closed."""
         self._closed = False
         self._thread: threading.Thread | None = None
 
     def view(self) -> JobView:
         """What one participant sees: it changes only when that one polls."""
-        self._views += 1
+        with self._pausing:
+            self._views += 1
         return _View(self)
 
     @property
     def history(self) -> JobHistory:
         """What the last look has shown."""
         return self._seen.history
+
+    def look(self) -> None:
+        """Have the history be that of now; no view changes by it.
+
+        Raises:
+            GalaxyError: as `JobView.poll`.
+        """
+        self._look()
 
     def close(self) -> None:
         """Let the follower go. The views stay readable."""
@@ -177,6 +187,7 @@ class _View(JobView):
     def __init__(self, shared: SharedFollower) -> None:
         super().__init__(shared._follower.ledger, shared._follower.job)
         self._shared = shared
+        self._open = True
         self._seen = shared._seen
         self.history = self._seen.history
 
@@ -192,7 +203,10 @@ class _View(JobView):
         self._shared._pause(seconds, self._seen, wanted)
 
     def close(self) -> None:
-        """Do nothing to the follower: others see by it."""
+        """Do nothing to the follower: others see by it, and wait for one less."""
+        with self._shared._pausing:
+            self._shared._views -= self._open
+            self._open = False
 
     @property
     def window(self) -> Window:
