@@ -19,7 +19,7 @@ def node(
         str, typer.Option(help="Address to listen on. The accounts are unlocked: keep it local.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on, or 0 for any free one.")] = 8545,
-    accounts: Annotated[int, typer.Option(min=1, max=1000, help="Number of unlocked accounts.")] = 10,
+    accounts: Annotated[int, typer.Option(min=1, max=10_000, help="Number of unlocked accounts.")] = 10,
     chain_id: Annotated[int, typer.Option(min=1, help="Chain ID.")] = DEFAULT_CHAIN_ID,
     mnemonic: Annotated[
         str, typer.Option(help="Mnemonic of the accounts. Anybody knows the default.")

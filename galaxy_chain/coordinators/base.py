@@ -205,10 +205,13 @@ class LedgerCoordinator:
         """Where the job stands once that is no longer `seen`."""
         looks = Backoff(self.patience.poll / 50, self.patience.poll, 1.3)
         pauses = 0
-        while not self._is_news(round := self.round(), seen):
+        while True:
+            began = time.monotonic()
+            if self._is_news(round := self.round(), seen):
+                return round
             pauses += 1
-            self._follower.pause(looks.after(pauses))
-        return round
+            # Where a look takes long, the node is busy: with what is waited for, too.
+            self._follower.pause(max(looks.after(pauses), 2 * (time.monotonic() - began)))
 
     def _is_news(self, round: Round, seen: Round) -> bool:
         return round != seen

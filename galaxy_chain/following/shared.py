@@ -16,6 +16,8 @@ from galaxy_fl.patience import Backoff
 
 __all__ = ["SharedFollower"]
 
+SHARE = 4
+"""From one look to the next passes so many times the time that a look takes."""
 SECONDS_EACH = 0.01
 """Of a pause, for each participant: however many look for themselves, a processor is left for what they wait for."""
 
@@ -61,6 +63,8 @@ class SharedFollower:
         self._lock = threading.Lock()
         self._began = float("-inf")
         """When the last look began."""
+        self._took = 0.0
+        """How long it has taken."""
         self._reverted = 0
         """How often the chain has taken something back."""
         self._seen = self._now(changed=True)
@@ -108,12 +112,15 @@ class SharedFollower:
         asked = time.monotonic()
         with self._lock:
             if self._began < asked:
-                time.sleep(max(0.0, self._began + self._every - time.monotonic()))
+                # Where looks are slow, the nodes are busy, with what these participants have sent, too.
+                every = max(self._every, SHARE * self._took)
+                time.sleep(max(0.0, self._began + every - time.monotonic()))
                 self._began, self._error = time.monotonic(), None
                 try:
                     self._seen = self._now(changed=self._follower.poll())
                 except Exception as error:
                     self._error = error
+                self._took = time.monotonic() - self._began
             if self._error is not None:
                 raise self._error
             return self._seen
