@@ -158,12 +158,20 @@ class LedgerCoordinator:
         return Origin(own=self.history.owner == self.address, name=self.history.owner)
 
     def _accept(self, role: Role, *, entered: bool) -> None:
-        """Says what is to be said of the job's terms, and refuses them where they would cost this participant."""
-        rule = self.job.rule.name
-        what = f"job {self.number}"
-        pool = self.history.pool
-        for concern in accept_terms(self.ledger, what, self.terms, rule, role, self.limits, pool=pool, entered=entered):
-            LOG.warning("%s: %s", what, concern.message)
+        """Says what is to be said of the job's terms, and refuses them where they would cost this participant. Of those
+        who share a job once."""
+
+        def accept() -> None:
+            rule, what, pool = self.job.rule.name, f"job {self.number}", self.history.pool
+            for concern in accept_terms(
+                self.ledger, what, self.terms, rule, role, self.limits, pool=pool, entered=entered
+            ):
+                LOG.warning("%s: %s", what, concern.message)
+
+        if self._shared is None:
+            accept()
+        else:
+            self._shared.accepted.get((role, self.limits, entered), accept)
 
     def source(self) -> bytes:
         """The source of the job's model, verified."""
@@ -205,6 +213,8 @@ class LedgerCoordinator:
         """Where the job stands once that is no longer `seen`."""
         looks = Backoff(self.patience.poll / 50, self.patience.poll, 1.3)
         pauses = 0
+        if self._shared is not None:  # others look meanwhile
+            self._follower.pause(looks.first)
         while True:
             began = time.monotonic()
             if self._is_news(round := self.round(), seen):

@@ -18,6 +18,7 @@ from galaxy_chain.following.view import JobView
 from galaxy_chain.jobs.check import check_job
 from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.verify.checks import Checks
+from galaxy_chain.verify.memory import Memory
 from galaxy_chain.verify.verifier import Verifier
 from galaxy_fl.content import Store
 
@@ -66,6 +67,8 @@ class SharedJob:
         self.early = self.checks.early()
         self.clients: set[str] = set()
         """The addresses of those who share it, or did: what they have earned is claimed together."""
+        self.accepted: Memory[Hashable, None] = Memory(most=100)
+        """What terms were accepted as: whose role, within which limits, and whether they had entered before."""
         self._users = 0
         self._key: Hashable = None
         """What it is lent under; None where whoever made it closes it."""
