@@ -7,6 +7,7 @@ import re
 import signal
 from pathlib import Path
 
+from galaxy_chain.coordinators import shared_job
 from tests.end_to_end.processes import Program
 from tests.galaxy_chain.cli.test_cli import JOB, create, serving
 
@@ -72,3 +73,44 @@ def test_what_does_not_fit_is_refused_before_anything_begins(at_ledger):
     alone = ["client", "--job", job, "--data", "digits"]
     at_ledger.fails(2, "need both --shards and --accounts", *alone, "--shards", "1-3/20", "--account", "dev:5")
     at_ledger.fails(2, "need both --shards and --accounts", *alone, "--accounts", "dev:5-7")
+
+
+def test_the_same_by_the_public_client(at_ledger, federation, monkeypatch):
+    import galaxy_chain
+    import galaxy_fl as galaxy
+
+    job = create(at_ledger, THREE)
+    told = []
+    ledger = galaxy_chain.Ledger(
+        federation.rpc.urls[0], accounts="dev:5-7", home=".galaxy", store=str(federation.store.root)
+    )
+    hosts = galaxy.Client(
+        data="digits", shards="1-3/20", at=ledger, jobs=[job], output="out", poll=0.05, lane="direct",
+        listeners=[lambda event, job: told.append(event)],
+    )  # fmt: skip
+    with serving(federation, job):
+        outcomes = hosts.run()
+    assert sorted((outcome.client, outcome.error) for outcome in outcomes) == [("1", None), ("2", None), ("3", None)]
+    assert len([event for event in told if event.event == "trained"]) == 3 * 2
+    assert not shared_job._lent
+
+
+def test_clients_of_one_process_share_a_follower_though_each_names_the_ledger(at_ledger, federation):
+    import galaxy_chain
+
+    job = create(at_ledger, THREE)
+    ledgers = [
+        galaxy_chain.Ledger(
+            federation.rpc.urls[0], account=f"dev:{number}", home=".galaxy", store=str(federation.store.root)
+        )
+        for number in (5, 6)
+    ]
+    one, other = (ledger.client_places("0", jobs=(job,))[0].open(str(job)) for ledger in ledgers)
+    try:
+        assert one._shared is other._shared
+    finally:
+        one.close()
+        assert shared_job._lent
+        other.close()
+        other.close()  # twice does nothing
+    assert not shared_job._lent
