@@ -30,8 +30,6 @@ DEFAULT_DEADLINE = 600.0
 LEAST_PATIENCE = 60.0
 """Seconds that a server whose clients have all given up waits at least for others: their programs may be starting."""
 
-"""The chain's default, so that a model has the same root in every mode; less where the model is no larger."""
-
 
 def _round_of(state: State) -> Round:
     return Round(state.round, state.attempt, state.phase, 0)
@@ -217,6 +215,7 @@ class FolderServerCoordinator(_FolderCoordinator):
     def commit(self, round: Round, next_model: Path, excluded: Mapping[Submitted, str]) -> Committed:
         """Keeps the next model, and then says that it is the one."""
         state = self._expect(round, Phase.CLOSED)
+        # The chain's default, so that a model has the same root in every mode.
         chunk = fitting_chunk(self.folder.parameters, usual_chunk(self.folder.parameters))
         root = tree_root(read_vector(next_model, self.folder.parameters), chunk)
         cid = self.folder.put_model(round.number + 1, next_model)
