@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from galaxy_chain.coordinators.standing_in import StandingIn
-from galaxy_chain.exceptions import ErrorName, LedgerRefusedError, RpcError
+from galaxy_chain.exceptions import ErrorName, InsufficientFundsError, LedgerRefusedError, RpcError
 from galaxy_chain.following.follower import JobFollower
 from galaxy_chain.following.history import Commit, JobHistory, OpenDemand
 from galaxy_chain.ledger.contract import LedgerContract
@@ -51,6 +51,8 @@ class Answering:
             the thread asks for all events again, and trees are in the system's folder for temporary files.
         name: Tells this account and job from others in the folder.
         others: Answer for other accounts' commits, too.
+        deputies: The job's ledger with the transactions of accounts of the same operator, by their addresses: any of
+            them answers for others where this account can't pay.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Answering:
         name: str,
         *,
         others: bool = False,
+        deputies: Mapping[str, LedgerContract] = {},
     ) -> None:
         assert ledger.transactions is not None
         self._ledger = ledger
@@ -71,6 +74,9 @@ class Answering:
         answer_seconds = verifier.terms.answer_seconds
         self._poll = max(poll, min(SLOWEST_POLL, answer_seconds / 16)) if others else poll
         self._others = others
+        self._deputies = deputies
+        self._poor: dict[str, InsufficientFundsError] = {}
+        """The accounts that could not pay since the last look began."""
         self._standing_in = StandingIn(answer_seconds)
         self._database = None if own is None else own / "events" / f"{name}-answers.sqlite"
         self._challenge_seconds = verifier.terms.challenge_seconds
@@ -131,6 +137,7 @@ class Answering:
         )
         answered, said = 0, self._said
         self._said = set()
+        self._poor.clear()
         for batch in (due[first : first + AT_ONCE] for first in range(0, len(due), AT_ONCE)):
             waits = list[tuple[Commit, OpenDemand, Callable[[], Receipt]]]()
             for commit, demand in batch:
@@ -158,7 +165,42 @@ class Answering:
         openings = self._proofs.openings(history, commit, demand.node, demand.index).pack()
         # A chunk that was answered may be demanded again, and is answered again.
         once = f"{self._job} {commit.word.hex()} {demand.node} {demand.index} {demand.answer_by} {demand.number}"
-        return self._ledger.answer(self._job, commit.record, demand.node, demand.index, openings).begin(once)
+        deputies = {} if commit.record.server == self._address else dict(self._deputies)
+        payers = {self._address: self._ledger} | deputies
+        return self._paid_by(
+            payers,
+            lambda ledger: ledger.answer(self._job, commit.record, demand.node, demand.index, openings).begin(once),
+        )
+
+    def _paid_by(
+        self, payers: Mapping[str, LedgerContract], begin: Callable[[LedgerContract], Callable[[], Receipt]]
+    ) -> Callable[[], Receipt]:
+        """Has the first account begin that can pay; whether it can may show only when it is waited for."""
+        left = iter(payers.items())
+        address = ""
+
+        def begun() -> Callable[[], Receipt]:
+            nonlocal address
+            for address, ledger in left:
+                if address not in self._poor:
+                    try:
+                        return begin(ledger)
+                    except InsufficientFundsError as error:
+                        self._poor[address] = error
+            raise next(self._poor[address] for address in payers if address in self._poor)
+
+        wait = begun()
+
+        def paid() -> Receipt:
+            nonlocal wait
+            while True:
+                try:
+                    return wait()
+                except InsufficientFundsError as error:
+                    self._poor[address] = error
+                wait = begun()
+
+        return paid
 
     def _note(self, commit: Commit, demand: OpenDemand, error: Exception, said: set[str]) -> None:
         if isinstance(error, RpcError) and error.temporary:

@@ -118,6 +118,8 @@ class LedgerClientCoordinator(LedgerCoordinator):
         self._neighbours = {self.address} if shared is None else shared.clients
         """The clients of this process, itself among them."""
         self._neighbours.add(self.address)
+        if shared is not None:
+            shared.ledgers[self.address] = ledger
         if verify.chunks is None:
             self.early = self._inspection.checks.early() if shared is None else shared.early
         self.leave = leave
@@ -129,6 +131,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
             own,
             f"{self._name}-{self.role}",
             others=True,
+            deputies={} if shared is None else shared.ledgers,
         )
         self._tending = Tending(ledger, self.verifier, job, self.address, serves=False)
         self._payout = Payout(ledger, job, self.address)

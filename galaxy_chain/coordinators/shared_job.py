@@ -69,6 +69,8 @@ class SharedJob:
         """The addresses of those who share it, or did: what they have earned is claimed together."""
         self.accepted: Memory[Hashable, None] = Memory(most=100)
         """What terms were accepted as: whose role, within which limits, and whether they had entered before."""
+        self.ledgers: dict[str, LedgerContract] = {}
+        """The ledger with the transactions of each of these: whoever answers for others may need one who can pay."""
         self._users = 0
         self._key: Hashable = None
         """What it is lent under; None where whoever made it closes it."""

@@ -9,13 +9,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from galaxy_chain.coordinators import LedgerClientCoordinator
 from galaxy_chain.coordinators.shared_job import SharedJob
 from galaxy_chain.following.follower import JobFollower
 from galaxy_chain.following.shared import SharedFollower
+from galaxy_chain.ledger.events import ChunkAnswered
 from galaxy_fl.aggregation import aggregate_files
 from galaxy_fl.exceptions import RoundMovedOnError
+from tests.adversary.arena import events, fine_job
+from tests.galaxy_chain.coordinators.test_answering import answered, demand, wait_until
 from tests.galaxy_chain.coordinators.test_early import looking, of_tree, settle, update_file
-from tests.galaxy_chain.federation import PARAMETERS, SAMPLES, alter
+from tests.galaxy_chain.federation import PARAMETERS, PATIENCE, SAMPLES, Federation, alter
 from tests.galaxy_chain.verify.trees import FAN_IN, commit_tree, large
 
 # A file that is altered after it was verified
@@ -111,3 +115,34 @@ def test_what_was_done_for_all_has_nobody_wait_longer(federation):
         before = shared.follower._views
         assert shared.tend(shared.follower.history, lambda: True)
         assert shared.follower._views == before
+
+
+# A client that can't pay
+
+
+@pytest.fixture
+def fine(federation: Federation) -> Federation:
+    """A job of 19 chunks whose first round is committed."""
+    federation.job = fine_job(federation)
+    federation.submit(0, 1, 2)
+    federation.commit()
+    return federation
+
+
+def test_where_the_client_that_answers_for_all_can_not_pay_another_answers(fine):
+    with closing(SharedJob(fine.ledger(), fine.store, fine.job, poll=0.02)) as shared:
+        clients = [
+            LedgerClientCoordinator(fine.ledger(fine.clients[index]), fine.store, fine.job, PATIENCE, shared=shared)
+            for index in range(3)
+        ]
+        for poor in fine.clients[:2]:
+            fine.rpc.request("anvil_setBalance", poor, "0x0")
+        demand(fine, 4, 7)
+        fine.travel(1_600)
+        for client in clients:
+            client.answering._poll = 0.02
+            client.begin()
+        wait_until(lambda: sorted(answered(fine)) == [4, 7])
+        assert {event.sender for event in events(fine, ChunkAnswered)} == {fine.clients[2]}
+        for client in clients:
+            client.close()
