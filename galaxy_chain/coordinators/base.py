@@ -35,6 +35,9 @@ __all__ = ["LedgerCoordinator", "Patience"]
 
 LOG = logging.getLogger(__name__)
 
+LONGEST_REST = 10.0
+"""Seconds that a long look puts the next off at most: it may have waited for a transaction, or for a dead node."""
+
 Content = TypeVar("Content")
 
 
@@ -221,7 +224,7 @@ class LedgerCoordinator:
                 return round
             pauses += 1
             # Where a look takes long, the node is busy: with what is waited for, too.
-            self._follower.pause(max(looks.after(pauses), 2 * (time.monotonic() - began)))
+            self._follower.pause(max(looks.after(pauses), min(2 * (time.monotonic() - began), LONGEST_REST)))
 
     def _is_news(self, round: Round, seen: Round) -> bool:
         return round != seen

@@ -18,6 +18,8 @@ __all__ = ["SharedFollower"]
 
 SHARE = 4
 """From one look to the next passes so many times the time that a look takes."""
+LONGEST_APART = 10.0
+"""Seconds that pass so at most: a node that has kept a look waiting for minutes must not blind all for many more."""
 SECONDS_EACH = 0.01
 """Of a pause, for each participant: however many look for themselves, a processor is left for what they wait for."""
 
@@ -113,7 +115,7 @@ class SharedFollower:
         with self._lock:
             if self._began < asked:
                 # Where looks are slow, the nodes are busy, with what these participants have sent, too.
-                every = max(self._every, SHARE * self._took)
+                every = max(self._every, min(SHARE * self._took, LONGEST_APART))
                 time.sleep(max(0.0, self._began + every - time.monotonic()))
                 self._began, self._error = time.monotonic(), None
                 try:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from galaxy_chain.coordinators import LedgerServerCoordinator
+from galaxy_chain.coordinators import LedgerServerCoordinator, base
 from galaxy_chain.coordinators.keep import Keep
 from galaxy_chain.exceptions import (
     AlreadySubmittedError,
@@ -817,3 +818,20 @@ def test_a_job_that_brings_its_model_gives_its_source_and_its_owner(federation):
     assert client.source() == source
     federation.clients[0] = federation.owner
     assert federation.client(0).origin.own
+
+
+def test_one_look_that_took_long_puts_the_next_off_for_seconds_alone(federation, monkeypatch):
+    now, paused, server = [0.0], list[float](), federation.serve()
+    seen = server.round()
+    rounds = iter([seen, seen, replace(seen, updates=1)])
+
+    def slow():
+        now[0] += 300.0
+        return next(rounds)
+
+    monkeypatch.setattr(base, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(server, "round", slow)
+    monkeypatch.setattr(server._follower, "pause", paused.append)
+    assert server.wait(seen).updates == 1
+    assert len(paused) == 2
+    assert max(paused) <= 10.0

@@ -142,3 +142,25 @@ def test_after_a_failure_the_next_look_sees_all(federation, held):
     held.error = None
     assert view.poll() is True
     assert view.history == fresh(federation)
+
+
+def test_a_node_that_was_slow_once_keeps_nobody_from_looking_for_long(federation, monkeypatch):
+    now, slept = [0.0], list[float]()
+
+    class Slow(JobFollower):
+        def poll(self) -> bool:
+            now[0] += 300.0
+            return super().poll()
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+        slept.append(seconds)
+
+    held = Slow(federation.ledger(), federation.job)
+    monkeypatch.setattr(shared_module, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
+    with closing(SharedFollower(held)) as shared:
+        view = shared.view()
+        for _ in range(3):
+            view.poll()
+            now[0] += 0.1
+    assert max(slept) <= 10.0
