@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,11 @@ from galaxy_fl.worker.served_data import ServedData
 from galaxy_fl.worker.worker import Worker
 
 __all__ = ["PoolSession", "WorkerPool", "check_workers"]
+
+
+PATIENCE = 600.0
+"""Seconds of one request after which a job that has nobody at work waits for it no more: one whose code never ends must
+not keep all other jobs from training."""
 
 
 def check_workers(workers: int | None) -> None:
@@ -127,8 +133,9 @@ class _Idle:
 
 @dataclass(eq=False)
 class _Turn:
-    """A request that waits until a worker may work on it."""
+    """A request that waits until a worker may work on it, or is worked on."""
 
+    job: str
     come: threading.Event = field(default_factory=threading.Event)
 
 
@@ -141,7 +148,8 @@ class WorkerPool:
     load its data again and again. The data of one operator's clients are in one process.
 
     Args:
-        workers: How many may work at a time; None for as many as this process has processors.
+        workers: How many may work at a time; None for as many as this process has processors. Where all of them work
+            for other jobs for minutes on end, a job may have one more.
 
     Raises:
         ConfigurationError: it is not a number of workers.
@@ -164,7 +172,8 @@ class WorkerPool:
         """The one used last at the end."""
         self._busy: dict[Worker, list[int]] = {}
         """With the sessions that were closed meanwhile."""
-        self._working = 0
+        self._working: dict[_Turn, float] = {}
+        """Those that are worked on, with when that began."""
         self._waiting: deque[_Turn] = deque()
         self._exporting = threading.Lock()
         self._exported: dict[Path, tuple[str, str]] = {}
@@ -237,40 +246,50 @@ class WorkerPool:
     @contextmanager
     def _lend(self, job: str, session: int) -> Iterator[Worker]:
         """A worker of a job, for one request, as soon as there are not too many at work."""
-        self._await_turn()
+        turn = self._await_turn(job)
         worker = None
         try:
             worker = self._take(job, session)
             yield worker
         finally:
-            self._give_back(worker, job)
+            self._give_back(worker, turn)
 
-    def _await_turn(self) -> None:
+    def _await_turn(self, job: str) -> _Turn:
+        turn = _Turn(job)
         with self._lock:
             self._check_open()
-            if self._working < self.size:
-                self._working += 1
-                return
-            turn = _Turn()
             self._waiting.append(turn)
+            self._pass_on()
         try:
-            turn.come.wait()
+            while not turn.come.wait(PATIENCE):
+                with self._lock:
+                    self._pass_on()
         except BaseException:  # an interrupt
             with self._lock:
                 if turn in self._waiting:
                     self._waiting.remove(turn)
-                else:
-                    self._pass_on()
+                self._working.pop(turn, None)
+                self._pass_on()
             raise
         with self._lock:
             self._check_open()
+        return turn
 
     def _pass_on(self) -> None:
-        """Leave the place among those at work to whoever has waited longest."""
-        if self._waiting:
-            self._waiting.popleft().come.set()
-        else:
-            self._working -= 1
+        """Let those begin who have waited longest, as many as may, and of each job that is kept out one."""
+        while self._waiting and len(self._working) < self.size:
+            self._begin(self._waiting.popleft())
+        if self._waiting and min(self._working.values()) <= time.monotonic() - PATIENCE:
+            at_work = {turn.job for turn in self._working}
+            for turn in list(self._waiting):
+                if turn.job not in at_work:
+                    at_work.add(turn.job)
+                    self._waiting.remove(turn)
+                    self._begin(turn)
+
+    def _begin(self, turn: _Turn) -> None:
+        self._working[turn] = time.monotonic()
+        turn.come.set()
 
     def _check_open(self) -> None:
         if self._closed:
@@ -289,7 +308,7 @@ class WorkerPool:
                     self._idle.remove(chosen)
                     self._busy[chosen.worker] = []
                     return chosen.worker
-                if len(self._idle) + self._working > max(self.size, len(self._jobs)):
+                if self._idle and len(self._idle) + len(self._working) > max(self.size, len(self._jobs)):
                     dead.append(self._make_room())
             finally:
                 for worker in dead:
@@ -309,8 +328,8 @@ class WorkerPool:
         self._idle.remove(victim)
         return victim.worker
 
-    def _give_back(self, worker: Worker | None, job: str) -> None:
-        ends = False
+    def _give_back(self, worker: Worker | None, turn: _Turn) -> None:
+        ends, job = False, turn.job
         with self._lock:
             if worker is not None:
                 for gone in self._busy.pop(worker, ()):
@@ -318,6 +337,7 @@ class WorkerPool:
                 ends = self._closed or job not in self._jobs or not worker.alive
                 if not ends:
                     self._idle.append(_Idle(worker, job))
+            self._working.pop(turn, None)
             self._pass_on()
         if ends and worker is not None:
             worker.close()

@@ -19,6 +19,7 @@ from galaxy_fl.exceptions import ConfigurationError, DataError, DivergedError, E
 from galaxy_fl.jobs.document import BuiltinModel, JobDocument, RuleChoice, SourceModel, source_id
 from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.training.task import TrainTask
+from galaxy_fl.worker import pool as pools
 from galaxy_fl.worker import worker as workers
 from galaxy_fl.worker.messages import WorkerSettings
 from galaxy_fl.worker.pool import WorkerPool
@@ -266,7 +267,7 @@ def test_no_more_work_at_a_time_than_there_are_workers():
 
         assert in_threads(*(lambda one=one: go(one) for one in sessions)) == [None] * 12
         assert len(pool._idle) <= 2
-        assert pool._working == 0
+        assert not pool._working
     assert max(most) <= 2
 
 
@@ -414,3 +415,30 @@ def test_secrets_do_not_reach_a_pool(monkeypatch):
     with WorkerPool(1) as pool, pool.session() as session:
         session.prepare(described(), WorkerSettings(data=f"{FOREIGN}:environment"))
     assert "GALAXY_KEY" not in json.loads(Path("environment.json").read_text())
+
+
+def test_a_job_whose_code_never_ends_keeps_no_other_job_from_training_for_ever(monkeypatch):
+    monkeypatch.setattr(pools, "PATIENCE", 0.05)
+    hanging, fine = described(name="hanging"), described(name="fine")
+    with WorkerPool(1) as pool, pool.session() as one, pool.session() as late, pool.session() as other:
+        stuck = WorkerSettings(data=f"{FOREIGN}:hangs")
+        for session in (one, late):
+            threading.Thread(target=lambda s=session: ended(lambda: s.prepare(hanging, stuck)), daemon=True).start()
+        while not Path("hanging").exists():
+            time.sleep(0.01)
+
+        def trains():
+            other.prepare(fine, digits())
+            for number in (1, 2):
+                other.train(task(f"trained-{number}"))
+
+        assert in_threads(trains) == [None]
+        assert Path("trained-2").exists()
+        assert len(pool._busy) == len(pool._working) == 1  # the job that hangs has no more than its place
+        pool.close()
+
+
+def ended(call):
+    """Waits for the end of a call whose worker is closed under it."""
+    with pytest.raises(TrainingError):
+        call()
