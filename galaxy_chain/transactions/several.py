@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -167,11 +168,19 @@ class _Opened:
         self._keys = keys
         self._say = say
         self._done = 0
+        self._failed = 0
         self._said = time.monotonic()
+        self._lock = threading.Lock()
 
     def __call__(self, future: Future[Signer]) -> None:
+        with self._lock:
+            self._count(failed=future.exception() is not None)
+
+    def _count(self, *, failed: bool) -> None:
         self._done += 1
+        self._failed += failed
         now = time.monotonic()
         if now - self._said >= SAY_SECONDS or (self._done == self._keys and self._keys > 1):
             self._said = now
-            self._say(f"{self._done} of {self._keys} accounts are unlocked")
+            rest = f", and {self._failed} can't be" if self._failed else ""
+            self._say(f"{self._done - self._failed} of {self._keys} accounts are unlocked{rest}")

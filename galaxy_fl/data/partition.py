@@ -168,11 +168,13 @@ def parse_shards(text: str | Sequence[str]) -> list[str]:
     counts = set[int]()
     for entry in entries:
         found = re.fullmatch(r"(\d{1,6})-(\d{1,6})/(\d{1,6})", entry, re.ASCII)
-        if found is None:
+        if found is not None:
+            first, last, count = map(int, found.groups())
+        elif "-" in entry or "/" not in entry:
+            raise ConfigurationError(f"shards {entry!r:.80}: expected I-J/N, such as '1-100/100', or I/N for one of N")
+        else:
             first, count = parse_shard(entry)
             last = first
-        else:
-            first, last, count = map(int, found.groups())
         if not 1 <= first <= last <= count:
             raise ConfigurationError(
                 f"shards {entry!r}: expected the first and the last of {count}, counted from 1, such as "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing, nullcontext
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from galaxy_fl.modes.mode import At, ClientPlace, meeting, places_of
 from galaxy_fl.participants.console import Console
 from galaxy_fl.participants.data import LocalData
 from galaxy_fl.participants.events import Listener
+from galaxy_fl.participants.group_console import GroupConsole
 from galaxy_fl.participants.job_client import JobClient
 from galaxy_fl.participants.participant import Outcome
 from galaxy_fl.participants.participation import (
@@ -73,8 +75,8 @@ class Client:
         workers: How many processes train at a time; None for as many as there are processors.
         output: Folder for final models and reports.
         listeners: Functions that take each event (`galaxy_fl.events`) and the id of its job; the default prints lines
-            for people. Of one with a method `of`, each of several clients tells the listener that `of` returns for its
-            name.
+            for people, with `shards` one a round for all clients. Of one with a method `of`, each of several clients
+            tells the listener that `of` returns for its name.
         settings: Settings of the mode, such as `jobs` (the ids of those to take part in) or `authority` of a cluster;
             see docs/migration.md.
 
@@ -127,7 +129,8 @@ class Client:
         self._name = name
         self._concurrency = concurrency
         self._output = Path(output)
-        self._listeners: Sequence[Listener] = (Console(),) if listeners is None else tuple(listeners)
+        self._group = GroupConsole(len(self._clients)) if self._hosts and listeners is None else None
+        self._listeners: Sequence[Listener] = (self._group or Console(),) if listeners is None else tuple(listeners)
 
     def __repr__(self) -> str:
         names = list(self._clients)
@@ -176,13 +179,14 @@ class Client:
             raise ConfigurationError("there is no place to look for jobs in: say where, at=…")
         forkserver.start()  # it loads torch while jobs are looked for
         work = Work(self._workers)
-        return Participation(
-            list(take_part),
-            lambda place, job_id, work: take_part[place](place, job_id, work),
-            self._listeners,
-            work,
-            clients if self._hosts else None,
-        ).run(forever)
+        with nullcontext() if self._group is None else closing(self._group):
+            return Participation(
+                list(take_part),
+                lambda place, job_id, work: take_part[place](place, job_id, work),
+                self._listeners,
+                work,
+                clients if self._hosts else None,
+            ).run(forever)
 
     def _taking_part(self, client: str, data: LocalData, trust: Trust, turn: threading.BoundedSemaphore) -> TakePart:
         listeners = listeners_of(self._listeners, client) if self._hosts else self._listeners

@@ -18,6 +18,7 @@ from galaxy_fl.participants.events import Event, Failed, Listener, Looking, Retr
 from galaxy_fl.participants.participant import JobParticipant, Outcome
 from galaxy_fl.participants.telling import listeners_of
 from galaxy_fl.participants.work import Work
+from galaxy_fl.vectors.kernels import kernels
 
 __all__ = ["STOPPED", "Participation", "check_common", "mode_settings", "raise_if_all_failed", "several", "taking_part"]
 
@@ -76,11 +77,15 @@ class Participation(Generic[AnyPlace]):
 
         Returns:
             How each job ended, in the order in which they did.
+
+        Raises:
+            ConfigurationError: GALAXY_KERNELS is not what it may be.
         """
         with ExitStack() as stack:
             for place in self._places:
                 stack.callback(place.close)
             stack.callback(self._work.stop)
+            kernels()  # a wrong GALAXY_KERNELS is reported now, and not with a job that may be long in coming
             looking = False
             while True:
                 self._look()

@@ -11,6 +11,7 @@ from eth_account import Account
 from galaxy_chain.exceptions import AccountError
 from galaxy_chain.transactions.accounts import Keystore, LocalSigner
 from galaxy_chain.transactions.several import open_accounts, parse_accounts
+from tests.galaxy_fl.modes.meeting import eventually
 
 PASSWORD = "correct horse"
 
@@ -78,10 +79,12 @@ def test_keys_are_opened_with_one_password_and_the_node_signs_for_the_rest(keyst
 def test_a_key_that_does_not_open_fails_alone(keystore, federation, monkeypatch):
     monkeypatch.setenv("GALAXY_PASSWORD", PASSWORD)
     keystore._write("dave", Account.encrypt((4).to_bytes(32), "another", kdf="pbkdf2", iterations=2))
-    good, bad = open_accounts(["alice", "dave"], keystore, federation.rpc, never)
+    said = []
+    good, bad = open_accounts(["alice", "dave"], keystore, federation.rpc, never, said.append)
     assert good.result(60).address == LocalSigner(Account.from_key((1).to_bytes(32))).address
     with pytest.raises(AccountError, match="dave.json can't be opened with this password"):
         bad.result(60)
+    assert eventually(lambda: said[-1:] == ["1 of 2 accounts are unlocked, and 1 can't be"]), said
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,11 @@ from galaxy_fl.data.partition import parse_shards
 from galaxy_fl.data.shards import load_shard
 from galaxy_fl.exceptions import ConfigurationError, DataError
 from galaxy_fl.participants.client import Client
+from galaxy_fl.participants.console import Console
 from galaxy_fl.participants.data import LocalData
 from galaxy_fl.participants.events import Committed, Failed, Started, Trained
 from galaxy_fl.participants.server import Server
+from galaxy_fl.vectors import kernels
 from tests.galaxy_fl.participants.test_client_and_server import Heard, run
 
 
@@ -69,7 +71,7 @@ def test_hosted_clients_give_the_model_of_as_many_programs(folder):
 
 def test_names_have_the_prefix_and_lines_the_names(capsys):
     submit(2)
-    client = Client("digits", shards=["3/40", "7/40"], name="ward")
+    client = Client("digits", shards=["3/40", "7/40"], name="ward", listeners=[Console()])
     assert repr(client) == "<Client ward-3 to ward-7 at .>"
     _, outcomes = run(Server(listeners=[]), client)
     assert {outcome.client for outcome in outcomes} == {"ward-3", "ward-7"}
@@ -175,8 +177,9 @@ def test_shards_are_read(text, shards):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ("", "expected I/N"),
-        ("1-4", "expected I/N"),
+        ("", "shards '': expected I-J/N"),
+        ("1-4", "shards '1-4': expected I-J/N"),
+        ("a-b/4", "shards 'a-b/4': expected I-J/N"),
         ("0-4/4", "the first and the last of 4"),
         ("3-2/4", "the first and the last of 4"),
         ("1-5/4", "the first and the last of 4"),
@@ -224,6 +227,26 @@ def test_a_mode_that_takes_one_client_at_a_time_says_so():
 
     with pytest.raises(ConfigurationError, match="2 clients are to take part in .*takes one client at a time"):
         Client("digits", shards="1-2/2", at=Alone()).run()
+
+
+def test_a_wrong_choice_of_kernels_is_said_before_a_job_is_waited_for(folder, monkeypatch):
+    monkeypatch.setenv("GALAXY_KERNELS", "fortran")
+    kernels.choose_anew()
+    try:
+        with pytest.raises(ConfigurationError, match="GALAXY_KERNELS is 'fortran', expected c or python"):
+            Client("digits", shards="1-2/40").run()
+    finally:
+        monkeypatch.undo()
+        kernels.choose_anew()
+
+
+def test_a_round_of_all_clients_is_one_line(folder, capsys):
+    submit(3)
+    run(Server(listeners=[]), Client("digits", shards="1-3/40", name="ward"))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if "trained" in line and "3 clients trained on" not in line] == []
+    assert sum("3 clients trained on" in line for line in lines) == 2
+    assert sum("finished after 2 rounds" in line for line in lines) == 1
 
 
 def test_threads_end_with_their_clients(folder):
