@@ -30,7 +30,9 @@ __all__ = ["host_clients"]
 FILES_OF_A_CLIENT = 8
 """What a client may have open at a time, and some to spare."""
 LONGEST_TABLE = 50
-"""Failures that are listed."""
+"""Reasons of failures that are listed, each with those whom it befell."""
+MOST_NAMED = 10
+"""Clients that are named for a reason."""
 
 
 def host_clients(
@@ -93,10 +95,15 @@ def _end(outcomes: Sequence[Outcome]) -> None:
     failed = [(outcome, outcome.error) for outcome in outcomes if outcome.error is not None]
     if failed:
         sys.stderr.write(f"{len(failed)} of {len(outcomes)} clients failed:\n")
-        for outcome, error in failed[:LONGEST_TABLE]:
-            sys.stderr.write(f"  {outcome.client:>6}  {str(error) or type(error).__name__}\n")
-        if len(failed) > LONGEST_TABLE:
-            sys.stderr.write(f"  and {len(failed) - LONGEST_TABLE} more\n")
+        clients: dict[str, list[str]] = {}
+        for outcome, error in failed:
+            clients.setdefault(str(error) or type(error).__name__, []).append(outcome.client)
+        for reason, those in list(clients.items())[:LONGEST_TABLE]:
+            those.sort(key=int)
+            more = f" and {len(those) - MOST_NAMED} more" if len(those) > MOST_NAMED else ""
+            sys.stderr.write(f"  {', '.join(those[:MOST_NAMED]) + more:>6}  {reason}\n")
+        if len(clients) > LONGEST_TABLE:
+            sys.stderr.write(f"  and for {len(clients) - LONGEST_TABLE} more reasons\n")
         first = failed[0][1]
         raise typer.Exit(first.exit_code if isinstance(first, GalaxyError) else 1)
     if all(outcome.cancelled for outcome in outcomes):

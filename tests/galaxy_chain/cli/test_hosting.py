@@ -65,6 +65,15 @@ def test_clients_that_were_killed_go_on_where_they_were(at_ledger, federation):
     assert sorted(line["client"] for line in said if line["event"] == "finished") == ["1", "2", "3"]
 
 
+def test_a_reason_that_all_have_in_common_is_given_once(at_ledger):
+    job = create(at_ledger, THREE)
+    Path("taken").write_text("a file")
+    assert at_ledger.run(*hosting(job), "--output", "taken", "--json") == 2
+    table = at_ledger.err.partition("clients failed:\n")
+    assert table[0].endswith("3 of 3 "), at_ledger.err
+    assert re.fullmatch(r" +1, 2, 3  \S+taken can't be used .*\n", table[2]), at_ledger.err
+
+
 def test_what_does_not_fit_is_refused_before_anything_begins(at_ledger):
     job = create(at_ledger, THREE)
     at_ledger.fails(24, "there are 2 accounts in 'dev:5-6' for 3 clients", *hosting(job, "dev:5-6"))

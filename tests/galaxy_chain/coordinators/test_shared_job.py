@@ -9,9 +9,10 @@ from contextlib import closing
 
 import pytest
 
-from galaxy_chain.coordinators import LedgerClientCoordinator, Patience
+from galaxy_chain.coordinators import LedgerClientCoordinator, Patience, base
 from galaxy_chain.coordinators.shared_job import SharedJob
 from galaxy_chain.exceptions import JobMismatchError
+from galaxy_chain.jobs.terms import Concern
 from galaxy_chain.verify.how import Verify
 from galaxy_chain.verify.inspection import Withheld
 from galaxy_chain.verify.verifier import Verifier
@@ -223,6 +224,23 @@ def wait_until(condition):
             return
         threading.Event().wait(0.01)
     raise AssertionError("it did not come")
+
+
+def test_what_the_terms_are_warned_of_is_said_once_for_all_clients(federation, monkeypatch, caplog):
+    seconds = iter(range(12, 100))
+
+    def concerned(*args, **options):
+        which = next(seconds)
+        return [Concern("deadline", f"deadline is short at {which} s a block"), Concern("bond", "bond is small")]
+
+    monkeypatch.setattr(base, "accept_terms", concerned)
+    with closing(shared_job(federation)) as shared:
+        for index in range(3):
+            client_of(federation, index, shared)
+    assert [record.message.partition(": ")[2] for record in caplog.records if "job" in record.message] == [
+        "deadline is short at 12 s a block",
+        "bond is small",
+    ]
 
 
 def test_an_update_is_handed_in_as_ever(federation):
