@@ -20,9 +20,8 @@ from galaxy_fl.aggregation import WeightedMean, aggregate_files, sum_files
 from galaxy_fl.aggregation.node_checks import chunk_beyond_bounds, wrong_next_chunk, wrong_node_chunk
 from galaxy_fl.aggregation.sum_tree import Node, branch, node_count
 from galaxy_fl.aggregation.summing import Summand, node_file
-from galaxy_fl.vectors import read_sums, read_vector, tree_root, write_vector
+from galaxy_fl.vectors import read_sums, read_vector, tree_root, usual_chunk, write_vector
 
-CHUNK = 64
 WORD = bytes(32)
 HEADER = " clients  nodes       flat       tree     branch        read     written     memory"
 
@@ -47,7 +46,7 @@ def main() -> None:
     parser.add_argument("--fan-in", type=int, default=16, help="children of a node, 2 to 64")
     arguments = parser.parse_args()
     d = arguments.parameters
-    print(f"{d:,} parameters, fan-in {arguments.fan_in}, {CHUNK} parameters a chunk")
+    print(f"{d:,} parameters, fan-in {arguments.fan_in}, {usual_chunk(d)} parameters a chunk")
     print("flat: aggregated without nodes; tree: with all nodes and their roots; branch: what one client checks")
     print(HEADER)
     for clients in arguments.clients:
@@ -79,7 +78,7 @@ def measured(clients: int, d: int, fan_in: int) -> Row:
             folder / "next",
             d,
             fan_in=fan_in,
-            chunk_parameters=CHUNK,
+            chunk_parameters=usual_chunk(d),
             folder=folder,
         )
         tree, peak = time.perf_counter() - start, memory() - before
@@ -97,24 +96,24 @@ def check_branch(
     nodes: tuple[Node, ...], files: list[Path], weights: list[int], folder: Path, d: int, fan_in: int
 ) -> int:
     """Check the branch of the last entry and return how many bytes of content that reads; each vector counts once."""
-    read = 2 * 4 * d
+    read, chunk = 2 * 4 * d, usual_chunk(d)
     for place in branch(len(weights), fan_in, len(weights) - 1):
         if place.level == 1:
             children = [Summand(files[1 + entry], weights[entry]) for entry in place.children]
             for child in children:
-                tree_root(read_vector(child.path, d), CHUNK)
+                tree_root(read_vector(child.path, d), chunk)
             read += 4 * d * len(children)
         else:
             children = [Summand(node_file(folder, child), nodes[child - 1].weight) for child in place.child_nodes]
         for number in (at + 1 for at in place.members):
             path, node = node_file(folder, number), nodes[number - 1]
-            assert tree_root(read_sums(path, d), CHUNK) == node.root
-            assert chunk_beyond_bounds(path, node.weight, d, CHUNK) is None
+            assert tree_root(read_sums(path, d), chunk) == node.root
+            assert chunk_beyond_bounds(path, node.weight, d, chunk) is None
             read += 8 * d
         path = node_file(folder, place.node)
-        assert wrong_node_chunk(path, children, d, CHUNK, of_nodes=place.level > 1) is None
+        assert wrong_node_chunk(path, children, d, chunk, of_nodes=place.level > 1) is None
     after = folder / "next"
-    assert wrong_next_chunk(WeightedMean(), WORD, files[0], path, nodes[-1].weight, after, d, CHUNK) is None
+    assert wrong_next_chunk(WeightedMean(), WORD, files[0], path, nodes[-1].weight, after, d, chunk) is None
     return read
 
 

@@ -23,12 +23,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from aggregation import CHUNK, WORD, check_branch, memory
+from aggregation import WORD, check_branch, memory
 
 from galaxy_fl.aggregation import WeightedMean, sum_files
 from galaxy_fl.aggregation.sum_tree import DEFAULT_FAN_IN, branch, node_count
 from galaxy_fl.content import ContentId
-from galaxy_fl.vectors import Layout, TensorLayout, decode, encode, read_vector, tree_root, write_vector
+from galaxy_fl.vectors import Layout, TensorLayout, decode, encode, read_vector, tree_root, usual_chunk, write_vector
 
 CLIENTS = (4, 16, 64, 256, 1_000)
 PARAMETERS = (38_282, 1_000_000, 11_000_000, 100_000_000)
@@ -41,7 +41,7 @@ GAS = Path(__file__).resolve().parents[2] / "tests" / "contracts" / "gas.json"
 
 @dataclass(frozen=True)
 class Row:
-    """Processor's seconds of each party in a round, and the peak memory of the server's part, in bytes."""
+    """Processor's seconds of each party in a round, and their peak memory in bytes above what the process had."""
 
     clients: int
     parameters: int
@@ -53,7 +53,8 @@ class Row:
     """Of a client: to verify its branch of the last commit."""
     own: float
     """Of a client: to decode the model, encode its update, and hash that."""
-    memory: int
+    server_memory: int
+    client_memory: int
     computed: bool = False
 
     @property
@@ -80,8 +81,9 @@ class Row:
         about = "~" if self.computed else " "
         return (
             f"{self.clients:>8,} {self.parameters / 1e6:>9.2f} {about}│{self.intake:>9.2f}{self.summing:>9.2f}"
-            f"{self.server_reads / 1e6:>11,.1f}{self.server_writes / 1e6:>11,.1f}{self.memory / 2**20:>8,.0f} │"
-            f"{self.own:>8.3f}{self.branch:>9.3f}{self.client_reads / 1e6:>10,.1f}{4 * self.parameters / 1e6:>8.1f} │"
+            f"{self.server_reads / 1e6:>11,.1f}{self.server_writes / 1e6:>11,.1f}{self.server_memory / 2**20:>8,.0f} │"
+            f"{self.own:>8.3f}{self.branch:>9.3f}{self.client_reads / 1e6:>10,.1f}{4 * self.parameters / 1e6:>8.1f}"
+            f"{self.client_memory / 2**20:>8,.0f} │"
             f"{self.intake + self.summing:>9.2f}"
         )
 
@@ -103,11 +105,11 @@ def main() -> None:
     parser.add_argument("--block-gas", type=float, default=60e6, help="gas of a block of the chain")
     parser.add_argument("--block-seconds", type=float, default=12.0)
     arguments = parser.parse_args()
-    print(f"fan-in {DEFAULT_FAN_IN}, chunks of {CHUNK} parameters; seconds of one processor, millions of bytes")
-    print(f"{'':20}│ {'server':^47} │ {'a client':^34} │ auditor")
+    print(f"fan-in {DEFAULT_FAN_IN}; seconds of one processor, millions of bytes, MiB of memory beyond a process's own")
+    print(f"{'':20}│ {'server':^47} │ {'a client':^42} │ auditor")
     print(
         f"{'clients':>8} {'million':>9}  │{'intake':>9}{'sums':>9}{'reads':>11}{'writes':>11}{'MiB':>8} │"
-        f"{'own':>8}{'branch':>9}{'reads':>10}{'writes':>8} │{'seconds':>9}"
+        f"{'own':>8}{'branch':>9}{'reads':>10}{'writes':>8}{'MiB':>8} │{'seconds':>9}"
     )
     for parameters in arguments.parameters:
         pieces: list[Row] = []
@@ -123,14 +125,16 @@ def main() -> None:
 
 def measured(clients: int, parameters: int) -> Row:
     """Do one round's work on files, and return what it takes."""
-    random = np.random.default_rng(0)
+    random, chunk = np.random.default_rng(0), usual_chunk(parameters)
     seconds: dict[str, float] = {}
+    peak: dict[str, int] = {}
 
     @contextmanager
     def timed(part: str) -> Iterator[None]:
-        started = time.process_time()
+        Path("/proc/self/clear_refs").write_text("5")  # begin the peak anew
+        before, started = memory(), time.process_time()
         yield
-        seconds[part] = time.process_time() - started
+        seconds[part], peak[part] = time.process_time() - started, memory() - before
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -141,28 +145,26 @@ def measured(clients: int, parameters: int) -> Row:
         for index, file in enumerate(files):
             os.link(contents[index % len(contents)], file)
         weights = [1 + index % 1000 for index in range(clients)]
-        before = memory()
         with timed("intake"):
             for file in files[1:]:
                 ContentId.of_file(file)
-                tree_root(read_vector(file, parameters), CHUNK)
+                tree_root(read_vector(file, parameters), chunk)
         with timed("summing"):
             nodes = sum_files(
                 WeightedMean(), WORD, files[0], files[1:], weights, folder / "next", parameters,
-                fan_in=DEFAULT_FAN_IN, chunk_parameters=CHUNK, folder=folder,
+                fan_in=DEFAULT_FAN_IN, chunk_parameters=chunk, folder=folder,
             )  # fmt: skip
-            tree_root(read_vector(folder / "next", parameters), CHUNK)
+            tree_root(read_vector(folder / "next", parameters), chunk)
             ContentId.of_file(folder / "next")
-        peak = memory() - before
         with timed("branch"):
             if nodes:
                 check_branch(nodes, files, weights, folder, parameters, DEFAULT_FAN_IN)
             else:
                 for file in files[1:]:
-                    tree_root(read_vector(file, parameters), CHUNK)
+                    tree_root(read_vector(file, parameters), chunk)
                 sum_files(
                     WeightedMean(), WORD, files[0], files[1:], weights, folder / "again", parameters,
-                    fan_in=DEFAULT_FAN_IN, chunk_parameters=CHUNK, folder=folder,
+                    fan_in=DEFAULT_FAN_IN, chunk_parameters=chunk, folder=folder,
                 )  # fmt: skip
         layout = Layout((TensorLayout("w", (parameters,)),))
         decode(np.zeros(1, np.int32), Layout((TensorLayout("w", (1,)),)))  # pays for importing torch
@@ -170,8 +172,17 @@ def measured(clients: int, parameters: int) -> Row:
             state = decode(read_vector(files[0], parameters), layout)
             write_vector(folder / "update", encode({"w": state["w"].numpy()}, layout))
             ContentId.of_file(folder / "update")
-            tree_root(read_vector(folder / "update", parameters), CHUNK)
-    return Row(clients, parameters, seconds["intake"], seconds["summing"], seconds["branch"], seconds["own"], peak)
+            tree_root(read_vector(folder / "update", parameters), chunk)
+    return Row(
+        clients,
+        parameters,
+        intake=seconds["intake"],
+        summing=seconds["summing"],
+        branch=seconds["branch"],
+        own=seconds["own"],
+        server_memory=max(peak["intake"], peak["summing"]),
+        client_memory=max(peak["branch"], peak["own"]),
+    )
 
 
 def computed(pieces: list[Row], clients: int) -> Row:
