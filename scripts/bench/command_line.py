@@ -56,8 +56,8 @@ def main() -> None:
             return [sys.executable, "-m", "galaxy_chain", *words]
 
         @contextmanager
-        def started(*words: str) -> Iterator[subprocess.Popen[str]]:
-            process = subprocess.Popen(galaxy(*words), cwd=folder, env=environment, text=True, stdout=subprocess.PIPE)
+        def started(*words: str, output: int | None = None) -> Iterator[subprocess.Popen[str]]:
+            process = subprocess.Popen(galaxy(*words), cwd=folder, env=environment, text=True, stdout=output)
             try:
                 yield process
             finally:
@@ -69,7 +69,9 @@ def main() -> None:
                 galaxy(*words), cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, check=True
             ).stdout
 
-        node = running.enter_context(started("node", "--port", "0", "--accounts", str(clients + 1), "--json"))
+        node = running.enter_context(
+            started("node", "--port", "0", "--accounts", str(clients + 1), "--json", output=subprocess.PIPE)
+        )
         assert node.stdout is not None
         environment["GALAXY_RPC"] = json.loads(node.stdout.readline())["url"]
         (Path(folder) / "job.toml").write_text(job_file(job, clients, arguments.rounds))
@@ -87,9 +89,8 @@ def main() -> None:
             ),
         ]  # fmt: skip
         for participant in participants:
-            print(participant.communicate()[0], end="", flush=True)
-            if participant.returncode != 0:
-                sys.exit(participant.returncode)
+            if code := participant.wait():
+                sys.exit(code)
         print(done("audit", "1"), end="")
 
 
