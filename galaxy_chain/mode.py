@@ -6,6 +6,8 @@ from __future__ import annotations
 import logging
 import math
 import os
+import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict
@@ -242,6 +244,10 @@ class LedgerClientPlace(_LedgerPlace):
     def __init__(self, at: Ledger, settings: ParticipantSettings, account: Future[Signer] | None = None) -> None:
         super().__init__(at, settings, account)
         self._open: list[LedgerClientCoordinator] = []
+        self._changed = threading.Condition()
+        self._opening = 0
+        """How many threads open a job."""
+        self._closed = False
 
     @property
     def name(self) -> str:
@@ -264,8 +270,28 @@ class LedgerClientPlace(_LedgerPlace):
         return [str(number) for number, _ in running]
 
     def open(self, job_id: str) -> LedgerClientCoordinator:
-        """A job to take part in. Clients of one process share what they follow and verify there."""
-        at, settings, ledger, job = self._at, self._settings, self._ledger, int(job_id)
+        """A job to take part in. Clients of one process share what they follow and verify there.
+
+        Raises:
+            ConfigurationError: the place is closed.
+            GalaxyError: the job can't be opened.
+        """
+        with self._changed:
+            if self._closed:
+                raise ConfigurationError(f"{self.name} is closed: job {job_id} is not taken part in any more")
+            self._opening += 1
+        try:
+            coordinator = self._coordinator(int(job_id))
+            with self._changed:
+                self._open.append(coordinator)
+            return coordinator
+        finally:
+            with self._changed:
+                self._opening -= 1
+                self._changed.notify_all()
+
+    def _coordinator(self, job: int) -> LedgerClientCoordinator:
+        at, settings, ledger = self._at, self._settings, self._ledger
         name = f"{self._address}-{LedgerClientCoordinator.role}"
 
         def share() -> SharedJob:
@@ -273,7 +299,7 @@ class LedgerClientPlace(_LedgerPlace):
 
         shared = lend((at.place_of(ledger), job), share)
         try:
-            coordinator = LedgerClientCoordinator(
+            return LedgerClientCoordinator(
                 ledger,
                 at.store(ledger, job),
                 job,
@@ -290,13 +316,17 @@ class LedgerClientPlace(_LedgerPlace):
         except BaseException:
             shared.leave()
             raise
-        self._open.append(coordinator)
-        return coordinator
 
     def close(self) -> None:
         """Leave what is still taken part in, because the program ends: its threads are left behind, and must not be in
-        the midst of SQLite then."""
-        for coordinator in self._open:
+        the midst of SQLite then. Those that only open a job are waited for, all of a program together for some
+        seconds."""
+        with self._changed:
+            self._closed = True
+            left = self._at.closes_by - time.monotonic()
+            self._changed.wait_for(lambda: self._opening == 0, max(0.0, left))
+            opened = tuple(self._open)
+        for coordinator in opened:
             coordinator.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import threading
 from collections.abc import Sequence
 from functools import cached_property
@@ -35,6 +36,7 @@ __all__ = ["DEFAULT_FEE_CAP", "DEFAULT_HOME", "DEFAULT_RPC", "Ledger", "ask_pass
 DEFAULT_RPC = "http://127.0.0.1:8545"
 DEFAULT_HOME = Path(".galaxy")
 DEFAULT_FEE_CAP = 500.0
+CLOSING_SECONDS = 5.0
 
 
 def ask_password(name: str) -> str:
@@ -366,6 +368,11 @@ class Ledger:
     def name(self) -> str:
         """The ledger and its node."""
         return f"ledger {self.deployment().ledger} at {self.rpc().name}"
+
+    @cached_property
+    def closes_by(self) -> float:
+        """Until when a program that ends waits for those of its threads that open a job here, by `time.monotonic`."""
+        return time.monotonic() + CLOSING_SECONDS
 
     def place_of(self, ledger: LedgerContract) -> tuple[object, ...]:
         """What tells this ledger, as this process sees it, from others: nodes, folder and store."""

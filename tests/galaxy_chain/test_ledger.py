@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+import time
 from contextlib import closing
 
 import pytest
@@ -17,6 +19,7 @@ from web3.providers import AsyncHTTPProvider, WebSocketProvider
 import galaxy_chain
 import galaxy_fl
 from galaxy_chain import AccountError, NoLedgerError
+from galaxy_chain import place as place_module
 from galaxy_chain.coordinators import LedgerClientCoordinator
 from galaxy_chain.ledger.artifacts import artifact
 from galaxy_chain.ledger.deployment import deploy
@@ -318,6 +321,40 @@ def test_a_client_gets_the_job_that_it_names_also_when_it_is_over(federation, at
     trusting = {"trust": [federation.owner]}
     (place,) = meeting(galaxy_chain.Ledger(web3, **at)).client_places("any", **trusting)
     assert str(federation.job) not in place.jobs()
+
+
+def test_a_place_is_closed_once_no_thread_opens_a_job_there(federation, at, node, monkeypatch):
+    """A program that ends leaves its threads behind, which must not be in the midst of SQLite then."""
+    monkeypatch.setattr(place_module, "CLOSING_SECONDS", 600.0)
+    began, go, found = threading.Event(), threading.Event(), []
+
+    class Slow(galaxy_chain.Ledger):
+        def store(self, *arguments):
+            began.set()
+            assert go.wait(600)
+            return super().store(*arguments)
+
+    web3, _ = funded(node)
+    (place,) = meeting(Slow(web3, **at)).client_places("any", jobs=[federation.job])
+
+    def close():
+        place.close()
+        found.append(len(place._open))  # those that it has closed
+
+    opening = threading.Thread(target=place.open, args=(str(federation.job),))
+    threads = [opening, threading.Thread(target=close)]
+    threads[0].start()
+    assert began.wait(600)
+    threads[1].start()
+    while not place._closed:  # until it is closing
+        time.sleep(0.01)
+    assert found == []
+    go.set()
+    for each in threads:
+        each.join(600)
+    assert found == [1]
+    with pytest.raises(ConfigurationError, match=f"is closed: job {federation.job} is not taken part in"):
+        place.open(str(federation.job))
 
 
 def test_it_shows_itself_without_secrets():
