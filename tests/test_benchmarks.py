@@ -14,7 +14,9 @@ from scripts.compile import ROOT
     ("script", "arguments"),
     [
         ("plain_loop", "--clients 2 --rounds 1"),
-        ("clients", "--clients 4 --fan-in 2"),
+        pytest.param(
+            "clients", "--clients 4 --fan-in 2", marks=pytest.mark.extended
+        ),  # test_many_clients.py runs its job
         ("aggregation", "--parameters 1000 --clients 3 70 --fan-in 4"),
         ("scale", "--parameters 1000 2000 --clients 4 20 40 --limit 30000"),
         ("vectors", "--parameters 100000 --clients 4 --repeat 1"),

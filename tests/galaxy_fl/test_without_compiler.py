@@ -56,6 +56,6 @@ DATA = """
 """
 
 
-@pytest.mark.parametrize("program", [MODEL, COMPILER_FIRST, DATA])
+@pytest.mark.parametrize("program", [MODEL, pytest.param(COMPILER_FIRST, marks=pytest.mark.extended), DATA])
 def test_the_compiler_is_imported_for_who_compiles(program):
     subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=True, timeout=600)

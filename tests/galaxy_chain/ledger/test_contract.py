@@ -19,7 +19,7 @@ from tests.galaxy_chain.ledger.test_abi import COMMITTED, ENTRIES, ORACLE, TERMS
 
 FUNCTIONS = {snake(entry["name"]): entry for entry in ENTRIES if entry["type"] == "function"}
 EVENTS = {entry["name"]: entry for entry in ENTRIES if entry["type"] == "event"}
-OF_GALAXY = {"emitted", "events", "function"}
+OF_GALAXY = {"by", "emitted", "events", "function"}
 """Methods that are not functions of the contract."""
 
 VALUES = {
