@@ -82,7 +82,7 @@ def seconds(command: list[str]) -> float:
 def peak_memory(command: list[str]) -> int:
     """The most memory seen, in bytes. In a run of its own, for looking slows it down."""
     with tempfile.TemporaryDirectory() as folder:
-        process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         peak = 0
         while process.poll() is None:
             peak = max(peak, memory(process.pid))
