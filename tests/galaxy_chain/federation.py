@@ -51,7 +51,7 @@ def alter(path: Path, at: int = 0) -> None:
 
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
     """What was logged, but for what is said of a job's terms: that depends on how fast the chain's blocks were."""
-    return [record.getMessage() for record in caplog.records if record.funcName != "_accept"]
+    return [record.getMessage() for record in caplog.records if record.funcName != "accept"]
 
 
 class Federation:
