@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
+from galaxy_fl.joint_work import JointWork
+
 __all__ = ["Memory"]
 
 Key = TypeVar("Key", bound=Hashable)
@@ -31,7 +33,7 @@ class Memory(Generic[Key, Value]):
         self._most = most
         self._known: dict[Key, Value] = {}
         self._lock = threading.Lock()
-        self._busy: dict[Key, threading.Lock] = {}
+        self._work: JointWork[Key, Value] = JointWork()
 
     def get(self, key: Key, compute: Callable[[], Value], keep: Callable[[Value], bool] = lambda value: True) -> Value:
         """Return what is known, or else what `compute` returns.
@@ -42,24 +44,22 @@ class Memory(Generic[Key, Value]):
             keep: Tells whether a result is to be remembered.
 
         Raises:
-            Exception: whatever `compute` raises; it is not remembered, and the next who waits computes it again.
+            Exception: whatever `compute` raises; it is not remembered. Those who wait get the outcome of a
+                computation that began after they asked.
         """
         known = self._known
         if key in known:
             return known[key]
-        with self._lock:
-            busy = self._busy.setdefault(key, threading.Lock())
-        with busy:
-            try:
-                if key in self._known:
-                    return self._known[key]
-                value = compute()
-                if keep(value):
-                    with self._lock:
-                        if len(self._known) >= self._most:
-                            self._known = {}
-                        self._known[key] = value
-                return value
-            finally:
+
+        def find() -> Value:
+            if key in self._known:
+                return self._known[key]
+            value = compute()
+            if keep(value):
                 with self._lock:
-                    self._busy.pop(key, None)
+                    if len(self._known) >= self._most:
+                        self._known = {}
+                    self._known[key] = value
+            return value
+
+        return self._work.do(key, find)

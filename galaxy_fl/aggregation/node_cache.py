@@ -15,6 +15,7 @@ from pathlib import Path
 from galaxy_fl.aggregation.sum_tree import Node
 from galaxy_fl.exceptions import AggregationError
 from galaxy_fl.files import make_folder
+from galaxy_fl.joint_work import JointWork
 
 __all__ = ["NodeCache", "bounds_key", "finish_key", "flat_key", "node_key"]
 
@@ -132,7 +133,7 @@ class NodeCache:
         self._known: set[bytes] = set()
         self._read = 0
         self._lock = threading.Lock()
-        self._busy: dict[bytes, threading.Lock] = {}
+        self._work: JointWork[bytes, bool] = JointWork()
         if file is not None:
             make_folder(file.parent, 0o700)
             if file.exists() and file.stat().st_size > LARGEST_FILE:
@@ -172,7 +173,7 @@ class NodeCache:
 
         Args:
             key: Of what is asked.
-            is_right: Finds out. Another thread that asks meanwhile waits for it.
+            is_right: Finds out. Threads that ask meanwhile wait, and get what the next finds that begins then.
 
         Raises:
             OSError: the file can't be written.
@@ -180,18 +181,15 @@ class NodeCache:
         """
         if key in self:
             return True
-        with self._lock:
-            busy = self._busy.setdefault(key, threading.Lock())
-        with busy:
-            try:
-                if key in self:
-                    return True
-                if right := is_right():
-                    self.add(key)
-                return right
-            finally:
-                with self._lock:
-                    self._busy.pop(key, None)
+
+        def find_out() -> bool:
+            if key in self:
+                return True
+            if right := is_right():
+                self.add(key)
+            return right
+
+        return self._work.do(key, find_out)
 
     def _look(self) -> None:
         """Read what other processes have added since."""
