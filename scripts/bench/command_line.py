@@ -7,7 +7,6 @@ local store. Ends with the audit's exit code.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -17,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from jobs import JOBS, BenchmarkJob
+from jobs import JOBS, BenchmarkJob, asked
 
 HERE = Path(__file__).resolve().parent
 JOB_FILE = """
@@ -42,11 +41,7 @@ open = true
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--job", choices=JOBS, default="digits")
-    parser.add_argument("--clients", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=5)
-    arguments = parser.parse_args()
+    arguments = asked(__doc__)
     job, clients = JOBS[arguments.job], arguments.clients
     path = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])  # where the data set is
     with tempfile.TemporaryDirectory() as folder, ExitStack() as running:

@@ -7,7 +7,6 @@ as Galaxy's workers do.
 
 from __future__ import annotations
 
-import argparse
 import os
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, MetricRecord  # noqa: E
 from flwr.serverapp import Grid, ServerApp  # noqa: E402
 from flwr.serverapp.strategy import FedAvg  # noqa: E402
 from flwr.simulation import run_simulation  # noqa: E402
-from jobs import JOBS, BenchmarkJob  # noqa: E402
+from jobs import JOBS, BenchmarkJob, asked  # noqa: E402
 
 from galaxy_fl.data.datasets import load  # noqa: E402
 from galaxy_fl.training.models import build_model  # noqa: E402
@@ -63,11 +62,7 @@ def server_app(job: BenchmarkJob, clients: int, rounds: int) -> ServerApp:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--job", choices=JOBS, default="digits")
-    parser.add_argument("--clients", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=5)
-    arguments = parser.parse_args()
+    arguments = asked(__doc__)
     run_simulation(
         server_app(JOBS[arguments.job], arguments.clients, arguments.rounds),
         client_app(arguments.job, arguments.clients),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from torch.utils.data import Dataset, TensorDataset
 from galaxy_fl.jobs.document import BuiltinModel
 from galaxy_fl.jobs.specification import TrainSpecification
 
-__all__ = ["JOBS", "BenchmarkJob", "images"]
+__all__ = ["JOBS", "BenchmarkJob", "asked", "images"]
 
 
 @dataclass(frozen=True)
@@ -56,3 +57,12 @@ JOBS: Mapping[str, BenchmarkJob] = {
         evaluates=False,
     ),
 }
+
+
+def asked(description: str | None) -> argparse.Namespace:
+    """What a program that runs one of the jobs is told: `job`, its name, and how many `clients` and `rounds`."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--job", choices=JOBS, default="digits")
+    parser.add_argument("--clients", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=5)
+    return parser.parse_args()

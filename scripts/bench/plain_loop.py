@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import argparse
 import copy
 
 import torch
-from jobs import JOBS
+from jobs import JOBS, asked
 
 from galaxy_fl.data.datasets import load
 from galaxy_fl.data.shards import load_shard
@@ -17,11 +16,7 @@ from galaxy_fl.training.trainer import evaluate, train
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--job", choices=JOBS, default="digits")
-    parser.add_argument("--clients", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=5)
-    arguments = parser.parse_args()
+    arguments = asked(__doc__)
     job = JOBS[arguments.job]
     shards = [load_shard(job.data, "train", f"{i}/{arguments.clients}") for i in range(1, arguments.clients + 1)]
     test = load(job.data, "test")
