@@ -8,6 +8,7 @@ as Galaxy's workers do.
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -15,6 +16,7 @@ HERE = Path(__file__).resolve().parent
 os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(HERE), str(HERE.parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
 )
+sys.path.insert(1, str(HERE.parent.parent))  # Flower's Python need not have Galaxy installed
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
 
