@@ -35,10 +35,6 @@ NICE = 10
 them."""
 
 
-class _WrongError(Exception):
-    """Something is wrong in a commit."""
-
-
 class Checks:
     """Checks commits of one job. All clients of a process share one: what one has verified, none verifies again.
 
@@ -57,7 +53,7 @@ class Checks:
         self._cache = NodeCache(cache)
         self._flat = FlatCheck(verifier)
         self._seen = Seen()
-        self._right: Memory[bytes, None] = Memory(MOST_COMMITS)
+        self._right: Memory[bytes, list[Fault]] = Memory(MOST_COMMITS)
         self._foreseen: Memory[bytes, None] = Memory(MOST_COMMITS)
         """The heads of entries whose next model was found out."""
 
@@ -70,16 +66,7 @@ class Checks:
 
         Others who ask for the same commit meanwhile wait.
         """
-        found: list[Fault] = []
-
-        def is_right() -> None:
-            found.extend(find())
-            if found:
-                raise _WrongError
-
-        with suppress(_WrongError):
-            self._right.get(commit.word, is_right)
-        return found
+        return self._right.get(commit.word, find, lambda faults: not faults)
 
     def wrong_chunk(self, history: JobHistory, commit: Commit, how: Verify) -> int | None:
         """As the verifier has it; what was found right of a flat round by all of its updates is not recomputed.
@@ -89,23 +76,19 @@ class Checks:
         """
         if commit.nodes or how.chunks is not None:
             return self._verifier.wrong_chunk(history, commit, how)
-        wrong: list[int] = []
-
-        def is_right() -> bool:
-            chunk = self._verifier.wrong_chunk(history, commit, how)
-            wrong.extend([] if chunk is None else [chunk])
-            return chunk is None
-
         # What is being found out at the moment is waited for, and not found out twice.
-        self._foreseen.get(commit.record.head, lambda: None, lambda nothing: False)
+        with suppress(Exception):  # where it failed, that is found out here
+            self._foreseen.get(commit.record.head, lambda: None, lambda nothing: False)
         entries = enumerate(commit.entries)
         shown = [(entry.update.commitment, entry.update.weight, number in commit.left_out) for number, entry in entries]
         record = commit.record
-        return (
-            None
-            if self._cache.once(self.flat_key(record.previous_root, shown, record.next.root), is_right)
-            else wrong[0]
-        )
+        key = self.flat_key(record.previous_root, shown, record.next.root)
+        if key in self._cache:
+            return None
+        chunk = self._verifier.wrong_chunk(history, commit, how)
+        if chunk is None:
+            self._cache.add(key)
+        return chunk
 
     def flat_key(self, model: bytes, updates: Iterable[tuple[bytes, int, bool]], next: bytes) -> bytes:
         """The key under which is remembered that the job's rule makes the next model of these updates."""

@@ -32,6 +32,7 @@ from galaxy_fl.aggregation.rule import is_sum
 from galaxy_fl.aggregation.sum_tree import Place, branch, levels, wrong_weight
 from galaxy_fl.aggregation.summing import Summand
 from galaxy_fl.exceptions import ContentAlteredError, ContentError, ContentMissingError
+from galaxy_fl.joint_work import JointWork
 from galaxy_fl.vectors import ChunkTree, commitment, read_sums, tree_root
 
 __all__ = ["Seen", "TreeCheck"]
@@ -49,6 +50,8 @@ class Seen:
     """What the clients of a process have seen of commits, beside the nodes that were right."""
 
     def __init__(self) -> None:
+        self.looks: JointWork[tuple[bytes, int], list[Fault]] = JointWork()
+        """At nodes, by the word of a commit and the node's number: what one finds is true for all who ask meanwhile."""
         self.weighed: set[bytes] = set()
         """The words of commits whose weights are right."""
         self.present: Memory[tuple[bytes, int], list[int]] = Memory(MOST_COMMITS)
@@ -161,15 +164,16 @@ class TreeCheck:
 
     def node(self, node: int) -> Iterator[Fault]:
         """What is wrong in a node."""
+        yield from self._seen.looks.do((self._commit.word, node), lambda: self._looked_at(node))
+
+    def _looked_at(self, node: int) -> list[Fault]:
         place = self._verifier.nodes.place(self._commit, node)
-        faults: list[Fault] = []
-
-        def is_right() -> bool:
-            faults.extend(self._lowest(place) if place.level == 1 else self._higher(place))
-            return not faults
-
-        self._cache.once(self._key(place), is_right)
-        yield from faults
+        if (key := self._key(place)) in self._cache:
+            return []
+        faults = list(self._lowest(place) if place.level == 1 else self._higher(place))
+        if not faults:
+            self._cache.add(key)
+        return faults
 
     def last_step(self) -> Iterator[Fault]:
         """What is wrong in the step from the root to the next model."""

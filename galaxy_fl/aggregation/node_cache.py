@@ -8,14 +8,13 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
 
 from galaxy_fl.aggregation.sum_tree import Node
 from galaxy_fl.exceptions import AggregationError
 from galaxy_fl.files import make_folder
-from galaxy_fl.joint_work import JointWork
 
 __all__ = ["NodeCache", "bounds_key", "finish_key", "flat_key", "node_key"]
 
@@ -133,7 +132,6 @@ class NodeCache:
         self._known: set[bytes] = set()
         self._read = 0
         self._lock = threading.Lock()
-        self._work: JointWork[bytes, bool] = JointWork()
         if file is not None:
             make_folder(file.parent, 0o700)
             if file.exists() and file.stat().st_size > LARGEST_FILE:
@@ -167,29 +165,6 @@ class NodeCache:
                 os.write(descriptor, b"\n" + key.hex().encode() + b"\n")
             finally:
                 os.close(descriptor)
-
-    def once(self, key: bytes, is_right: Callable[[], bool]) -> bool:
-        """Return whether something is right; asked at most once at a time, and no more once it was found so.
-
-        Args:
-            key: Of what is asked.
-            is_right: Finds out. Threads that ask meanwhile wait, and get what the next finds that begins then.
-
-        Raises:
-            OSError: the file can't be written.
-            Exception: whatever `is_right` raises, which is forgotten.
-        """
-        if key in self:
-            return True
-
-        def find_out() -> bool:
-            if key in self:
-                return True
-            if right := is_right():
-                self.add(key)
-            return right
-
-        return self._work.do(key, find_out)
 
     def _look(self) -> None:
         """Read what other processes have added since."""

@@ -13,6 +13,7 @@ from galaxy_chain.coordinators import LedgerClientCoordinator, Patience, base
 from galaxy_chain.coordinators.shared_job import SharedJob
 from galaxy_chain.exceptions import JobMismatchError
 from galaxy_chain.jobs.terms import Concern
+from galaxy_chain.verify.faults import Kind
 from galaxy_chain.verify.how import Verify
 from galaxy_chain.verify.inspection import Withheld
 from galaxy_chain.verify.verifier import Verifier
@@ -21,7 +22,7 @@ from galaxy_fl.jobs.document import RuleChoice
 from galaxy_fl.rounds.coordinator import Phase
 from tests.adversary.arena import OffByOne, punished, serve_round, server
 from tests.galaxy_chain.federation import DOCUMENT, PATIENCE, SAMPLES, made_up
-from tests.galaxy_chain.verify.trees import CLIENTS, commit_tree, large
+from tests.galaxy_chain.verify.trees import CLIENTS, commit_tree, large, model_off, off
 
 HOURS = Patience(poll=3_600, content=0.05)
 
@@ -90,16 +91,54 @@ def test_a_lie_is_found_by_all_and_challenged_by_one(federation):
         for client in clients:
             client.challenged = lambda commit, node, chunk: challenged.append(chunk)
 
-        def verify(client):
+        rounds = [client.round() for client in clients]  # before any of them challenges, which takes the commit back
+        assert [round.number for round in rounds] == [2, 2, 2]
+
+        def verify(client, round):
             with pytest.raises(RoundMovedOnError):
-                client.model(client.round())
+                client.model(round)
 
         with ThreadPoolExecutor(3) as threads:
-            list(threads.map(verify, clients))
+            list(threads.map(verify, clients, rounds))
         assert [client.round().number for client in clients] == [1, 1, 1]
     assert len(challenged) == 1
     punished(federation, *(each for each in federation.clients if federation.ledger().account_of(
         federation.job, each).balance), round=1)  # fmt: skip
+
+
+@pytest.mark.parametrize("lie", ["in a node", "in the next model", "in a flat round"])
+def test_whoever_waits_for_what_another_looks_at_is_told_what_is_wrong(federation, monkeypatch, lie):
+    if lie == "in a flat round":
+        federation.submit(0, 1, 2)
+        serve_round(server(federation, OffByOne))
+    else:
+        large(federation)
+        commit_tree(federation, *([off(1)] if lie == "in a node" else [None, model_off]))
+    history = federation.serve().history
+    commit = history.commits[1]
+    with closing(shared_job(federation)) as shared:
+        all_asked = threading.Barrier(CLIENTS)
+        plain, first = Verifier.read, threading.Lock()
+
+        def read_late(self, path):
+            if first.acquire(blocking=False):
+                threading.Event().wait(0.2)  # more than the others need to ask; where not, they look for themselves
+            return plain(self, path)
+
+        monkeypatch.setattr(Verifier, "read", read_late)
+
+        def look(_):
+            all_asked.wait()
+            return shared.checks.whole(history, commit, lambda: list(shared.checks.everything(history, commit)))
+
+        def look_at_nodes(_):
+            all_asked.wait()
+            return list(shared.checks.everything(history, commit))
+
+        with ThreadPoolExecutor(CLIENTS) as threads:
+            found = [*threads.map(look, range(CLIENTS)), *threads.map(look_at_nodes, range(CLIENTS))]
+    assert all(faults and faults[0].kind is Kind.PROVED for faults in found)
+    assert len({(fault.node, fault.chunk) for faults in found for fault in faults}) == len(found[0])
 
 
 def test_content_that_is_gone_is_not_taken_for_verified(federation):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 from galaxy_chain.coordinators import LedgerClientCoordinator
@@ -16,10 +15,7 @@ from galaxy_chain.verify.watchtower import Finding, Watchtower
 from galaxy_fl.exceptions import ContentMissingError, RoundMovedOnError
 from galaxy_fl.vectors import tree_root
 from tests.galaxy_chain.federation import CHUNK, PATIENCE, SAMPLES, Federation
-from tests.galaxy_chain.verify.trees import CLIENTS, Alter, commit_tree, large, without
-
-WRONG = 70
-"""A parameter in chunk 1."""
+from tests.galaxy_chain.verify.trees import CLIENTS, WRONG, commit_tree, large, model_off, off, without
 
 
 @pytest.fixture
@@ -50,16 +46,6 @@ def checked(federation):
     server = federation.serve()
     server.round()
     return server, Checks(server.verifier)
-
-
-def off(node: int, by: int = 1) -> Alter:
-    """A vector that is wrong in one parameter."""
-
-    def alter(vectors, weights):
-        vectors[node - 1][WRONG] += by
-        return node
-
-    return alter
 
 
 # ---- What is right
@@ -172,12 +158,7 @@ def test_a_lie_in_a_node_is_found_there_and_punished(many, lie):
 
 
 def test_a_lie_in_the_last_step_is_found_there_and_punished_by_a_client(many):
-    def wrong(path):
-        vector = np.fromfile(path, "<i4")
-        vector[WRONG] += 1
-        path.write_bytes(vector.tobytes())
-
-    commit_tree(many, final=wrong)
+    commit_tree(many, final=model_off)
     client, round = client_of(many, 5)
     with pytest.raises(RoundMovedOnError, match="round 1 was committed wrongly, and has been challenged"):
         client.model(round)

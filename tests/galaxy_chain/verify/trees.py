@@ -17,12 +17,14 @@ from galaxy_fl.aggregation.summing import node_file
 from galaxy_fl.vectors import Sums, read_vector, tree_root
 from tests.galaxy_chain.federation import CHUNK, PARAMETERS, Federation
 
-__all__ = ["CLIENTS", "FAN_IN", "Alter", "LyingSums", "commit_tree", "large", "without"]
+__all__ = ["CLIENTS", "FAN_IN", "WRONG", "Alter", "LyingSums", "commit_tree", "large", "model_off", "off", "without"]
 
 FAN_IN = 2
 CLIENTS = 6
 """Nodes 1 to 3 stand for two entries each, node 4 for nodes 1 and 2, node 5 for node 3, and node 6 is the root."""
 
+WRONG = 70
+"""A parameter in chunk 1."""
 Alter = Callable[[list[Sums], list[int]], int]
 """Changes vectors or weights of nodes, and returns the number of the node from which on upward all is made consistent."""
 
@@ -33,6 +35,23 @@ def large(federation: Federation, clients: int = CLIENTS, fan_in: int = FAN_IN, 
     federation.job = federation.register(fan_in=fan_in, min_clients=3, max_clients=clients, **terms)
     federation.submit(*range(clients))
     return federation
+
+
+def off(node: int, by: int = 1) -> Alter:
+    """A vector that is wrong in one parameter."""
+
+    def alter(vectors, weights):
+        vectors[node - 1][WRONG] += by
+        return node
+
+    return alter
+
+
+def model_off(path: Path) -> None:
+    """Makes a next model wrong in one parameter."""
+    model = np.fromfile(path, "<i4")
+    model[WRONG] += 1
+    path.write_bytes(model.tobytes())
 
 
 class LyingSums(SummingUp):

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import threading
 from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
@@ -149,43 +148,6 @@ def test_processes_add_at_the_same_time(tmp_path: Path) -> None:
     cache = NodeCache(file)
     assert all(key(number) in cache for number in range(500))
     assert key(500) not in cache
-
-
-def test_many_threads_find_out_once(tmp_path: Path) -> None:
-    cache = NodeCache(tmp_path / "nodes")
-    asked, results = [], []
-    all_there = threading.Barrier(8)
-
-    def find_out() -> bool:
-        asked.append(1)
-        return True
-
-    def ask() -> None:
-        all_there.wait()
-        results.append(cache.once(A, find_out))
-
-    threads = [threading.Thread(target=ask) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert results == [True] * 8
-    assert len(asked) == 1
-    assert NodeCache(tmp_path / "nodes").once(A, lambda: False)
-
-
-def test_what_is_wrong_or_could_not_be_found_out_is_asked_again() -> None:
-    cache = NodeCache(None)
-
-    def fail() -> bool:
-        raise OSError("no content")
-
-    assert not cache.once(A, lambda: False)
-    with pytest.raises(OSError, match="no content"):
-        cache.once(A, fail)
-    assert A not in cache
-    assert cache.once(A, lambda: True)
-    assert cache.once(A, fail)
 
 
 def test_without_a_file_no_more_is_remembered_than_a_process_can_bear(monkeypatch: pytest.MonkeyPatch) -> None:
