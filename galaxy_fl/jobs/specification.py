@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
@@ -11,6 +11,7 @@ from pydantic import (
     ValidatorFunctionWrapHandler,
     WrapValidator,
     field_validator,
+    model_validator,
 )
 
 from galaxy_fl.validation import Strict
@@ -84,6 +85,16 @@ class TrainSpecification(Strict):
     """Passes over the client's data in one round."""
     seed: int = Field(default=0, ge=0, le=LARGEST_INTEGER)
     """Seed of the initial weights, of shuffling and of dropout."""
+    accumulate: int | None = Field(default=None, ge=1, le=2**31 - 1)
+    """Batches whose gradients make a step of the optimizer together, weighted by their samples; None for one."""
+    clip_norm: float | None = Field(default=None, gt=0)
+    """The L2 norm, over all parameters, to which a step's gradient is scaled down where it is longer."""
+    clip_value: float | None = Field(default=None, gt=0)
+    """The size to which each number of a step's gradient is cut."""
+    precision: Literal["bf16"] | None = None
+    """`bf16`: the model runs in torch's autocast to bfloat16, its weights stay what they are; None for no autocast."""
+    proximal: float | None = Field(default=None, ge=0)
+    """FedProx's mu: how strongly a round's weights are pulled towards those that it began with; None for not at all."""
 
     @field_validator("optimizer_options")
     @classmethod
@@ -98,3 +109,9 @@ class TrainSpecification(Strict):
         if options and info.data.get("scheduler", "invalid itself") is None:
             raise ValueError("are given without a scheduler: name one of torch.optim.lr_scheduler")
         return options
+
+    @model_validator(mode="after")
+    def _one_way_to_clip(self) -> TrainSpecification:
+        if self.clip_norm is not None and self.clip_value is not None:
+            raise ValueError("clip_norm and clip_value are two ways to clip a gradient: leave one of them out")
+        return self

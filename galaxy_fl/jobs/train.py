@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -34,6 +34,14 @@ class Train:
         scheduler: Learning rate schedule of torch.optim.lr_scheduler; it takes a step after each local epoch and
             continues from round to round.
         seed: Seed of shuffling and dropout, and of the initial weights where the job's model is a class or a name.
+        accumulate: Batches whose gradients make a step of the optimizer together, weighted by their samples: 4 batches
+            of 8 are one of 32, in less memory. None for one.
+        clip_norm: L2 norm, over all parameters, to which a step's gradient is scaled down where it is longer.
+        clip_value: Size to which each number of a step's gradient is cut.
+        precision: `"bf16"` to run the model in torch's autocast to bfloat16; None for the model's own types. Weights
+            and updates are float32 in both.
+        proximal: FedProx's mu (Li et al. 2020), at least 0: how strongly a client's weights are pulled towards those
+            that the round began with.
         loss_options, optimizer_options, scheduler_options: More keyword arguments of the three classes. Class weights
             (`weight`, `pos_weight`) are a list, an array or a tensor of a number for each class.
 
@@ -58,6 +66,11 @@ class Train:
     momentum: float | None = None
     scheduler: str | None = None
     seed: int = 0
+    accumulate: int | None = None
+    clip_norm: float | None = None
+    clip_value: float | None = None
+    precision: Literal["bf16"] | None = None
+    proximal: float | None = None
     loss_options: Mapping[str, Any] = field(default_factory=dict)
     optimizer_options: Mapping[str, Any] = field(default_factory=dict)
     scheduler_options: Mapping[str, Any] = field(default_factory=dict)
@@ -110,6 +123,11 @@ class Train:
                 batch_size=self.batch_size,
                 local_epochs=self.local_epochs,
                 seed=self.seed,
+                accumulate=self.accumulate,
+                clip_norm=self.clip_norm,
+                clip_value=self.clip_value,
+                precision=self.precision,
+                proximal=self.proximal,
             )
         except ValidationError as error:
             raise JobDocumentError(f"Train: {explain(error)}") from error

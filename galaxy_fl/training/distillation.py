@@ -82,8 +82,8 @@ class Lessons:
             return None
         probabilities: Tensor | None = None
         model.to(device).eval()
-        for pick, samples, _ in in_order(dataset, EVALUATION_BATCH):
-            samples = samples.to(device)
+        for part in in_order(dataset, EVALUATION_BATCH):
+            pick, samples = part.pick, part.batch[0].to(device)
             for number, state in enumerate(teachers, 1):
                 model.load_state_dict(state(), strict=False)
                 logarithms = _logarithms(output_of(model, samples), number, ending)

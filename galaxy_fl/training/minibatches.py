@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from galaxy_fl.data.batches import Batches, count, take
+from galaxy_fl.data.batches import Batch, Batches, count, take
 from galaxy_fl.exceptions import DataError
 
 __all__ = ["EVALUATION_BATCH", "MiniBatch", "in_order", "leaves_one", "output_of", "shuffled", "some"]
@@ -17,19 +17,35 @@ __all__ = ["EVALUATION_BATCH", "MiniBatch", "in_order", "leaves_one", "output_of
 EVALUATION_BATCH = 512
 """Samples at a time, where nothing is learnt from them and the number changes no result."""
 
-MiniBatch = tuple[Tensor, Tensor, Tensor]
-"""Indices, int64 [n], the samples there, and their targets."""
+
+class MiniBatch(NamedTuple):
+    """Some samples, of which one batch or several make a step of the optimizer.
+
+    Attributes:
+        pick: Their indices, int64 [n].
+        batch: The samples there, and their targets.
+        share: Their part of all samples of their step.
+        first, last: Whether a step begins with them, or ends.
+    """
+
+    pick: Tensor
+    batch: Batch
+    share: float = 1.0
+    first: bool = True
+    last: bool = True
 
 
-def shuffled(dataset: Dataset[Any], size: int, order: torch.Generator, none_alone: bool = False) -> Iterator[MiniBatch]:
+def shuffled(
+    dataset: Dataset[Any], size: int, order: torch.Generator, none_alone: bool = False, together: int = 1
+) -> Iterator[MiniBatch]:
     """All samples once, `size` at a time (0: all at once), in an order drawn from `order` alone.
 
     So the same seed gives the same batches, whatever kind of data set the samples are in. With `none_alone` a last
-    batch of one sample joins the one before.
+    batch of one sample joins the one before. `together` batches make a step, an epoch's last ones maybe fewer.
 
     Raises DataError for an empty data set, and for samples that are not (input, target).
     """
-    return _batches(dataset, torch.randperm(count(dataset), generator=order), size, none_alone)
+    return _batches(dataset, torch.randperm(count(dataset), generator=order), size, none_alone, together)
 
 
 def leaves_one(model: nn.Module, samples: int, size: int) -> bool:
@@ -46,8 +62,7 @@ def some(dataset: Dataset[Any], samples: int) -> tuple[Tensor, Tensor]:
 
     Raises DataError as `shuffled`.
     """
-    _, inputs, targets = next(_batches(dataset, torch.arange(min(count(dataset), samples)), 0))
-    return inputs, targets
+    return next(_batches(dataset, torch.arange(min(count(dataset), samples)), 0)).batch
 
 
 def in_order(dataset: Dataset[Any], size: int) -> Iterator[MiniBatch]:
@@ -58,13 +73,18 @@ def in_order(dataset: Dataset[Any], size: int) -> Iterator[MiniBatch]:
     return _batches(dataset, torch.arange(count(dataset)), size)
 
 
-def _batches(dataset: Dataset[Any], indices: Tensor, size: int, none_alone: bool = False) -> Iterator[MiniBatch]:
+def _batches(
+    dataset: Dataset[Any], indices: Tensor, size: int, none_alone: bool = False, together: int = 1
+) -> Iterator[MiniBatch]:
     picks = list(torch.split(indices, size or len(indices)))
     if none_alone and len(picks) > 1 and len(picks[-1]) == 1:
         picks[-2:] = [torch.cat(picks[-2:])]
     fetched = dataset.fetch(picks) if isinstance(dataset, Batches) else (take(dataset, pick) for pick in picks)
-    for pick, (samples, targets) in zip(picks, fetched, strict=True):
-        yield pick, samples, targets
+    for number, (pick, batch) in enumerate(zip(picks, fetched, strict=True)):
+        place = number % together
+        whole = sum(len(each) for each in picks[number - place : number - place + together])
+        last = place == together - 1 or number == len(picks) - 1
+        yield MiniBatch(pick, batch, len(pick) / whole, place == 0, last)
 
 
 def output_of(model: nn.Module, samples: Tensor) -> Tensor:

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from galaxy_fl.data.batches import count
-from galaxy_fl.exceptions import DataError, DivergedError, TrainingError
+from galaxy_fl.data.batches import Batch, count
+from galaxy_fl.exceptions import DivergedError
 from galaxy_fl.jobs.ending import Ending
 from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.training.accuracy import Accuracy
+from galaxy_fl.training.descent import Descent
 from galaxy_fl.training.distillation import Lessons
-from galaxy_fl.training.losses import build_loss
-from galaxy_fl.training.minibatches import EVALUATION_BATCH, in_order, leaves_one, output_of, shuffled
-from galaxy_fl.training.optimizers import build_optimizer
+from galaxy_fl.training.minibatches import EVALUATION_BATCH, in_order, leaves_one, shuffled
+from galaxy_fl.training.objective import Outcome, build_objective
 from galaxy_fl.training.randomness import seed_torch
 from galaxy_fl.training.results import Evaluation, TrainResult
-from galaxy_fl.training.schedulers import Schedule
 
 __all__ = ["OnBatch", "Score", "evaluate", "train"]
 
@@ -43,6 +42,7 @@ def train(
     round: int = 1,
     lessons: Lessons | None = None,
     ending: Ending = "logits",
+    shared: Collection[str] | None = None,
 ) -> TrainResult:
     """Train `model` in place for `specification.local_epochs` passes over `dataset`.
 
@@ -50,56 +50,52 @@ def train(
     is random (dropout): on one CPU thread the same seed gives the same weights, to the bit. The caller's
     random state on the CPU is left alone. The optimizer is a new one; the learning rate's schedule goes on
     from where `round`, counted from 1, begins. With `lessons` the loss has the divergence from the teachers added,
-    in the result, too. `ending` is what the model ends in. A last batch of one sample joins the one before where the
-    model has batch normalisation, which can't be trained on it.
+    in the result, too. `ending` is what the model ends in. `shared` names the parameters that are averaged (None: all),
+    which FedProx pulls. A last batch of one sample joins the one before where the model has batch normalisation, which
+    can't be trained on it.
 
     Raises DivergedError when a loss is NaN or infinite, DataError when the data do not fit the model or the
     loss, TrainingError when the specification names what torch does not have, or an optimizer that can't train it.
     """
     started = time.perf_counter()
-    loss_of = build_loss(specification, ending)
     model.to(device).train()
-    optimizer = build_optimizer(model.parameters(), specification)
-    schedule = Schedule(optimizer, specification, round)
+    objective = build_objective(model, specification, ending, device)
+    descent = Descent(model, specification, round, shared)
     order = torch.Generator().manual_seed(seed)
     none_alone = leaves_one(model, count(dataset), specification.batch_size)
-    batches = 0
+    together = specification.accumulate or 1
+    steps = 0
     with torch.random.fork_rng(devices=[]):
         seed_torch(seed, device)
         for epoch in range(1, specification.local_epochs + 1):
             tally = _Tally(specification, ending)
-            epoch_batches = shuffled(dataset, specification.batch_size, order, none_alone)
-            for batch, (pick, samples, targets) in enumerate(epoch_batches, start=1):
-                samples, targets = samples.to(device), targets.to(device)
-                output, loss = _apply(model, loss_of, samples, targets)
+            epoch_batches = shuffled(dataset, specification.batch_size, order, none_alone, together)
+            for number, part in enumerate(epoch_batches, start=1):
+                outcome = objective(_moved(part.batch, device))
+                loss = outcome.loss
                 if lessons is not None:
-                    loss = loss + lessons.loss(output, pick)
+                    loss = loss + lessons.loss(outcome.output, part.pick)
                 value = loss.item()
                 if not math.isfinite(value):
                     raise DivergedError(
-                        f"the loss became {value} in epoch {epoch}, batch {batch}, with learning rate "
+                        f"the loss became {value} in epoch {epoch}, batch {number}, with learning rate "
                         f"{specification.learning_rate:g}: lower the learning rate, or look for NaN and "
                         f"unscaled values in the data"
                     )
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                try:
-                    optimizer.step()
-                except RuntimeError as error:  # such as of sparse gradients
-                    raise TrainingError(
-                        f"optimizer {specification.optimizer} can't train this model: {error}"
-                    ) from error
-                tally.add(output, targets, value)
-                batches += 1
+                descent.add(loss, part.share, part.first)
+                if part.last:
+                    descent.step()
+                    steps += 1
+                tally.add(outcome, value, len(part.pick))
                 if on_batch is not None:
-                    on_batch(epoch, batch, value)
-            schedule.step()
+                    on_batch(epoch, number, value)
+            descent.end_epoch()
     return TrainResult(
         samples=tally.samples,
         loss=tally.loss,
         accuracy=tally.accuracy,
         seconds=time.perf_counter() - started,
-        batches=batches,
+        batches=steps,
     )
 
 
@@ -119,16 +115,15 @@ def evaluate(
 
     Raises DivergedError when the loss is NaN or infinite, DataError when the data do not fit the model.
     """
-    loss_of = build_loss(specification, ending)
     model.to(device).eval()
+    objective = build_objective(model, specification, ending, device)
     tally = _Tally(specification, ending)
     scores = 0.0
-    for _, samples, targets in in_order(dataset, EVALUATION_BATCH):
-        samples, targets = samples.to(device), targets.to(device)
-        output, loss = _apply(model, loss_of, samples, targets)
-        tally.add(output, targets, loss.item())
+    for part in in_order(dataset, EVALUATION_BATCH):
+        outcome = objective(_moved(part.batch, device))
+        tally.add(outcome, outcome.loss.item(), len(part.pick))
         if score is not None:
-            scores += score(output, targets) * len(targets)
+            scores += score(outcome.output, outcome.target) * len(part.pick)
     if not math.isfinite(tally.loss):
         raise DivergedError(f"the loss of the evaluated model is {tally.loss}: it has diverged")
     accuracy = tally.accuracy if score is None else scores / tally.samples
@@ -143,10 +138,10 @@ class _Tally:
         self._loss = 0.0
         self._accuracy = Accuracy(specification, ending)
 
-    def add(self, output: Tensor, targets: Tensor, loss: float) -> None:
-        self.samples += len(targets)
-        self._loss += loss * len(targets)
-        self._accuracy.add(output, targets)
+    def add(self, outcome: Outcome, loss: float, samples: int) -> None:
+        self.samples += samples
+        self._loss += loss * samples
+        self._accuracy.add(outcome.output, outcome.target)
 
     @property
     def loss(self) -> float:
@@ -157,15 +152,6 @@ class _Tally:
         return self._accuracy.value
 
 
-def _apply(
-    model: nn.Module, loss_of: Callable[[Tensor, Tensor], Tensor], samples: Tensor, targets: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The model's output and its loss, with torch's complaints turned into what the user can act on."""
-    output = output_of(model, samples)
-    try:
-        return output, loss_of(output, targets)
-    except (RuntimeError, ValueError, IndexError, TypeError) as error:
-        raise DataError(
-            f"targets of shape {tuple(targets.shape)} and type {targets.dtype} do not fit the model's output "
-            f"of shape {tuple(output.shape)} in this loss: {error}"
-        ) from error
+def _moved(batch: Batch, device: str) -> Batch:
+    samples, targets = batch
+    return samples.to(device), targets.to(device)

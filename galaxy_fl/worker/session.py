@@ -121,6 +121,7 @@ class Session:
                 round=task.round,
                 lessons=lessons,
                 ending=document.output,
+                shared={tensor.name for tensor in job.layout.tensors},
             )
         job.check_constants(model)
         if task.local_after is not None and document.local:

@@ -39,12 +39,11 @@ def test_every_specification_survives_canonical_json(specification):
     assert rfc8785.dumps(TrainSpecification.model_validate_json(document).model_dump()) == document
 
 
-def test_the_defaults_are_those_of_the_protocol():
-    assert TrainSpecification().model_dump() == {
+def test_the_defaults_are_those_of_the_protocol_and_what_is_not_asked_for_is_left_out():
+    assert TrainSpecification().model_dump(exclude_none=True) == {
         "optimizer": "SGD",
         "optimizer_options": {},
         "learning_rate": 0.01,
-        "scheduler": None,
         "scheduler_options": {},
         "loss": "CrossEntropyLoss",
         "loss_options": {},
