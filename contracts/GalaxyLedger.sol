@@ -91,6 +91,18 @@ contract GalaxyLedger is Rounds, Money, Disputes {
     }
 
     /// @inheritdoc IGalaxyLedger
+    function registerKey(uint256 job, bytes32 key) external {
+        _job(job);
+        emit KeyRegistered(job, msg.sender, key);
+    }
+
+    /// @inheritdoc IGalaxyLedger
+    function shareKey(uint256 job, bytes32 digest, bytes calldata wraps) external {
+        _onlyOwner(_job(job));
+        emit KeyShared(job, digest, wraps);
+    }
+
+    /// @inheritdoc IGalaxyLedger
     function cancelJob(uint256 job) external {
         Job storage job_ = _job(job);
         State memory state = job_.state;

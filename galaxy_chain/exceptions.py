@@ -20,15 +20,17 @@ The tree of `galaxy_fl.exceptions` continues:
     ├── JobCancelledError          32   the job was cancelled, and ends without the round that it was at
     ├── UnsoundTermsError          34   a job's terms would cost money, or leave commits that nobody can challenge
     ├── UnfitChainError            36   a chain can't run the ledger
-    └── ContentAlteredError         7   (of galaxy_fl)
-        └── ContentMismatchError   33   the content is what its id says, but not what the ledger says of it
+    └── ContentError                6   (of galaxy_fl)
+        ├── KeyMissingError        37   content is sealed, and the key is not here
+        └── ContentAlteredError     7   (of galaxy_fl)
+            └── ContentMismatchError  33   the content is what its id says, but not what the ledger says of it
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
-from galaxy_fl.exceptions import ContentAlteredError, GalaxyError
+from galaxy_fl.exceptions import ContentAlteredError, ContentError, GalaxyError
 
 __all__ = [
     "AccountError",
@@ -39,6 +41,7 @@ __all__ = [
     "InsufficientFundsError",
     "JobCancelledError",
     "JobMismatchError",
+    "KeyMissingError",
     "LedgerRefusedError",
     "NoLedgerError",
     "NotAdmittedError",
@@ -183,3 +186,9 @@ class ContentMismatchError(ContentAlteredError):
     """Content is what its id says, but has not the root or the commitment that the ledger has of it."""
 
     exit_code = 33
+
+
+class KeyMissingError(ContentError):
+    """Content is sealed for a job's members, and the key that it opens with is not here: it may be sound."""
+
+    exit_code = 37

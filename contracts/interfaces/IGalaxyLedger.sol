@@ -40,6 +40,20 @@ interface IGalaxyLedger is ILedgerEvents, ILedgerErrors {
     /// @param client The address.
     function expel(uint256 job, address client) external;
 
+    /// @notice Registers the public key that the caller's content keys are to be wrapped for; the latest counts. Clients
+    /// may name theirs as they join.
+    /// @dev Warning: the ledger can't know whether the key is one, or whether the caller has its secret.
+    /// @param job The job's number.
+    /// @param key The x coordinate of a point of secp256k1.
+    function registerKey(uint256 job, bytes32 key) external;
+
+    /// @notice Shares a key that contents of the job are sealed with, by its owner.
+    /// @dev Warning: the ledger can't know whether a wrap has the key in it; whoever opens one compares the digest.
+    /// @param job The job's number.
+    /// @param digest Names the key; one that was not shared before begins a new epoch.
+    /// @param wraps The key, encrypted for some of the members; means nothing to the ledger.
+    function shareKey(uint256 job, bytes32 digest, bytes calldata wraps) external;
+
     /// @notice Makes a job shorter, once: it ends with the current round, or the highest that was ever committed.
     /// Everything else continues as before. By the owner at any time; by anyone when the job is idle and commits are
     /// not refused because of `maxUnsettled`.

@@ -37,6 +37,18 @@ interface ILedgerEvents is ILedgerTypes {
     /// @param client The address whose entries are no longer accepted.
     event ClientExpelled(uint256 indexed job, address indexed client);
 
+    /// @notice Emitted when somebody registers a public key, as clients also do by `ClientJoined`.
+    /// @param job The job's number.
+    /// @param account Whose key it is.
+    /// @param key The x coordinate of a point of secp256k1.
+    event KeyRegistered(uint256 indexed job, address indexed account, bytes32 key);
+
+    /// @notice Emitted when the owner shares a key that contents are sealed with.
+    /// @param job The job's number.
+    /// @param digest Names the key.
+    /// @param wraps The key, encrypted for some of the members.
+    event KeyShared(uint256 indexed job, bytes32 indexed digest, bytes wraps);
+
     /// @notice Emitted when a job becomes shorter.
     /// @param job The job's number.
     /// @param sender Who cancelled it.

@@ -222,6 +222,14 @@ class LedgerContract:
         """Takes no more entries of that address, for good."""
         return self.function("expel", job, client)
 
+    def register_key(self, job: int, key: bytes) -> ContractCall:
+        """Registers the public key of the account, x of a point of secp256k1."""
+        return self.function("registerKey", job, key)
+
+    def share_key(self, job: int, digest: bytes, wraps: bytes) -> ContractCall:
+        """Shares a content key with those that it is wrapped for."""
+        return self.function("shareKey", job, digest, wraps)
+
     def cancel_job(self, job: int) -> ContractCall:
         """Makes the job end with the current round."""
         return self.function("cancelJob", job)

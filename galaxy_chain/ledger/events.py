@@ -25,6 +25,8 @@ __all__ = [
     "JobFinalized",
     "JobFunded",
     "JobRegistered",
+    "KeyRegistered",
+    "KeyShared",
     "LedgerEvent",
     "RewardsClaimed",
     "RoundCommitted",
@@ -98,6 +100,27 @@ class ClientJoined(Event):
     client: str
     samples: int
     key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRegistered(Event):
+    """Somebody registered the public key that content keys are wrapped for."""
+
+    account: str
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KeyShared(Event):
+    """The owner shared a content key.
+
+    Attributes:
+        digest: Names the key, 32 bytes.
+        wraps: The key, encrypted for some members; see `galaxy_chain/seal/wraps.py`.
+    """
+
+    digest: bytes
+    wraps: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +322,8 @@ LedgerEvent = (
     | ClientAdmitted
     | ClientExpelled
     | ClientJoined
+    | KeyRegistered
+    | KeyShared
     | UpdatesSubmitted
     | RoundCommitted
     | RoundReopened

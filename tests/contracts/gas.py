@@ -127,6 +127,8 @@ def _life(chain: Chain) -> Figures:
         "fund": job.send(somebody, "fund", value=ETHER).gas,
         "admit, each client": job.send(job.owner, "admit", [admitted]).gas,
         "expel": job.send(job.owner, "expel", admitted).gas,
+        "registerKey": job.send(somebody, "registerKey", NO_ZEROS).gas,
+        "shareKey, 10 wraps": job.send(job.owner, "shareKey", NO_ZEROS, 10 * 112 * b"\x11").gas,
         "join": job.send(somebody, "join", 60, NO_ZEROS).gas,
         "joinBySignature": job.send(somebody, "joinBySignature", *job.join_arguments(chain.accounts[11])).gas,
         "depositBond": job.bond(other).gas,

@@ -81,6 +81,17 @@ def test_only_the_owner_admits_and_expels(chain: Chain, job: Job) -> None:
         assert job.refusal(stranger, "expel", job.clients[1]) == not_owner
 
 
+def test_anybody_registers_a_key_of_its_own_and_only_the_owner_shares_keys(chain: Chain, job: Job) -> None:
+    stranger, key, digest = chain.accounts[8], b"\x01" * 32, b"\x02" * 32
+    receipt = job.send(stranger, "registerKey", key)
+    assert receipt.event("KeyRegistered") == {"job": job.id, "account": stranger, "key": key}
+    receipt = job.send(job.owner, "shareKey", digest, b"wrapped")
+    assert receipt.event("KeyShared") == {"job": job.id, "digest": digest, "wraps": b"wrapped"}
+    for sender in (stranger, job.server, job.clients[0]):
+        refused = ("NotOwner", {"caller": sender, "owner": job.owner})
+        assert job.refusal(sender, "shareKey", digest, b"forged") == refused
+
+
 # ------------------------------------------------------------------------------------------------------- cancelling
 
 

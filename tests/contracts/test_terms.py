@@ -127,6 +127,8 @@ def test_calls_on_a_job_that_is_not_there_are_refused(chain: Chain, job: Job) ->
         "fund": (),
         "admit": ([somebody],),
         "expel": (somebody,),
+        "registerKey": (ZERO,),
+        "shareKey": (ZERO, b""),
         "join": (1, ZERO),
         "commitRound": (1, ZERO, MODEL, b"", b"", ZERO, ZERO),
         "reopenRound": (1, ZERO),

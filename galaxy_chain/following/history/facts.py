@@ -89,6 +89,10 @@ class Facts:
 
     clients: dict[str, int] = field(default_factory=dict)
     """The samples that each client declared."""
+    keys: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
+    """The public keys that each account has registered for content keys, of which the last counts."""
+    epochs: dict[bytes, tuple[bytes, ...]] = field(default_factory=dict)
+    """The content keys by their digests, in the order in which they were first shared, and what was wrapped of each."""
     admitted: set[str] = field(default_factory=set)
     expelled: set[str] = field(default_factory=set)
     _handed_in: set[str] = field(default_factory=set)

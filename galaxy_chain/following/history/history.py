@@ -23,6 +23,8 @@ from galaxy_chain.ledger.events import (
     JobFinalized,
     JobFunded,
     JobRegistered,
+    KeyRegistered,
+    KeyShared,
     LedgerEvent,
     RewardsClaimed,
     RoundCommitted,
@@ -69,6 +71,10 @@ class JobHistory(Rounds, Money, Disputes):
                 self._on_client_expelled(event)
             case ClientJoined():
                 self._on_client_joined(event)
+            case KeyRegistered():
+                self._on_key_registered(event)
+            case KeyShared():
+                self._on_key_shared(event)
             case UpdatesSubmitted():
                 self._on_updates_submitted(event)
             case RoundCommitted():

@@ -9,6 +9,8 @@ from galaxy_chain.ledger.events import (
     ClientAdmitted,
     ClientExpelled,
     ClientJoined,
+    KeyRegistered,
+    KeyShared,
     RoundCommitted,
     RoundReopened,
     RoundReverted,
@@ -42,6 +44,17 @@ class Rounds(Facts):
         if event.client in self.clients:
             raise self._contradiction(event, f"{event.client} has joined before")
         self.clients[event.client] = event.samples
+        if any(event.key):
+            self._has_key(event.client, event.key)
+
+    def _on_key_registered(self, event: KeyRegistered) -> None:
+        self._has_key(event.account, event.key)
+
+    def _has_key(self, account: str, key: bytes) -> None:
+        self.keys[account] = (*self.keys.get(account, ()), key)
+
+    def _on_key_shared(self, event: KeyShared) -> None:
+        self.epochs[event.digest] = (*self.epochs.get(event.digest, ()), event.wraps)
 
     def _on_updates_submitted(self, event: UpdatesSubmitted) -> None:
         self._same(event, "attempt", event.attempt, self.attempt)

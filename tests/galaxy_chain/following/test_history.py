@@ -638,3 +638,16 @@ def test_a_claim_is_cut_where_a_transaction_has_no_more_room(monkeypatch):
     parts = claims(chain.history)[0].parts()
     assert len(parts) > 5
     assert all(len(part.submissions) <= 5_000 for part in parts)
+
+
+def test_the_last_key_of_an_account_counts_and_epochs_begin_in_the_order_of_their_first_sharing():
+    chain = Chain(clients=CLIENTS[:3])
+    chain.apply("ClientJoined", client=CLIENTS[3], samples=1, key=b"\1" * 32)
+    chain.apply("KeyRegistered", account=CLIENTS[3], key=b"\2" * 32)
+    chain.apply("KeyRegistered", account=OTHER, key=b"\3" * 32)
+    for digest, wraps in ((b"\5", b"a"), (b"\6", b"b"), (b"\5", b"c")):
+        chain.apply("KeyShared", digest=digest * 32, wraps=wraps)
+    before = chain.history.snapshot()
+    chain.apply("KeyShared", digest=b"\7" * 32, wraps=b"")
+    assert before.keys == {CLIENTS[3]: (b"\1" * 32, b"\2" * 32), OTHER: (b"\3" * 32,)}
+    assert list(before.epochs.items()) == [(b"\5" * 32, (b"a", b"c")), (b"\6" * 32, (b"b",))]

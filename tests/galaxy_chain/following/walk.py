@@ -66,7 +66,7 @@ class Walk:
             (7, self.submit), (7, self.hand_in), (6, self.travel), (9, self.commit), (3, self.reopen), (6, self.supersede),
             (3, self.challenge), (5, self.demand), (3, self.answer), (3, self.expire), (5, self.settle), (3, self.claim),
             (1, self.withdraw), (1, self.withdraw_bond), (2, self.deposit), (1, self.fund), (1, self.cancel),
-            (2, self.finalize), (1, self.expel),
+            (2, self.finalize), (1, self.expel), (1, self.keys),
         ]  # fmt: skip
         weights, acts = zip(*actions, strict=True)
         for act in self.chance.choices(acts, weights, k=12):
@@ -208,6 +208,10 @@ class Walk:
 
     def finalize(self) -> None:
         self.job.send(self.job.clients[0], "finalizeJob")
+
+    def keys(self) -> None:
+        self.job.send(self.job.clients[0], "registerKey", self.chance.randbytes(32))
+        self.job.send(self.job.owner, "shareKey", self.chance.randbytes(1) * 32, b"wraps")
 
     def expel(self) -> None:
         if self.followed.history.expelled or self.chance.random() < 0.9:

@@ -29,6 +29,7 @@ VALUES = {
     "node": 9,
     "index": 5,
     "samples": 11,
+    "wraps": b"wraps",
     "head": b"\1" * 32,
     "root": b"\2" * 32,
     "salt": b"\3" * 32,
