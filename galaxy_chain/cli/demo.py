@@ -10,6 +10,7 @@ import typer
 
 from galaxy_chain.cli.console import console, print_json, short
 from galaxy_chain.cli.options import Json
+from galaxy_chain.demo.chain import DemoChain
 from galaxy_chain.demo.run import demonstrate
 from galaxy_chain.shown import ether
 
@@ -33,12 +34,16 @@ def demo(
             "that they draw), full, sample:K (K random chunks), or off."
         ),
     ] = "branch",
+    chain: Annotated[
+        DemoChain,
+        typer.Option(help="What it runs on: the embedded chain, or anvil, Foundry's node, which is much quicker."),
+    ] = DemoChain.EMBEDDED,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the chain running at the end, to look around.")] = False,
     json: Json = False,
 ) -> None:
-    """Run a real federated job on the embedded chain: a server, clients that share a process, and an audit."""
+    """Run a real federated job on a development chain: a server, clients that share a process, and an audit."""
     if json:
-        demonstrate(clients, rounds, home, print_json, keep=keep, cheat=cheat, verify=verify)
+        demonstrate(clients, rounds, home, print_json, keep=keep, cheat=cheat, verify=verify, chain=chain)
         return
     audited: list[int] = []
     earned: list[str] = []
@@ -51,7 +56,7 @@ def demo(
             match said["event"]:
                 case "chain":
                     rpc.append(said["rpc"])
-                    console.print(f"chain      embedded, at {said['rpc']}")
+                    console.print(f"chain      {said['chain']}, at {said['rpc']}")
                 case "deployed":
                     console.print(f"ledger     {said['ledger']}, {said['gas']:,} gas")
                 case "created":
@@ -74,7 +79,7 @@ def demo(
                     )
                 case "ahead":
                     console.print(
-                        f"\nThe clock of the embedded chain is put ahead by {said['seconds'] / 3600:.1f} hours "
+                        f"\nThe clock of the chain is put ahead by {said['seconds'] / 3600:.1f} hours "
                         "(evm_increaseTime), until no commit\ncan be challenged any longer: rounds are settled, and "
                         "what was earned is paid out."
                     )
@@ -101,4 +106,4 @@ def demo(
                     console.print("\nThe chain runs until Ctrl-C. In another terminal:")
                     console.print(f"  galaxy-chain job show 1 {where}\n  galaxy-chain audit 1 {where}")
 
-        demonstrate(clients, rounds, home, say, keep=keep, cheat=cheat, verify=verify)
+        demonstrate(clients, rounds, home, say, keep=keep, cheat=cheat, verify=verify, chain=chain)

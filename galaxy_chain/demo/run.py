@@ -1,28 +1,25 @@
-"""A whole federated job on one machine: embedded chain, server, clients, audit.
+"""A whole federated job on one machine: chain, server, clients, audit.
 
 The chain is a process, the server another, and all clients a third, with as many workers as there are processors.
 
 What clients and server earn is out only when the windows are over in which commits can be challenged. So once all are
-done and wait for that, the embedded chain's clock is put ahead, and each of them settles, claims and withdraws.
+done and wait for that, the chain's clock is put ahead, and each of them settles, claims and withdraws.
 """
 
 from __future__ import annotations
 
-import json
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from importlib.resources import as_file, files
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
+from galaxy_chain.demo.chain import DemoChain, running_chain
 from galaxy_fl.worker import forkserver
 
-__all__ = ["demonstrate", "embedded_chain", "example_job"]
+__all__ = ["demonstrate", "example_job"]
 
 POOL = 10**18 // 2
 """What the job's owner pays, in wei: half of a server's bond, so that no round has to wait for another's window."""
@@ -30,44 +27,12 @@ FEW = 16
 FEW_FAN_IN = 2
 """Updates that a partial sum stands for where there are few clients: so few that they make a tree."""
 SPARE = 60
-"""Seconds that the embedded chain's clock is put ahead beyond what has to pass."""
+"""Seconds that the chain's clock is put ahead beyond what has to pass."""
 
 
 def example_job() -> str:
     """The example of a job file, a digits job."""
     return files("galaxy_chain.demo").joinpath("digits.toml").read_text()
-
-
-@contextmanager
-def embedded_chain(accounts: int) -> Iterator[Callable[[], tuple[str, list[str]]]]:
-    """An embedded chain in a process of its own while the context lasts; gives what waits for its url and accounts."""
-    from galaxy_chain.exceptions import RpcError
-
-    # An interrupt at the terminal is for this process, and waits until it can be heeded; the chain's inherits the mask
-    # and never sees it, because one that only begins would end with a traceback.
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "galaxy_chain", "node", "--port", "0", "--accounts", str(accounts), "--json"],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-
-    def ready() -> tuple[str, list[str]]:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        if not line:
-            raise RpcError(f"the embedded chain ended with exit code {process.wait()}: standard error says why")
-        said = json.loads(line)
-        return said["url"], said["accounts"]
-
-    try:
-        yield ready
-    finally:
-        process.kill()  # it keeps nothing that could be lost
-        process.wait()
 
 
 def demonstrate(
@@ -79,6 +44,7 @@ def demonstrate(
     keep: bool = False,
     cheat: bool = False,
     verify: str = "branch",
+    chain: DemoChain = DemoChain.EMBEDDED,
 ) -> None:
     """Runs the digits job: chain, ledger, job, one server and so many clients, and an audit at the end.
 
@@ -93,13 +59,17 @@ def demonstrate(
         cheat: Let the job's own server lie in round 2. A client proves it, and another server finishes the job.
         verify: How much of each commit the clients recompute: `branch`, `full`, `sample:K` or `off`.
         keep: Wait for an interrupt at the end, the chain still running.
+        chain: What it runs on.
 
     Raises:
+        ConfigurationError: the chain is not installed.
         GalaxyError: something went wrong; the message of the participant that it went wrong with.
     """
-    # Before anything slow is imported here: the fork server imports torch meanwhile, and the chain py-evm.
-    forkserver.start("galaxy_chain.demo.participant")
-    with embedded_chain(clients + 3) as ready, ExitStack() as stack:
+    with running_chain(chain, clients + 3) as ready, ExitStack() as stack:
+        # Before anything slow is imported here: the fork server imports torch meanwhile, and the embedded chain py-evm.
+        forkserver.start("galaxy_chain.demo.participant")
+        from eth_utils.address import to_checksum_address
+
         from galaxy_chain.demo.instructions import Instructions, unpack
         from galaxy_chain.jobs.creation import create_job
         from galaxy_chain.jobs.file import JobFile
@@ -125,7 +95,8 @@ def demonstrate(
         with as_file(files("galaxy_chain.demo").joinpath("digits.toml")) as path:
             job_file = JobFile.read(path)
 
-        url, (owner, server, liar, *client_accounts) = ready()
+        rpc = Rpc(ready())
+        owner, server, liar, *client_accounts = map(to_checksum_address, rpc.request("eth_accounts"))
         terms = {
             "rounds": rounds,
             "min_clients": clients,
@@ -136,8 +107,7 @@ def demonstrate(
         }
         job_file = job_file.model_copy(update={"terms": job_file.terms.model_copy(update=terms)})
 
-        say({"event": "chain", "rpc": url})
-        rpc = Rpc(url)
+        say({"event": "chain", "chain": chain, "rpc": rpc.url})
         transactions = Transactions(rpc, NodeSigner(owner))
         deployment, gas = deploy(rpc, transactions)
         deployment.write(home / "ledger.json")
@@ -151,7 +121,7 @@ def demonstrate(
         metrics = home / "metrics" / f"{deployment.ledger}-{created.job}.jsonl"
         told = Instructions(
             role="server",
-            rpc=url,
+            rpc=rpc.url,
             accounts=[server],
             deployment=deployment,
             store=str(store.root.absolute()),

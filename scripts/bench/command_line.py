@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""One job through Galaxy's command line, as people run it: embedded chain, server, clients, audit. For `rounds.py`.
+"""One job through Galaxy's command line, as people run it: a chain, server, clients, audit. For `rounds.py`.
 
 Each command is a process of its own but for the clients, which are one operator's and share one. Contents are in a
 local store. Ends with the audit's exit code.
@@ -16,7 +16,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from jobs import JOBS, BenchmarkJob, asked
+from jobs import JOBS, BenchmarkJob, parser
+
+from galaxy_chain.demo.chain import DemoChain, running_chain
 
 HERE = Path(__file__).resolve().parent
 JOB_FILE = """
@@ -41,7 +43,9 @@ open = true
 
 
 def main() -> None:
-    arguments = asked(__doc__)
+    options = parser(__doc__)
+    options.add_argument("--chain", choices=DemoChain, type=DemoChain, default=DemoChain.EMBEDDED)
+    arguments = options.parse_args()
     job, clients = JOBS[arguments.job], arguments.clients
     path = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])  # where the data set is
     with tempfile.TemporaryDirectory() as folder, ExitStack() as running:
@@ -51,8 +55,8 @@ def main() -> None:
             return [sys.executable, "-m", "galaxy_chain", *words]
 
         @contextmanager
-        def started(*words: str, output: int | None = None) -> Iterator[subprocess.Popen[str]]:
-            process = subprocess.Popen(galaxy(*words), cwd=folder, env=environment, text=True, stdout=output)
+        def started(*words: str) -> Iterator[subprocess.Popen[str]]:
+            process = subprocess.Popen(galaxy(*words), cwd=folder, env=environment, text=True)
             try:
                 yield process
             finally:
@@ -64,11 +68,7 @@ def main() -> None:
                 galaxy(*words), cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, check=True
             ).stdout
 
-        node = running.enter_context(
-            started("node", "--port", "0", "--accounts", str(clients + 1), "--json", output=subprocess.PIPE)
-        )
-        assert node.stdout is not None
-        environment["GALAXY_RPC"] = json.loads(node.stdout.readline())["url"]
+        environment["GALAXY_RPC"] = running.enter_context(running_chain(arguments.chain, clients + 1))()
         (Path(folder) / "job.toml").write_text(job_file(job, clients, arguments.rounds))
         done("deploy", "--account", "dev:0")
         done("job", "create", "job.toml", "--account", "dev:0")

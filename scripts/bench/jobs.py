@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, TensorDataset
 from galaxy_fl.jobs.document import BuiltinModel
 from galaxy_fl.jobs.specification import TrainSpecification
 
-__all__ = ["JOBS", "BenchmarkJob", "asked", "images"]
+__all__ = ["JOBS", "BenchmarkJob", "asked", "images", "parser"]
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,15 @@ JOBS: Mapping[str, BenchmarkJob] = {
 }
 
 
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """What reads the arguments of a program that runs one of the jobs: `job`, its name, `clients` and `rounds`."""
+    made = argparse.ArgumentParser(description=description)
+    made.add_argument("--job", choices=JOBS, default="digits")
+    made.add_argument("--clients", type=int, default=4)
+    made.add_argument("--rounds", type=int, default=5)
+    return made
+
+
 def asked(description: str | None) -> argparse.Namespace:
-    """What a program that runs one of the jobs is told: `job`, its name, and how many `clients` and `rounds`."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--job", choices=JOBS, default="digits")
-    parser.add_argument("--clients", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=5)
-    return parser.parse_args()
+    """What a program is told that reads no other arguments."""
+    return parser(description).parse_args()

@@ -1,9 +1,10 @@
 #!/usr/bin/env python
-"""Jobs as a plain PyTorch loop, as Galaxy on the embedded chain, audit included, and as Flower's simulation.
+"""Jobs as a plain PyTorch loop, as Galaxy on a development chain, audit included, and as Flower's simulation.
 
 Whole processes, in turn: model, data, trainer and seeds are the same. Prints the median seconds of each, the ratios
 pair by pair, and Galaxy's peak memory: the proportional set size, summed over all of its processes (shared pages
-counted once). Galaxy's clients verify their branch of every commit.
+counted once). Galaxy's clients verify their branch of every commit. Each line names its chain: `embedded` is a virtual
+machine in Python that comes with Galaxy, `anvil` Foundry's node.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 DEMO = [sys.executable, "-m", "galaxy_chain", "demo"]
 COMMANDS = [sys.executable, str(HERE / "command_line.py"), "--job", "resnet18"]
+ANVIL = HERE.parents[1] / "node_modules" / "@foundry-rs" / "anvil-linux-amd64" / "bin"
+"""Where `scripts/setup` installs it."""
 
 
 @dataclass(frozen=True)
@@ -108,22 +111,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=3, help="pairs that are counted, after one that is not")
     parser.add_argument("--only", type=int, nargs="+", choices=range(len(SIZES)), help="numbers of lines, from 0")
+    parser.add_argument("--chain", nargs="+", choices=("embedded", "anvil"), default=["embedded", "anvil"])
     parser.add_argument(
         "--flower", metavar="PYTHON", help="a Python that has flwr[simulation], torch and what Galaxy needs"
     )
     arguments = parser.parse_args()
+    os.environ["PATH"] += f"{os.pathsep}{ANVIL}"
     print(machine(), flush=True)
     print(
-        f"{'job':<10}{'clients':>8}{'rounds':>7}{'plain s':>9}{'galaxy s':>10}  {'ratio':<21}{'aim':>5}{'peak MB':>9}"
+        f"{'job':<10}{'clients':>8}{'rounds':>7}  {'chain':<9}{'plain s':>8}{'galaxy s':>9}  {'ratio':<21}{'aim':>5}"
+        + f"{'peak MB':>9}"
         + (f"{'flower s':>10}  galaxy / flower" if arguments.flower else ""),
         flush=True,
     )
     for size in SIZES if arguments.only is None else [SIZES[number] for number in arguments.only]:
         shape = ["--clients", str(size.clients), "--rounds", str(size.rounds)]
-        commands = {
-            "plain": [sys.executable, str(HERE / "plain_loop.py"), "--job", size.job, *shape],
-            "galaxy": [*size.galaxy, *shape],
-        }
+        commands = {"plain": [sys.executable, str(HERE / "plain_loop.py"), "--job", size.job, *shape]}
+        commands |= {chain: [*size.galaxy, *shape, "--chain", chain] for chain in arguments.chain}
         if arguments.flower:
             commands["flower"] = [arguments.flower, str(HERE / "flower_app.py"), "--job", size.job, *shape]
         times: dict[str, list[float]] = {name: [] for name in commands}
@@ -132,13 +136,15 @@ def main() -> None:
             for name, command in commands.items():
                 times[name].append(seconds(command))
         middle = {name: statistics.median(each) for name, each in times.items()}
-        line = (
-            f"{size.job:<10}{size.clients:>8,}{size.rounds:>7}{middle['plain']:>9.1f}{middle['galaxy']:>10.1f}  "
-            f"{ratio(times['galaxy'], times['plain']):<21}{size.aim:>5}{peak_memory(commands['galaxy']) / 1e6:>9.0f}"
-        )
-        if arguments.flower:
-            line += f"{middle['flower']:>10.1f}  {ratio(times['galaxy'], times['flower'])}"
-        print(line, flush=True)
+        for chain in arguments.chain:
+            line = (
+                f"{size.job:<10}{size.clients:>8,}{size.rounds:>7}  {chain:<9}{middle['plain']:>8.1f}"
+                f"{middle[chain]:>9.1f}  {ratio(times[chain], times['plain']):<21}{size.aim:>5}"
+                f"{peak_memory(commands[chain]) / 1e6:>9.0f}"
+            )
+            if arguments.flower:
+                line += f"{middle['flower']:>10.1f}  {ratio(times[chain], times['flower'])}"
+            print(line, flush=True)
 
 
 if __name__ == "__main__":

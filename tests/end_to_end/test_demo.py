@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
 from tests.end_to_end.forked import Forked
+from tests.end_to_end.processes import ANVIL
 
 
 def demonstrate(folder, *options):
-    with Forked(folder, "demo", "--clients", 3, "--rounds", 3, "--json", *options) as demo:
+    path = f"{ANVIL.parent}{os.pathsep}{os.environ['PATH']}"
+    with Forked(folder, "demo", "--clients", 3, "--rounds", 3, "--json", *options, PATH=path) as demo:
         _, output, errors = demo.finish()
     assert errors == ""
     return [json.loads(line) for line in output.splitlines()]
@@ -63,8 +66,9 @@ def test_everybody_gets_out_what_it_has_earned_once_the_windows_are_over(honest)
     assert [1_500 * 10**14 - 6 <= amount <= 1_500 * 10**14 for amount in clients] == [True] * 3
 
 
-def test_a_lie_costs_the_bond_and_changes_nothing(honest, tmp_path):
-    said = demonstrate(tmp_path, "--cheat")
+def test_a_lie_costs_the_bond_and_changes_nothing_on_another_chain_either(honest, tmp_path):
+    said = demonstrate(tmp_path, "--cheat", "--chain", "anvil")
+    assert [line["chain"] for line in (honest[0], said[0])] == ["embedded", "anvil"]
     assert rounds(said, "committed") == [1, 2, 2, 3]
     # In the middle of the round: the first of its partial sums, of which each stands for two clients at most.
     assert [(line["round"], line["node"]) for line in said if line["event"] == "challenged"] == [(2, 1)]

@@ -116,11 +116,18 @@ def test_no_settings_file_is_no_settings(tmp_path):
         (["server", "--job", "1", "--threads", "0"], "Invalid value for '--threads'"),
         (["server", "--job", "1", "--nonsense"], "No such option"),
         (["demo", "--clients", "0"], "Invalid value for '--clients'"),
+        (["demo", "--chain", "mainnet"], "Invalid value for '--chain'"),
         (["node", "--port", "99999"], "Invalid value for '--port'"),
     ],
 )
 def test_wrong_usage(terminal, arguments, said):
     terminal.fails(2, said, *arguments)
+
+
+def test_a_demonstration_on_a_chain_that_is_not_installed(terminal, monkeypatch):
+    monkeypatch.setenv("PATH", str(terminal.folder))
+    missing = r"anvil is not on the PATH: install Foundry .*, or use the embedded chain"
+    terminal.fails(2, missing, "demo", "--chain", "anvil", "--json")
 
 
 EVERYTHING = [
