@@ -32,8 +32,8 @@ def explanations(error: ValidationError) -> list[str]:
 
 
 def field_of(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """Return where a field is written, from where pydantic reports it: without the kind of a job's model."""
-    return location[:1] + location[2:] if location[:1] == ("model",) else location
+    """Return where a field is written, from where pydantic reports it: without the kind of a job's model or privacy."""
+    return location[:1] + location[2:] if location[:1] in (("model",), ("privacy",)) else location
 
 
 def _shown(value: object) -> str:

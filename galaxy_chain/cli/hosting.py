@@ -45,6 +45,7 @@ def host_clients(
     listeners: Sequence[Listener],
     looked: Callable[[], None],
     workers: int | None,
+    stop_at_epsilon: float | None = None,
 ) -> None:
     """Take part in a job as many clients, each by its account and on its part of the data, until all have ended.
 
@@ -59,6 +60,7 @@ def host_clients(
         listeners: Take what happens, by client where they can.
         looked: Called whenever a client has seen the chain.
         workers: How many processes train; None for as many as there are processors.
+        stop_at_epsilon: The budget of each in a private job.
 
     Raises:
         GalaxyError: what concerns all of them.
@@ -83,7 +85,7 @@ def host_clients(
             coordinator.looked = looked
             return JobClient(
                 coordinator, clients[name], trust, name=name, output=output, listeners=listeners_of(listeners, name),
-                work=work, alone=True, hosted=name,
+                work=work, alone=True, hosted=name, stop_at_epsilon=stop_at_epsilon,
             ).run()  # fmt: skip
 
     outcomes = Participation(places, take_part, listeners, Work(workers), list(clients)).run()

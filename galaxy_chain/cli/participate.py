@@ -26,6 +26,7 @@ from galaxy_chain.verify.inspection import Withheld
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.participants.data import LocalData
 from galaxy_fl.participants.events import Listener, Role, Status
+from galaxy_fl.participants.guard import check_budget
 from galaxy_fl.participants.job_client import JobClient
 from galaxy_fl.participants.job_server import JobServer
 from galaxy_fl.participants.metrics import MetricsFile
@@ -315,6 +316,13 @@ def client(
             "and can't pay to bring to the ledger. May be repeated.",
         ),
     ] = None,
+    stop_at_epsilon: Annotated[
+        float | None,
+        typer.Option(
+            help="In a private job, the epsilon that this client spends at most: its part ends before the training "
+            "that would exceed it, and the job goes on."
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Take part in a job: train each round's model on your own data and submit the update.
@@ -325,6 +333,7 @@ def client(
     With --shards and --accounts it is many clients, of one operator, that share a process, its workers, and what they
     verify. One that fails leaves the others alone.
     """
+    check_budget(stop_at_epsilon)
     local = data.local(torch, own.accuracy)
     trust = own.trusted()
     if (data.shards is None) != (sender.accounts is None):
@@ -358,6 +367,7 @@ def client(
                 listeners=listeners,
                 looked=looked,
                 workers=data.workers,
+                stop_at_epsilon=stop_at_epsilon,
             )
         return
     ledger = where.connect(sender)
@@ -379,7 +389,14 @@ def client(
             coordinator.looked = looked
             work = Work(data.workers)
             participant = JobClient(
-                coordinator, local, trust, output=own.output, listeners=listeners, work=work, alone=True
+                coordinator,
+                local,
+                trust,
+                output=own.output,
+                listeners=listeners,
+                work=work,
+                alone=True,
+                stop_at_epsilon=stop_at_epsilon,
             )
             _end(participant.run())
 

@@ -422,6 +422,9 @@ class LedgerClientCoordinator(LedgerCoordinator):
             for commit in self.history.commits.values()
         )
 
+    def retire(self, reason: str) -> None:
+        """Say nothing: on a ledger nobody waits for a client by name."""
+
     def is_settled(self) -> bool:
         """Whether the job's last round is settled, so that nothing takes it back."""
         return self.history.finished and self.history.settled >= self.history.last_round

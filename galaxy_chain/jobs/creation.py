@@ -80,6 +80,7 @@ def create_job(
                 source,
                 job_file.fraction_bits,
                 job_file.distillation_alpha is not None if tells else None,
+                job_file.privacy,
             )
         initial = read_vector(vector_file, described.layout.parameters).copy()
     document = JobDocument(

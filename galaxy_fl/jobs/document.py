@@ -25,6 +25,7 @@ from galaxy_fl.content.content_id import BLOCK_SIZE, ContentId
 from galaxy_fl.exceptions import JobDocumentError, VectorError
 from galaxy_fl.jobs.ending import Ending
 from galaxy_fl.jobs.local_tensors import LocalTensor
+from galaxy_fl.jobs.privacy import Privacy
 from galaxy_fl.jobs.specification import Option, TrainSpecification
 from galaxy_fl.validation import Strict, explain
 from galaxy_fl.vectors import SHORTEST_VECTOR, Layout
@@ -166,7 +167,18 @@ class JobChoices(Strict):
     """The divergence divided by the samples, which is what it is, or by the classes too, as PFL did."""
     reveal: Literal["immediate", "after-close"] = "immediate"
     """When clients put their updates into the store: at once, or only once the round has closed."""
+    privacy: Privacy | None = None
+    """What of a client's data its updates may tell; None for whatever they do."""
     notes: Annotated[str, Field(max_length=10_000)] | None = None
+
+    @model_validator(mode="after")
+    def _private(self) -> Self:
+        if self.privacy is not None and self.distillation_alpha is not None:
+            raise ValueError(
+                "privacy and distillation exclude each other: a client's own model would gather the noise of all "
+                "rounds, which nothing averages; leave out distillation_alpha, or privacy"
+            )
+        return self
 
 
 class JobDocument(JobChoices):

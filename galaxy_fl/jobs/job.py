@@ -60,6 +60,9 @@ class Job:
             2**(31 - bits). Give fewer to tensors whose values grow large.
         reveal: On a ledger, when clients publish their updates: at once (`"immediate"`), or only when the round has
             closed (`"after-close"`), so that nobody can copy another's.
+        privacy: Differential privacy, as a mapping with `mode`, `noise_multiplier` and `delta`, with `max_grad_norm` in
+            the mode `"example"` (which protects each example of a client) and `clip` in the mode `"update"` (which
+            protects all data of a client), and optionally `stop_at_epsilon`; see docs/privacy.md.
         name: What the job is called; by default as the model is.
         notes: Text for its participants.
         model_options: Keyword arguments of a model that comes with Galaxy.
@@ -91,6 +94,7 @@ class Job:
     output: Ending | None = None
     fraction_bits: Mapping[str, int] = field(default_factory=dict)
     reveal: Literal["immediate", "after-close"] = "immediate"
+    privacy: Mapping[str, Any] | None = None
     name: str | None = None
     notes: str | None = None
     model_options: Mapping[str, Any] = field(default_factory=dict)
@@ -104,6 +108,7 @@ class Job:
             ("method", Averaging | Distillation, "galaxy_fl.Averaging(…) or galaxy_fl.Distillation(…)"),
             ("fraction_bits", Mapping, "fraction bits by name or pattern of a tensor"),
             ("model_options", Mapping, "keyword arguments by name"),
+            ("privacy", Mapping | None, "a mapping such as {'mode': 'update', 'clip': 1.0, …}"),
         ):
             if not isinstance(given := getattr(self, name), kinds):
                 raise JobDocumentError(f"Job: {name} is {given!r:.80}, expected {expected}")
@@ -174,6 +179,7 @@ class Job:
             JobDocumentError: a field is not valid; names each.
         """
         distils = self.method if isinstance(self.method, Distillation) else None
+        private: dict[str, Any] = {} if self.privacy is None else {"privacy": dict(self.privacy)}
         try:
             return JobDocument(
                 name=self.model_name if self.name is None else self.name,
@@ -184,6 +190,7 @@ class Job:
                 distillation_reduction="batchmean" if distils is None else distils.reduction,
                 reveal=self.reveal,
                 notes=self.notes,
+                **private,
                 **of_the_model,
             )
         except ValidationError as error:

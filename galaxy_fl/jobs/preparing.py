@@ -23,6 +23,7 @@ from galaxy_fl.jobs.structure import decide_ending
 from galaxy_fl.jobs.submission import describe_model, floats_of
 from galaxy_fl.training.checking import check_training
 from galaxy_fl.training.models import build_model
+from galaxy_fl.training.private_models import check_private_model
 from galaxy_fl.vectors import encode
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def prepare(job: Job, job_id: str, sample: Tensor | None = None) -> JobRequest:
     except (JobDocumentError, TrainingError, VectorError) as error:
         raise JobDocumentError(f"the model can't be submitted: {error}") from error
     document = job.document(model=chosen, output=output, **described.fields())
+    check_private_model(model, document.privacy, described.layout, described.frozen)
     initial = encode(floats_of(model, document.tensors), document.tensors)
     return JobRequest(job_id, document, job.terms(), initial, source)
 

@@ -351,6 +351,11 @@ class FolderClientCoordinator(_FolderCoordinator):
             self._done = round.attempt
         return 0
 
+    def retire(self, reason: str) -> None:
+        """Says that this client hands in nothing more, and is not alive any more to the server."""
+        self.give_up(reason)
+        self.close()
+
     def close(self) -> None:
         """Leaves: the server no longer waits for this client."""
         if self._lock is not None:

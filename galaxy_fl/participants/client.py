@@ -18,6 +18,7 @@ from galaxy_fl.participants.console import Console
 from galaxy_fl.participants.data import LocalData
 from galaxy_fl.participants.events import Listener
 from galaxy_fl.participants.group_console import GroupConsole
+from galaxy_fl.participants.guard import check_budget
 from galaxy_fl.participants.job_client import JobClient
 from galaxy_fl.participants.participant import Outcome
 from galaxy_fl.participants.participation import (
@@ -72,6 +73,9 @@ class Client:
         shards: Instead of `shard`, for several clients in this one program: their parts, as in `1-100/100`, or a list.
             A client is called by the number of its part, after `name` and a hyphen if there is one. A Dataset is
             divided likewise. Reports then have no picture.
+        stop_at_epsilon: In private jobs, the epsilon that this client spends in each at most, where the job's own
+            budget is not smaller: then its part ends, and the job goes on. Jobs that are not private are refused. See
+            docs/privacy.md.
         workers: How many processes train at a time; None for as many as there are processors.
         output: Folder for final models and reports.
         listeners: Functions that take each event (`galaxy_fl.events`) and the id of its job; the default prints lines
@@ -107,6 +111,7 @@ class Client:
         partition_seed: int = 0,
         data_root: str | PathLike[str] | None = None,
         shards: str | Sequence[str] | None = None,
+        stop_at_epsilon: float | None = None,
         workers: int | None = None,
         output: str | PathLike[str] = ".",
         listeners: Sequence[Listener] | None = None,
@@ -118,12 +123,14 @@ class Client:
         if type(concurrency) is not int or concurrency < 1:
             raise ConfigurationError(f"concurrency is {concurrency!r}, expected a whole number from 1 on")
         check_workers(workers)
+        check_budget(stop_at_epsilon)
         root = None if data_root is None else str(data_root)
         here = "iid" if shards is not None and not isinstance(data, str) else partition
         whole = LocalData(data, test_data, accuracy, device, threads, shard, here, partition_seed, root)
         self._clients = {name or "0": whole} if shards is None else _named(whole.parts(shards, partition), name)
         self._hosts = shards is not None
         self._workers = workers
+        self._stop_at_epsilon = stop_at_epsilon
         self._trust = tuple(trust)
         self._meetings = [(meeting(one), mode_settings(one, self._trust, settings)) for one in several(at)]
         self._name = name
@@ -198,6 +205,7 @@ class Client:
             output=self._output,
             listeners=listeners,
             turn=turn,
+            stop_at_epsilon=self._stop_at_epsilon,
             hosted=client if self._hosts else "",
         )
 

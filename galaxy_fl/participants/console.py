@@ -61,6 +61,15 @@ def _line(event: Event) -> str | None:
             return f"{f'server {event.account}'.strip()} takes part in “{event.name}”"
         case events.Training():
             return None
+        case events.Spent():
+            stop = "" if event.stop_at is None else f" of {event.stop_at:g}"
+            return f"round {event.round}: training takes epsilon to {event.epsilon:.3f}{stop} (delta {event.delta:g})"
+        case events.Exhausted():
+            return (
+                f"round {event.round}: trains no more, as another training would take epsilon from "
+                f"{event.epsilon:.3f} to {event.next:.3f}, beyond stop_at_epsilon {event.stop_at:g}; the job goes on "
+                "without this client"
+            )
         case events.Trained():
             late = "too late" if event.gas is None else f"submitted for {event.gas} gas" if event.gas else "submitted"
             return (

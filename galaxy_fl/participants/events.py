@@ -21,6 +21,7 @@ __all__ = [
     "Committed",
     "Evaluated",
     "Event",
+    "Exhausted",
     "Failed",
     "Finished",
     "Leaving",
@@ -32,6 +33,7 @@ __all__ = [
     "Reopened",
     "Retrying",
     "Role",
+    "Spent",
     "Started",
     "Status",
     "Staying",
@@ -64,6 +66,34 @@ class Training(Strict):
 
     event: Literal["training"] = "training"
     round: int
+
+
+class Spent(Strict):
+    """A client of a private job has put a training on its account, which it is about to begin."""
+
+    event: Literal["spent"] = "spent"
+    round: int
+    epsilon: float
+    """That of all its trainings in the job, this one included."""
+    delta: float
+    trainings: int
+    """How many are on the account, those included that were begun again or came too late."""
+    stop_at: float | None
+    """Its budget: the job's, or its own where that is smaller; None for none."""
+
+
+class Exhausted(Strict):
+    """A client of a private job trains no more, as its next training would exceed its budget; the job continues."""
+
+    event: Literal["exhausted"] = "exhausted"
+    round: int
+    epsilon: float
+    """What it has spent."""
+    next: float
+    """What it would have spent after one more training."""
+    delta: float
+    trainings: int
+    stop_at: float
 
 
 class Trained(Strict):
@@ -263,6 +293,8 @@ class Failed(Strict):
 Event: TypeAlias = (
     Started
     | Training
+    | Spent
+    | Exhausted
     | Trained
     | Evaluated
     | Waiting

@@ -18,6 +18,8 @@ class _Round:
     """How the clients have trained in one round; the last attempt of each counts."""
 
     trained: dict[str, events.Trained] = field(default_factory=dict)
+    epsilon: float | None = None
+    """The largest of a private job's clients."""
     told: int = 0
     """Of how many clients was told."""
 
@@ -89,6 +91,9 @@ class GroupConsole:
                     )
                 for note in event.notes:
                     self._once(number, job, client, note)
+            case events.Spent():
+                of = job.rounds.setdefault(event.round, _Round())
+                of.epsilon = max(event.epsilon, of.epsilon or 0.0)
             case events.Trained():
                 job.rounds.setdefault(event.round, _Round()).trained[client] = event
                 for earlier in [round for round in job.rounds if round < event.round]:
@@ -116,7 +121,7 @@ class GroupConsole:
             case events.Failed():
                 job.failed.add(client)
                 self._console.of(client)(event, number)
-            case events.Challenged() | events.Retrying():
+            case events.Challenged() | events.Exhausted() | events.Retrying():
                 self._console.of(client)(event, number)
             case _:  # waiting and the like: what one client does is nothing to people who watch a hundred
                 return
@@ -148,6 +153,8 @@ class GroupConsole:
             line += f", accuracy {100 * accuracy:.1f} %"
         if gas := sum(each.gas or 0 for each in trained):
             line += f", {gas:,} gas"
+        if of.epsilon is not None:
+            line += f", epsilon {of.epsilon:.3f} at most"
         if late := sum(each.gas is None for each in trained):
             line += f", {late} too late"
         self._say(number, line)

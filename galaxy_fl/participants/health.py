@@ -52,6 +52,7 @@ class Health:
         self._gas = counter("gas", "Gas that its transactions used.")
         self._loss = gauge("loss", "Loss of the last training, or of the last evaluation.")
         self._accuracy = gauge("accuracy", "Accuracy likewise, 0 to 1.")
+        self._epsilon = gauge("epsilon", "What a client of a private job has spent of its privacy.")
         self._seconds = counter("work_seconds", "Seconds spent training or aggregating.")
         self._excluded = counter("excluded", "Updates that a server left out.")
         self._challenges = counter("challenges", "Wrong commits that it challenged.")
@@ -70,6 +71,8 @@ class Health:
         match event:
             case events.Training() | events.Waiting() | events.Collecting() | events.Reopened():
                 self._round.set(event.round)
+            case events.Spent():
+                self._epsilon.set(event.epsilon)
             case events.Trained():
                 self._worked(event.round, event.seconds, event.gas)
                 self._measured(event)
@@ -85,9 +88,9 @@ class Health:
             case events.Finished():
                 self._done.set(1)
             case (
-                events.Started() | events.Cancelled() | events.Staying() | events.Leaving() | events.Paid()
-                | events.Noted() | events.Status() | events.Opened() | events.Looking() | events.Unreachable()
-                | events.Retrying() | events.Failed()
+                events.Started() | events.Exhausted() | events.Cancelled() | events.Staying() | events.Leaving()
+                | events.Paid() | events.Noted() | events.Status() | events.Opened() | events.Looking()
+                | events.Unreachable() | events.Retrying() | events.Failed()
             ):  # fmt: skip
                 pass
             case _:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from galaxy_fl.exceptions import ContentError, GalaxyError
+from galaxy_fl.exceptions import ConfigurationError, ContentError, GalaxyError
 from galaxy_fl.faults import fault_point
+from galaxy_fl.participants.data import LocalData
 from galaxy_fl.participants.events import (
     Evaluated,
     Noted,
@@ -14,14 +16,19 @@ from galaxy_fl.participants.events import (
     Training,
     Waiting,
 )
+from galaxy_fl.participants.guard import Guard
 from galaxy_fl.participants.participant import JobParticipant
 from galaxy_fl.rounds.client import ClientReport, run_client
 from galaxy_fl.rounds.coordinator import ClientCoordinator, Phase, Round
 from galaxy_fl.rounds.kept import Kept
 from galaxy_fl.training.results import TrainResult
 from galaxy_fl.training.task import TrainTask
+from galaxy_fl.trust import Trust
 
 __all__ = ["JobClient"]
+
+ACCOUNT = "spent.json"
+"""A private job's account, beside what the client has trained; it stays when that is removed."""
 
 
 class JobClient(JobParticipant[ClientCoordinator]):
@@ -29,6 +36,19 @@ class JobClient(JobParticipant[ClientCoordinator]):
 
     role: Role = "client"
     _was_started = False
+
+    def __init__(
+        self,
+        coordinator: ClientCoordinator,
+        data: LocalData | None,
+        trust: Trust,
+        *,
+        stop_at_epsilon: float | None = None,
+        **options: Any,
+    ) -> None:
+        """As every participant; `stop_at_epsilon` is the client's own budget in a private job."""
+        super().__init__(coordinator, data, trust, **options)
+        self._stop_at_epsilon = stop_at_epsilon
 
     def _run(self) -> Round:
         coordinator = self.coordinator
@@ -65,14 +85,44 @@ class JobClient(JobParticipant[ClientCoordinator]):
         with self._work.session() as self._worker:
             try:
                 prepared = self._prepare(self._worker, self._data, self._turn)
+                guard = self._guard(prepared.samples)
+                if guard is not None:
+                    left = coordinator.rounds - round.number + 1
+                    prepared = prepared.model_copy(update={"notes": [*prepared.notes, *guard.notes(left)]})
                 if not self._was_started:  # not again where a commit was taken back, and the job continues
                     self._was_started = True
                     self._started(prepared)
                 return run_client(
-                    coordinator, self, prepared.samples, self._trained, self._waits, self._model, coordinator.kept
+                    coordinator,
+                    self,
+                    prepared.samples,
+                    self._trained,
+                    self._waits,
+                    self._model,
+                    coordinator.kept,
+                    guard,
                 )
             finally:
                 self._worker = None
+
+    def _guard(self, samples: int) -> Guard | None:
+        """Return what guards a private job's training."""
+        coordinator, document = self.coordinator, self.coordinator.job
+        if document.privacy is None:
+            if self._stop_at_epsilon is not None:
+                raise ConfigurationError(
+                    f"stop_at_epsilon is {self._stop_at_epsilon:g}, but job {coordinator.job_id} is not private: its "
+                    "updates tell whatever they do. Take part without stop_at_epsilon, or ask for a job with a section "
+                    "privacy"
+                )
+            return None
+        if coordinator.kept is None:
+            raise ConfigurationError(
+                f"job {coordinator.job_id} is private: name a folder (home) in which this client keeps what it has "
+                "spent, so that it outlives the program"
+            )
+        account = coordinator.kept / ACCOUNT
+        return Guard(document, samples, account, self._stop_at_epsilon, self._emit)
 
     def train(self, task: TrainTask) -> TrainResult:
         """Train, when it is this job's turn."""

@@ -34,6 +34,8 @@ class RoundLine(BaseModel):
     test: Evaluation | None = None
     updates: int | None = None
     """How many updates a server aggregated."""
+    epsilon: float | None = None
+    """What a client of a private job has spent, this round's training included."""
 
 
 class Report(BaseModel):
@@ -89,6 +91,8 @@ class ReportFile:
 
     def __call__(self, event: Event, job: str) -> None:
         match event:
+            case events.Spent():
+                self._line(event.round).epsilon = event.epsilon
             case events.Trained():
                 self._line(event.round).train = TrainResult(**_fields(event, TrainResult))
             case events.Evaluated():
@@ -101,10 +105,10 @@ class ReportFile:
             case events.Finished():
                 self.report.final_model = event.sha256
             case (
-                events.Started() | events.Training() | events.Waiting() | events.Collecting() | events.Reopened()
-                | events.Challenged() | events.Cancelled() | events.Staying() | events.Leaving() | events.Paid()
-                | events.Noted() | events.Status() | events.Opened() | events.Looking() | events.Unreachable()
-                | events.Retrying() | events.Failed()
+                events.Started() | events.Training() | events.Exhausted() | events.Waiting() | events.Collecting()
+                | events.Reopened() | events.Challenged() | events.Cancelled() | events.Staying() | events.Leaving()
+                | events.Paid() | events.Noted() | events.Status() | events.Opened() | events.Looking()
+                | events.Unreachable() | events.Retrying() | events.Failed()
             ):  # fmt: skip
                 return
             case _:

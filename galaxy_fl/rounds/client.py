@@ -18,7 +18,9 @@ from galaxy_fl.training.results import TrainResult
 from galaxy_fl.training.task import TrainTask
 from galaxy_fl.vectors import difference, read_vector
 
-__all__ = ["ClientReport", "Trainer", "round_seed", "run_client"]
+__all__ = ["ClientReport", "Guard", "Trainer", "round_seed", "run_client"]
+
+RETIRED = "it has spent its privacy budget in this job"
 
 
 class Trainer(Protocol):
@@ -30,6 +32,17 @@ class Trainer(Protocol):
         Raises:
             TrainingError, DataError, EncodingError: it did not work; no file counts.
         """
+
+
+class Guard(Protocol):
+    """Stands between a private job's training and everybody else: `galaxy_fl.participants.guard.Guard`."""
+
+    def admits(self, round: int) -> bool:
+        """Puts the training of a round on the client's account, durably, and returns True; False where its budget does
+        not allow that."""
+
+    def protect(self, start: Path, trained: Path) -> None:
+        """Makes a vector that was trained from `start` one that others may see, in its file."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +69,7 @@ def run_client(
     waiting: Callable[[Round], None] = lambda round: None,
     model: Callable[[int, Path], None] = lambda rounds, vector: None,
     folder: Path | None = None,
+    guard: Guard | None = None,
 ) -> Round:
     """Takes part in a job until it is over.
 
@@ -72,6 +86,8 @@ def run_client(
             the job's, or in a distillation this client's own.
         folder: Of this client in this job, where what it has trained is kept until the next round's, so that it trains
             nothing twice when it starts again; None for a temporary one.
+        guard: Where the job is private. When it admits no more trainings, the client hands in nothing more, and looks
+            on until the job is over.
 
     Returns:
         Where the job stood at its end.
@@ -84,7 +100,7 @@ def run_client(
     round = coordinator.round()
     if not round.over:
         coordinator.enter(samples)
-    shown = 0
+    shown, retired = 0, False
 
     def show(rounds: int, vector: Path) -> None:
         nonlocal shown
@@ -95,12 +111,16 @@ def run_client(
     with tempfile.TemporaryDirectory(prefix="galaxy-client-") if folder is None else nullcontext(folder) as place:
         kept = Kept(Path(place))
         while not round.over:
-            if coordinator.wants_update(round):
+            if not retired and coordinator.wants_update(round):
                 try:
                     begin = coordinator.model(round)
                     if not document.distils and round.number > 1:
                         show(round.number - 1, begin)
-                    trained = _train(coordinator, trainer, round, begin, kept)
+                    trained = _train(coordinator, trainer, round, begin, kept, guard)
+                    if trained is None:
+                        retired = True
+                        coordinator.retire(RETIRED)
+                        continue
                     vector = kept.vector(round.number)
                     if document.distils:
                         show(round.number, vector)
@@ -129,9 +149,11 @@ def run_client(
     return round
 
 
-def _train(coordinator: ClientCoordinator, trainer: Trainer, round: Round, begin: Path, kept: Kept) -> TrainResult:
+def _train(
+    coordinator: ClientCoordinator, trainer: Trainer, round: Round, begin: Path, kept: Kept, guard: Guard | None
+) -> TrainResult | None:
     """Trains, unless that was done before: a round that is collected again has the same model. What was made public in
-    vain is trained anew."""
+    vain is trained anew. Returns None where the guard admits no more."""
     digest = digest_of(begin)
     if kept.last is not None and (kept.last.round, kept.last.begin, kept.last.draw) == (
         round.number,
@@ -148,8 +170,12 @@ def _train(coordinator: ClientCoordinator, trainer: Trainer, round: Round, begin
     seed = round_seed(coordinator.job.train.seed, round.number, round.draw)
     before, after = kept.local_before(round.number), kept.local(round.number)
     task = TrainTask(start, kept.vector(round.number), round.number, seed, teachers, before, after)
+    if guard is not None and not guard.admits(round.number):
+        return None
     kept.about_to_train(round.number)
     result = trainer.train(task)
+    if guard is not None:  # before it is kept, as what is kept is handed in
+        guard.protect(start, task.trained)
     kept.keep(KeptUpdate(round=round.number, begin=digest, draw=round.draw, result=result))
     return result
 

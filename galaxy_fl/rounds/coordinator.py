@@ -216,6 +216,13 @@ class ClientCoordinator(Coordinator, Protocol):
             RoundMovedOnError: the round is over.
         """
 
+    def retire(self, reason: str) -> None:
+        """Tells the others that this client hands in nothing more, so that nobody waits for it. It may look on.
+
+        Raises:
+            GalaxyError, OSError: it can't be said.
+        """
+
     def is_settled(self) -> bool:
         """Whether a job that has reached its last round's end stays there; on a ledger that may be taken back for a
         while, and then the client continues with what it has kept."""

@@ -14,6 +14,7 @@ from galaxy_fl.exceptions import JobDocumentError, TrainingError
 from galaxy_fl.jobs.document import BuiltinModel, JobDocument
 from galaxy_fl.jobs.likeness import same_bits
 from galaxy_fl.training.models import build_model
+from galaxy_fl.training.private_models import check_private_model
 from galaxy_fl.vectors.fixed_point import decode, read_vector
 
 __all__ = ["LoadedJob"]
@@ -104,6 +105,7 @@ class LoadedJob:
             raise JobDocumentError(f"the job freezes {unknown[0]!r}, which is not a parameter of its model")
         if changed := [name for name in self._constants if name in parameters]:
             raise JobDocumentError(f"the job takes the parameter {changed[0]!r} for a constant; only buffers can be")
+        check_private_model(model, self.document.privacy, self.layout, self.document.frozen)
 
     # State
 

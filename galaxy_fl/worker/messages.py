@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, TypeAdapter
 from galaxy_fl.jobs.document import JobDocument, LayoutEntries, ModelChoice
 from galaxy_fl.jobs.ending import Ending
 from galaxy_fl.jobs.local_tensors import LocalTensor
+from galaxy_fl.jobs.privacy import Privacy
 from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.training.results import Evaluation, TrainResult
 from galaxy_fl.training.task import TrainTask
@@ -105,6 +106,8 @@ class Describe(Strict):
     fraction_bits: dict[str, int]
     distils: bool | None
     """Whether the job distils, to tell what the model ends in; None where that is known."""
+    privacy: Privacy | None = None
+    """The job's, which the model has to suit."""
 
 
 class Load(Strict):

@@ -19,6 +19,7 @@ from galaxy_fl.jobs.structure import decide_ending
 from galaxy_fl.jobs.submission import describe_model, floats_of
 from galaxy_fl.training.checking import check_training
 from galaxy_fl.training.models import build_model
+from galaxy_fl.training.private_models import check_private_model
 from galaxy_fl.training.randomness import same_draws
 from galaxy_fl.vectors.fixed_point import decode, encode, read_vector, write_vector
 from galaxy_fl.worker.fetched_data import Parent
@@ -124,6 +125,7 @@ def describe(asked: Describe) -> Described:
     except TrainingError as error:
         raise JobDocumentError(f"train: {error}") from error
     described = describe_model(built, fresh, asked.fraction_bits)
+    check_private_model(built, asked.privacy, described.layout, described.frozen)
     write_vector(asked.vector, encode(floats_of(built, described.layout), described.layout))
     try:
         ending = None if asked.distils is None else decide_ending(built, asked.train.loss, asked.distils)

@@ -20,6 +20,7 @@ from galaxy_fl import exceptions
 from galaxy_fl.exceptions import DataError, TrainingError
 from galaxy_fl.jobs.document import JobDocument, Model, source_text
 from galaxy_fl.jobs.model_description import ModelDescription
+from galaxy_fl.jobs.privacy import Privacy
 from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.training.results import Evaluation, TrainResult
 from galaxy_fl.training.task import TrainTask
@@ -110,6 +111,7 @@ class Worker:
         source: bytes | None = None,
         fraction_bits: Mapping[str, int] | None = None,
         distils: bool | None = None,
+        privacy: Privacy | None = None,
     ) -> ModelDescription:
         """Write the initial vector of a job's `model` to `vector`; return what its document says of the model.
 
@@ -120,6 +122,7 @@ class Worker:
             source: The file that a model brings along. It runs in the worker.
             fraction_bits: Those that do not follow from the initial values: see `Layout.with_bits`.
             distils: Whether the job distils, to tell by its structure what the model ends in; None not to.
+            privacy: The job's, which the model has to suit.
 
         Raises:
             JobDocumentError: there is no such model, optimizer, scheduler or loss, the source has none, or something
@@ -128,7 +131,9 @@ class Worker:
         """
         text = None if source is None else source_text(source)
         bits = dict(fraction_bits or {})
-        request = Describe(model=model, train=train, vector=vector, source=text, fraction_bits=bits, distils=distils)
+        request = Describe(
+            model=model, train=train, vector=vector, source=text, fraction_bits=bits, distils=distils, privacy=privacy
+        )
         answer = self._ask(request, Described)
         layout = Layout.from_json(answer.layout)
         return ModelDescription(layout, tuple(answer.local), tuple(answer.frozen), answer.ending)

@@ -98,6 +98,18 @@ def test_distillation(stage: Stage, tmp_path: Path) -> None:
     assert min(accuracies(tmp_path)) > 0.4
 
 
+def test_private(stage: Stage, tmp_path: Path) -> None:
+    stage.run("private/model.py")
+    server = stage.start("private/server.py")
+    said = stage.run("private/client.py")
+    stage.finish(server)
+    assert re.search(r"private \(all data of this client\): epsilon \d+\.\d after 3 rounds, at delta 1e-05", said)
+    assert re.search(r"round 3: 20 clients trained on .*, epsilon \d+\.\d+ at most", said)
+    [model], [accuracy] = final_models(tmp_path), accuracies(tmp_path)
+    assert model["layers.2.weight"].shape == (10, 16)
+    assert 0.2 < accuracy < 1  # noise has its price
+
+
 def test_cluster(stage: Stage, tmp_path: Path) -> None:
     """Server and clients have a folder of their own each, as on machines of their own."""
     with socket.create_server(("127.0.0.1", 0)) as free:

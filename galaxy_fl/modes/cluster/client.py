@@ -321,6 +321,11 @@ class ClusterClientCoordinator(WithoutLedger):
         waited for."""
         self._connection.tell(f"/jobs/{self.job_id}/gave-up", GaveUp(reason=reason[:1000]), patience=0)
 
+    def retire(self, reason: str) -> None:
+        """Tells the server that this client hands in nothing more, and is not to be waited for."""
+        self._heart.leave(self)
+        self.give_up(reason)
+
     def close(self) -> None:
         """Leaves: the server no longer waits for this client. The files that it gave are gone."""
         self._heart.leave(self)

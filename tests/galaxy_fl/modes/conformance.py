@@ -482,6 +482,21 @@ class ModeConformance:
         self.hand_in(self.enter(meeting, "working"), 1)
         assert run_server(serving).phase is Phase.FINISHED
 
+    def test_one_that_hands_in_no_more_looks_on_and_is_not_waited_for(self, meeting, server):
+        job = meeting.submit(rounds=2, min_clients=1, deadline=600)
+        serving, looking = server.open("1"), self.enter(meeting, "looking")
+        working = self.enter(meeting, "working")
+        running = Running(run_server, serving)
+        looking.retire("its privacy budget is spent")
+        assert job.gave_up() == {"looking": "its privacy budget is spent"}
+        for number in (1, 2):
+            self.hand_in(working, number)
+            round = eventually(lambda number=number: (r := looking.round()).number > number and r)
+        assert round.phase is Phase.FINISHED
+        assert np.array_equal(read_vector(looking.model(round), PARAMETERS), INITIAL + 3)
+        running.finish()
+        looking.close()
+
     def test_a_job_of_short_deadlines_waits_for_clients_that_are_starting(self, meeting, server):
         meeting.submit(deadline=0)
         serving = server.open("1")

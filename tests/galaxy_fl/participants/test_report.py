@@ -30,7 +30,9 @@ def read(folder):
 def test_round_by_round(tmp_path):
     file = report(tmp_path)
     file(trained(1), "7")
-    assert read(tmp_path)["rounds"] == [{"round": 1, "train": TRAINED.model_dump(), "test": None, "updates": None}]
+    assert read(tmp_path)["rounds"] == [
+        {"round": 1, "train": TRAINED.model_dump(), "test": None, "updates": None, "epsilon": None}
+    ]
     file(Evaluated(round=1, **TESTED.model_dump()), "7")
     measured = {"loss": TESTED.loss, "accuracy": TESTED.accuracy, "test_samples": TESTED.samples}
     made = {"model": "00", "gas": 0, "seconds": 0.5, "transaction": None, "excluded": {}}

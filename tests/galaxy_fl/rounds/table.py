@@ -130,6 +130,9 @@ class ClientSeat(Seat):
         own = earlier.pop(self.name, None)
         return Previous(own, [earlier[name] for name in sorted(earlier)])
 
+    def retire(self, reason: str) -> None:
+        self.said.append(f"retire: {reason}")
+
     def is_settled(self) -> bool:
         return self.table.settled
 

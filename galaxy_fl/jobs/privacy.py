@@ -1,0 +1,89 @@
+"""The `privacy` section of a job document: what of a client's data the others may learn from its updates, at most."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from galaxy_fl.validation import Strict
+
+__all__ = ["ExamplePrivacy", "Privacy", "UpdatePrivacy"]
+
+LEAST_NOISE, MOST_NOISE = 0.01, 1_000.0
+
+
+class _Privacy(Strict):
+    """What both modes have.
+
+    How noise is sampled is no choice: from the operating system's entropy, so that nobody can compute it again.
+    """
+
+    mode: str
+    noise_multiplier: float
+    """Standard deviation of the noise, as a multiple of the norm that is clipped to."""
+    delta: float
+    """The chance that is left out of epsilon's promise."""
+    stop_at_epsilon: float | None = None
+    """A client takes part for as long as its trainings in the job have an epsilon of no more than this; None for
+    all rounds."""
+
+    @field_validator("noise_multiplier")
+    @classmethod
+    def _noisy(cls, value: float) -> float:
+        if not LEAST_NOISE <= value <= MOST_NOISE:
+            raise ValueError(
+                f"expected a number from {LEAST_NOISE:g} to {MOST_NOISE:g}: with less noise nothing is protected"
+            )
+        return value
+
+    @field_validator("delta")
+    @classmethod
+    def _unlikely(cls, value: float) -> float:
+        if not 0 < value < 1:
+            raise ValueError("expected a probability above 0 and below 1, far below 1 / samples, such as 1e-5")
+        return value
+
+    @field_validator("stop_at_epsilon")
+    @classmethod
+    def _budget(cls, value: float | None) -> float | None:
+        if value is not None and not value > 0:
+            raise ValueError("expected a number above 0: a client with no budget can't train at all")
+        return value
+
+
+def _norm(value: float) -> float:
+    if not value > 0:
+        raise ValueError("expected a number above 0: whatever is clipped to a norm of 0 is nothing but noise")
+    return value
+
+
+class ExamplePrivacy(_Privacy):
+    """Each step of training clips the gradient of every example and adds noise to their sum: DP-SGD (Abadi et al.,
+    "Deep Learning with Differential Privacy", CCS 2016). Protects each example of a client."""
+
+    mode: Literal["example"] = "example"
+    max_grad_norm: float
+    """L2 norm to which the gradient of an example is clipped, over all parameters."""
+
+    @field_validator("max_grad_norm")
+    @classmethod
+    def _clips(cls, value: float) -> float:
+        return _norm(value)
+
+
+class UpdatePrivacy(_Privacy):
+    """Each client clips its whole update and adds noise to it. Protects all data of a client (local differential
+    privacy; McMahan et al., "Learning Differentially Private Recurrent Language Models", ICLR 2018, clips so)."""
+
+    mode: Literal["update"] = "update"
+    clip: float
+    """L2 norm to which the update is clipped, over all trained tensors that travel."""
+
+    @field_validator("clip")
+    @classmethod
+    def _clips(cls, value: float) -> float:
+        return _norm(value)
+
+
+Privacy = Annotated[ExamplePrivacy | UpdatePrivacy, Field(discriminator="mode")]

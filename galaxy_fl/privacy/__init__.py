@@ -1,0 +1,1 @@
+"""Differential privacy: noise, clipping, and the account of what a client has spent."""

@@ -1,0 +1,183 @@
+"""Private jobs: how they are described, what is refused, and whole ones in a folder."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import galaxy_fl as galaxy
+from galaxy_fl.exceptions import ConfigurationError, JobDocumentError
+from galaxy_fl.jobs.document import JobDocument
+from galaxy_fl.jobs.privacy import UpdatePrivacy
+from galaxy_fl.participants.events import Exhausted, Failed, Finished, Spent, Started, Trained
+from galaxy_fl.training.private_models import check_private_model
+from galaxy_fl.vectors import Layout
+from tests.galaxy_fl.participants.test_client_and_server import Heard, run
+
+UPDATE = {"mode": "update", "clip": 0.5, "noise_multiplier": 2.0, "delta": 1e-5}
+EXAMPLE = {"mode": "example", "max_grad_norm": 1.0, "noise_multiplier": 2.0, "delta": 1e-5}
+
+
+def job(privacy=UPDATE, rounds=2, **more):
+    return galaxy.Job(model="mlp", rounds=rounds, train=galaxy.Train(learning_rate=0.1), privacy=privacy, **more)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"clip": 0}, r"privacy.clip: expected a number above 0.*found 0"),
+        ({"clip": -1.0}, r"privacy.clip: expected a number above 0"),
+        ({"clip": float("inf")}, r"privacy.clip: .*finite number"),
+        ({"noise_multiplier": -2.0}, r"privacy.noise_multiplier: expected a number from 0.01 to 1000.*found -2"),
+        ({"noise_multiplier": 0}, r"privacy.noise_multiplier: expected a number from 0.01 to 1000"),
+        ({"noise_multiplier": float("nan")}, r"privacy.noise_multiplier: .*finite number"),
+        ({"delta": 0.0}, r"privacy.delta: expected a probability above 0 and below 1"),
+        ({"delta": 1.0}, r"privacy.delta: expected a probability above 0 and below 1"),
+        ({"stop_at_epsilon": 0.0}, r"privacy.stop_at_epsilon: expected a number above 0"),
+        ({"max_grad_norm": 1.0}, r"privacy.max_grad_norm: there is no such key"),
+        ({"mode": "central"}, r"privacy: .*'central'.*'example', 'update'"),
+        ({"clip": "1"}, r"privacy.clip: .*number"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_by_name(change, message):
+    with pytest.raises(JobDocumentError, match=message):
+        job(UPDATE | change)
+
+
+def test_a_mode_has_its_own_keys():
+    with pytest.raises(JobDocumentError, match=r"privacy.max_grad_norm: .*required"):
+        job({key: value for key, value in EXAMPLE.items() if key != "max_grad_norm"})
+    with pytest.raises(JobDocumentError, match=r"Job: privacy is 3.0, expected a mapping"):
+        job(3.0)
+    with pytest.raises(JobDocumentError, match=r"privacy.max_grad_norm: expected a number above 0"):
+        job(EXAMPLE | {"max_grad_norm": 0.0})
+
+
+def test_a_distillation_is_not_private():
+    with pytest.raises(JobDocumentError, match=r"privacy and distillation exclude each other: .* leave out"):
+        job(method=galaxy.Distillation(alpha=0.5))
+
+
+def test_a_document_carries_it_and_one_without_is_as_it_was():
+    layout = [{"name": "w", "shape": [9], "fraction_bits": 24}]
+    private = job(UPDATE | {"stop_at_epsilon": 3}).document(model={"builtin": "mlp"}, output="logits", layout=layout)
+    assert JobDocument.from_bytes(private.to_bytes()) == private
+    assert private.privacy == UpdatePrivacy(**UPDATE, stop_at_epsilon=3.0)
+    plain = job(None).document(model={"builtin": "mlp"}, output="logits", layout=layout)
+    assert b"privacy" not in plain.to_bytes()
+
+
+# ---- Models ---------------------------------------------------------------------------------------------------
+
+
+class Buffered(nn.Module):
+    def __init__(self, inner=None, **buffers):
+        super().__init__()
+        self.inner = inner or nn.Linear(4, 4)
+        for name, (value, persistent) in buffers.items():
+            self.register_buffer(name, value, persistent=persistent)
+
+
+def check(model, privacy=UPDATE, frozen=(), **bits):
+    buffers = {name for name, _ in model.named_buffers()}
+    state = {name: value for name, value in model.state_dict().items() if value.is_floating_point()}
+    layout = Layout.of(state, buffers).with_bits(bits).padded()
+    check_private_model(model, UpdatePrivacy(**privacy), layout, frozen)
+
+
+def test_buffers_that_travel_are_refused_by_name():
+    check(Buffered())
+    check(Buffered(scale=(torch.ones(3), False), steps=(torch.zeros(1, dtype=torch.int64), True)))
+    with pytest.raises(JobDocumentError, match=r"privacy: the buffer 'scale' travels .*persistent=False"):
+        check(Buffered(scale=(torch.ones(3), True)))
+
+
+@pytest.mark.parametrize("norm", [nn.BatchNorm1d(4), nn.InstanceNorm1d(4, track_running_stats=True)])
+def test_running_statistics_are_refused_by_name(norm):
+    with pytest.raises(
+        JobDocumentError, match=rf"'inner.running_mean' is a running statistic of {type(norm).__name__}"
+    ):
+        check(Buffered(norm))
+
+
+def test_noise_that_the_fixed_point_can_not_carry_is_refused_by_name():
+    with pytest.raises(JobDocumentError, match=r"steps of the fixed point of 'inner.weight', expected 1 to"):
+        check(Buffered(), UPDATE | {"clip": 1e-9})
+    with pytest.raises(JobDocumentError, match=r"fixed point of 'inner.weight'.*fraction_bits, 24"):
+        check(Buffered(), UPDATE | {"clip": 1e3})
+    check(Buffered(), UPDATE | {"clip": 1e3}, **{"inner.*": 8})
+
+
+def test_a_model_that_is_not_private_enough_is_not_submitted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(JobDocumentError, match=r"running statistic of BatchNorm2d"):
+        galaxy.submit(
+            galaxy.Job(model="torchvision:resnet18", rounds=1, model_options={"num_classes": 2}, privacy=UPDATE)
+        )
+
+
+# ---- Whole jobs -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def client(number, heard, **more):
+    return galaxy.Client("digits", shard=f"{number}/8", name=str(number), listeners=[heard], **more)
+
+
+def test_a_client_whose_budget_is_spent_leaves_and_the_job_goes_on(folder):
+    number = galaxy.submit(job(rounds=3), clients=1)
+    first, second = Heard(), Heard()
+    epsilon_of_two = 7.2
+    ends = run(
+        galaxy.Server(listeners=[]),
+        client(1, first),
+        client(2, second, stop_at_epsilon=epsilon_of_two),
+    )
+    assert [outcome.error for [outcome] in ends] == [None] * 3
+    assert [event.round for event in first.of(Trained)] == [1, 2, 3]
+    assert [event.round for event in second.of(Trained)] == [1, 2]
+    [ended] = second.of(Exhausted)
+    assert ended.epsilon < epsilon_of_two < ended.next
+    assert [event.stop_at for event in second.of(Spent)] == [epsilon_of_two] * 2
+    assert second.of(Started)[0].notes[-1].startswith("private (all data of this client): epsilon 9.")
+    assert second.of(Finished)[0].sha256 == first.of(Finished)[0].sha256
+    report = json.loads((folder / f"report_{number}_client_2.json").read_text())
+    epsilons = [line["epsilon"] for line in report["rounds"]]
+    assert epsilons[:2] == [event.epsilon for event in second.of(Spent)]
+    assert epsilons[0] < epsilons[1]
+
+
+def test_two_runs_of_one_job_and_seed_differ_in_nothing_but_the_noise(folder):
+    models = []
+    for name in ("a", "b"):
+        place = folder / name
+        galaxy.submit(job(rounds=1), at=place)
+        [outcome], _ = run(
+            galaxy.Client("digits", shard="1/8", at=place, output=place, listeners=[]),
+            galaxy.Server(at=place, listeners=[]),
+        )
+        models.append(torch.load(outcome.final_model, weights_only=True))
+    values = [np.concatenate([tensor.numpy().ravel() for tensor in model.values()]) for model in models]
+    assert (values[0] == values[1]).mean() < 0.01
+    # The difference of two noises of deviation 0.5 * 2 each.
+    assert abs(np.std(values[0] - values[1]) - np.sqrt(2)) < 7 * np.sqrt(2) / np.sqrt(2 * len(values[0]))
+
+
+def test_whoever_wants_privacy_takes_part_in_no_other_job(folder):
+    galaxy.submit(job(None, rounds=1))
+    heard = Heard()
+    with pytest.raises(ConfigurationError, match=r"stop_at_epsilon is 3, but job \d+ is not private"):
+        client(1, heard, stop_at_epsilon=3).run()
+    assert heard.of(Failed)
+    for wrong in (0, -1.0, float("nan"), "3", True):
+        with pytest.raises(ConfigurationError, match=r"stop_at_epsilon is .*, expected a number above 0"):
+            client(1, heard, stop_at_epsilon=wrong)
