@@ -18,7 +18,7 @@ if __name__ == "__main__":
     job = galaxy.Job(
         model=Net,
         rounds=3,
-        train=galaxy.Train(learning_rate=0.5, batch_size=16, local_epochs=2),
+        train=galaxy.Train(learning_rate=1.0, batch_size=16, local_epochs=5),
         weighting="uniform",
         privacy={"mode": "update", "clip": 2.0, "noise_multiplier": 1.0, "delta": 1e-5, "stop_at_epsilon": 40.0},
     )
