@@ -406,6 +406,7 @@ def submit(at: Ledger, settings: ParticipantSettings, request: JobRequest) -> st
         request.source,
         section,
         settings.limits,
+        request.base,
     )
     for concern in created.concerns:
         LOG.warning("job %d: %s", created.job, concern.message)

@@ -25,6 +25,7 @@ from galaxy_chain.transactions.manager import Receipt
 from galaxy_chain.verify.early import Early, Sight
 from galaxy_chain.verify.verifier import Verifier
 from galaxy_fl.content import Store, parse
+from galaxy_fl.content.fetched_once import fetched_once
 from galaxy_fl.content.gathering import soon
 from galaxy_fl.exceptions import ContentMissingError, RoundMovedOnError
 from galaxy_fl.jobs.document import SourceModel
@@ -106,6 +107,8 @@ class LedgerCoordinator:
         """Called with what was paid out to the account, in wei."""
         self._name = f"{ledger.address}-{job}-{self.address}"
         self._shared = shared
+        self._bases = None if own is None else own / "bases"
+        """Where those wait for each other who fetch the same base."""
         self._follower: JobView
         if shared is not None:
             self._follower = shared.view()
@@ -181,6 +184,17 @@ class LedgerCoordinator:
         assert isinstance(self.job.model, SourceModel)
         digest, _ = parse(self.job.model.source)
         return self._patiently(lambda: self.store.block(digest))
+
+    def base(self, fetch: bool = True) -> Path | None:
+        """The file of the job's frozen and personal tensors, verified; fetched once for all of a home."""
+        assert self.job.base is not None
+        content = self.job.base.id
+        if not fetch and not self.store.has(content):
+            return None
+        if self._bases is None:
+            return self._patiently(lambda: self.store.path(content))
+        folder = self._bases
+        return self._patiently(lambda: fetched_once(content, folder, lambda: self.store.path(content)))
 
     def round(self) -> Round:
         """Where the job stands now."""

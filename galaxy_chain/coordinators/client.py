@@ -425,6 +425,15 @@ class LedgerClientCoordinator(LedgerCoordinator):
     def retire(self, reason: str) -> None:
         """Say nothing: on a ledger nobody waits for a client by name."""
 
+    def has_taken_part(self) -> bool:
+        """Whether this client has an update in a round of the job that was committed."""
+        commits = self.history.commits.values()
+        return any(entry.client == self.address for commit in commits for entry in commit.entries)
+
+    def first_open(self, round: Round) -> int:
+        """The first round whose commit may be taken back."""
+        return min(self.history.settled + 1, round.number)
+
     def is_settled(self) -> bool:
         """Whether the job's last round is settled, so that nothing takes it back."""
         return self.history.finished and self.history.settled >= self.history.last_round

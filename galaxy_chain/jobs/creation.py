@@ -15,7 +15,8 @@ from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.ledger.events import JobRegistered
 from galaxy_chain.ledger.structs import Model as LedgerModel
 from galaxy_chain.ledger.structs import Terms
-from galaxy_fl.content import ContentId, Store
+from galaxy_fl.content import ContentId, Source, Store
+from galaxy_fl.jobs.base import BaseFile
 from galaxy_fl.jobs.document import JobChoices, JobDocument, Model, SourceModel, source_id
 from galaxy_fl.vectors import Vector, read_vector, tree_root
 from galaxy_fl.worker.worker import Worker
@@ -68,6 +69,7 @@ def create_job(
         model = SourceModel(source=source_id(source), class_name=job_file.model.class_name)
     else:
         source, model = None, job_file.model
+    base = BaseFile()
     with tempfile.TemporaryDirectory(prefix="galaxy-job-") as scratch:
         vector_file = Path(scratch) / "initial"
         with Worker() as worker:
@@ -81,15 +83,18 @@ def create_job(
                 job_file.fraction_bits,
                 job_file.distillation_alpha is not None if tells else None,
                 job_file.privacy,
+                job_file.parts(),
+                base.path,
             )
         initial = read_vector(vector_file, described.layout.parameters).copy()
     document = JobDocument(
         model=model,
         output=described.ending or job_file.output or "logits",
-        **described.fields(),
+        **described.fields(base.described if described.has_base else None),
         **{name: getattr(job_file, name) for name in JobChoices.model_fields},
     )
-    return register_job(ledger, rules, store, document, initial, source, job_file.terms, limits)
+    kept = base if described.has_base else None
+    return register_job(ledger, rules, store, document, initial, source, job_file.terms, limits, kept)
 
 
 def register_job(
@@ -101,6 +106,7 @@ def register_job(
     source: bytes | None,
     terms: TermsSection,
     limits: Limits = Limits(),
+    base: BaseFile | None = None,
 ) -> CreatedJob:
     """Puts what a job consists of into the store, and registers it on the ledger.
 
@@ -111,6 +117,7 @@ def register_job(
         source: Of the model, where the document names one.
         terms: How the job runs.
         limits: As for `create_job`.
+        base: Of the frozen and personal tensors, where the document names one.
 
     Raises:
         UnsoundTermsError: as `create_job`.
@@ -126,7 +133,8 @@ def register_job(
     on_ledger = terms.on_ledger(digest, rule, rules[rule.name], parameters, creator, uniform=uniform)
     concerns = accept_terms(ledger, f"“{document.name}”", on_ledger, rule.name, Role.OWNER, limits, pool=terms.reward)
     spec, content = store.put(text), store.put(initial.data)
-    for kept in (spec, content, *(() if source is None else (store.put(source),))):
+    more: list[Source] = [*([] if source is None else [source]), *([] if base is None else [base.path])]
+    for kept in (spec, content, *map(store.put, more)):
         store.pin(kept)
     model = LedgerModel(tree_root(initial, on_ledger.chunk_parameters), content.digest)
     receipt = ledger.register_job(on_ledger, model, value=terms.reward).transact()

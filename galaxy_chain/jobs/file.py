@@ -36,6 +36,7 @@ from galaxy_fl.aggregation.sum_tree import DEFAULT_FAN_IN, LARGEST_FAN_IN, SMALL
 from galaxy_fl.exceptions import JobDocumentError
 from galaxy_fl.jobs.document import BuiltinModel, JobChoices, RuleChoice, kind_of_model
 from galaxy_fl.jobs.ending import Ending
+from galaxy_fl.jobs.parts import Parts, Patterns
 from galaxy_fl.validation import Strict, explanations, field_of
 from galaxy_fl.vectors import SHORTEST_VECTOR, fitting_chunk, usual_chunk
 
@@ -266,9 +267,19 @@ class JobFile(JobChoices):
     ]
     output: Ending | None = None
     """What the model ends in; without it, its structure says it."""
+    shared: Patterns = Field(default_factory=list)
+    """Which tensors travel, by name or pattern, or `trainable`; the rest is frozen then."""
+    personal: Patterns = Field(default_factory=list)
+    """Which tensors each client trains and keeps to itself."""
+    frozen: Patterns = Field(default_factory=list)
+    """Which tensors nobody trains."""
     fraction_bits: dict[str, int] = Field(default_factory=dict)
     """How fine tensors are carried, by name or pattern, where what follows from their initial values is not right."""
     terms: TermsSection
+
+    def parts(self) -> Parts:
+        """Return which tensors are shared, personal and frozen."""
+        return Parts(shared=self.shared, personal=self.personal, frozen=self.frozen)
 
     @classmethod
     def read(cls, path: Path) -> JobFile:

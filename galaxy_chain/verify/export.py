@@ -39,7 +39,9 @@ def check_destination(path: Path) -> None:
         raise ConfigurationError(f"there is no folder {path.parent}: make it first, or name another file")
 
 
-def export_model(ledger: LedgerContract, store: Store, history: JobHistory, number: int, path: Path) -> None:
+def export_model(
+    ledger: LedgerContract, store: Store, history: JobHistory, number: int, path: Path, own: Path | None = None
+) -> None:
     """Write the model after round `number` of a job (0: the initial one) to a file, whole or not at all.
 
     The content and the root of its chunk tree are those on the ledger. A model that is missing is recomputed from the
@@ -48,6 +50,7 @@ def export_model(ledger: LedgerContract, store: Store, history: JobHistory, numb
     Args:
         history: The job's.
         path: Its ending says whether it becomes a state_dict or safetensors. A file that is there is replaced.
+        own: What a client has kept of its own tensors, whose personal ones are written; None for the job's own values.
 
     Raises:
         ConfigurationError: as `check_destination`.
@@ -57,10 +60,11 @@ def export_model(ledger: LedgerContract, store: Store, history: JobHistory, numb
     """
     check_destination(path)
     document = check_job(ledger, store, history.job, history.terms)
+    base = None if document.base is None else store.path(document.base.id)
     vector = Verifier(store, history.terms, document).model_after(history, number)
     with tempfile.TemporaryDirectory(prefix=".galaxy-", dir=path.parent) as folder:
         written = Path(folder) / "model"
         with Worker() as worker:
-            worker.export(document, vector, written)
+            worker.export(document, vector, written, base, own)
         with replacing(path) as new:
             shutil.copyfile(f"{written}{SAFETENSORS}" if path.suffix == SAFETENSORS else written, new)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
@@ -25,6 +26,7 @@ from galaxy_fl.content.content_id import BLOCK_SIZE, ContentId
 from galaxy_fl.exceptions import JobDocumentError, VectorError
 from galaxy_fl.jobs.ending import Ending
 from galaxy_fl.jobs.local_tensors import LocalTensor
+from galaxy_fl.jobs.parts import Base, PartTensor, check_base
 from galaxy_fl.jobs.privacy import Privacy
 from galaxy_fl.jobs.specification import Option, TrainSpecification
 from galaxy_fl.validation import Strict, explain
@@ -191,18 +193,21 @@ class JobDocument(JobChoices):
     """What the model ends in, which losses and accuracies go by."""
     local: list[LocalTensor] = Field(default_factory=list)
     """The tensors of the model's state that no vector has, and what they begin with."""
-    frozen: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
-    """The parameters that are not trained."""
+    frozen: list[PartTensor] = Field(default_factory=list)
+    """The tensors that nobody trains; no vector has them."""
+    personal: list[PartTensor] = Field(default_factory=list)
+    """The tensors that each client trains and keeps to itself; no vector has them."""
+    base: Base | None = None
+    """What frozen tensors are and personal ones begin with; None where there are neither."""
 
     @model_validator(mode="after")
     def _each_tensor_once(self) -> JobDocument:
-        names = [tensor.name for tensor in self.tensors.tensors]
-        known, all_names = set(names), [*names, *(tensor.name for tensor in self.local)]
-        if len(set(all_names)) != len(all_names):
-            twice = next(name for name in all_names if all_names.count(name) > 1)
-            raise ValueError(f"the tensor {twice!r:.80} is there twice, in layout and local")
-        if len(set(self.frozen)) != len(self.frozen) or not known.issuperset(self.frozen):
-            raise ValueError("frozen names a tensor twice, or one that the layout does not have")
+        counted = Counter([tensor.name for tensor in self.tensors.tensors])
+        counted.update(tensor.name for tensor in self.local)
+        counted.update(tensor.name for tensor in (*self.frozen, *self.personal))
+        if twice := [name for name, times in counted.items() if times > 1]:
+            raise ValueError(f"the tensor {twice[0]!r:.80} is there twice, in layout, local, frozen and personal")
+        check_base(self.base, [*self.frozen, *self.personal])
         return self
 
     @model_validator(mode="after")
@@ -210,6 +215,11 @@ class JobDocument(JobChoices):
         if (self.rule.name == "relay") != (self.distillation_alpha is not None):
             raise ValueError(
                 "distillation_alpha and the rule relay belong together: the server of a distillation only relays"
+            )
+        if self.distils and self.personal:
+            raise ValueError(
+                f"{self.personal[0].name!r:.80} is personal, and the job distils: there each client has its whole "
+                "model to itself, and teaches the others with it; leave personal out"
             )
         return self
 

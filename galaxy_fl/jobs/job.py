@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,6 +17,7 @@ from galaxy_fl.jobs.document import BuiltinModel, JobDocument
 from galaxy_fl.jobs.ending import Ending
 from galaxy_fl.jobs.main_guard import expect_program
 from galaxy_fl.jobs.method import Averaging, Distillation
+from galaxy_fl.jobs.parts import Parts
 from galaxy_fl.jobs.shown import shown
 from galaxy_fl.jobs.terms import Terms
 from galaxy_fl.jobs.train import Train
@@ -55,6 +56,10 @@ class Job:
             its branch, read as many, however many clients there are.
         output: What the model ends in: `"logits"`, `"probabilities"` or `"log-probabilities"`. None where its structure
             shows it.
+        shared, personal, frozen: Parts of the model, as lists of names or patterns of its tensors such as `"bn*"` and
+            `"*.running_mean"`, or `"trainable"` for the parameters that require gradients. What is personal, each
+            client trains and keeps to itself; what is frozen, nobody trains; neither travels with the rounds. What is
+            not named is shared, or frozen where `shared` is given. Parameters that do not require gradients are frozen.
         fraction_bits: How finely tensors are carried, by name or pattern such as `"norm.*"`, where what follows from
             their initial values does not suit: a value is rounded to a multiple of 2**-bits, and may be up to
             2**(31 - bits). Give fewer to tensors whose values grow large.
@@ -92,6 +97,9 @@ class Job:
     deadline: float | None = 600
     fan_in: int = DEFAULT_FAN_IN
     output: Ending | None = None
+    shared: Sequence[str] = ()
+    personal: Sequence[str] = ()
+    frozen: Sequence[str] = ()
     fraction_bits: Mapping[str, int] = field(default_factory=dict)
     reveal: Literal["immediate", "after-close"] = "immediate"
     privacy: Mapping[str, Any] | None = None
@@ -113,6 +121,7 @@ class Job:
             if not isinstance(given := getattr(self, name), kinds):
                 raise JobDocumentError(f"Job: {name} is {given!r:.80}, expected {expected}")
         self.terms()
+        self.parts()
         self.document(output=self.output or "logits", **_ANY_MODEL)
 
     def __repr__(self) -> str:
@@ -160,6 +169,28 @@ class Job:
         if self.source is not None:
             return Path(self.source)
         return source_file(self.model if isinstance(self.model, type) else type(self.model))
+
+    def parts(self) -> Parts:
+        """Return which tensors are shared, personal and frozen.
+
+        Raises:
+            JobDocumentError: they are not lists of names or patterns, or belong to no job of this method.
+        """
+        given = {part: getattr(self, part) for part in ("shared", "personal", "frozen")}
+        for part, patterns in given.items():
+            if isinstance(patterns, str) or not isinstance(patterns, Sequence):
+                raise JobDocumentError(
+                    f"Job: {part} is {patterns!r:.80}, expected a list of names or patterns: {part}=['head.*']"
+                )
+        if self.personal and isinstance(self.method, Distillation):
+            raise JobDocumentError(
+                f"Job: personal is {list(self.personal)!r:.80}, but in a distillation each client has its whole "
+                "model to itself, and teaches the others with it: leave personal out"
+            )
+        try:
+            return Parts(**{part: list(patterns) for part, patterns in given.items()})
+        except ValidationError as error:
+            raise JobDocumentError(f"Job: {explain(error)}") from error
 
     def terms(self) -> Terms:
         """Return how the rounds are collected.

@@ -19,7 +19,7 @@ from galaxy_fl.exceptions import JobDocumentError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["MAX_LOCAL_BYTES", "LocalTensor"]
+__all__ = ["BYTES", "MAX_LOCAL_BYTES", "LocalTensor", "TensorType", "type_of"]
 
 MAX_LOCAL_BYTES = 2**28
 """Bytes of one tensor; a document of 262,144 bytes could not hold many more, however well they are compressed."""
@@ -28,10 +28,23 @@ TensorType = Literal[
     "bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64",
     "float16", "bfloat16", "float32", "float64", "complex64", "complex128",
 ]  # fmt: skip
-_BYTES = {
+BYTES = {
     "bool": 1, "uint8": 1, "uint16": 2, "uint32": 4, "uint64": 8, "int8": 1, "int16": 2, "int32": 4, "int64": 8,
     "float16": 2, "bfloat16": 2, "float32": 4, "float64": 8, "complex64": 8, "complex128": 16,
 }  # fmt: skip
+"""Of an element of each type."""
+
+
+def type_of(name: str, value: Tensor) -> TensorType:
+    """Return the type of a tensor of a model's state.
+
+    Raises:
+        JobDocumentError: it is one that does not travel.
+    """
+    kind = str(value.dtype).removeprefix("torch.")
+    if kind not in get_args(TensorType):
+        raise JobDocumentError(f"tensor {name!r} is {value.dtype}, which does not travel with a job")
+    return cast(TensorType, kind)
 
 
 class LocalTensor(BaseModel):
@@ -66,10 +79,8 @@ class LocalTensor(BaseModel):
         """
         import torch
 
-        kind = str(value.dtype).removeprefix("torch.")
-        if kind not in get_args(TensorType):
-            raise JobDocumentError(f"tensor {name!r} is {value.dtype}, which does not travel with a job")
-        size = value.numel() * _BYTES[kind]
+        kind = type_of(name, value)
+        size = value.numel() * BYTES[kind]
         if size > MAX_LOCAL_BYTES:
             raise JobDocumentError(f"tensor {name!r} has {size} bytes, at most {MAX_LOCAL_BYTES} travel with a job")
         flat = value.detach().cpu().contiguous().reshape(-1)
@@ -77,7 +88,7 @@ class LocalTensor(BaseModel):
             flat = torch.view_as_real(flat.resolve_conj()).reshape(-1)
         content = flat.view(torch.uint8).numpy().tobytes()
         data = base64.b64encode(zlib.compress(content, 9)).decode()
-        return cls(name=name, type=cast(TensorType, kind), shape=list(value.shape), data=data)
+        return cls(name=name, type=kind, shape=list(value.shape), data=data)
 
     def tensor(self) -> Tensor:
         """What it begins with, on the CPU, with storage of its own."""
@@ -90,9 +101,9 @@ class LocalTensor(BaseModel):
 
     def _content(self) -> bytes:
         # Empty dimensions count as one, as in a layout.
-        if math.prod(max(n, 1) for n in self.shape) * _BYTES[self.type] > MAX_LOCAL_BYTES:
+        if math.prod(max(n, 1) for n in self.shape) * BYTES[self.type] > MAX_LOCAL_BYTES:
             raise ValueError(f"{self.name!r:.80} has more than {MAX_LOCAL_BYTES} bytes")
-        size = math.prod(self.shape) * _BYTES[self.type]
+        size = math.prod(self.shape) * BYTES[self.type]
         try:
             inflate = zlib.decompressobj()
             content = inflate.decompress(base64.b64decode(self.data, validate=True), size + 1)

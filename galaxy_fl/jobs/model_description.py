@@ -7,6 +7,7 @@ from typing import Any
 
 from galaxy_fl.jobs.ending import Ending
 from galaxy_fl.jobs.local_tensors import LocalTensor
+from galaxy_fl.jobs.parts import Base, PartTensor
 from galaxy_fl.vectors import Layout
 
 __all__ = ["ModelDescription"]
@@ -19,15 +20,32 @@ class ModelDescription:
     Attributes:
         layout: Layout of its vectors, padded.
         local: Tensors that no vector has, in the order of the state_dict.
-        frozen: Names of the parameters that are not trained.
+        frozen: Tensors that nobody trains, in the same order.
+        personal: Tensors that each client keeps to itself, in the same order.
         ending: What the model ends in; None where that was not to be told.
     """
 
     layout: Layout
     local: tuple[LocalTensor, ...]
-    frozen: tuple[str, ...]
+    frozen: tuple[PartTensor, ...] = ()
+    personal: tuple[PartTensor, ...] = ()
     ending: Ending | None = None
 
-    def fields(self) -> dict[str, Any]:
-        """Return the fields of a job document that follow from the model's state."""
-        return {"layout": self.layout.to_json(), "local": list(self.local), "frozen": list(self.frozen)}
+    @property
+    def has_base(self) -> bool:
+        """Whether the model has tensors that go into a base."""
+        return bool(self.frozen or self.personal)
+
+    def fields(self, base: Base | None = None) -> dict[str, Any]:
+        """Return the fields of a job document that follow from the model's state.
+
+        Args:
+            base: What was written of it for the tensors that are in no vector, if there are any.
+        """
+        return {
+            "layout": self.layout.to_json(),
+            "local": list(self.local),
+            "frozen": list(self.frozen),
+            "personal": list(self.personal),
+            "base": base,
+        }

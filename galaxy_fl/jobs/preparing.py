@@ -12,6 +12,7 @@ from torch import nn
 from galaxy_fl.aggregation import RULES, is_sum
 from galaxy_fl.aggregation.sum_tree import MOST_LEVELS
 from galaxy_fl.exceptions import JobDocumentError, TrainingError, VectorError
+from galaxy_fl.jobs.base import BaseFile, write_base
 from galaxy_fl.jobs.document import BuiltinModel, Model, SourceModel, source_id, source_text
 from galaxy_fl.jobs.ending import Ending
 from galaxy_fl.jobs.job import Job
@@ -58,23 +59,24 @@ def prepare(job: Job, job_id: str, sample: Tensor | None = None) -> JobRequest:
     specification = job.train.specification()
     try:
         with loading_model():
-            model, fresh = (
-                build_model(chosen, specification.seed, None if source is None else source_text(source))
-                for _ in range(2)
-            )
-        if isinstance(job.model, nn.Module):
-            model = job.model
+            text = None if source is None else source_text(source)
+            fresh = build_model(chosen, specification.seed, text)
+            model = job.model if isinstance(job.model, nn.Module) else build_model(chosen, specification.seed, text)
         check_training(specification, model.parameters())
         output = _output(job, model)
-        described = describe_model(model, fresh, job.fraction_bits)
+        described = describe_model(model, fresh, job.fraction_bits, job.parts())
         if sample is not None:
             check_output(model, fresh, sample)
     except (JobDocumentError, TrainingError, VectorError) as error:
         raise JobDocumentError(f"the model can't be submitted: {error}") from error
-    document = job.document(model=chosen, output=output, **described.fields())
-    check_private_model(model, document.privacy, described.layout, described.frozen)
+    base = None
+    if described.has_base:
+        base = BaseFile()
+        write_base(base.path, [*described.frozen, *described.personal], model.state_dict())
+    document = job.document(model=chosen, output=output, **described.fields(None if base is None else base.described))
+    check_private_model(model, document.privacy, described.layout)
     initial = encode(floats_of(model, document.tensors), document.tensors)
-    return JobRequest(job_id, document, job.terms(), initial, source)
+    return JobRequest(job_id, document, job.terms(), initial, source, base)
 
 
 def _check_quorum(job: Job) -> None:

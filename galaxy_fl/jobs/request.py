@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from galaxy_fl.jobs.base import BaseFile
 from galaxy_fl.jobs.document import JobDocument
 from galaxy_fl.jobs.terms import Terms
 from galaxy_fl.vectors import Vector
@@ -21,6 +22,7 @@ class JobRequest:
         terms: Terms by which its rounds are collected.
         initial: Model that round 1 starts from, int32 of shape (d,).
         source: Source of the model, where the document names one.
+        base: File of the frozen and personal tensors, where the document names one.
     """
 
     job_id: str
@@ -28,3 +30,4 @@ class JobRequest:
     terms: Terms
     initial: Vector
     source: bytes | None
+    base: BaseFile | None = None

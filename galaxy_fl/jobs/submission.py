@@ -1,4 +1,4 @@
-"""What of a model goes with a job: its layout, its local tensors, what is frozen. The rest is refused, by name.
+"""What of a model goes with a job: its layout, its local tensors, its other parts. The rest is refused, by name.
 
 Participants make the model's class afresh, without arguments, so whatever an instance is beyond its tensors would be
 lost: it is compared with one that was made so.
@@ -14,8 +14,9 @@ from torch.nn.parameter import is_lazy
 
 from galaxy_fl.exceptions import JobDocumentError, VectorError
 from galaxy_fl.jobs.likeness import difference, same_bits
-from galaxy_fl.jobs.local_tensors import LocalTensor
+from galaxy_fl.jobs.local_tensors import LocalTensor, type_of
 from galaxy_fl.jobs.model_description import ModelDescription
+from galaxy_fl.jobs.parts import ALL_SHARED, Part, Parts, PartTensor, divide
 from galaxy_fl.vectors import Layout
 
 __all__ = ["describe_model", "floats_of", "is_constant"]
@@ -27,7 +28,10 @@ AFRESH = "participants make the class afresh, without arguments"
 
 
 def describe_model(
-    model: nn.Module, fresh: nn.Module, fraction_bits: Mapping[str, int] | None = None
+    model: nn.Module,
+    fresh: nn.Module,
+    fraction_bits: Mapping[str, int] | None = None,
+    parts: Parts = ALL_SHARED,
 ) -> ModelDescription:
     """Describe a model that a job begins with.
 
@@ -35,10 +39,11 @@ def describe_model(
         model: The instance.
         fresh: Another of its class, made as participants make it.
         fraction_bits: By name or pattern of a tensor: see `Layout.with_bits`.
+        parts: Which tensors are shared, personal and frozen.
 
     Raises:
-        JobDocumentError: something about the instance can't travel, or a name or pattern of `fraction_bits` fits no
-            tensor; names it.
+        JobDocumentError: something about the instance can't travel, a name or pattern of `fraction_bits` fits no
+            tensor that is shared, or the parts are none of this model; names it.
     """
     _check_kinds(model)
     _check_kinds(fresh)
@@ -51,21 +56,36 @@ def describe_model(
             f"{found}, but {AFRESH}: make it the default of the class's constructor, or a registered buffer"
         )
     buffers = {name for name, _ in model.named_buffers(remove_duplicate=False)}
-    local = {name for name, value in state.items() if not value.is_floating_point()}
-    local |= {name for name, value in state.items() if name in buffers and is_constant(value)}
+    unfit = {name for name, value in state.items() if not value.is_floating_point()}
+    unfit |= {name for name, value in state.items() if name in buffers and is_constant(value)}
+    division = divide(model, parts, unfit)
+    parameters = [(name, value) for name, value in model.named_parameters(remove_duplicate=False)]
+    if not any(value.requires_grad and division[name] != "frozen" for name, value in parameters):
+        raise JobDocumentError(
+            "no parameter of the model requires a gradient and is not frozen, so there is nothing to train"
+        )
+    shared = {name: value for name, value in state.items() if division[name] == "shared"}
+    if not shared:
+        raise JobDocumentError(
+            f"none of the model's {len(state)} tensors is shared, so there is nothing to train together: leave some to "
+            "neither personal nor frozen"
+        )
     try:
-        layout = Layout.of({name: value for name, value in state.items() if name not in local}, buffers)
-        layout = layout.with_bits(fraction_bits or {}).padded()
+        layout = Layout.of(shared, buffers).with_bits(fraction_bits or {}).padded()
     except VectorError as error:
         raise JobDocumentError(str(error)) from error
-    parameters = [(name, value) for name, value in model.named_parameters(remove_duplicate=False) if name not in local]
-    frozen = tuple(name for name, value in parameters if not value.requires_grad)
-    if len(frozen) == len(parameters):
-        raise JobDocumentError("no parameter of the model requires a gradient, so there is nothing to train")
+
+    def part(kind: Part) -> tuple[PartTensor, ...]:
+        chosen = [(name, value) for name, value in state.items() if division[name] == kind]
+        return tuple(
+            PartTensor(name=name, type=type_of(name, value), shape=list(value.shape)) for name, value in chosen
+        )
+
     return ModelDescription(
         layout,
-        tuple(LocalTensor.of(name, value) for name, value in state.items() if name in local),
-        frozen,
+        tuple(LocalTensor.of(name, value) for name, value in state.items() if division[name] == "local"),
+        part("frozen"),
+        part("personal"),
     )
 
 

@@ -51,6 +51,10 @@ class _FolderCoordinator(WithoutLedger):
         """The source of the job's model, verified."""
         return self.folder.source()
 
+    def base(self, fetch: bool = True) -> Path:
+        """The file of the job's frozen and personal tensors, verified; always here."""
+        return self.folder.base()
+
     def round(self) -> Round:
         """Where the job stands now."""
         return _round_of(self.folder.state)
@@ -333,6 +337,10 @@ class FolderClientCoordinator(_FolderCoordinator):
             raise ContentError(f"the update of {update.client} can't be held: {error.strerror}") from error
         return path
 
+    def has_taken_part(self) -> bool:
+        """Whether this client has handed in an update in a round of the job."""
+        return self.folder.has_handed_in(self.client_id)
+
     def is_settled(self) -> bool:
         """Whether nothing takes the job's end back: nobody does without a ledger."""
         return True
@@ -347,6 +355,7 @@ class FolderClientCoordinator(_FolderCoordinator):
             path = self.folder.update_file(round.number, round.attempt, named)
             with explained(f"write {path}"), replacing(path, aside=self._aside) as new:
                 write_vector(new, vector)
+            self.folder.note_handed_in(self.client_id)
         finally:
             self._done = round.attempt
         return 0

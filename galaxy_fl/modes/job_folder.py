@@ -5,8 +5,10 @@ Below the working directory, `res/jobs/<job_id>/` has
     job.json                     the job document, canonical
     terms.json                   how rounds are collected
     model.py                     the model's source, where the document names one
+    base.safetensors             the frozen and personal tensors, where the document names a base
     models/<n>                   the vector that round n starts from; `rounds + 1` is the final model. All stay
     clients/<client>.json        who takes part, and the samples declared
+    clients/<client>.trained     there once the client has handed in an update
     clients/<client>.lock        held by the client's program while it takes part (standalone)
     updates/<n>-<attempt>/<client>-<weight>-<cid>
                                  an update: its vector under a name that says all else, so that one rename hands it in
@@ -42,6 +44,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 
 from galaxy_fl.aggregation import MAX_WEIGHT, RULES
 from galaxy_fl.content.content_id import CID_PATTERN, ContentId
+from galaxy_fl.content.fetched_once import fetched_once
 from galaxy_fl.exceptions import (
     AggregationError,
     ConfigurationError,
@@ -66,6 +69,7 @@ _log = logging.getLogger(__name__)
 _TERMS = TypeAdapter(Terms)
 LOOKS = Backoff(0.02, 0.5, 1.3)
 """The pauses between looks at a job."""
+BASE = "base.safetensors"
 _OVER = (Phase.FINISHED, Phase.CANCELLED)
 _UPDATE = re.compile(rf"([A-Za-z0-9][A-Za-z0-9._-]{{0,63}})-([1-9][0-9]{{0,7}})-({CID_PATTERN[1:-1]})")
 
@@ -258,6 +262,33 @@ class JobFolder:
             raise ContentAlteredError(f"{self.path / 'model.py'} is {found}, but the job names {model.source}")
         return source
 
+    @property
+    def base_path(self) -> Path:
+        """Where the frozen and personal tensors are."""
+        return self.path / BASE
+
+    def base(self) -> Path:
+        """The file of the frozen and personal tensors, verified.
+
+        Raises:
+            ContentError: it is not there, or not what the document names.
+        """
+        wanted = self.document.base
+        if wanted is None:
+            raise ContentMissingError(f"job {self.job_id} has neither frozen nor personal tensors, and no base")
+
+        def verified() -> Path:
+            try:
+                if (found := ContentId.of_file(self.base_path).cid) != wanted.content:
+                    raise ContentAlteredError(f"{self.base_path} is {found}, but the job names {wanted.content}")
+            except FileNotFoundError:
+                raise ContentMissingError(f"{self.base_path} is gone") from None
+            except OSError as error:
+                raise ContentError(f"{self.base_path} can't be read: {error.strerror}") from error
+            return self.base_path
+
+        return fetched_once(wanted.id, self.path / "temporary", verified)
+
     def model(self, round: int, cid: str) -> Path:
         """The vector that a round starts from, verified.
 
@@ -324,6 +355,20 @@ class JobFolder:
                 self._strangers.add(path)
                 _log.warning("%s is left alone: it is not a client's (%s)", path, error)
             return 0
+
+    def note_handed_in(self, client: str) -> None:
+        """Notes that a client has handed in an update, which is removed when nobody needs it any more."""
+        path = self._handed_in(client)
+        if not path.exists():
+            path.touch()
+            sync(path.parent)
+
+    def has_handed_in(self, client: str) -> bool:
+        """Whether a client has ever handed in an update."""
+        return self._handed_in(client).exists()
+
+    def _handed_in(self, client: str) -> Path:
+        return self.path / "clients" / f"{client}.trained"
 
     def lock_file(self, client: str) -> Path:
         """What a client's program locks while it takes part."""
@@ -506,6 +551,9 @@ class JobsFolder:
                 (new / "terms.json").write_bytes(_TERMS.dump_json(request.terms))
                 if request.source is not None:
                     (new / "model.py").write_bytes(request.source)
+                if request.base is not None:
+                    shutil.copyfile(request.base.path, new / BASE)
+                    (new / BASE).chmod(0o444)
                 state = State(model=ContentId.of_file(model).cid)
                 (new / "state.json").write_text(state.model_dump_json(), encoding="utf-8")
                 for written in (*new.rglob("*"), new):
@@ -539,6 +587,8 @@ def _check(request: JobRequest) -> None:
     given = None if request.source is None else source_id(request.source)
     if named != given:
         raise JobDocumentError(f"the job names the source {named}, but {given} was given")
+    if document.base != (None if request.base is None else request.base.described):
+        raise JobDocumentError("the base that was given is not the one that the job names: prepare the job again")
     most, one = _most(document, terms), np.zeros(1, np.int32)
     try:
         if terms.min_clients > most:

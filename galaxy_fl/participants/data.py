@@ -116,8 +116,10 @@ class LocalData:
         """Whether there are test data."""
         return self.test_data is not None
 
-    def prepare(self, worker: PoolSession, document: JobDocument, source: bytes | None) -> Prepared:
-        """Have the workers load a job's model and these data.
+    def prepare(
+        self, worker: PoolSession, document: JobDocument, source: bytes | None, base: Path | None = None
+    ) -> Prepared:
+        """Have the workers load a job's model, with the file of its base, and these data.
 
         Raises:
             JobDocumentError, DataError, TrainingError: they do not fit each other.
@@ -136,7 +138,7 @@ class LocalData:
             device=self.device,
             threads=self.threads,
         )
-        return worker.prepare(document, settings, source, None if named else self._served())
+        return worker.prepare(document, settings, source, None if named else self._served(), base)
 
     def _served(self) -> ServedData:
         from galaxy_fl.data.datasets import import_function

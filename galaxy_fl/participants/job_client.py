@@ -69,7 +69,7 @@ class JobClient(JobParticipant[ClientCoordinator]):
                 break
             self._lacking, late = None, False
         if coordinator.kept is not None and coordinator.is_settled():
-            Kept(coordinator.kept).clear()
+            Kept(coordinator.kept).clear(personal=bool(coordinator.job.personal))
         if late:  # whoever comes when all is over may come for its money alone
             self._lacking = None
         return round
@@ -92,6 +92,7 @@ class JobClient(JobParticipant[ClientCoordinator]):
                 if not self._was_started:  # not again where a commit was taken back, and the job continues
                     self._was_started = True
                     self._started(prepared)
+                    self._look_for_own(round)
                 return run_client(
                     coordinator,
                     self,
@@ -140,15 +141,34 @@ class JobClient(JobParticipant[ClientCoordinator]):
     def _waits(self, round: Round) -> None:
         self._emit(Waiting(round=round.number, awaited="clients" if round.phase is Phase.COLLECTING else "server"))
 
-    def _model(self, rounds: int, vector: Path) -> None:
+    def _look_for_own(self, round: Round) -> None:
+        """Tell where a client has trained personal tensors before, and has them no more."""
+        coordinator = self.coordinator
+        if not coordinator.job.personal or not coordinator.has_taken_part():
+            return
+        folder = coordinator.kept
+        if folder is not None and Kept(folder).own_before(round.number + 1) is not None:
+            return
+        personal = [repr(tensor.name) for tensor in coordinator.job.personal]
+        names = ", ".join([*personal[:3], *(["…"] if len(personal) > 3 else [])])
+        where = "where they would be kept" if folder is None else str(folder)
+        self._emit(
+            Noted(
+                message="this client has taken part in the job before, but what it has trained of its personal tensors "
+                f"({names}) is not in {where}: it begins with the job's own values again; to continue from its own, "
+                "stop it and bring that folder from where it was"
+            )
+        )
+
+    def _model(self, rounds: int, vector: Path, own: Path | None) -> None:
         """Take the model after so many rounds: evaluate it, and keep the last one."""
         if self._worker is not None and self._data is not None and self._data.evaluates:
             try:
                 with self._turn:
-                    evaluation = self._evaluate(vector)
+                    evaluation = self._evaluate(vector, own)
             except GalaxyError as error:
                 self._emit(Noted(message=f"the model after round {rounds} can't be evaluated: {error}"))
             else:
                 self._emit(Evaluated(round=rounds, **evaluation.model_dump()))
         if rounds == self.coordinator.rounds:
-            self._keep(vector)
+            self._keep(vector, own)

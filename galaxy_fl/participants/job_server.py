@@ -32,6 +32,14 @@ class JobServer(JobParticipant[ServerCoordinator]):
         if first.over and not self._alone and (self._sha256 is not None or coordinator.job.distils):
             self._ended = first  # an earlier start has told it
         evaluates = self._data is not None and not coordinator.job.distils and not first.over
+        if evaluates and (personal := coordinator.job.personal):
+            evaluates = False
+            self._emit(
+                Noted(
+                    message=f"its models are not evaluated here: tensors such as {personal[0].name!r} are personal and "
+                    "stay with the clients, each of which evaluates its own model if it has test data"
+                )
+            )
         with self._work.session() if evaluates else nullcontext() as self._worker:
             if self._worker is not None and self._data is not None:
                 try:
@@ -76,7 +84,7 @@ class JobServer(JobParticipant[ServerCoordinator]):
     def _over(self, round: Round) -> None:
         if round != self._ended and round.phase is Phase.FINISHED and not self.coordinator.job.distils:
             try:
-                self._keep(self.coordinator.model(round))
+                self._keep(self.coordinator.model(round), fetch=self._data is not None)
             except ContentError as error:  # what it answers for it answers for all the same
                 self._lacks(error)
         super()._over(round)

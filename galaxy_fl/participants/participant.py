@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from galaxy_fl.exceptions import ConfigurationError, GalaxyError
 from galaxy_fl.files import is_name
-from galaxy_fl.jobs.document import SourceModel
+from galaxy_fl.jobs.document import JobDocument, SourceModel
 from galaxy_fl.participants.data import LocalData
 from galaxy_fl.participants.events import (
     Cancelled,
@@ -132,8 +132,9 @@ class JobParticipant(Generic[AnyCoordinator]):
         label = f"{self.role}_{name}" if name else self.role
         if output is not None:
             output = _usable(output.absolute())
-            # Each client of a distillation has a student of its own, and clients may share a folder.
-            own = f"_{name}" if coordinator.job.distils and coordinator.shares_folder else ""
+            # Where each client has a model of its own, clients may share a folder, or a program.
+            apart = coordinator.job.distils or (coordinator.job.personal and self.role == "client")
+            own = f"_{name}" if apart and (coordinator.shares_folder or hosted) else ""
             self._final = output / f"final_model_pars_{job}{own}"
             document = coordinator.job.digest
             who = label.replace("_", " ", 1)
@@ -191,8 +192,9 @@ class JobParticipant(Generic[AnyCoordinator]):
         if isinstance(model, SourceModel):
             source = self.coordinator.source()
             self._trust.check(model, source, self.coordinator.origin)
+        base = None if self.coordinator.job.base is None else self.coordinator.base()
         with turn, self._work.section():
-            return data.prepare(worker, self.coordinator.job, source)
+            return data.prepare(worker, self.coordinator.job, source, base)
 
     def _started(self, prepared: Prepared | None) -> None:
         samples, notes = (None, ()) if prepared is None else (prepared.samples, prepared.notes)
@@ -200,19 +202,32 @@ class JobParticipant(Generic[AnyCoordinator]):
         account = self.coordinator.account
         self._emit(Started(role=self.role, account=account, name=job, samples=samples, notes=list(notes)))
 
-    def _evaluate(self, vector: Path) -> Evaluation:
+    def _evaluate(self, vector: Path, own: Path | None = None) -> Evaluation:
         assert self._worker is not None
         with self._work.section():
-            return self._worker.evaluate(vector)
+            return self._worker.evaluate(vector, own)
 
-    def _keep(self, vector: Path) -> None:
-        """Write the final model, unless it is there. Failing, it ends nothing that money may depend on."""
+    def _keep(self, vector: Path, own: Path | None = None, fetch: bool = True) -> None:
+        """Write the final model, unless it is there. Failing, it ends nothing that money may depend on.
+
+        Args:
+            vector: What it has of the job.
+            own: What it has of this client.
+            fetch: Whether to fetch the job's base for it.
+        """
         if self._final is None:
             return
         try:
             with self._work.section():
+                job = self.coordinator.job
                 if (sha256 := digest_of(vector)) != self._sha256:
-                    self._work.pool.export(self.coordinator.job, vector, self._final, sha256)
+                    base = None if job.base is None else self.coordinator.base(fetch)
+                    if job.base is not None and base is None:
+                        self._emit(Noted(message=_without_base(job.base.size)))
+                        return
+                    if job.personal and own is None:
+                        self._emit(Noted(message=_nobodys(job)))
+                    self._work.pool.export(job, vector, self._final, sha256, base, own)
                 self._sha256 = sha256
             self._lacking = None
         except (OSError, GalaxyError) as error:
@@ -238,6 +253,22 @@ class JobParticipant(Generic[AnyCoordinator]):
         if (until := coordinator.stays_until()) is not None:
             told = Leaving if coordinator.leave else Staying
             self._emit(told(role=self.role, until=until))
+
+
+def _without_base(size: int) -> str:
+    return (
+        f"the final model is not written here, because the job's base of {size} bytes is not: give this server data to "
+        "evaluate on, which fetches it, or take the model from a client, or by `galaxy-chain job export`"
+    )
+
+
+def _nobodys(job: JobDocument) -> str:
+    name, more = job.personal[0].name, len(job.personal) - 1
+    others = f" and {more} more" if more else ""
+    return (
+        f"the final model written here has the personal tensor {name!r}{others} as the job began with it: each "
+        "client's own is in that client's final model alone"
+    )
 
 
 def _usable(output: Path) -> Path:

@@ -54,12 +54,12 @@ def protect(start: Path, trained: Path, document: JobDocument, privacy: UpdatePr
 def protected(before: Vector, after: Vector, spans: Sequence[Span], privacy: UpdatePrivacy) -> Vector:
     """Return a vector plus the clipped update, plus noise.
 
-    Whatever is in no span, such as what is frozen, stays as it was before. What leaves the range of int32 is cut off.
+    Whatever is in no span, such as padding, stays as it was before. What leaves the range of int32 is cut off.
 
     Args:
         before: int32 array of shape (d,), the vector that the training began with.
         after: Likewise, the trained one.
-        spans: Where the trained tensors are.
+        spans: Where the tensors are.
         privacy: The job's section.
     """
     norm = math.sqrt(sum(_square(before[span], after[span]) * 4.0**-bits for span, bits in spans))
@@ -77,11 +77,10 @@ def protected(before: Vector, after: Vector, spans: Sequence[Span], privacy: Upd
 
 
 def spans_of(document: JobDocument) -> list[Span]:
-    """Return where the trained tensors of a job are in its vectors, each with its fraction bits."""
-    frozen, start, spans = set(document.frozen), 0, []
+    """Return where the tensors of a job are in its vectors, each with its fraction bits."""
+    start, spans = 0, []
     for tensor in document.tensors.tensors:
-        if tensor.name not in frozen:
-            spans.append((slice(start, start + tensor.parameters), tensor.fraction_bits))
+        spans.append((slice(start, start + tensor.parameters), tensor.fraction_bits))
         start += tensor.parameters
     return spans
 

@@ -67,7 +67,7 @@ def run_client(
     samples: int,
     report: Callable[[ClientReport], None] = lambda report: None,
     waiting: Callable[[Round], None] = lambda round: None,
-    model: Callable[[int, Path], None] = lambda rounds, vector: None,
+    model: Callable[[int, Path, Path | None], None] = lambda rounds, vector, own: None,
     folder: Path | None = None,
     guard: Guard | None = None,
 ) -> Round:
@@ -83,7 +83,8 @@ def run_client(
         report: Called after each round that the client trained in.
         waiting: Called whenever there is nothing to do but wait.
         model: Called with the number of rounds behind a model, and its vector file, which is there until it returns:
-            the job's, or in a distillation this client's own.
+            the job's, or in a distillation this client's own; and the file of the client's own tensors, None if it has
+            none.
         folder: Of this client in this job, where what it has trained is kept until the next round's, so that it trains
             nothing twice when it starts again; None for a temporary one.
         guard: Where the job is private. When it admits no more trainings, the client hands in nothing more, and looks
@@ -106,7 +107,7 @@ def run_client(
         nonlocal shown
         if rounds > shown:
             shown = rounds
-            model(rounds, vector)
+            model(rounds, vector, kept.own_before(rounds + 1))
 
     with tempfile.TemporaryDirectory(prefix="galaxy-client-") if folder is None else nullcontext(folder) as place:
         kept = Kept(Path(place))
@@ -145,7 +146,7 @@ def run_client(
             elif (own := _student(round, kept, coordinator.previous(round))) is not None:
                 show(coordinator.rounds, own)
             if coordinator.is_settled():
-                kept.clear()
+                kept.clear(personal=bool(document.personal))
     return round
 
 
@@ -168,7 +169,7 @@ def _train(
         # By content, because clients have other names in other modes, and sums of floats have an order.
         teachers = sorted(previous.peers, key=digest_of)
     seed = round_seed(coordinator.job.train.seed, round.number, round.draw)
-    before, after = kept.local_before(round.number), kept.local(round.number)
+    before, after = kept.own_before(round.number), kept.own_new
     task = TrainTask(start, kept.vector(round.number), round.number, seed, teachers, before, after)
     if guard is not None and not guard.admits(round.number):
         return None
@@ -176,7 +177,8 @@ def _train(
     result = trainer.train(task)
     if guard is not None:  # before it is kept, as what is kept is handed in
         guard.protect(start, task.trained)
-    kept.keep(KeptUpdate(round=round.number, begin=digest, draw=round.draw, result=result))
+    trained = KeptUpdate(round=round.number, begin=digest, draw=round.draw, result=result)
+    kept.keep(trained, coordinator.first_open(round))
     return result
 
 

@@ -145,6 +145,16 @@ class Coordinator(Protocol):
             ContentError: it is unavailable.
         """
 
+    def base(self, fetch: bool = True) -> Path | None:
+        """The file of the job's frozen and personal tensors, as the document names it; only where it names one.
+
+        Args:
+            fetch: Whether to fetch it where it is not here; without that, None is returned then.
+
+        Raises:
+            ContentError: it is unavailable.
+        """
+
     def round(self) -> Round:
         """Where the job stands now.
 
@@ -222,6 +232,12 @@ class ClientCoordinator(Coordinator, Protocol):
         Raises:
             GalaxyError, OSError: it can't be said.
         """
+
+    def has_taken_part(self) -> bool:
+        """Whether this client has handed in an update in a round of the job, here or with other files."""
+
+    def first_open(self, round: Round) -> int:
+        """The first round that the job may go back to, if it is at this one now."""
 
     def is_settled(self) -> bool:
         """Whether a job that has reached its last round's end stays there; on a ledger that may be taken back for a
@@ -317,6 +333,10 @@ class WithoutLedger:
 
     def begin(self) -> None:
         """Begin nothing: nothing goes on beside the rounds."""
+
+    def first_open(self, round: Round) -> int:
+        """Return this round: no commit is taken back."""
+        return round.number
 
     def stays_until(self) -> int | None:
         """Return None: nobody has anything in a job that is over."""

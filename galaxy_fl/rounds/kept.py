@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -65,20 +66,21 @@ class Kept:
         """Where the trained vector of a round is, or goes."""
         return self._folder / f"trained-{round}"
 
-    def local(self, round: int) -> Path:
-        """Where the client's integer tensors go that the training of a round leaves."""
-        return self._folder / f"local-{round}"
+    @property
+    def own_new(self) -> Path:
+        """Where the client's own tensors go that a training leaves, until they are kept with what was trained."""
+        return self._folder / "own-new"
 
-    def local_before(self, round: int) -> Path | None:
-        """The integer tensors that a round's training begins with: those of the last round trained before it.
+    def own_before(self, round: int) -> Path | None:
+        """The client's own tensors that a round's training begins with: those of the last round trained before it."""
+        earlier = [number for number in self._owns() if number < round]
+        return self._own(max(earlier)) if earlier else None
 
-        Those of all rounds are kept, because a ledger may go back by several.
-        """
-        earlier = [number for number in self._rounds() if number < round]
-        return self.local(max(earlier)) if earlier else None
+    def _own(self, round: int) -> Path:
+        return self._folder / f"own-{round}"
 
-    def _rounds(self) -> list[int]:
-        return [int(path.name[6:]) for path in self._folder.glob("local-*") if path.name[6:].isdecimal()]
+    def _owns(self) -> list[int]:
+        return [int(path.name[4:]) for path in self._folder.glob("own-*") if path.name[4:].isdecimal()]
 
     def about_to_train(self, round: int) -> None:
         """Forgets what was trained last if the training of a round overwrites it: a program that dies meanwhile shall
@@ -92,27 +94,47 @@ class Kept:
             sync(self._folder)
             self.last = None
 
-    def clear(self) -> None:
-        """Forgets everything: the job is over."""
+    def clear(self, personal: bool = False) -> None:
+        """Forgets what was trained: the job is over.
+
+        Args:
+            personal: Whether the client's own tensors of the last round stay, because they are nowhere else.
+        """
         self._note.unlink(missing_ok=True)
-        for pattern in ("trained-*", "local-*"):
-            for path in self._folder.glob(pattern):
-                path.unlink(missing_ok=True)
+        for path in self._folder.glob("trained-*"):
+            path.unlink(missing_ok=True)
+        owns = sorted(self._owns())
+        for round in owns[:-1] if personal else owns:
+            self._own(round).unlink(missing_ok=True)
+        self.own_new.unlink(missing_ok=True)
         self.last = None
 
-    def keep(self, trained: KeptUpdate) -> None:
+    def keep(self, trained: KeptUpdate, first: int = 1) -> None:
         """Notes what is in `vector` of that round, and forgets what was before.
+
+        Args:
+            trained: What was trained.
+            first: The first round that the job may go back to: the client's own tensors stay that a training from there
+                on would begin with.
 
         Raises:
             OSError: it can't be written.
         """
-        for later in self._rounds():
-            if later > trained.round:  # of rounds that were taken back
-                self.local(later).unlink()
-        local = self.local(trained.round)
-        for path in (self.vector(trained.round), *([local] if local.exists() else [])):
+        round = trained.round
+        for path in (self.vector(round), *([self.own_new] if self.own_new.exists() else [])):
             sync(path)
+        # First the old ones of rounds that were taken back, then the new one, then the note: whoever dies in between
+        # trains the round again, from what was before it.
+        for later in self._owns():
+            if later > round:
+                self._own(later).unlink()
+        if self.own_new.exists():
+            os.replace(self.own_new, self._own(round))
+            sync(self._folder)
         write_durably(self._note, trained.model_dump_json())
-        if self.last is not None and self.last.round != trained.round:
+        if self.last is not None and self.last.round != round:
             self.vector(self.last.round).unlink(missing_ok=True)
+        needless = sorted(number for number in self._owns() if number < first)[:-1]
+        for number in needless:
+            self._own(number).unlink()
         self.last = trained

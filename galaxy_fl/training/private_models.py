@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
 
 from torch import nn
 
@@ -17,14 +16,13 @@ MOST_STEPS = 2.0**30
 """Steps of the fixed point that the noise may deviate: int32 has twice that at each side."""
 
 
-def check_private_model(model: nn.Module, privacy: Privacy | None, layout: Layout, frozen: Collection[str]) -> None:
+def check_private_model(model: nn.Module, privacy: Privacy | None, layout: Layout) -> None:
     """Make sure that a job's privacy covers all that leaves a client.
 
     Args:
         model: The job's.
         privacy: The job's; None for none, which every model suits.
         layout: What of the model is in its vectors.
-        frozen: The parameters that are not trained.
 
     Raises:
         JobDocumentError: something of the model isn't covered; names it.
@@ -35,7 +33,7 @@ def check_private_model(model: nn.Module, privacy: Privacy | None, layout: Layou
         raise JobDocumentError("privacy: the mode 'example' is not there yet: use the mode 'update'")
     _check_buffers(model, layout)
     if isinstance(privacy, UpdatePrivacy):
-        _check_noise(privacy, layout, frozen)
+        _check_noise(privacy, layout)
 
 
 def _check_buffers(model: nn.Module, layout: Layout) -> None:
@@ -62,12 +60,12 @@ def _check_buffers(model: nn.Module, layout: Layout) -> None:
         )
 
 
-def _check_noise(privacy: UpdatePrivacy, layout: Layout, frozen: Collection[str]) -> None:
-    """Make sure that the fixed point of each trained tensor can carry its noise."""
+def _check_noise(privacy: UpdatePrivacy, layout: Layout) -> None:
+    """Make sure that the fixed point of each tensor can carry its noise."""
     deviation = privacy.noise_multiplier * privacy.clip
     for tensor in layout.tensors:
         steps = math.ldexp(deviation, tensor.fraction_bits)
-        if tensor.name not in frozen and not 1 <= steps <= MOST_STEPS:
+        if not 1 <= steps <= MOST_STEPS:
             raise JobDocumentError(
                 f"privacy: noise of deviation {deviation:g} (noise_multiplier times clip) is {steps:.3g} steps of the "
                 f"fixed point of {tensor.name!r}, expected 1 to {MOST_STEPS:.0f}: change clip or noise_multiplier, or "

@@ -19,8 +19,9 @@ class TrainTask:
         round: The round's number, from 1: learning rate schedules go on from round to round.
         seed: Of shuffling and dropout, 63 bits.
         teachers: The vectors of the models to learn from, where the job distils.
-        local: The client's own integer tensors as its round before left them; None for those that the job began with.
-        local_after: Where those that training leaves go, if the job has any; None for nowhere.
+        own: The client's own tensors, personal ones and integers, as its round before left them; None for those that
+            the job began with.
+        own_after: Where those that training leaves go, if the job has any; None for nowhere.
     """
 
     start: Path
@@ -28,8 +29,8 @@ class TrainTask:
     round: int
     seed: int
     teachers: Sequence[Path] = ()
-    local: Path | None = None
-    local_after: Path | None = None
+    own: Path | None = None
+    own_after: Path | None = None
 
     def absolute(self) -> TrainTask:
         """Return the same task for a process that may be in another directory."""
@@ -38,6 +39,6 @@ class TrainTask:
             start=self.start.absolute(),
             trained=self.trained.absolute(),
             teachers=[teacher.absolute() for teacher in self.teachers],
-            local=None if self.local is None else self.local.absolute(),
-            local_after=None if self.local_after is None else self.local_after.absolute(),
+            own=None if self.own is None else self.own.absolute(),
+            own_after=None if self.own_after is None else self.own_after.absolute(),
         )

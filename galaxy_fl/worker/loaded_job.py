@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Size, Tensor, nn
 
 from galaxy_fl.data.shards import NamedData
 from galaxy_fl.exceptions import JobDocumentError, TrainingError
+from galaxy_fl.jobs.base import read_base
 from galaxy_fl.jobs.document import BuiltinModel, JobDocument
 from galaxy_fl.jobs.likeness import same_bits
 from galaxy_fl.training.models import build_model
 from galaxy_fl.training.private_models import check_private_model
 from galaxy_fl.vectors.fixed_point import decode, read_vector
+from galaxy_fl.worker.own_tensors import OwnTensors
 
 __all__ = ["LoadedJob"]
 
 Form = tuple[str, Size, torch.dtype, Size, torch.dtype]
 """A device, and the shapes and types of a sample and its target."""
+
+
+NORMS = nn.modules.batchnorm._NormBase
+"""Layers of batch and instance normalization."""
 
 
 class LoadedJob:
@@ -29,18 +35,31 @@ class LoadedJob:
     Args:
         document: The job's.
         source: The text of the file that its model brings along.
+        base: The file of its frozen and personal tensors.
 
     Attributes:
         data: The data sets that clients name.
+        own: What a client has of its own in the job.
         rehearsed: What was tried here: sizes of batches, each with whether it is merged, for each form of data.
+
+    Raises:
+        JobDocumentError: the base is missing, or not the one that the document describes.
     """
 
-    def __init__(self, document: JobDocument, source: str | None = None) -> None:
+    def __init__(self, document: JobDocument, source: str | None = None, base: Path | None = None) -> None:
         self.document = document
         self.layout = document.tensors
         self.data = NamedData()
         self.rehearsed: dict[Form, set[tuple[int, bool]]] = {}
+        self.own = OwnTensors(document)
         self._source = source
+        if (document.base is None) != (base is None):
+            raise JobDocumentError("a job's frozen and personal tensors, and the base that has them, belong together")
+        mapped = {} if base is None else read_base(base, [*document.frozen, *document.personal])
+        self._frozen = {tensor.name: mapped[tensor.name] for tensor in document.frozen}
+        """Mapped, and shared by all models and processes."""
+        self._personal = {tensor.name: mapped[tensor.name] for tensor in document.personal}
+        """What they begin with."""
         self._local = {tensor.name: tensor.tensor() for tensor in document.local}
         self._constants = [tensor.name for tensor in document.local if tensor.constant]
         self._keeps = isinstance(document.model, BuiltinModel)
@@ -77,11 +96,14 @@ class LoadedJob:
         """
         model = build_model(self.document.model, self.document.train.seed, self._source)
         self._check_state(model)
-        model.load_state_dict(self._local, strict=False)
-        frozen = set(self.document.frozen)
+        model.load_state_dict(self._local | self._personal, strict=False)
         for name, parameter in model.named_parameters(remove_duplicate=False):
-            if name not in self._local:
-                parameter.requires_grad_(name not in frozen)
+            if name not in self._local and parameter.is_floating_point():
+                parameter.requires_grad_(name not in self._frozen)
+        tensors = {**dict(model.named_parameters(remove_duplicate=False)), **_buffers(model)}
+        for name, value in self._frozen.items():
+            tensors[name].data = value  # neither copied nor untied
+        _hold_statistics(model, self._frozen)
         return model
 
     def _check_state(self, model: nn.Module) -> None:
@@ -90,9 +112,14 @@ class LoadedJob:
             tensor.name: (tensor.shape, "floats") for tensor in self.layout.tensors
         }
         given |= {tensor.name: (tuple(tensor.shape), tensor.type) for tensor in self.document.local}
+        given |= {
+            tensor.name: (tuple(tensor.shape), tensor.type)
+            for tensor in (*self.document.frozen, *self.document.personal)
+        }
+        apart = self._local.keys() | self._frozen.keys() | self._personal.keys()
         expected = {}
         for name, value in model.state_dict().items():
-            averaged = value.is_floating_point() and name not in self._local
+            averaged = value.is_floating_point() and name not in apart
             expected[name] = tuple(value.shape), "floats" if averaged else str(value.dtype).removeprefix("torch.")
         if given != expected:
             wrong = next((pair for pair in given.items() if pair not in expected.items()), f"{len(given)} tensors")
@@ -101,49 +128,30 @@ class LoadedJob:
                 f"tensors: {', '.join(f'{name} {shape}' for name, (shape, _) in list(expected.items())[:20])}"
             )
         parameters = dict(model.named_parameters(remove_duplicate=False))
-        if unknown := [name for name in self.document.frozen if name not in parameters]:
-            raise JobDocumentError(f"the job freezes {unknown[0]!r}, which is not a parameter of its model")
         if changed := [name for name in self._constants if name in parameters]:
             raise JobDocumentError(f"the job takes the parameter {changed[0]!r} for a constant; only buffers can be")
-        check_private_model(model, self.document.privacy, self.layout, self.document.frozen)
+        check_private_model(model, self.document.privacy, self.layout)
 
     # State
 
     def state(self, vector: Path, device: str = "cpu") -> dict[str, Tensor]:
-        """Return a vector's tensors, for a model on a device, and the local ones as the job began with them."""
-        return decode(read_vector(vector, self.layout.parameters), self.layout, device) | self._local
-
-    def kept(self, path: Path | None) -> dict[str, Tensor]:
-        """Return a client's own local tensors, as far as they are not those that the job began with.
-
-        Raises:
-            TrainingError: the file is not one of this job.
-        """
-        if path is None:
-            return {}
-        try:
-            kept: dict[str, Tensor] = load_file(path)
-        except SafetensorError as error:
-            raise TrainingError(f"{path} is damaged ({error}): remove it") from error
-        for name, value in kept.items():
-            begun = self._local.get(name)
-            if begun is None or name in self._constants or (value.dtype, value.shape) != (begun.dtype, begun.shape):
-                raise TrainingError(f"{path} has a tensor {name!r} that this job's model does not have: remove it")
-        return kept
-
-    def changed(self, model: nn.Module) -> dict[str, Tensor]:
-        """Return a model's local tensors, on the CPU, as far as they are not those that the job began with."""
-        if not self._local:
-            return {}
-        state = model.state_dict()
-        return {name: state[name].cpu() for name, begun in self._local.items() if not same_bits(state[name], begun)}
+        """Return a vector's tensors, for a model on a device, and with them all that the job began with but what is
+        frozen, which every model has."""
+        vector_state = decode(read_vector(vector, self.layout.parameters), self.layout, device)
+        return vector_state | self._local | self._personal
 
     def check_constants(self, model: nn.Module) -> None:
-        """Make sure that training has left the constants alone.
+        """Make sure that training has left the constants and the frozen buffers alone.
 
         Raises:
             TrainingError: it has not.
         """
+        for name, value in _buffers(model).items():
+            if name in self._frozen and not same_bits(value, self._frozen[name]):
+                raise TrainingError(
+                    f"training changed the buffer {name!r}, which is frozen: have it be shared or personal, "
+                    "or have the model not change it"
+                )
         if not self._constants:
             return
         state = model.state_dict()
@@ -153,3 +161,21 @@ class LoadedJob:
                     f"training changed the buffer {name!r}, which is a constant of the job because it began with "
                     "values that no fixed point carries: let it begin with finite ones"
                 )
+
+
+def _buffers(model: nn.Module) -> dict[str, Tensor]:
+    return dict(model.named_buffers(remove_duplicate=False))
+
+
+def _stay(layer: nn.Module, mode: bool = True) -> nn.Module:
+    """Take the place of a layer's `train`."""
+    return layer
+
+
+def _hold_statistics(model: nn.Module, frozen: Collection[str]) -> None:
+    """Have layers whose running statistics are frozen normalize by them in training, too, and leave them alone."""
+
+    for path, module in model.named_modules():
+        if isinstance(module, NORMS) and f"{path}.running_mean".lstrip(".") in frozen:
+            module.eval()
+            module.__dict__["train"] = partial(_stay, module)

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, TypeAdapter
 from galaxy_fl.jobs.document import JobDocument, LayoutEntries, ModelChoice
 from galaxy_fl.jobs.ending import Ending
 from galaxy_fl.jobs.local_tensors import LocalTensor
+from galaxy_fl.jobs.parts import ALL_SHARED, Parts, PartTensor
 from galaxy_fl.jobs.privacy import Privacy
 from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.training.results import Evaluation, TrainResult
@@ -104,6 +105,9 @@ class Describe(Strict):
     """The text of the file that a model brings along."""
     vector: AbsolutePath
     fraction_bits: dict[str, int]
+    parts: Parts = ALL_SHARED
+    base: AbsolutePath | None = None
+    """The file to write frozen and personal tensors to, if there are any."""
     distils: bool | None
     """Whether the job distils, to tell what the model ends in; None where that is known."""
     privacy: Privacy | None = None
@@ -117,6 +121,8 @@ class Load(Strict):
     document: JobDocument
     source: str | None
     """The text of the file that the model brings along."""
+    base: AbsolutePath | None = None
+    """The file of the job's frozen and personal tensors."""
 
 
 class Prepare(Strict):
@@ -147,6 +153,8 @@ class Evaluate(Strict):
     kind: Literal["evaluate"] = "evaluate"
     session: int = 0
     vector: AbsolutePath
+    own: AbsolutePath | None = None
+    """The client's own tensors, of which the personal ones are evaluated; None for those that the job began with."""
 
 
 class Export(Strict):
@@ -156,6 +164,10 @@ class Export(Strict):
     document: JobDocument
     vector: AbsolutePath
     destination: AbsolutePath
+    base: AbsolutePath | None = None
+    """The file of the job's frozen and personal tensors."""
+    own: AbsolutePath | None = None
+    """The client's own tensors, of which the personal ones are written; None for those that the job began with."""
 
 
 Request = Describe | Load | Prepare | Train | Evaluate | Export
@@ -170,7 +182,8 @@ class Described(Strict):
     kind: Literal["described"] = "described"
     layout: LayoutEntries
     local: list[LocalTensor]
-    frozen: list[str]
+    frozen: list[PartTensor] = Field(default_factory=list)
+    personal: list[PartTensor] = Field(default_factory=list)
     ending: Ending | None = None
 
 

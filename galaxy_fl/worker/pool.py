@@ -47,6 +47,7 @@ class _Asked:
     settings: WorkerSettings
     source: bytes | None
     served: ServedData | None
+    base: Path | None
     job: str
     """SHA-256 of the document."""
 
@@ -70,15 +71,16 @@ class PoolSession:
         settings: WorkerSettings,
         source: bytes | None = None,
         served: ServedData | None = None,
+        base: Path | None = None,
     ) -> Prepared:
         """Load the job's model and the client's data, and try a first step; comes before `train` and `evaluate`."""
         self.close()
-        asked = _Asked(document, settings, source, served, document.digest)
+        asked = _Asked(document, settings, source, served, base, document.digest)
         self._pool._enter(asked.job)
         self._asked = asked
         try:
             with self._pool._lend(asked.job, self._number) as worker:
-                return worker.prepare(document, settings, source, served, session=self._number)
+                return worker.prepare(document, settings, source, served, base, session=self._number)
         except BaseException:
             self.close()
             raise
@@ -94,10 +96,10 @@ class PoolSession:
             begin()
             return worker.train(task, self._number)
 
-    def evaluate(self, vector: Path) -> Evaluation:
-        """Measure a vector's loss and accuracy on the client's test data."""
+    def evaluate(self, vector: Path, own: Path | None = None) -> Evaluation:
+        """Measure a vector's loss and accuracy on the client's test data, with its own personal tensors in the file."""
         with self._worker() as worker:
-            return worker.evaluate(vector, self._number)
+            return worker.evaluate(vector, own, self._number)
 
     @contextmanager
     def _worker(self) -> Iterator[Worker]:
@@ -106,8 +108,8 @@ class PoolSession:
             raise TrainingError("the worker has to be prepared first")
         with self._pool._lend(asked.job, self._number) as worker:
             if not worker.has(self._number):
-                number = self._number
-                worker.prepare(asked.document, asked.settings, asked.source, asked.served, session=number, again=True)
+                what = asked.document, asked.settings, asked.source, asked.served, asked.base
+                worker.prepare(*what, session=self._number, again=True)
             yield worker
 
     def close(self) -> None:
@@ -176,13 +178,21 @@ class WorkerPool:
         """Those that are worked on, with when that began."""
         self._waiting: deque[_Turn] = deque()
         self._exporting = threading.Lock()
-        self._exported: dict[Path, tuple[str, str]] = {}
+        self._exported: dict[Path, tuple[str, str, Path | None]] = {}
 
     def session(self) -> PoolSession:
         """Return a new session, which is to be prepared."""
         return PoolSession(self, next(self._numbers))
 
-    def export(self, document: JobDocument, vector: Path, destination: Path, sha256: str) -> None:
+    def export(
+        self,
+        document: JobDocument,
+        vector: Path,
+        destination: Path,
+        sha256: str,
+        base: Path | None = None,
+        own: Path | None = None,
+    ) -> None:
         """Write the state_dict of a job's model as `Worker.export` does, unless that has been done for another client.
 
         It is done by a process that has run no model's code.
@@ -192,14 +202,15 @@ class WorkerPool:
             vector: The vector's file.
             destination: The file to write.
             sha256: That of the vector, in hexadecimal.
+            base, own: As those of `Worker.export`.
         """
-        what = document.digest, sha256
+        what = document.digest, sha256, own
         with self._exporting:
             beside = destination.with_name(f"{destination.name}.safetensors")
             if self._exported.get(destination) == what and destination.is_file() and beside.is_file():
                 return
             with Worker() as clean:
-                clean.export(document, vector, destination)
+                clean.export(document, vector, destination, base, own)
             self._exported[destination] = what
 
     def close(self) -> None:

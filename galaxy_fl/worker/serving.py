@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from galaxy_fl import exceptions
 from galaxy_fl.exceptions import JobDocumentError, TrainingError
 from galaxy_fl.files import replacing
+from galaxy_fl.jobs.base import read_base, write_base
 from galaxy_fl.jobs.structure import decide_ending
 from galaxy_fl.jobs.submission import describe_model, floats_of
 from galaxy_fl.training.checking import check_training
@@ -42,6 +43,7 @@ from galaxy_fl.worker.messages import (
     parse_request,
     to_bytes,
 )
+from galaxy_fl.worker.own_tensors import OwnTensors
 from galaxy_fl.worker.session import Session
 
 __all__ = ["serve"]
@@ -90,14 +92,14 @@ class Server:
                 return describe(request)
             case Load():
                 self._sessions.clear()
-                self._job = LoadedJob(request.document, request.source)
+                self._job = LoadedJob(request.document, request.source, request.base)
                 return Done()
             case Prepare():
                 return self._prepare(request)
             case Train():
                 return Trained(result=self._prepared(request.session).train(request.task))
             case Evaluate():
-                return Evaluated(evaluation=self._prepared(request.session).evaluate(request.vector))
+                return Evaluated(evaluation=self._prepared(request.session).evaluate(request.vector, request.own))
             case Export():
                 return export(request)
             case _:
@@ -124,21 +126,31 @@ def describe(asked: Describe) -> Described:
         check_training(asked.train, built.parameters())
     except TrainingError as error:
         raise JobDocumentError(f"train: {error}") from error
-    described = describe_model(built, fresh, asked.fraction_bits)
-    check_private_model(built, asked.privacy, described.layout, described.frozen)
+    described = describe_model(built, fresh, asked.fraction_bits, asked.parts)
+    check_private_model(built, asked.privacy, described.layout)
+    if described.has_base and asked.base is not None:
+        write_base(asked.base, [*described.frozen, *described.personal], built.state_dict())
     write_vector(asked.vector, encode(floats_of(built, described.layout), described.layout))
     try:
         ending = None if asked.distils is None else decide_ending(built, asked.train.loss, asked.distils)
     except TrainingError as error:
         raise JobDocumentError(str(error)) from error
-    return Described(**described.fields(), ending=ending)
+    fields = described.fields()
+    del fields["base"]  # who asked looks at the file itself
+    return Described(**fields, ending=ending)
 
 
 def export(asked: Export) -> Done:
-    """Write a job's model as a state_dict, the same bytes whoever writes it: what no vector has is as the job began."""
+    """Write a job's model as a state_dict, the same bytes whoever writes it: what no vector has is as the job began, or
+    personal tensors are the client's own."""
     document = asked.document
     state = decode(read_vector(asked.vector, document.tensors.parameters), document.tensors)
     state |= {tensor.name: tensor.tensor() for tensor in document.local}
+    if asked.base is not None:
+        state |= read_base(asked.base, [*document.frozen, *document.personal])
+    elif document.base is not None:
+        raise TrainingError("the model's frozen and personal tensors are not here: the job's base is missing")
+    state |= OwnTensors(document).personal(asked.own)
     # The one with the suffix first: where the other is there, both are.
     with replacing(asked.destination.with_name(f"{asked.destination.name}.safetensors")) as new:
         mode = new.stat().st_mode

@@ -102,7 +102,7 @@ class Session:
         return notes
 
     def train(self, task: TrainTask) -> TrainResult:
-        """Train a round, and write the trained vector and the client's local tensors."""
+        """Train a round, and write the trained vector and the client's own tensors."""
         job, document, device = self._job, self._document, self._settings.device
         torch.set_num_threads(self._settings.threads)
         with random_states(task.seed, self._settings.device):  # data and models may draw at random, for teachers too
@@ -111,7 +111,7 @@ class Session:
                 states: list[StateOf] = [partial(job.state, teacher, device) for teacher in task.teachers]
                 lessons = self._ask_teachers(job.model(), states, self._data)
             model = job.model().to(device)
-            model.load_state_dict(job.state(task.start, device) | job.kept(task.local))
+            model.load_state_dict(job.state(task.start, device) | job.own.read(task.own), strict=False)
             result = train(
                 model,
                 self._data,
@@ -124,23 +124,25 @@ class Session:
                 shared={tensor.name for tensor in job.layout.tensors},
             )
         job.check_constants(model)
-        if task.local_after is not None and document.local:
-            with handing_over(task.local_after) as new:
-                save_file({name: value.clone().contiguous() for name, value in job.changed(model).items()}, new)
+        if task.own_after is not None and (document.local or document.personal):
+            own = {name: value.clone().contiguous() for name, value in job.own.left(model).items()}
+            with handing_over(task.own_after) as new:
+                save_file(own, new)
         with handing_over(task.trained) as new:  # it may be the file of the start
             write_vector(new, encode(floats_of(model, job.layout), job.layout))
         model.zero_grad(set_to_none=True)  # as it may be kept, and they are as large as it is
         return result
 
-    def evaluate(self, vector: Path) -> Evaluation:
-        """Measure a vector on the test data."""
+    def evaluate(self, vector: Path, own: Path | None = None) -> Evaluation:
+        """Measure a vector on the test data, with the personal tensors of the client's own file."""
         if self._test is None:
             if self._settings.data is None:
                 raise DataError("there are no test data to evaluate a model on: give some, as test_data")
             self._test = self._job.data.whole(self._settings.data, "test", self._root)
         torch.set_num_threads(self._settings.threads)
         model = self._job.model().to(self._settings.device)
-        model.load_state_dict(self._job.state(vector, self._settings.device))
+        state = self._job.state(vector, self._settings.device) | self._job.own.personal(own)
+        model.load_state_dict(state, strict=False)
         specification, ending = self._document.train, self._document.output
         return evaluate(model, self._test, specification, self._settings.device, self._score, ending)
 

@@ -20,6 +20,7 @@ from galaxy_fl import exceptions
 from galaxy_fl.exceptions import DataError, TrainingError
 from galaxy_fl.jobs.document import JobDocument, Model, source_text
 from galaxy_fl.jobs.model_description import ModelDescription
+from galaxy_fl.jobs.parts import ALL_SHARED, Parts
 from galaxy_fl.jobs.privacy import Privacy
 from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.training.results import Evaluation, TrainResult
@@ -75,7 +76,7 @@ class Worker:
 
     def __init__(self) -> None:
         self._child = forkserver.fork("galaxy_fl.worker.serving:serve")
-        self._job: tuple[JobDocument, bytes | None] | None = None
+        self._job: tuple[JobDocument, bytes | None, Path | None] | None = None
         self._sessions: dict[int, ServedData | None] = {}
         """Those that the process has, the one asked for last at the end, with the data that each is served."""
         self._forgotten: set[int] = set()
@@ -112,6 +113,8 @@ class Worker:
         fraction_bits: Mapping[str, int] | None = None,
         distils: bool | None = None,
         privacy: Privacy | None = None,
+        parts: Parts = ALL_SHARED,
+        base: Path | None = None,
     ) -> ModelDescription:
         """Write the initial vector of a job's `model` to `vector`; return what its document says of the model.
 
@@ -123,6 +126,8 @@ class Worker:
             fraction_bits: Those that do not follow from the initial values: see `Layout.with_bits`.
             distils: Whether the job distils, to tell by its structure what the model ends in; None not to.
             privacy: The job's, which the model has to suit.
+            parts: Which tensors are shared, personal and frozen.
+            base: The file to write frozen and personal tensors to, if there are any; None for nowhere.
 
         Raises:
             JobDocumentError: there is no such model, optimizer, scheduler or loss, the source has none, or something
@@ -132,11 +137,21 @@ class Worker:
         text = None if source is None else source_text(source)
         bits = dict(fraction_bits or {})
         request = Describe(
-            model=model, train=train, vector=vector, source=text, fraction_bits=bits, distils=distils, privacy=privacy
+            model=model,
+            train=train,
+            vector=vector,
+            source=text,
+            fraction_bits=bits,
+            distils=distils,
+            parts=parts,
+            base=base,
+            privacy=privacy,
         )
         answer = self._ask(request, Described)
         layout = Layout.from_json(answer.layout)
-        return ModelDescription(layout, tuple(answer.local), tuple(answer.frozen), answer.ending)
+        return ModelDescription(
+            layout, tuple(answer.local), tuple(answer.frozen), tuple(answer.personal), answer.ending
+        )
 
     def prepare(
         self,
@@ -144,6 +159,7 @@ class Worker:
         settings: WorkerSettings,
         source: bytes | None = None,
         served: ServedData | None = None,
+        base: Path | None = None,
         *,
         session: int = 0,
         again: bool = False,
@@ -160,6 +176,7 @@ class Worker:
             served: Data of this process, where `settings.data` names none. They are read, and the user's accuracy
                 function is called, in the threads that call `prepare`, `train` and `evaluate`, one at a time for all
                 workers.
+            base: The file of the job's frozen and personal tensors, where it has some.
             session: What the client is called here.
             again: Whether the same was prepared before, here or in another worker: then no step is tried.
 
@@ -169,13 +186,13 @@ class Worker:
         """
         if (settings.data is None) == (served is None):
             raise DataError("a worker takes either data by name or data that are served, one of the two")
-        if self._job != (document, source):
+        if self._job != (document, source, base):
             self._job = None
             self._sessions.clear()
             self._forgotten.clear()
             text = None if source is None else source_text(source)
-            self._ask(Load(document=document, source=text), Done)
-            self._job = document, source
+            self._ask(Load(document=document, source=text, base=base), Done)
+            self._job = document, source, base
         self.forget(session)
         for oldest in list(self._sessions)[: len(self._sessions) - MOST_SESSIONS + 1]:
             self.forget(oldest)
@@ -194,9 +211,16 @@ class Worker:
         """
         return self._ask(Train(session=session, task=task.absolute()), Trained, self._used(session)).result
 
-    def evaluate(self, vector: Path, session: int = 0) -> Evaluation:
-        """Measure a vector's loss and accuracy on the data set's test split, or the test data that are served."""
-        return self._ask(Evaluate(session=session, vector=vector), Evaluated, self._used(session)).evaluation
+    def evaluate(self, vector: Path, own: Path | None = None, session: int = 0) -> Evaluation:
+        """Measure a vector's loss and accuracy on the data set's test split, or the test data that are served.
+
+        Args:
+            vector: The vector's file.
+            own: That of the client's own tensors, whose personal ones the model has; None for those of the job.
+            session: What the client is called here.
+        """
+        request = Evaluate(session=session, vector=vector, own=own)
+        return self._ask(request, Evaluated, self._used(session)).evaluation
 
     def _used(self, session: int) -> ServedData | None:
         """Return the data that a session is served, and note that it is in use."""
@@ -205,14 +229,23 @@ class Worker:
         self._sessions[session] = self._sessions.pop(session)
         return self._sessions[session]
 
-    def export(self, document: JobDocument, vector: Path, destination: Path) -> None:
+    def export(
+        self,
+        document: JobDocument,
+        vector: Path,
+        destination: Path,
+        base: Path | None = None,
+        own: Path | None = None,
+    ) -> None:
         """Write the whole state_dict of a job's model with a vector's values: the same bytes whoever writes it.
 
         `destination` is for `torch.load(…, weights_only=True)`; beside it, with `.safetensors` added to its name, are
         the same tensors in that format. Runs none of the model's code, so a worker that has not been prepared writes
-        what no such code can have spoilt.
+        what no such code can have spoilt. `base` is the file of the job's frozen and personal tensors, where it has
+        some, and `own` that of a client's own, whose personal ones are written instead.
         """
-        self._ask(Export(document=document, vector=vector, destination=destination), Done)
+        request = Export(document=document, vector=vector, destination=destination, base=base, own=own)
+        self._ask(request, Done)
 
     def close(self) -> None:
         """End the worker, whatever it is doing. Closing twice does nothing."""

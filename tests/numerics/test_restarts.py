@@ -22,7 +22,7 @@ def run(kind, folder, before_round=lambda client: None):
 
 
 def forget(client):
-    client._local = None
+    client._own = None
 
 
 @pytest.mark.parametrize(

@@ -184,7 +184,12 @@ async def standing(
         if f"{state.attempt}/{state.phase.value}" != after or loop.time() > until or service.stopping:
             submitted = job.update_of(client, state.round, state.attempt) is not None
             return Standing(
-                round=state.round, attempt=state.attempt, phase=state.phase, model=state.model, submitted=submitted
+                round=state.round,
+                attempt=state.attempt,
+                phase=state.phase,
+                model=state.model,
+                submitted=submitted,
+                took_part=job.has_handed_in(client),
             )
         await asyncio.sleep(pause)
         pause = min(0.25, pause * 1.3)

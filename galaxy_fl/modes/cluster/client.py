@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from galaxy_fl.content import ContentId, LocalStore, Store, parse
+from galaxy_fl.content.fetched_once import fetched_once
 from galaxy_fl.content.http_store import HttpStore
 from galaxy_fl.exceptions import (
     ContentAlteredError,
@@ -46,6 +47,8 @@ Sources = Callable[[Path], Store]
 
 _LOOK = 2.0
 """How often a client asks for jobs at most, in seconds: a server has many clients."""
+UNUSED = 30 * 86_400.0
+"""Seconds after which a base that no job has asked for is removed, when another is fetched."""
 _SENDINGS = 3
 """How often an update is sent that does not arrive as it was."""
 
@@ -183,6 +186,7 @@ class ClusterClientCoordinator(WithoutLedger):
         self._folder = Path(tempfile.mkdtemp(prefix="galaxy-cluster-"))
         self._remove = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._copies = LocalStore(self._folder)
+        self._sources = sources
         self._further = None if sources is None else sources(self._folder)
         self._store = HttpStore(connection, self._copies, f"/jobs/{job_id}")
         self.job = JobDocument.from_bytes(self._store.block(parse(said.document)[0]))
@@ -201,6 +205,32 @@ class ClusterClientCoordinator(WithoutLedger):
         """The source of the job's model, verified."""
         assert isinstance(self.job.model, SourceModel)
         return self._store.block(parse(self.job.model.source)[0])
+
+    def base(self, fetch: bool = True) -> Path | None:
+        """The file of the job's frozen and personal tensors, verified. It is fetched once into the client's folder, for
+        all clients there, and removed when no job has used it for a month."""
+        assert self.job.base is not None
+        folder, content = self._connection.folder / "res" / "bases", self.job.base.id
+        if not fetch and not LocalStore(folder).has(content):
+            return None
+
+        def get() -> Path:
+            copies = LocalStore(folder)
+            if not copies.renew(content):
+                copies.gc(UNUSED)
+                if self._sources is not None:
+                    with suppress(ContentError):  # then the server has it
+                        return self._sources(folder).path(content)
+            return HttpStore(self._connection, copies, f"/jobs/{self.job_id}").path(content)
+
+        return fetched_once(content, folder, get)
+
+    def has_taken_part(self) -> bool:
+        """Whether this client has submitted an update in a round of the job, as the server says."""
+        if self._standing is None:
+            self.round()
+        assert self._standing is not None
+        return self._standing.took_part
 
     def round(self) -> Round:
         """Where the job stands now."""

@@ -45,6 +45,8 @@ class Content:
             return _found(cid, job.path / "job.json")
         if isinstance(job.document.model, SourceModel) and cid == job.document.model.source:
             return _found(cid, job.path / "model.py")
+        if job.document.base is not None and cid == job.document.base.content:
+            return _found(cid, job.base_path, job.document.base.size)
         own, peers = previous_of(job, request.state.client)
         for path, update in (own, *peers) if own else peers:
             if cid == update.cid:
@@ -82,6 +84,7 @@ class Content:
             except FileNotFoundError:
                 raise Refused(404, "not_found", f"{update.cid} has not arrived: upload it first") from None
             sync(submitted.parent)
+            job.note_handed_in(update.client)
 
 
 class Updating:

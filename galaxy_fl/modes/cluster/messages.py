@@ -126,6 +126,8 @@ class Standing(_Said):
     """The vector that the round starts from."""
     submitted: bool
     """Whether the client that asks has submitted its update."""
+    took_part: bool
+    """Whether it has ever submitted one in this job."""
 
 
 class Submission(_Asked):

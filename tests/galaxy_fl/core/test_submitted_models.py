@@ -124,7 +124,7 @@ def test_what_can_travel_does_and_the_final_file_loads_strictly():
     model.hidden.requires_grad_(False)
     begun = {name: value.clone() for name, value in model.state_dict().items()}
     job = submit(model, min_clients=2)
-    assert document(job).frozen == ["hidden.weight", "hidden.bias"]
+    assert [tensor.name for tensor in document(job).frozen] == ["hidden.weight", "hidden.bias"]
     federation()
     final = torch.load(f"final_model_pars_{job}", weights_only=True)
     model.load_state_dict(final)
@@ -133,7 +133,7 @@ def test_what_can_travel_does_and_the_final_file_loads_strictly():
     for name in ("mask", "order", "norm.num_batches_tracked"):
         assert torch.equal(final[name], begun[name])
     for name in ("hidden.weight", "hidden.bias"):
-        torch.testing.assert_close(final[name], begun[name], rtol=0, atol=2**-25)
+        assert torch.equal(final[name], begun[name])  # to the bit, as no fixed point has carried them
     assert not torch.equal(final["out.weight"], begun["out.weight"])
     layout = document(job).tensors
     expected = decode(read_vector(f"res/jobs/{job}/models/3", layout.parameters), layout)

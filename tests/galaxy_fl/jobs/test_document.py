@@ -218,6 +218,9 @@ def test_distillation_and_the_rule_relay_belong_together(rule, alpha):
 
 
 TINY = [{"name": "weight", "shape": [2], "fraction_bits": 24}]
+HEAD = {"name": "head", "type": "float32", "shape": [2, 3]}
+BASE = {"content": source_id(b"a base"), "size": 100}
+RELAY = RuleChoice(name="relay")
 LOCAL = {"name": "steps", "type": "int64", "shape": [], "data": "eNpjYIAAAAAIAAE="}  # 0
 
 
@@ -234,13 +237,24 @@ LOCAL = {"name": "steps", "type": "int64", "shape": [], "data": "eNpjYIAAAAAIAAE
         ({"layout": [{"padding": 8}]}, "the layout is empty"),
         ({"local": [LOCAL, LOCAL]}, "'steps' is there twice"),
         ({"local": [LOCAL | {"name": "weight"}]}, "'weight' is there twice"),
-        ({"frozen": ["weigth"]}, "one that the layout does not have"),
-        ({"frozen": ["weight", "weight"]}, "frozen names a tensor twice"),
-        ({"local": [LOCAL], "frozen": ["steps"]}, "one that the layout does not have"),
+        ({"frozen": [HEAD, HEAD], "base": BASE}, "'head' is there twice"),
+        ({"frozen": [HEAD], "personal": [HEAD], "base": BASE}, "'head' is there twice"),
+        ({"frozen": [HEAD | {"name": "weight"}], "base": BASE}, "'weight' is there twice, in layout, local, frozen"),
+        ({"local": [LOCAL], "frozen": [HEAD | {"name": "steps"}], "base": BASE}, "'steps' is there twice"),
+        ({"frozen": [HEAD]}, "the base that has them, belong together"),
+        ({"base": BASE}, "the base that has them, belong together"),
+        ({"frozen": [HEAD], "base": BASE | {"size": 24}}, "24 bytes, expected 24 of the frozen and personal tensors"),
+        ({"frozen": [HEAD], "base": BASE | {"size": 24 + 2**20 + 1}}, "dag-pb"),
+        ({"frozen": [HEAD], "base": BASE | {"content": BASE["content"][:-1] + "b"}}, "content"),
+        ({"frozen": [HEAD | {"shape": [2**30, 2**30]}], "base": BASE}, "more elements than there can be"),
+        ({"frozen": [HEAD | {"type": "float8"}], "base": BASE}, "type"),
+        ({"personal": [HEAD], "base": BASE, "rule": RELAY, "distillation_alpha": 0.5}, "'head' is personal"),
     ],
 )
 def test_tensors_that_do_not_belong_together_are_refused(change, said):
     right = {"name": "n", "model": BuiltinModel(builtin="mlp"), "layout": LAYOUT}
-    JobDocument(**right | {"layout": [*TINY, {"padding": 7}], "local": [LOCAL], "frozen": ["weight"]})
+    parts = {"local": [LOCAL], "frozen": [HEAD], "personal": [HEAD | {"name": "neck"}], "base": BASE}
+    whole = JobDocument(**right | parts | {"layout": [*TINY, {"padding": 7}]})
+    assert JobDocument.from_bytes(whole.to_bytes()) == whole
     with pytest.raises(ValidationError, match=said):
         JobDocument(**right | change)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from galaxy_fl.exceptions import EncodingError, JobDocumentError
 from galaxy_fl.jobs.likeness import check_output, difference
+from galaxy_fl.jobs.parts import PartTensor
 from galaxy_fl.jobs.submission import describe_model, floats_of
 from galaxy_fl.vectors import TensorLayout, decode, encode
 
@@ -77,8 +78,8 @@ def test_integers_travel_frozen_parameters_are_named_and_what_no_fixed_point_car
     model.steps += 4
     model.layer.bias.requires_grad_(False)
     described = describe(model)
-    assert [tensor.name for tensor in described.layout.tensors] == ["layer.weight", "layer.bias"]
-    assert described.frozen == ("layer.bias",)
+    assert [tensor.name for tensor in described.layout.tensors] == ["layer.weight"]
+    assert described.frozen == (PartTensor(name="layer.bias", type="float32", shape=[1]),)
     assert [(tensor.name, tensor.type, tensor.constant) for tensor in described.local] == [
         ("steps", "int64", False),
         ("used", "bool", False),

@@ -65,7 +65,7 @@ class ModeConformance:
                 meeting.client(f"c{step}").open("1"),
                 Counting(step),
                 10,
-                model=lambda n, path: shown.append(n),
+                model=lambda n, path, own: shown.append(n),
             )
             for step in (1, 2, 6)
         ]

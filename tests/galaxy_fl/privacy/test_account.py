@@ -244,7 +244,7 @@ def test_a_budget_ends_its_part_before_the_training_that_would_exceed_it(table):
     shown = []
     seat, trainer = ClientSeat(table, "a", *[advance(table)] * 3), Watched(client.folder)
     guard = Guard(table.job, 10, client.folder / "spent.json", client.stop_at, client.heard.append)
-    end = run_client(seat, trainer, 10, model=lambda n, path: shown.append(n), folder=client.folder, guard=guard)
+    end = run_client(seat, trainer, 10, model=lambda n, path, own: shown.append(n), folder=client.folder, guard=guard)
     assert end.phase is Phase.FINISHED  # it looks on
     assert trainer.seen == [1, 2]
     assert seat.said == ["enter 10", "retire: it has spent its privacy budget in this job"]

@@ -82,11 +82,11 @@ class Buffered(nn.Module):
             self.register_buffer(name, value, persistent=persistent)
 
 
-def check(model, privacy=UPDATE, frozen=(), **bits):
+def check(model, privacy=UPDATE, **bits):
     buffers = {name for name, _ in model.named_buffers()}
     state = {name: value for name, value in model.state_dict().items() if value.is_floating_point()}
     layout = Layout.of(state, buffers).with_bits(bits).padded()
-    check_private_model(model, UpdatePrivacy(**privacy), layout, frozen)
+    check_private_model(model, UpdatePrivacy(**privacy), layout)
 
 
 def test_buffers_that_travel_are_refused_by_name():

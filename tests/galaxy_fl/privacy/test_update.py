@@ -92,15 +92,15 @@ def test_the_clip_holds_over_tensors_of_different_fixed_point(tmp_path, monkeypa
     assert 0.98 < np.linalg.norm(handed) <= 1.0
 
 
-def test_frozen_tensors_and_padding_say_nothing_and_cost_nothing(tmp_path, monkeypatch):
-    client = Client(tmp_path, document(privacy(), 3, 3, frozen=["t1"]))
+def test_padding_says_nothing_and_costs_nothing(tmp_path, monkeypatch):
+    client = Client(tmp_path, document(privacy(), 3))
     start = np.arange(9.0)
     handed = client.protected(start, start + np.array([0.1, 0.1, 0.1, 90, 90, 90, 5, 5, 5]))
     assert (handed[:3] != 0).all()
     assert (handed[3:] == 0).all()
     monkeypatch.setattr(update, "gaussians", quiet)
     handed = client.protected(start, start + np.array([0.1, 0.1, 0.1, 90, 90, 90, 5, 5, 5]))
-    assert np.allclose(handed[:3], 0.1, atol=1e-5)  # what is frozen took no part in the norm
+    assert np.allclose(handed[:3], 0.1, atol=1e-5)  # padding took no part in the norm
 
 
 def test_what_leaves_the_range_of_a_vector_is_cut_off(tmp_path):

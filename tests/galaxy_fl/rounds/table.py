@@ -37,6 +37,7 @@ class Table:
         self.number = self.attempt = 1
         self.cancelled = False
         self.settled = True
+        self.first_open = 1
         self.submissions: dict[str, tuple[Path, int]] = {}
         self.earlier: dict[str, Path] = {}
         self.lost: set[str] = set()
@@ -90,6 +91,9 @@ class Seat:
     def source(self) -> bytes:
         raise ContentError("a builtin model has no source")
 
+    def base(self, fetch: bool = True) -> Path | None:
+        raise ContentError("the model has no base")
+
     def close(self) -> None:
         pass
 
@@ -132,6 +136,12 @@ class ClientSeat(Seat):
 
     def retire(self, reason: str) -> None:
         self.said.append(f"retire: {reason}")
+
+    def has_taken_part(self) -> bool:
+        return self.name in self.table.earlier
+
+    def first_open(self, round: Round) -> int:
+        return self.table.first_open
 
     def is_settled(self) -> bool:
         return self.table.settled

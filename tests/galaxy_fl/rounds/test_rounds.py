@@ -156,7 +156,7 @@ def test_in_a_distillation_a_client_goes_on_from_its_own_weights_and_learns_from
         ClientSeat(table, "a", turn, turn, turn),
         trainer,
         10,
-        model=lambda rounds, path: models.append((rounds, read_vector(path, PARAMETERS)[0])),
+        model=lambda rounds, path, own: models.append((rounds, read_vector(path, PARAMETERS)[0])),
     )
     assert [update[0] for update in own] == [5, 10, 15]
     assert models == [(1, 5), (2, 10), (3, 15)]
@@ -184,7 +184,7 @@ def test_a_client_is_shown_each_model_and_the_final_one(table):
         ClientSeat(table, "a", turn, turn, turn),
         Counting(5),
         10,
-        model=lambda rounds, path: shown.append((rounds, read_vector(path, PARAMETERS)[0])),
+        model=lambda rounds, path, own: shown.append((rounds, read_vector(path, PARAMETERS)[0])),
     )
     assert shown == [(1, 1), (2, 2), (3, 3)]
 
@@ -370,13 +370,14 @@ class Remembering(Counting):
         self.found = []
 
     def train(self, task):
-        self.found.append((task.round, None if task.local is None else task.local.read_text()))
-        task.local_after.write_text(f"of round {task.round}, attempt {len(self.found)}")
+        self.found.append((task.round, None if task.own is None else task.own.read_text()))
+        task.own_after.write_text(f"of round {task.round}, attempt {len(self.found)}")
         return super().train(task)
 
 
 def test_a_client_goes_on_from_its_own_integer_tensors_whatever_is_taken_back(table):
     folder, trainer = table.folder / "kept", Remembering(5)
+    table.rounds = 5
 
     def a_round():
         table.cancelled = False
@@ -400,7 +401,34 @@ def test_a_client_goes_on_from_its_own_integer_tensors_whatever_is_taken_back(ta
     commit(8)
     a_round()
     assert trainer.found[4:] == [(3, "of round 2, attempt 4")]
-    assert sorted(path.name for path in folder.glob("local-*")) == ["local-1", "local-2", "local-3"]
+    assert sorted(path.name for path in folder.glob("own-*")) == ["own-1", "own-2", "own-3"]
+    # Once nothing takes back round 2, nothing begins again with what was left of the rounds before.
+    table.first_open = 3
+    commit(9)
+    a_round()
+    assert sorted(path.name for path in folder.glob("own-*")) == ["own-2", "own-3", "own-4"]
+
+
+def test_a_client_that_dies_before_it_has_kept_what_it_trained_trains_it_again_from_before(table):
+    folder, trainer = table.folder / "kept", Remembering(5)
+    stop = lambda: setattr(table, "cancelled", True)  # noqa: E731
+
+    def dying(task):
+        Remembering.train(trainer, task)
+        raise KeyboardInterrupt
+
+    run_client(ClientSeat(table, "a", stop), trainer, 10, folder=folder)
+    table.cancelled = False
+    table.next_attempt(advance=True)
+    trainer.train = dying
+    with pytest.raises(KeyboardInterrupt):
+        run_client(ClientSeat(table, "a", stop), trainer, 10, folder=folder)
+    assert {path.name for path in folder.iterdir()} >= {"own-1", "own-new"}
+    del trainer.train
+    # Whether it is the same round still, or the next one already.
+    run_client(ClientSeat(table, "a", stop), trainer, 10, folder=folder)
+    assert trainer.found == [(1, None), (2, "of round 1, attempt 1"), (2, "of round 1, attempt 1")]
+    assert (folder / "own-2").read_text() == "of round 2, attempt 3"
 
 
 @pytest.mark.parametrize("settled", [True, False])

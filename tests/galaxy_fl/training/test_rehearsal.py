@@ -147,10 +147,8 @@ def test_a_worker_rehearses_and_trains_as_if_it_had_not(tmp_path, monkeypatch):
         job = JobDocument(
             name="net",
             model=model,
-            layout=layout.to_json(),
-            local=list(described.local),
-            frozen=list(described.frozen),
             train=specification,
+            **described.fields(),
         )
         settings = WorkerSettings(data="digits", shard="8/8")
         wrong = specification.model_copy(update={"loss_options": {"weight": [1.0]}})

@@ -22,7 +22,7 @@ def federation(kind, folder):
 def again(one, **change):
     """A client of the same job, whose document was changed."""
     client = one.clients[0]
-    return Client(one.job.model_copy(update=change), client.source, client.data, "1/1", client._folder)
+    return Client(one.job.model_copy(update=change), client.source, client.data, "1/1", client._folder, client.base)
 
 
 @pytest.fixture
@@ -48,11 +48,6 @@ def test_documents_that_are_not_of_their_model_are_refused(annealed, change, sai
         again(annealed, **change)
 
 
-def test_a_buffer_is_not_frozen(tmp_path):
-    with pytest.raises(JobDocumentError, match="freezes '1.running_mean', which is not a parameter"):
-        again(federation(zoo.BatchNorm, tmp_path), frozen=["1.running_mean"])
-
-
 def test_a_parameter_is_not_a_constant(annealed):
     layout = [entry for entry in annealed.job.layout if entry["name"] != "out.bias"]
     taken = [*annealed.job.local, *local(**{"out.bias": torch.zeros(3)})]
@@ -62,11 +57,11 @@ def test_a_parameter_is_not_a_constant(annealed):
 
 def test_training_leaves_what_it_changed_of_the_integers(annealed, tmp_path):
     annealed.round(1)
-    kept = load_file(tmp_path / "1" / "local-1")
+    kept = load_file(tmp_path / "1" / "own-1")
     assert kept.keys() == {"steps"}  # after an even number of batches `odd` is what it was
     assert kept["steps"].item() == 6
     annealed.round(2)
-    assert load_file(tmp_path / "1" / "local-2")["steps"].item() == 12
+    assert load_file(tmp_path / "1" / "own-2")["steps"].item() == 12
 
 
 @pytest.mark.parametrize("content", [{"others": torch.tensor(1)}, {"steps": torch.tensor(1.0)}, None])
@@ -74,10 +69,10 @@ def test_what_a_client_has_kept_is_checked(annealed, tmp_path, content):
     client = annealed.clients[0]
     annealed.round(1)
     if content is None:
-        (tmp_path / "1" / "local-1").write_bytes(b"damaged")
+        (tmp_path / "1" / "own-1").write_bytes(b"damaged")
     else:
-        save_file(content, tmp_path / "1" / "local-1")
-    with pytest.raises(TrainingError, match="local-1.*: remove"):
+        save_file(content, tmp_path / "1" / "own-1")
+    with pytest.raises(TrainingError, match="own-1.*: remove"):
         client.train(tmp_path / "model-1", 2)
 
 
@@ -88,17 +83,13 @@ def test_a_constant_that_training_changes_is_an_error(tmp_path):
 
 def test_frozen_parameters_do_not_move(tmp_path):
     one = federation(zoo.Frozen, tmp_path)
-    assert one.job.frozen == ["0.weight", "0.bias"]
-    before = one.vector.copy()
+    assert [tensor.name for tensor in one.job.frozen] == ["0.weight", "0.bias"]
+    assert [tensor.name for tensor in one.job.tensors.tensors] == ["2.weight", "2.bias"]
+    before = one.model.state_dict()
     one.round(1)
-    assert (one.vector[:56] == before[:56]).all()
-    assert (one.vector[56:] != before[56:]).any()
-    # The document decides, not the class.
-    other = again(one, frozen=["2.weight", "2.bias"])
-    assert [name for name, p in other.job.model().named_parameters() if not p.requires_grad] == [
-        "2.weight",
-        "2.bias",
-    ]
+    model = one.clients[0].job.model()
+    assert not any(parameter.requires_grad for parameter in model[0].parameters())
+    assert torch.equal(model[0].weight, before["0.weight"])
 
 
 def test_evaluation_and_teachers_have_the_integers_that_the_job_began_with(annealed):
