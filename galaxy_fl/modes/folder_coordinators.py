@@ -366,8 +366,8 @@ class FolderClientCoordinator(_FolderCoordinator):
         self.close()
 
     def close(self) -> None:
-        """Leaves: the server no longer waits for this client."""
-        if self._lock is not None:
+        """Leaves: the server no longer waits for this client. The job's thread and the program's end may both do it."""
+        lock, self._lock = self._lock, None
+        if lock is not None:
             shutil.rmtree(self._aside, ignore_errors=True)
-            self._lock.release()
-            self._lock = None
+            lock.release()
