@@ -39,11 +39,20 @@ def demo(
         typer.Option(help="What it runs on: the embedded chain, or anvil, Foundry's node, which is much quicker."),
     ] = DemoChain.EMBEDDED,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the chain running at the end, to look around.")] = False,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="tensorboard:DIR|mlflow:URI|csv:FILE",
+            help="Where participants write what they measure, round by round. May be repeated.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Run a real federated job on a development chain: a server, clients that share a process, and an audit."""
     if json:
-        demonstrate(clients, rounds, home, print_json, keep=keep, cheat=cheat, verify=verify, chain=chain)
+        demonstrate(
+            clients, rounds, home, print_json, keep=keep, cheat=cheat, verify=verify, chain=chain, track=track or ()
+        )
         return
     audited: list[int] = []
     earned: list[str] = []
@@ -106,4 +115,4 @@ def demo(
                     console.print("\nThe chain runs until Ctrl-C. In another terminal:")
                     console.print(f"  galaxy-chain job show 1 {where}\n  galaxy-chain audit 1 {where}")
 
-        demonstrate(clients, rounds, home, say, keep=keep, cheat=cheat, verify=verify, chain=chain)
+        demonstrate(clients, rounds, home, say, keep=keep, cheat=cheat, verify=verify, chain=chain, track=track or ())

@@ -21,6 +21,7 @@ from galaxy_fl.participants.job_client import JobClient
 from galaxy_fl.participants.participant import Outcome
 from galaxy_fl.participants.participation import Participation
 from galaxy_fl.participants.telling import listeners_of
+from galaxy_fl.participants.tracking import Tracker
 from galaxy_fl.participants.work import Work
 from galaxy_fl.trust import Trust
 from galaxy_fl.worker import forkserver
@@ -43,6 +44,7 @@ def host_clients(
     *,
     output: Path,
     listeners: Sequence[Listener],
+    track: Sequence[Tracker],
     looked: Callable[[], None],
     workers: int | None,
     stop_at_epsilon: float | None = None,
@@ -58,6 +60,7 @@ def host_clients(
         trust: Decides which model sources may run here.
         output: Folder for the final model and the reports.
         listeners: Take what happens, by client where they can.
+        track: Where each client's measurements go.
         looked: Called whenever a client has seen the chain.
         workers: How many processes train; None for as many as there are processors.
         stop_at_epsilon: The budget of each in a private job.
@@ -85,7 +88,7 @@ def host_clients(
             coordinator.looked = looked
             return JobClient(
                 coordinator, clients[name], trust, name=name, output=output, listeners=listeners_of(listeners, name),
-                work=work, alone=True, hosted=name, stop_at_epsilon=stop_at_epsilon,
+                track=track, work=work, alone=True, hosted=name, stop_at_epsilon=stop_at_epsilon,
             ).run()  # fmt: skip
 
     outcomes = Participation(places, take_part, listeners, Work(workers), list(clients)).run()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from galaxy_chain.mode import ParticipantSettings
 from galaxy_chain.verify.how import Verify
 from galaxy_chain.verify.inspection import Withheld
 from galaxy_fl.exceptions import ConfigurationError
+from galaxy_fl.participants.aim import Aim
 from galaxy_fl.participants.data import LocalData
 from galaxy_fl.participants.events import Listener, Role, Status
 from galaxy_fl.participants.guard import check_budget
@@ -31,6 +32,7 @@ from galaxy_fl.participants.job_client import JobClient
 from galaxy_fl.participants.job_server import JobServer
 from galaxy_fl.participants.metrics import MetricsFile
 from galaxy_fl.participants.participant import Outcome
+from galaxy_fl.participants.tracking import Tracker, tracking
 from galaxy_fl.participants.work import Work
 from galaxy_fl.trust import Trust
 
@@ -112,6 +114,15 @@ class Own:
             envvar="GALAXY_OUTPUT", help="Folder for the final model (a state_dict, and safetensors) and the report."
         ),
     ] = Path()
+
+    track: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="tensorboard:DIR|mlflow:URI|csv:FILE",
+            help="Where to write what is measured, round by round. May be repeated. MLflow's password or token comes "
+            "from its own variables, never from the URI.",
+        ),
+    ] = None
 
     def trusted(self) -> Trust:
         """Return whom this operator trusts."""
@@ -208,6 +219,47 @@ class Accounts(Account):
     ] = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class EarlyStop:
+    """Which model a server keeps as the best, and with what it ends the job."""
+
+    best: Annotated[
+        str | None,
+        typer.Option(
+            metavar="accuracy|loss|NAME:max|NAME:min",
+            help="Keep the model that is the best by this measure on --data, as best_model_pars_JOB in --output.",
+            rich_help_panel="Best model",
+        ),
+    ] = None
+    stop_when: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CONDITION",
+            help="End the job early once a model meets this, such as 'accuracy>=0.95' or 'loss<=0.1': the round that "
+            "is under way then is the last. Takes the account of the job's owner. May be repeated.",
+            rich_help_panel="Best model",
+        ),
+    ] = None
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="ROUNDS",
+            help="End the job early after so many rounds in a row without a better model, by --best.",
+            rich_help_panel="Best model",
+        ),
+    ] = None
+
+    def aim(self, data: str | None) -> Aim:
+        """Return what the server aims at."""
+        aim = Aim.of(self.best, self.stop_when, self.patience)
+        if aim and data is None:
+            raise ConfigurationError(
+                "--best, --stop-when and --patience go by what the server measures: give it test data (--data)"
+            )
+        return aim
+
+
 def server(
     job: JobOption,
     data: TestData,
@@ -215,6 +267,7 @@ def server(
     own: Own,
     sender: Account,
     terms: BondLimits,
+    early: EarlyStop,
     following: Following,
     relaying: ServerRelay,
     where: Where,
@@ -247,9 +300,9 @@ def server(
     kept = Keep.parse(keep)
     relay = relaying.settings() if relaying.relay else None
     local = data.local(torch, own.accuracy)
-    trust = own.trusted()
+    trust, aim = own.trusted(), early.aim(data.data)
     ledger = where.connect(sender)
-    with _taking_part("server", job, json, following.status) as (listeners, looked):
+    with _taking_part("server", job, json, following.status, own.track) as (listeners, looked, track):
         coordinator = LedgerServerCoordinator(
             ledger,
             where.contents(ledger, job),
@@ -265,7 +318,10 @@ def server(
         with closing(coordinator):
             coordinator.looked = looked
             listeners.append(MetricsFile(where.at().metrics(ledger.address, job)))
-            _end(JobServer(coordinator, local, trust, output=own.output, listeners=listeners, alone=True).run())
+            participant = JobServer(
+                coordinator, local, trust, output=own.output, listeners=listeners, track=track, aim=aim, alone=True
+            )
+            _end(participant.run())
 
 
 def client(
@@ -357,7 +413,7 @@ def client(
             }
         )
         parts = local.parts(data.shards)
-        with _taking_part("client", job, json, following.status, len(parts)) as (listeners, looked):
+        with _taking_part("client", job, json, following.status, own.track, len(parts)) as (listeners, looked, track):
             host_clients(
                 where.at(sender),
                 settings,
@@ -365,13 +421,14 @@ def client(
                 trust,
                 output=own.output,
                 listeners=listeners,
+                track=track,
                 looked=looked,
                 workers=data.workers,
                 stop_at_epsilon=stop_at_epsilon,
             )
         return
     ledger = where.connect(sender)
-    with _taking_part("client", job, json, following.status) as (listeners, looked):
+    with _taking_part("client", job, json, following.status, own.track) as (listeners, looked, track):
         coordinator = LedgerClientCoordinator(
             ledger,
             where.contents(ledger, job),
@@ -394,6 +451,7 @@ def client(
                 trust,
                 output=own.output,
                 listeners=listeners,
+                track=track,
                 work=work,
                 alone=True,
                 stop_at_epsilon=stop_at_epsilon,
@@ -403,11 +461,13 @@ def client(
 
 @contextmanager
 def _taking_part(
-    role: Role, job: int, json: bool, status: str | None, clients: int | None = None
-) -> Iterator[tuple[list[Listener], Callable[[], None]]]:
-    """Yield what listens to a participant, or to so many clients, and what it calls when it has seen the chain."""
+    role: Role, job: int, json: bool, status: str | None, track: Sequence[str] | None, clients: int | None = None
+) -> Iterator[tuple[list[Listener], Callable[[], None], Sequence[Tracker]]]:
+    """Yield what listens to a participant, or to so many clients, what it calls when it has seen the chain, and where
+    its measurements go."""
     with ExitStack() as stack:
         stack.enter_context(warnings_printed(json, job))
+        trackers = stack.enter_context(tracking(track or ()))
         listeners, looked = [stack.enter_context(printing(json, clients))], _nothing
         if status is not None:
             from galaxy_fl.participants.health import Health, serving  # uvicorn and FastAPI, which few ask for
@@ -417,7 +477,7 @@ def _taking_part(
             listeners[0](Status(url=url), str(job))
             listeners, looked = [health, *listeners], health.looked
         try:
-            yield listeners, looked
+            yield listeners, looked, trackers
         except KeyboardInterrupt:
             sys.stderr.write("stopped; the same command continues where it was\n")
             raise

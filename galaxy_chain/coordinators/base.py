@@ -142,6 +142,11 @@ class LedgerCoordinator:
         return self.history.last_round
 
     @property
+    def planned(self) -> int:
+        """How many rounds the job was registered with."""
+        return self.terms.rounds
+
+    @property
     def address(self) -> str:
         """The account that takes part."""
         assert self.ledger.transactions is not None

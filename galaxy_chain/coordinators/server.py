@@ -14,7 +14,7 @@ from galaxy_chain.coordinators.keep import Keep
 from galaxy_chain.coordinators.payout import Payout
 from galaxy_chain.coordinators.summing_up import NO_TREE, SummingUp, Tree
 from galaxy_chain.coordinators.tending import Tending
-from galaxy_chain.exceptions import ErrorName
+from galaxy_chain.exceptions import ErrorName, LedgerRefusedError
 from galaxy_chain.following import turns
 from galaxy_chain.following.claims import earnings
 from galaxy_chain.following.history import Commit, JobHistory
@@ -26,7 +26,7 @@ from galaxy_chain.ledger.contract import ContractCall, LedgerContract
 from galaxy_chain.ledger.excluded import pack_excluded
 from galaxy_chain.ledger.records import round_reward
 from galaxy_chain.ledger.signing import Domain
-from galaxy_chain.ledger.structs import ZERO_ADDRESS, Model
+from galaxy_chain.ledger.structs import ZERO_ADDRESS, Model, Status
 from galaxy_chain.ledger.submissions import Entry
 from galaxy_chain.transactions.manager import Receipt
 from galaxy_chain.verify.early import Early
@@ -443,6 +443,34 @@ class LedgerServerCoordinator(LedgerCoordinator):
         history = self._expect(round)
         call = self.ledger.reopen_round(self.number, round.attempt, history.head)
         self._act(call, round.attempt, history.model.root)
+
+    def model_after(self, rounds: int) -> Path:
+        """The vector file of the model after so many rounds, verified; recomputed where it can't be had."""
+        return self._patiently(lambda: self.verifier.model_after(self.history, rounds))
+
+    def check_may_end(self) -> None:
+        """Makes sure that this server's account is the job's owner, whom alone the ledger lets end it early."""
+        if not self.origin.own:
+            raise ConfigurationError(
+                f"job {self.number} can be ended early by its owner {self.origin.name} alone, and this server is "
+                f"{self.address}: leave out --stop-when and --patience (stop_when, patience); its owner can run "
+                f"`galaxy-chain job cancel {self.number}` whenever the job has gone far enough"
+            )
+
+    def end(self) -> int:
+        """Has the ledger end the job with the round that is under way, in which its clients may have trained already:
+        it is committed and paid as any other."""
+        self._follower.poll()
+        history = self.history
+        if history.cancelled or history.status is not Status.RUNNING or history.round >= history.last_round:
+            return history.last_round
+        try:
+            self.ledger.cancel_job(self.number).transact(f"{self.number} early")
+        except LedgerRefusedError as error:
+            if error.name not in ("AlreadyCancelled", "JobNotRunning"):
+                raise
+        self._follower.poll()
+        return self.history.last_round
 
     def _act(self, call: ContractCall, attempt: int, on: bytes) -> Receipt:
         try:

@@ -29,6 +29,8 @@ class Instructions(Strict):
     """Folder for final models and reports."""
     job: int
     verify: str = "branch"
+    track: Sequence[str] = ()
+    """Where measurements go, as `--track` has it."""
 
 
 def pack(account: str, event: Event | None) -> bytes:

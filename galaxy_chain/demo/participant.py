@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from multiprocessing.connection import Connection
@@ -29,6 +29,7 @@ from galaxy_fl.participants.events import Event, Failed, Listener
 from galaxy_fl.participants.job_client import JobClient
 from galaxy_fl.participants.job_server import JobServer
 from galaxy_fl.participants.metrics import MetricsFile
+from galaxy_fl.participants.tracking import Tracker, tracking
 from galaxy_fl.participants.work import Work
 from galaxy_fl.rounds.coordinator import Round, Submitted
 from galaxy_fl.trust import Trust
@@ -84,15 +85,16 @@ def run(connection: Connection) -> None:
         where = told.deployment
         transactions = Transactions(rpc, NodeSigner(told.accounts[0]))
         ledger = LedgerContract(rpc, where.ledger, transactions, first_block=where.block, chain_id=where.chain_id)
-        if told.role == "clients":
-            _take_part(told, ledger, back)
-        else:
-            _serve(told, ledger, back)
+        with tracking(told.track) as track:
+            if told.role == "clients":
+                _take_part(told, ledger, back, track)
+            else:
+                _serve(told, ledger, back, track)
     except KeyboardInterrupt:
         pass  # the demonstration is over
 
 
-def _serve(told: Instructions, ledger: LedgerContract, back: _Told) -> None:
+def _serve(told: Instructions, ledger: LedgerContract, back: _Told, track: Sequence[Tracker]) -> None:
     (account,) = told.accounts
     store = LocalStore(Path(told.store))
     try:
@@ -102,13 +104,14 @@ def _serve(told: Instructions, ledger: LedgerContract, back: _Told) -> None:
             server = LyingServerCoordinator(ledger, store, told.job, PATIENCE, leave=True)
         listeners: list[Listener] = [back.of(account), MetricsFile(Path(told.metrics))]
         output = Path(told.output)
-        JobServer(server, LocalData(None, "digits"), Trust(), listeners=listeners, output=output, alone=True).run()
+        data = LocalData(None, "digits")
+        JobServer(server, data, Trust(), listeners=listeners, track=track, output=output, alone=True).run()
         back.tell(account, None)
     except GalaxyError as error:
         back.tell(account, Failed(message=str(error)))
 
 
-def _take_part(told: Instructions, ledger: LedgerContract, back: _Told) -> None:
+def _take_part(told: Instructions, ledger: LedgerContract, back: _Told, track: Sequence[Tracker]) -> None:
     """Be all clients, in threads that share what they follow and verify, and the workers."""
     verify, count = Verify.parse(told.verify), len(told.accounts)
     parts = list(LocalData("digits").parts(f"1-{count}/{count}").values())
@@ -124,7 +127,7 @@ def _take_part(told: Instructions, ledger: LedgerContract, back: _Told) -> None:
             with closing(coordinator):
                 JobClient(
                     coordinator, parts[number], Trust(),
-                    listeners=listeners, output=output, work=work, alone=True, name=name, hosted=name,
+                    listeners=listeners, track=track, output=output, work=work, alone=True, name=name, hosted=name,
                 ).run()  # fmt: skip
             back.tell(account, None)
         except GalaxyError as error:

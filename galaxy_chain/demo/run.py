@@ -9,7 +9,7 @@ done and wait for that, the chain's clock is put ahead, and each of them settles
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from importlib.resources import as_file, files
 from multiprocessing.connection import wait
@@ -45,6 +45,7 @@ def demonstrate(
     cheat: bool = False,
     verify: str = "branch",
     chain: DemoChain = DemoChain.EMBEDDED,
+    track: Sequence[str] = (),
 ) -> None:
     """Runs the digits job: chain, ledger, job, one server and so many clients, and an audit at the end.
 
@@ -58,6 +59,7 @@ def demonstrate(
         say: Takes what is said.
         cheat: Let the job's own server lie in round 2. A client proves it, and another server finishes the job.
         verify: How much of each commit the clients recompute: `branch`, `full`, `sample:K` or `off`.
+        track: Where participants write what they measure, as `galaxy-chain server --track` has it.
         keep: Wait for an interrupt at the end, the chain still running.
         chain: What it runs on.
 
@@ -128,6 +130,7 @@ def demonstrate(
             metrics=str(metrics.absolute()),
             output=str(home.absolute()),
             job=created.job,
+            track=list(track),
         )
         processes = [told, told.model_copy(update={"role": "clients", "accounts": client_accounts, "verify": verify})]
         if cheat:

@@ -45,7 +45,13 @@ class _FolderCoordinator(WithoutLedger):
         self.origin = origin
         self.job_id = folder.job_id
         self.job = folder.document
-        self.rounds = folder.terms.rounds
+        self.planned = folder.terms.rounds
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds the job has, or had where it is finished."""
+        state = self.folder.state
+        return state.round - 1 if state.phase is Phase.FINISHED else self.planned
 
     def source(self) -> bytes:
         """The source of the job's model, verified."""
@@ -243,6 +249,24 @@ class FolderServerCoordinator(_FolderCoordinator):
         again = {"attempt": state.attempt + 1, "phase": Phase.COLLECTING, "closed": ()}
         self.folder.write_state(state.model_copy(update=again))
         self.folder.prune()
+
+    def model_after(self, rounds: int) -> Path:
+        """The vector file of the model after so many rounds; the current one verified."""
+        state = self.folder.state
+        if rounds + 1 == state.round:
+            return self.folder.model(state.round, state.model)
+        return self.folder.past_model(rounds + 1)
+
+    def check_may_end(self) -> None:
+        """Nothing keeps it from that: without a ledger the server says where the job stands."""
+
+    def end(self) -> int:
+        """Says that the last committed round was the last."""
+        state = self.folder.state
+        if not _round_of(state).over and state.round > 1:
+            over = {"attempt": state.attempt + 1, "phase": Phase.FINISHED, "closed": ()}
+            self.folder.write_state(state.model_copy(update=over))
+        return self.folder.state.round - 1
 
     def close(self) -> None:
         """Nothing is held."""

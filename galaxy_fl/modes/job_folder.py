@@ -297,6 +297,14 @@ class JobFolder:
         """
         return self._vector(Path("models", str(round)), cid)
 
+    def past_model(self, round: int) -> Path:
+        """The vector that an earlier round started from. Nothing says what it was, but its length.
+
+        Raises:
+            ContentError: it is not there, or of another length.
+        """
+        return self._sized(Path("models", str(round)))
+
     def put_model(self, round: int, source: Path) -> str:
         """Keeps a vector file as the one that the next round, `round`, starts from, and returns its content id."""
         cid = ContentId.of_file(source).cid
@@ -309,12 +317,21 @@ class JobFolder:
                 shutil.copyfile(source, new)
         return cid
 
-    def _vector(self, name: Path, cid: str) -> Path:
+    def _sized(self, name: Path) -> Path:
         path = self.path / name
         try:
             length = path.stat().st_size
-            if length != 4 * self.parameters:
-                raise ContentAlteredError(f"{path} has {length} bytes, expected {4 * self.parameters}")
+        except FileNotFoundError:
+            raise ContentMissingError(f"{path} is gone") from None
+        except OSError as error:
+            raise ContentError(f"{path} can't be read: {error.strerror}") from error
+        if length != 4 * self.parameters:
+            raise ContentAlteredError(f"{path} has {length} bytes, expected {4 * self.parameters}")
+        return path
+
+    def _vector(self, name: Path, cid: str) -> Path:
+        path = self._sized(name)
+        try:
             if (found := ContentId.of_file(path).cid) != cid:
                 raise ContentAlteredError(f"{path} is {found}, expected {cid}: look after the disk")
         except FileNotFoundError:

@@ -31,6 +31,7 @@ from galaxy_fl.participants.participation import (
     taking_part,
 )
 from galaxy_fl.participants.telling import listeners_of
+from galaxy_fl.participants.tracking import Tracker, tracking
 from galaxy_fl.participants.work import Work
 from galaxy_fl.trust import Trust
 from galaxy_fl.worker import forkserver
@@ -81,6 +82,8 @@ class Client:
         listeners: Functions that take each event (`galaxy_fl.events`) and the id of its job; the default prints lines
             for people, with `shards` one a round for all clients. Of one with a method `of`, each of several clients
             tells the listener that `of` returns for its name.
+        track: Where to write what is measured, round by round: `"tensorboard:DIR"`, `"mlflow:URI"`, `"csv:FILE"`, or
+            several. Each client of `shards` is a run of its own.
         settings: Settings of the mode, such as `jobs` (the ids of those to take part in) or `authority` of a cluster;
             see docs/migration.md.
 
@@ -115,6 +118,7 @@ class Client:
         workers: int | None = None,
         output: str | PathLike[str] = ".",
         listeners: Sequence[Listener] | None = None,
+        track: str | Sequence[str] = (),
         **settings: Any,
     ) -> None:
         if data is None:
@@ -136,6 +140,7 @@ class Client:
         self._name = name
         self._concurrency = concurrency
         self._output = Path(output)
+        self._track = track
         self._group = GroupConsole(len(self._clients)) if self._hosts and listeners is None else None
         self._listeners: Sequence[Listener] = (self._group or Console(),) if listeners is None else tuple(listeners)
 
@@ -172,6 +177,10 @@ class Client:
         """Do as `run`, and only tell in the outcomes which jobs were given up."""
         expect_program()
         trust = Trust.load(self._trust)
+        with tracking(self._track) as trackers:
+            return self._take_part(trust, trackers, forever)
+
+    def _take_part(self, trust: Trust, trackers: Sequence[Tracker], forever: bool) -> list[Outcome]:
         take_part: dict[ClientPlace, TakePart] = {}
         clients: list[str] = []
         turns = {client: threading.BoundedSemaphore(self._concurrency) for client in self._clients}
@@ -179,7 +188,7 @@ class Client:
             found = places_of(mode, list(self._clients), **settings)
             for (client, data), places in zip(self._clients.items(), found, strict=True):
                 for place in places:
-                    take_part[place] = self._taking_part(client, data, trust, turns[client])
+                    take_part[place] = self._taking_part(client, data, trust, turns[client], trackers)
                     clients.append(client)
         allow_open_files(FILES_OF_A_CLIENT * len(take_part))
         if not take_part:
@@ -195,7 +204,14 @@ class Client:
                 clients if self._hosts else None,
             ).run(forever)
 
-    def _taking_part(self, client: str, data: LocalData, trust: Trust, turn: threading.BoundedSemaphore) -> TakePart:
+    def _taking_part(
+        self,
+        client: str,
+        data: LocalData,
+        trust: Trust,
+        turn: threading.BoundedSemaphore,
+        trackers: Sequence[Tracker],
+    ) -> TakePart:
         listeners = listeners_of(self._listeners, client) if self._hosts else self._listeners
         return taking_part(
             JobClient,
@@ -204,6 +220,7 @@ class Client:
             name=client if self._hosts else self._name,
             output=self._output,
             listeners=listeners,
+            track=trackers,
             turn=turn,
             stop_at_epsilon=self._stop_at_epsilon,
             hosted=client if self._hosts else "",

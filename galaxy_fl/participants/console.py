@@ -93,6 +93,13 @@ def _line(event: Event) -> str | None:
                 f"round {event.round}: aggregated {event.updates} update{'' if event.updates == 1 else 's'}{measured}, "
                 f"{event.seconds:.2f} s{gas}, model {event.model[:12]}…{why}{_reasons(event.excluded)}"
             )
+        case events.Best():
+            where = "" if event.best_model is None else f", kept in {_shown(event.best_model)}"
+            return f"round {event.round}: the best model so far, {event.metric} {event.value:.4g}{where}"
+        case events.Ending(round=round, last=last) if last == round:
+            return f"ends early, with round {last}: {event.reason}"
+        case events.Ending():
+            return f"ends early: {event.reason}; round {event.last}, which is under way, is the last, and paid as any"
         case events.Reopened():
             return f"round {event.round}: too few usable updates, collecting again{_reasons(event.excluded)}"
         case events.Challenged():
@@ -104,7 +111,8 @@ def _line(event: Event) -> str | None:
         case events.Finished():
             where = "" if event.final_model is None else f"; the final model is in {_shown(event.final_model)}"
             root = "" if event.model is None else f", on the ledger {event.model}"
-            return f"finished after {event.rounds} rounds{where}{root}"
+            early = "" if event.planned is None else f" of {event.planned}, because it was ended early"
+            return f"finished after {event.rounds} rounds{early}{where}{root}"
         case events.Cancelled(by="owner"):
             return f"was cancelled by its owner in round {event.round}"
         case events.Cancelled():

@@ -15,10 +15,12 @@ from galaxy_fl.validation import Strict
 
 __all__ = [
     "EVENTS",
+    "Best",
     "Cancelled",
     "Challenged",
     "Collecting",
     "Committed",
+    "Ending",
     "Evaluated",
     "Event",
     "Exhausted",
@@ -178,6 +180,31 @@ class Reopened(_Attempt):
     event: Literal["reopened"] = "reopened"
 
 
+class Best(Strict):
+    """The model that a server has committed last is the best one so far, by what the server has measured."""
+
+    event: Literal["best"] = "best"
+    round: int
+    metric: str
+    """Which measure it goes by."""
+    value: float
+    best_model: str | None = None
+    """Path of the best model's file; None where it is not here."""
+    sha256: str
+    """SHA-256 of the model's vector."""
+
+
+class Ending(Strict):
+    """A server has the job end early, by what it has measured."""
+
+    event: Literal["ending"] = "ending"
+    round: int
+    """After which round."""
+    last: int
+    """The round that the job ends with: on a ledger the one that is under way."""
+    reason: str
+
+
 class Challenged(Strict):
     """A client has proved to the ledger that a commit was wrong."""
 
@@ -195,6 +222,8 @@ class Finished(Strict):
 
     event: Literal["finished"] = "finished"
     rounds: int
+    planned: int | None = None
+    """How many rounds the job was made with, where it has ended before them."""
     model: str | None
     """Root of the final model's chunk tree, where a ledger has one."""
     final_model: str | None = None
@@ -300,6 +329,8 @@ Event: TypeAlias = (
     | Waiting
     | Collecting
     | Committed
+    | Best
+    | Ending
     | Reopened
     | Challenged
     | Finished

@@ -88,7 +88,8 @@ class Health:
             case events.Finished():
                 self._done.set(1)
             case (
-                events.Started() | events.Exhausted() | events.Cancelled() | events.Staying() | events.Leaving()
+                events.Started() | events.Exhausted() | events.Best() | events.Ending() | events.Cancelled()
+                | events.Staying() | events.Leaving()
                 | events.Paid() | events.Noted() | events.Status() | events.Opened() | events.Looking()
                 | events.Unreachable() | events.Retrying() | events.Failed()
             ):  # fmt: skip

@@ -28,6 +28,7 @@ from galaxy_fl.participants.events import (
 )
 from galaxy_fl.participants.giving_up import giving_up
 from galaxy_fl.participants.report import ReportFile
+from galaxy_fl.participants.tracking import About, Tracker
 from galaxy_fl.participants.work import Work
 from galaxy_fl.rounds.coordinator import Coordinator, Phase, Round
 from galaxy_fl.rounds.kept import digest_of
@@ -52,6 +53,8 @@ class Outcome:
         final_model: File of the final model; None where it is not here, as at the server of a distillation.
         report: The report's JSON file; None where no files are kept.
         error: Why the job was given up; None where it was not.
+        best_model: File of the best model, where a server was told to keep it; None otherwise.
+        best_round: The round that it is of.
         client: The name of a client that its program hosts beside others; empty otherwise.
 
     Example:
@@ -67,6 +70,8 @@ class Outcome:
     report: Path | None = None
     error: Exception | None = None
     client: str = ""
+    best_model: Path | None = None
+    best_round: int | None = None
 
 
 class JobParticipant(Generic[AnyCoordinator]):
@@ -79,6 +84,7 @@ class JobParticipant(Generic[AnyCoordinator]):
         name: Distinguishes its report from others'; None for its account.
         output: Folder for the final model and the report; None to write neither.
         listeners: Take what it emits.
+        track: Where its measurements go besides.
         work: Has the workers, and the sections that its thread is in; shared by all participants of a program.
         turn: Entered while a client trains or evaluates; None where it may do so at any time.
         alone: Whether the job is its program's only one: then data that can't be used are an error of a server, too,
@@ -101,6 +107,7 @@ class JobParticipant(Generic[AnyCoordinator]):
         name: str | None = None,
         output: Path | None = Path(),
         listeners: Sequence[Listener] = (),
+        track: Sequence[Tracker] = (),
         work: Work | None = None,
         turn: AbstractContextManager[object] | None = None,
         alone: bool = False,
@@ -130,6 +137,9 @@ class JobParticipant(Generic[AnyCoordinator]):
         """SHA-256 of the vector of the final model that the file has."""
         name = coordinator.account if name is None else name
         label = f"{self.role}_{name}" if name else self.role
+        size = 4 * coordinator.job.tensors.parameters
+        about = About(job, coordinator.job.digest, coordinator.job.name, label, size)
+        self._listeners += [tracker.of(about) for tracker in track]
         if output is not None:
             output = _usable(output.absolute())
             # Where each client has a model of its own, clients may share a folder, or a program.
@@ -249,7 +259,10 @@ class JobParticipant(Generic[AnyCoordinator]):
                 final = None if self._sha256 is None else str(self._final)
                 model = None if root is None else root.hex()
                 rounds = coordinator.rounds
-                self._emit(Finished(rounds=rounds, model=model, final_model=final, sha256=self._sha256))
+                planned = coordinator.planned if rounds < coordinator.planned else None
+                self._emit(
+                    Finished(rounds=rounds, planned=planned, model=model, final_model=final, sha256=self._sha256)
+                )
         if (until := coordinator.stays_until()) is not None:
             told = Leaving if coordinator.leave else Staying
             self._emit(told(role=self.role, until=until))

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from galaxy_fl.files import handing_over, replacing
 from galaxy_fl.participants import events
 from galaxy_fl.participants.events import Event
+from galaxy_fl.participants.progress import BestRound
 from galaxy_fl.training.results import Evaluation, TrainResult
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class Report(BaseModel):
     name: str
     participant: str
     rounds: list[RoundLine] = []
+    best: BestRound | None = None
+    """The round whose model a server has kept as the best."""
     final_model: str | None = None
     """SHA-256 of the final model's vector, in hexadecimal; None until there is one."""
 
@@ -102,11 +105,15 @@ class ReportFile:
                 line.updates, line.test = event.updates, None
                 if event.loss is not None and event.test_samples is not None:
                     line.test = Evaluation(samples=event.test_samples, loss=event.loss, accuracy=event.accuracy)
+            case events.Best():
+                best = {"round": event.round, "metric": event.metric, "value": event.value, "sha256": event.sha256}
+                self.report.best = BestRound.model_validate(best)
             case events.Finished():
                 self.report.final_model = event.sha256
             case (
                 events.Started() | events.Training() | events.Exhausted() | events.Waiting() | events.Collecting()
-                | events.Reopened() | events.Challenged() | events.Cancelled() | events.Staying() | events.Leaving()
+                | events.Reopened() | events.Ending() | events.Challenged() | events.Cancelled() | events.Staying()
+                | events.Leaving()
                 | events.Paid() | events.Noted() | events.Status() | events.Opened() | events.Looking()
                 | events.Unreachable() | events.Retrying() | events.Failed()
             ):  # fmt: skip

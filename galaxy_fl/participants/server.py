@@ -7,9 +7,11 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.interrupts import interrupts_are_heard
 from galaxy_fl.jobs.main_guard import expect_program
 from galaxy_fl.modes.mode import At, meeting
+from galaxy_fl.participants.aim import Aim
 from galaxy_fl.participants.console import Console
 from galaxy_fl.participants.data import LocalData
 from galaxy_fl.participants.events import Listener, Opened
@@ -23,6 +25,7 @@ from galaxy_fl.participants.participation import (
     raise_if_all_failed,
     taking_part,
 )
+from galaxy_fl.participants.tracking import Tracker, tracking
 from galaxy_fl.trust import Trust
 from galaxy_fl.worker import forkserver
 
@@ -51,6 +54,14 @@ class Server:
         output: Folder for final models and reports.
         listeners: Functions that take each event (`galaxy_fl.events`) and the id of its job; the default prints lines
             for people.
+        best: Measure by which the best model is kept, as `best_model_pars_<job>` beside the final one: `"accuracy"`,
+            `"loss"`, or another that `test_data` are measured by, with what is better: `"f1:max"`. None to keep none.
+        stop_when: Condition with which a job is ended early, such as `"accuracy>=0.95"` or `"loss<=0.1"`, or several,
+            of which one is enough. On a ledger that takes the account of the job's owner.
+        patience: Rounds in a row without a better model, by `best`, after which a job is ended early; None for any
+            number.
+        track: Where to write what is measured, round by round: `"tensorboard:DIR"`, `"mlflow:URI"`, `"csv:FILE"`, or
+            several.
         settings: Settings of the mode, such as `certificate` and `key` of a cluster; see docs/migration.md.
 
     Example:
@@ -74,9 +85,19 @@ class Server:
         data_root: str | PathLike[str] | None = None,
         output: str | PathLike[str] = ".",
         listeners: Sequence[Listener] | None = None,
+        best: str | None = None,
+        stop_when: str | Sequence[str] = (),
+        patience: int | None = None,
+        track: str | Sequence[str] = (),
         **settings: Any,
     ) -> None:
         check_common(name or None, trust, listeners)  # "": a report without a name
+        self._aim = Aim.of(best, stop_when, patience)
+        if self._aim and test_data is None:
+            raise ConfigurationError(
+                "best, stop_when and patience go by what the server measures: give it test data (test_data=…)"
+            )
+        self._track = track
         root = None if data_root is None else str(data_root)
         self._data = None if test_data is None else LocalData(None, test_data, accuracy, device, threads, root=root)
         self._trust = tuple(trust)
@@ -117,12 +138,23 @@ class Server:
         """Do as `run`, and only tell in the outcomes which jobs were given up."""
         expect_program()
         trust = Trust.load(self._trust)
+        with tracking(self._track) as trackers:
+            return self._serve(trust, trackers, forever)
+
+    def _serve(self, trust: Trust, trackers: Sequence[Tracker], forever: bool) -> list[Outcome]:
         place = self._mode.server_place(**self._settings)
         for listener in self._listeners:
             listener(Opened(role="server", places=[place.name]), "")
         if self._data is not None:
             forkserver.start()  # it loads torch while jobs are looked for; without data only a final model needs it
         serve = taking_part(
-            JobServer, self._data, trust, name=self._name, output=self._output, listeners=self._listeners
+            JobServer,
+            self._data,
+            trust,
+            name=self._name,
+            output=self._output,
+            listeners=self._listeners,
+            track=trackers,
+            aim=self._aim,
         )
         return Participation([place], serve, self._listeners).run(forever)

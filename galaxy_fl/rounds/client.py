@@ -103,9 +103,9 @@ def run_client(
         coordinator.enter(samples)
     shown, retired = 0, False
 
-    def show(rounds: int, vector: Path) -> None:
+    def show(rounds: int, vector: Path, last: bool = False) -> None:
         nonlocal shown
-        if rounds > shown:
+        if rounds > shown or last:  # a job that is ended early may have shown its last model as any other
             shown = rounds
             model(rounds, vector, kept.own_before(rounds + 1))
 
@@ -142,7 +142,7 @@ def run_client(
             round = coordinator.wait(round)
         if round.phase is Phase.FINISHED:
             if not document.distils:
-                show(coordinator.rounds, coordinator.model(round))
+                show(coordinator.rounds, coordinator.model(round), last=True)
             elif (own := _student(round, kept, coordinator.previous(round))) is not None:
                 show(coordinator.rounds, own)
             if coordinator.is_settled():

@@ -136,7 +136,11 @@ class Coordinator(Protocol):
 
     @property
     def rounds(self) -> int:
-        """How many rounds the job has; a job that is cancelled on a ledger has fewer from then on."""
+        """How many rounds the job has; one that is ended early, or cancelled on a ledger, has fewer from then on."""
+
+    @property
+    def planned(self) -> int:
+        """How many rounds the job was made with: more than `rounds` where it was ended early."""
 
     def source(self) -> bytes:
         """The source of the job's model, which is what the document says; only where that names a source.
@@ -309,6 +313,30 @@ class ServerCoordinator(Coordinator, Protocol):
 
         Raises:
             RoundMovedOnError: the round is over.
+        """
+
+    def model_after(self, rounds: int) -> Path:
+        """The vector file of the model after so many rounds, at most those that are committed.
+
+        Raises:
+            ContentError: it is unavailable.
+        """
+
+    def check_may_end(self) -> None:
+        """Makes sure that this server may end the job early.
+
+        Raises:
+            ConfigurationError: it may not.
+        """
+
+    def end(self) -> int:
+        """Has the job end as early as it can. Does nothing where that was done, or the job is over.
+
+        Returns:
+            The round that it ends with.
+
+        Raises:
+            GalaxyError: it can't be ended now.
         """
 
     def endures(self, error: Exception) -> bool:

@@ -182,7 +182,7 @@ class ClusterClientCoordinator(WithoutLedger):
         self._connection = connection
         self._heart = heart
         said = connection.ask(Job, f"/jobs/{job_id}")
-        self.rounds = said.rounds
+        self.rounds = self.planned = said.rounds
         self._folder = Path(tempfile.mkdtemp(prefix="galaxy-cluster-"))
         self._remove = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._copies = LocalStore(self._folder)
@@ -248,6 +248,8 @@ class ClusterClientCoordinator(WithoutLedger):
         if standing.submitted:
             self._done = max(self._done, standing.attempt)
         round = Round(standing.round, standing.attempt, standing.phase, 0)
+        if round.phase is Phase.FINISHED:  # it may have been ended early
+            self.rounds = round.number - 1
         if round.phase is Phase.CANCELLED:
             self._heart.leave(self)
         return round
