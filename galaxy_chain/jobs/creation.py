@@ -90,8 +90,9 @@ def create_job(
     document = JobDocument(
         model=model,
         output=described.ending or job_file.output or "logits",
+        train=job_file.train.model_copy(update={"loss": described.loss}),
         **described.fields(base.described if described.has_base else None),
-        **{name: getattr(job_file, name) for name in JobChoices.model_fields},
+        **{name: getattr(job_file, name) for name in JobChoices.model_fields if name != "train"},
     )
     kept = base if described.has_base else None
     return register_job(ledger, rules, store, document, initial, source, job_file.terms, limits, kept)

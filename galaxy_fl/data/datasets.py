@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, TensorDataset
 
-from galaxy_fl.data.loaders import refuse_loader
+from galaxy_fl.data.loaded import indexed
+from galaxy_fl.data.loaders import is_loader, taken_for_its_data
 from galaxy_fl.data.names import TORCHVISION, check_data_name
 from galaxy_fl.exceptions import DataError
 from galaxy_fl.without_compiler import import_compiler_later
@@ -87,12 +88,14 @@ def _own(name: str, split: Split) -> Dataset[Any]:
         raise
     except Exception as error:
         raise DataError(f"data set {name!r}: the function raised {type(error).__name__}: {error}") from error
-    refuse_loader(dataset, f"data set {name!r}: what the function returned")
+    if is_loader(dataset):
+        return taken_for_its_data(dataset, f"what data set {name!r} returned")
+    dataset = indexed(dataset)
     if not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
         raise DataError(
             f"data set {name!r}: the function returned {type(dataset).__name__}, expected a torch Dataset with a length"
         )
-    return dataset  # type: ignore[no-any-return]  # it behaves as one, which is all that torch asks
+    return dataset
 
 
 def import_function(name: str, what: str) -> Callable[..., Any]:

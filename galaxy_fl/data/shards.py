@@ -13,6 +13,7 @@ from torch.utils.data import Dataset, Subset, TensorDataset
 from galaxy_fl.data.batches import Rows
 from galaxy_fl.data.batches import count as samples
 from galaxy_fl.data.datasets import Split, load
+from galaxy_fl.data.loaded import indexed, streams
 from galaxy_fl.data.partition import Indices, Partition, parse_shard
 from galaxy_fl.exceptions import DataError
 
@@ -32,7 +33,7 @@ class Divided:
     """
 
     def __init__(self, dataset: Dataset[Any], partition: str = "iid", seed: int = 0) -> None:
-        self._dataset = dataset
+        self._dataset = indexed(dataset)
         self._way = Partition.parse(partition)
         self._seed = seed
         self._parts: dict[int, list[Indices]] = {}
@@ -48,6 +49,11 @@ class Divided:
         dataset = self._dataset
         if count == 1:
             return dataset
+        if streams(dataset):
+            raise DataError(
+                f"the data set {type(dataset).__name__} is a stream, which can't be divided into {count} parts: give "
+                "each client a stream of its own"
+            )
         if count not in self._parts:
             # Where they don't matter, targets may be anything: sequences, images, numbers.
             labels = _labels(dataset) if self._way.by_labels else np.zeros(samples(dataset), np.int64)

@@ -28,7 +28,7 @@ from galaxy_fl.jobs.ending import Ending
 from galaxy_fl.jobs.local_tensors import LocalTensor
 from galaxy_fl.jobs.parts import Base, PartTensor, check_base
 from galaxy_fl.jobs.privacy import Privacy
-from galaxy_fl.jobs.specification import Option, TrainSpecification
+from galaxy_fl.jobs.specification import OWN_LOSS, Option, TrainSpecification
 from galaxy_fl.validation import Strict, explain
 from galaxy_fl.vectors import SHORTEST_VECTOR, Layout
 
@@ -220,6 +220,11 @@ class JobDocument(JobChoices):
             raise ValueError(
                 f"{self.personal[0].name!r:.80} is personal, and the job distils: there each client has its whole "
                 "model to itself, and teaches the others with it; leave personal out"
+            )
+        if self.distils and self.train.loss == OWN_LOSS:
+            raise ValueError(
+                "the job distils, and its loss is the model's own training_step, which does not say what the model "
+                "gives: name a loss of torch.nn"
             )
         return self
 

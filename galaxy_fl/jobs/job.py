@@ -214,7 +214,6 @@ class Job:
         try:
             return JobDocument(
                 name=self.model_name if self.name is None else self.name,
-                train=self.train.specification(),
                 rule=self.method.choice,
                 weighting=self.weighting,
                 distillation_alpha=None if distils is None else distils.alpha,
@@ -222,7 +221,7 @@ class Job:
                 reveal=self.reveal,
                 notes=self.notes,
                 **private,
-                **of_the_model,
+                **{"train": self.train.specification()} | of_the_model,
             )
         except ValidationError as error:
             raise JobDocumentError(f"Job: {explain(error)}") from error

@@ -23,6 +23,7 @@ class ModelDescription:
         frozen: Tensors that nobody trains, in the same order.
         personal: Tensors that each client keeps to itself, in the same order.
         ending: What the model ends in; None where that was not to be told.
+        loss: Name of the loss that it is trained by; None where that was not to be told.
     """
 
     layout: Layout
@@ -30,6 +31,7 @@ class ModelDescription:
     frozen: tuple[PartTensor, ...] = ()
     personal: tuple[PartTensor, ...] = ()
     ending: Ending | None = None
+    loss: str | None = None
 
     @property
     def has_base(self) -> bool:

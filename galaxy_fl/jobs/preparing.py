@@ -24,6 +24,7 @@ from galaxy_fl.jobs.structure import decide_ending
 from galaxy_fl.jobs.submission import describe_model, floats_of
 from galaxy_fl.training.checking import check_training
 from galaxy_fl.training.models import build_model
+from galaxy_fl.training.own_methods import collate_of, with_loss
 from galaxy_fl.training.private_models import check_private_model
 from galaxy_fl.vectors import encode
 
@@ -62,8 +63,10 @@ def prepare(job: Job, job_id: str, sample: Tensor | None = None) -> JobRequest:
             text = None if source is None else source_text(source)
             fresh = build_model(chosen, specification.seed, text)
             model = job.model if isinstance(job.model, nn.Module) else build_model(chosen, specification.seed, text)
+        specification = with_loss(specification, fresh)
+        collate_of(type(fresh))
         check_training(specification, model.parameters())
-        output = _output(job, model)
+        output = _output(job, model, specification.loss)
         described = describe_model(model, fresh, job.fraction_bits, job.parts())
         if sample is not None:
             check_output(model, fresh, sample)
@@ -73,7 +76,8 @@ def prepare(job: Job, job_id: str, sample: Tensor | None = None) -> JobRequest:
     if described.has_base:
         base = BaseFile()
         write_base(base.path, [*described.frozen, *described.personal], model.state_dict())
-    document = job.document(model=chosen, output=output, **described.fields(None if base is None else base.described))
+    fields = described.fields(None if base is None else base.described)
+    document = job.document(train=specification, model=chosen, output=output, **fields)
     check_private_model(model, document.privacy, described.layout)
     initial = encode(floats_of(model, document.tensors), document.tensors)
     return JobRequest(job_id, document, job.terms(), initial, source, base)
@@ -112,9 +116,9 @@ def _chosen(job: Job) -> tuple[Model, bytes | None]:
     return SourceModel(source=source_id(source), class_name=job.model_name), source
 
 
-def _output(job: Job, model: nn.Module) -> Ending:
+def _output(job: Job, model: nn.Module, loss: str) -> Ending:
     if job.output is not None:
         return job.output
     if isinstance(job.model, str):  # all that come with Galaxy give logits
         return "logits"
-    return decide_ending(model, job.train.loss, isinstance(job.method, Distillation))
+    return decide_ending(model, loss, isinstance(job.method, Distillation))

@@ -16,12 +16,15 @@ from pydantic import (
 
 from galaxy_fl.validation import Strict
 
-__all__ = ["LARGEST_INTEGER", "Option", "TrainSpecification"]
+__all__ = ["LARGEST_INTEGER", "OWN_LOSS", "LossName", "Option", "TrainSpecification"]
 
 LARGEST_INTEGER = 2**53 - 1
 """The largest integer that canonical JSON (RFC 8785) can carry exactly."""
 
 ClassName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]*$", max_length=64)]
+OWN_LOSS = "training_step"
+"""In place of a loss's name: the model's class has a method of this name, which computes it from a batch."""
+LossName = Annotated[str, Field(pattern=rf"^([A-Za-z][A-Za-z0-9]*|{OWN_LOSS})$", max_length=64)]
 Integer = Annotated[int, Field(ge=-LARGEST_INTEGER, le=LARGEST_INTEGER)]
 
 
@@ -75,8 +78,8 @@ class TrainSpecification(Strict):
     """A class of torch.optim.lr_scheduler; it takes a step after each local epoch and continues from round to round."""
     scheduler_options: dict[str, Option] = Field(default_factory=dict)
     """Keyword arguments of the scheduler."""
-    loss: ClassName = "CrossEntropyLoss"
-    """A loss class of torch.nn."""
+    loss: LossName = "CrossEntropyLoss"
+    """A loss class of torch.nn; or `training_step`, which is the default where the model's class has such a method."""
     loss_options: dict[str, Option] = Field(default_factory=dict)
     """Keyword arguments of the loss; its tensors, `weight` and `pos_weight`, as a number for each class."""
     batch_size: int = Field(default=32, ge=0, le=2**31 - 1)

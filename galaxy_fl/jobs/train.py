@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from galaxy_fl.exceptions import JobDocumentError, TrainingError
 from galaxy_fl.jobs.shown import shown
-from galaxy_fl.jobs.specification import TrainSpecification
+from galaxy_fl.jobs.specification import OWN_LOSS, TrainSpecification
 from galaxy_fl.validation import explain
 
 __all__ = ["Train"]
@@ -25,7 +25,9 @@ class Train:
 
     Args:
         loss: Loss of torch.nn that compares an output with a target: `"cross_entropy"`, `"nll"`, `"mse"`, `"bce"`, …
-            A model may end in logits, probabilities or log-probabilities: each loss gets what it takes.
+            A model may end in logits, probabilities or log-probabilities: each loss gets what it takes. None for
+            `"training_step"`, where the model's class has a method of that name, which computes the loss from a batch,
+            and for `"cross_entropy"` where it has none.
         learning_rate: Learning rate of the optimizer, more than 0.
         batch_size: Samples a step; 0 for all of a client's samples.
         local_epochs: Passes over a client's data in one round.
@@ -58,7 +60,7 @@ class Train:
         'AdamW'
     """
 
-    loss: str = "CrossEntropyLoss"
+    loss: str | None = None
     learning_rate: float = 0.01
     batch_size: int = 32
     local_epochs: int = 1
@@ -89,7 +91,7 @@ class Train:
                 ("scheduler", {*SCHEDULERS, *REFUSED}, "lr", {}),
             ):
                 given = getattr(self, name)
-                if isinstance(given, str):
+                if isinstance(given, str) and given != OWN_LOSS:
                     object.__setattr__(self, name, torch_name(name, given, known, ending, functions))
             if self.momentum is not None and "momentum" in self.optimizer_options:
                 raise TrainingError("momentum is given twice, once among the optimizer_options: leave one out")
@@ -110,6 +112,7 @@ class Train:
             >>> galaxy.Train(momentum=0.9).specification().optimizer_options
             {'momentum': 0.9}
         """
+        chosen = {} if self.loss is None else {"loss": self.loss}
         momentum = {} if self.momentum is None else {"momentum": self.momentum}
         try:
             return TrainSpecification(
@@ -118,7 +121,6 @@ class Train:
                 learning_rate=self.learning_rate,
                 scheduler=self.scheduler,
                 scheduler_options=dict(self.scheduler_options),
-                loss=self.loss,
                 loss_options=dict(self.loss_options),
                 batch_size=self.batch_size,
                 local_epochs=self.local_epochs,
@@ -128,6 +130,7 @@ class Train:
                 clip_value=self.clip_value,
                 precision=self.precision,
                 proximal=self.proximal,
+                **chosen,
             )
         except ValidationError as error:
             raise JobDocumentError(f"Train: {explain(error)}") from error

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from galaxy_fl.data.loaders import refuse_loader
+from galaxy_fl.data.loaders import is_loader, taken_for_its_data
 from galaxy_fl.data.names import check_data_name
 from galaxy_fl.data.partition import Partition, parse_shard, parse_shards
 from galaxy_fl.exceptions import ConfigurationError
@@ -43,7 +43,7 @@ class LocalData:
             (clients that share a data set agree on both), and where its files are.
 
     Raises:
-        DataError: one of them is a DataLoader, or an unknown name.
+        DataError: one of them is an unknown name, or a DataLoader that chooses among its samples.
         ConfigurationError: there are neither data nor test data, or another value is not of its form, or is given for
             data that are not named.
     """
@@ -60,8 +60,9 @@ class LocalData:
     _here: _Here = field(default_factory=lambda: _Here(), repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        refuse_loader(self.test_data, "test_data")
-        refuse_loader(self.data, "data")
+        for what in ("data", "test_data"):
+            if is_loader(given := getattr(self, what)):
+                object.__setattr__(self, what, taken_for_its_data(given, what))
         if self.data is None and self.test_data is None:
             raise ConfigurationError("there are no data: give data to train on, or test_data to evaluate models on")
         if isinstance(self.accuracy, str) and not all(self.accuracy.partition(":")):
@@ -138,7 +139,11 @@ class LocalData:
             device=self.device,
             threads=self.threads,
         )
-        return worker.prepare(document, settings, source, None if named else self._served(), base)
+        served = None if named else self._served()
+        prepared = worker.prepare(document, settings, source, served, base)
+        if served is None or not served.notes:
+            return prepared
+        return prepared.model_copy(update={"notes": [*served.notes, *prepared.notes]})
 
     def _served(self) -> ServedData:
         from galaxy_fl.data.datasets import import_function

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from galaxy_fl.jobs.specification import TrainSpecification
+from galaxy_fl.exceptions import TrainingError
+from galaxy_fl.jobs.specification import OWN_LOSS, TrainSpecification
 from galaxy_fl.training.losses import build_loss
 from galaxy_fl.training.optimizers import build_optimizer
 from galaxy_fl.training.schedulers import Schedule
@@ -25,6 +26,13 @@ def check_training(specification: TrainSpecification, parameters: Iterable[nn.Pa
     Raises:
         TrainingError: one of them is unknown, or takes no such option.
     """
-    build_loss(specification)
+    if specification.loss == OWN_LOSS:
+        if specification.loss_options:
+            raise TrainingError(
+                f"loss_options are given, {', '.join(specification.loss_options)}, but the model's own training_step "
+                "computes the loss: leave them out, or name a loss of torch.nn"
+            )
+    else:
+        build_loss(specification)
     chosen = [nn.Parameter(torch.zeros(1, 1))] if parameters is None else parameters
     Schedule(build_optimizer(chosen, specification), specification)

@@ -25,11 +25,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from galaxy_fl.data import structure
 from galaxy_fl.data.batches import count
 from galaxy_fl.exceptions import DataError, DivergedError
 from galaxy_fl.jobs.ending import Ending
 from galaxy_fl.training.losses import log_probabilities
-from galaxy_fl.training.minibatches import EVALUATION_BATCH, in_order, output_of
+from galaxy_fl.training.minibatches import EVALUATION_BATCH, in_order, output_of, split
 
 __all__ = ["Lessons", "Reduction"]
 
@@ -83,10 +84,11 @@ class Lessons:
         probabilities: Tensor | None = None
         model.to(device).eval()
         for part in in_order(dataset, EVALUATION_BATCH):
-            pick, samples = part.pick, part.batch[0].to(device)
+            pick = part.pick
+            inputs, _ = split(structure.to(part.batch, device))
             for number, state in enumerate(teachers, 1):
                 model.load_state_dict(state(), strict=False)
-                logarithms = _logarithms(output_of(model, samples), number, ending)
+                logarithms = _logarithms(output_of(model, *inputs), number, ending)
                 if probabilities is None:
                     probabilities = torch.zeros(count(dataset), *logarithms.shape[1:])
                     negative_entropy = torch.zeros(len(probabilities))

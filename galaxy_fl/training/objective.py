@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from galaxy_fl.exceptions import DataError
+from galaxy_fl.exceptions import DataError, GalaxyError, TrainingError
 from galaxy_fl.jobs.ending import Ending
-from galaxy_fl.jobs.specification import TrainSpecification
+from galaxy_fl.jobs.specification import OWN_LOSS, TrainSpecification
 from galaxy_fl.training.losses import build_loss
-from galaxy_fl.training.minibatches import output_of
+from galaxy_fl.training.minibatches import output_of, split
+from galaxy_fl.training.source_model import raised
 
 __all__ = ["Objective", "Outcome", "build_objective"]
 
@@ -25,13 +27,15 @@ class Outcome:
 
     Attributes:
         loss: Mean over its samples, a scalar with the graph to differentiate.
-        output: What the model gave, [N, …].
+        output: What the model gave, [N, …]; None where its own step does not say it.
         target: What it should have given, [N, …].
+        figures: What else its own step says of the batch.
     """
 
     loss: Tensor
-    output: Tensor
-    target: Tensor
+    output: Tensor | None = None
+    target: Tensor | None = None
+    figures: Mapping[str, float] = field(default_factory=dict)
 
 
 Objective = Callable[[Any], Outcome]
@@ -41,13 +45,16 @@ Objective = Callable[[Any], Outcome]
 def build_objective(
     model: nn.Module, specification: TrainSpecification, ending: Ending = "logits", device: str = "cpu"
 ) -> Objective:
-    """Return the objective of a job for a model of it.
+    """Return the objective of a job for a model of it: the model's own training_step, or a loss of its output.
 
-    The objective raises DataError, with torch's complaint, for data that do not fit the model or the loss.
+    The objective raises DataError, with torch's complaint, for data that do not fit the model or the loss, and
+    TrainingError where the model's step fails.
 
     Raises:
         TrainingError: there is no such loss, or it does not take its options.
     """
+    if specification.loss == OWN_LOSS:
+        return _OwnStep(model, specification, device)
     return _OfLoss(model, build_loss(specification, ending), specification, device)
 
 
@@ -73,9 +80,9 @@ class _OfLoss:
         self._device = device
 
     def __call__(self, batch: Any) -> Outcome:
-        samples, targets = batch
+        inputs, targets = split(batch)
         with _autocast(self._specification, self._device):
-            output = output_of(self._model, samples)
+            output = output_of(self._model, *inputs)
         if self._specification.precision is not None:
             output = output.float()  # losses are sums, which bfloat16 has too few digits for
         try:
@@ -85,3 +92,64 @@ class _OfLoss:
                 f"targets of shape {tuple(targets.shape)} and type {targets.dtype} do not fit the model's output "
                 f"of shape {tuple(output.shape)} in this loss: {error}"
             ) from error
+
+
+class _OwnStep:
+    """The model's method training_step, or in evaluation validation_step, if it has one."""
+
+    def __init__(self, model: nn.Module, specification: TrainSpecification, device: str) -> None:
+        self._model = model
+        self._specification = specification
+        self._device = device
+        self._batches = 0
+
+    def __call__(self, batch: Any) -> Outcome:
+        validates = not self._model.training and callable(getattr(self._model, "validation_step", None))
+        name = "validation_step" if validates else OWN_LOSS
+        step: Any = getattr(self._model, name)
+        # Lightning's has the batch's number as well, which few use.
+        numbered = len(inspect.signature(step).parameters) > 1
+        try:
+            with _autocast(self._specification, self._device):
+                given = step(batch, self._batches) if numbered else step(batch)
+        except GalaxyError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise TrainingError(f"the model's {name} {raised(error)}") from error
+        self._batches += 1
+        return _outcome(given, name)
+
+
+def _outcome(given: Any, name: str) -> Outcome:
+    entries = dict(given) if isinstance(given, Mapping) else {"loss": given}
+    loss = entries.pop("loss", None)
+    if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.is_floating_point():
+        raise TrainingError(
+            f"the model's {name} returned {_told(given)}, expected the loss, a tensor of one number, or a dict that "
+            "has it as 'loss'"
+        )
+    output, target = entries.pop("preds", None), entries.pop("target", None)
+    for what, each in (("preds", output), ("target", target)):
+        if not isinstance(each, Tensor | None) or (output is None) != (target is None):
+            raise TrainingError(
+                f"the model's {name} returned {_told(each)} as {what!r}, expected tensors as both 'preds' and 'target'"
+            )
+    figures = {}
+    for what, each in entries.items():
+        if not isinstance(what, str) or not 0 < len(what) <= 64 or not what.isprintable():
+            raise TrainingError(f"the model's {name} returned a figure by the name {what!r:.80}, expected a short text")
+        if not isinstance(each, int | float) and not (isinstance(each, Tensor) and each.numel() == 1):
+            raise TrainingError(
+                f"the model's {name} returned {_told(each)} as {what!r}, expected one number: figures are means over a "
+                "batch's samples; outputs and targets for metrics are 'preds' and 'target'"
+            )
+        figures[what] = float(each)
+    if output is not None and output.is_floating_point():
+        output = output.detach().float()
+    return Outcome(loss.reshape(()).float(), output, target, figures)
+
+
+def _told(value: object) -> str:
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)} and type {value.dtype}"
+    return f"a dict of {', '.join(map(str, value))}" if isinstance(value, Mapping) else f"{value!r:.80}"

@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import Dataset
 
-from galaxy_fl.data.batches import count
+from galaxy_fl.data import structure
+from galaxy_fl.data.batches import Held, Repeated, count, stacks
 from galaxy_fl.exceptions import DataError, DivergedError
 from galaxy_fl.jobs.ending import Ending
 from galaxy_fl.jobs.specification import TrainSpecification
@@ -20,7 +21,7 @@ from galaxy_fl.training.minibatches import leaves_one, some
 from galaxy_fl.training.randomness import random_states
 from galaxy_fl.training.trainer import train
 
-__all__ = ["READ", "Steps", "rehearse"]
+__all__ = ["READ", "Steps", "few_of", "rehearse"]
 
 READ = 16
 """Samples that are read; a batch consists of them, again and again."""
@@ -68,6 +69,19 @@ class Steps:
         ]
 
 
+def few_of(dataset: Dataset[Any], samples: int) -> Dataset[Any]:
+    """Return a data set of the first few samples, again and again.
+
+    They are read once, unless a batch is what somebody's function makes of them.
+
+    Raises DataError as `take`.
+    """
+    few = min(count(dataset), READ)
+    if not stacks(dataset):
+        return Repeated(dataset, few, samples)
+    return Held(structure.pick(some(dataset, few), torch.arange(samples) % few), samples)
+
+
 def rehearse(
     model: nn.Module,
     dataset: Dataset[Any],
@@ -90,9 +104,7 @@ def rehearse(
     length = min(whole, LARGEST) + min(rest, LARGEST)
     once = specification.model_copy(update={"batch_size": min(whole, LARGEST), "local_epochs": 1})
     with random_states():
-        inputs, targets = some(dataset, READ)
-        repeated = torch.arange(length) % len(inputs)
-        few = TensorDataset(inputs[repeated], targets[repeated])
+        few = few_of(dataset, length)
         try:
             with suppress(DivergedError):
                 train(model, few, once, 0, device, lessons=ask(few), ending=ending)

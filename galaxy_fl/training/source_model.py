@@ -20,7 +20,7 @@ from galaxy_fl.exceptions import JobDocumentError, TrainingError
 from galaxy_fl.jobs.document import SourceModel, source_id
 from galaxy_fl.training.names import unknown_name
 
-__all__ = ["build_source_model"]
+__all__ = ["build_source_model", "raised"]
 
 MODULE = "galaxy_source_model"
 FILE = "<the model's source>"
@@ -48,7 +48,7 @@ def build_source_model(model: SourceModel, seed: int, source: str | None) -> nn.
         try:
             built: nn.Module = made()
         except (Exception, SystemExit) as error:
-            raise TrainingError(f"making the model {model.class_name} {_raised(error)}") from error
+            raise TrainingError(f"making the model {model.class_name} {raised(error)}") from error
     return built
 
 
@@ -69,7 +69,7 @@ def _run(content: bytes, source: str) -> ModuleType:
             "what it imports beside your own program, or install it"
         ) from error
     except (Exception, SystemExit) as error:
-        raise TrainingError(f"running the model's source {_raised(error)}") from error
+        raise TrainingError(f"running the model's source {raised(error)}") from error
     return module
 
 
@@ -97,7 +97,8 @@ def _is_model(value: object) -> bool:
     return isinstance(value, type) and issubclass(value, nn.Module)
 
 
-def _raised(error: BaseException) -> str:
+def raised(error: BaseException) -> str:
+    """Return a clause on what a model's code raised, with its line of the source."""
     if isinstance(error, SystemExit):
         return f"ended the program with exit({error.code!r}){_line(error)}: take that out of the file"
     return f"raised {type(error).__name__}: {error}{_line(error)}"

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from galaxy_fl.data.batches import Batch, count
-from galaxy_fl.exceptions import DivergedError
+from galaxy_fl.data import structure
+from galaxy_fl.data.batches import count
+from galaxy_fl.exceptions import DataError, DivergedError
 from galaxy_fl.jobs.ending import Ending
 from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.training.accuracy import Accuracy
@@ -46,11 +47,12 @@ def train(
 ) -> TrainResult:
     """Train `model` in place for `specification.local_epochs` passes over `dataset`.
 
-    A sample is (float tensor, label or target). `seed` decides the order of the samples and whatever else
-    is random (dropout): on one CPU thread the same seed gives the same weights, to the bit. The caller's
-    random state on the CPU is left alone. The optimizer is a new one; the learning rate's schedule goes on
-    from where `round`, counted from 1, begins. With `lessons` the loss has the divergence from the teachers added,
-    in the result, too. `ending` is what the model ends in. `shared` names the parameters that are averaged (None: all),
+    A sample is (float tensor, label or target), or whatever the model's training_step takes. `seed` decides the order
+    of the samples and whatever else is random (dropout): on one CPU thread the same seed gives the same weights, to the
+    bit. The caller's random state on the CPU is left alone. The optimizer is a new one; the learning rate's schedule
+    goes on from where `round`, counted from 1, begins. With `lessons` the loss has the divergence from the teachers
+    added, in the result, too. `ending` is what the model ends in. `shared` names the parameters that are averaged
+    (None: all),
     which FedProx pulls. A last batch of one sample joins the one before where the model has batch normalisation, which
     can't be trained on it.
 
@@ -71,9 +73,9 @@ def train(
             tally = _Tally(specification, ending)
             epoch_batches = shuffled(dataset, specification.batch_size, order, none_alone, together)
             for number, part in enumerate(epoch_batches, start=1):
-                outcome = objective(_moved(part.batch, device))
+                outcome = objective(structure.to(part.batch, device))
                 loss = outcome.loss
-                if lessons is not None:
+                if lessons is not None and outcome.output is not None:
                     loss = loss + lessons.loss(outcome.output, part.pick)
                 value = loss.item()
                 if not math.isfinite(value):
@@ -120,9 +122,14 @@ def evaluate(
     tally = _Tally(specification, ending)
     scores = 0.0
     for part in in_order(dataset, EVALUATION_BATCH):
-        outcome = objective(_moved(part.batch, device))
+        outcome = objective(structure.to(part.batch, device))
         tally.add(outcome, outcome.loss.item(), len(part.pick))
         if score is not None:
+            if outcome.output is None or outcome.target is None:
+                raise DataError(
+                    "there is an accuracy function, and the model's own step does not say what it would take: let "
+                    "validation_step return a dict of 'loss', 'preds' and 'target', or leave the function out"
+                )
             scores += score(outcome.output, outcome.target) * len(part.pick)
     if not math.isfinite(tally.loss):
         raise DivergedError(f"the loss of the evaluated model is {tally.loss}: it has diverged")
@@ -141,7 +148,8 @@ class _Tally:
     def add(self, outcome: Outcome, loss: float, samples: int) -> None:
         self.samples += samples
         self._loss += loss * samples
-        self._accuracy.add(outcome.output, outcome.target)
+        if outcome.output is not None and outcome.target is not None:
+            self._accuracy.add(outcome.output, outcome.target)
 
     @property
     def loss(self) -> float:
@@ -150,8 +158,3 @@ class _Tally:
     @property
     def accuracy(self) -> float | None:
         return self._accuracy.value
-
-
-def _moved(batch: Batch, device: str) -> Batch:
-    samples, targets = batch
-    return samples.to(device), targets.to(device)

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from functools import partial
+from collections.abc import Callable, Collection
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
-import torch
-from torch import Size, Tensor, nn
+from torch import Tensor, nn
+from torch.utils.data import Dataset
 
+from galaxy_fl.data import structure
+from galaxy_fl.data.batches import Collated
 from galaxy_fl.data.shards import NamedData
-from galaxy_fl.exceptions import JobDocumentError, TrainingError
+from galaxy_fl.exceptions import DataError, JobDocumentError, TrainingError
 from galaxy_fl.jobs.base import read_base
 from galaxy_fl.jobs.document import BuiltinModel, JobDocument
 from galaxy_fl.jobs.likeness import same_bits
 from galaxy_fl.training.models import build_model
+from galaxy_fl.training.own_methods import collate_of, with_loss
 from galaxy_fl.training.private_models import check_private_model
+from galaxy_fl.training.source_model import raised
 from galaxy_fl.vectors.fixed_point import decode, read_vector
 from galaxy_fl.worker.own_tensors import OwnTensors
 
 __all__ = ["LoadedJob"]
 
-Form = tuple[str, Size, torch.dtype, Size, torch.dtype]
-"""A device, and the shapes and types of a sample and its target."""
+Form = tuple[str, str]
+"""A device, and the structure of a sample with the shapes and types of its tensors."""
 
 
 NORMS = nn.modules.batchnorm._NormBase
@@ -67,6 +72,7 @@ class LoadedJob:
         others remember would not outlive a restart of the client, which must not change the job's result."""
         self._kept: nn.Module | None = None
         self._untrained: nn.Module | None = None
+        self._kind: type[nn.Module] | None = None
 
     # Models
 
@@ -95,6 +101,8 @@ class LoadedJob:
             TrainingError: running the model's source fails.
         """
         model = build_model(self.document.model, self.document.train.seed, self._source)
+        with_loss(self.document.train, model, named=True)
+        self._kind = type(model)
         self._check_state(model)
         model.load_state_dict(self._local | self._personal, strict=False)
         for name, parameter in model.named_parameters(remove_duplicate=False):
@@ -131,6 +139,37 @@ class LoadedJob:
         if changed := [name for name in self._constants if name in parameters]:
             raise JobDocumentError(f"the job takes the parameter {changed[0]!r} for a constant; only buffers can be")
         check_private_model(model, self.document.privacy, self.layout)
+
+    # Batches
+
+    @cached_property
+    def collate(self) -> Callable[[list[Any]], Any] | None:
+        """The function of the model's class that makes a batch of samples; None where they are stacked.
+
+        Raises:
+            TrainingError: it needs an instance of the class.
+        """
+        if self._keeps:
+            return None
+        collate = collate_of(self._kind or type(self.build()))
+        if collate is None:
+            return None
+
+        def collated(samples: list[Any]) -> Any:
+            try:
+                batch = collate(samples)
+                structure.flatten(batch)
+            except DataError as error:
+                raise DataError(f"of what the model's collate returned, {error}") from error
+            except (Exception, SystemExit) as error:
+                raise TrainingError(f"the model's collate {raised(error)}") from error
+            return batch
+
+        return collated
+
+    def collated(self, dataset: Dataset[Any]) -> Dataset[Any]:
+        """Return a data set of whose samples the model's class makes batches, if it has a function for it."""
+        return dataset if self.collate is None else Collated(dataset, self.collate)
 
     # State
 

@@ -17,7 +17,7 @@ from galaxy_fl.jobs.ending import Ending
 from galaxy_fl.jobs.local_tensors import LocalTensor
 from galaxy_fl.jobs.parts import ALL_SHARED, Parts, PartTensor
 from galaxy_fl.jobs.privacy import Privacy
-from galaxy_fl.jobs.specification import TrainSpecification
+from galaxy_fl.jobs.specification import LossName, TrainSpecification
 from galaxy_fl.training.results import Evaluation, TrainResult
 from galaxy_fl.training.task import TrainTask
 from galaxy_fl.validation import Strict
@@ -36,6 +36,7 @@ __all__ = [
     "Fetch",
     "Load",
     "Offer",
+    "Offered",
     "Prepare",
     "Prepared",
     "Question",
@@ -85,12 +86,21 @@ class WorkerSettings(Strict):
     """More than one makes large models faster and lets the last bits depend on their number."""
 
 
+class Offered(Strict):
+    """A data set of the parent's."""
+
+    samples: Annotated[int, Field(ge=1)]
+    streams: bool = False
+    """Whether the samples come in an order of their own."""
+    collates: bool = False
+    """Whether the data set has a function of its own that makes batches of them."""
+
+
 class Offer(Strict):
     """The parent's data that a worker can ask for."""
 
-    train: Annotated[int, Field(ge=1)]
-    """Samples."""
-    test: Annotated[int, Field(ge=1)] | None
+    train: Offered
+    test: Offered | None
     scores: bool
     """Whether the user has a measure of accuracy of their own."""
 
@@ -101,6 +111,8 @@ class Describe(Strict):
     kind: Literal["describe"] = "describe"
     model: ModelChoice
     train: TrainSpecification
+    names_loss: bool
+    """Whether the job's author chose the loss, and not what is the default for the model."""
     source: str | None
     """The text of the file that a model brings along."""
     vector: AbsolutePath
@@ -184,6 +196,7 @@ class Described(Strict):
     local: list[LocalTensor]
     frozen: list[PartTensor] = Field(default_factory=list)
     personal: list[PartTensor] = Field(default_factory=list)
+    loss: LossName
     ending: Ending | None = None
 
 
@@ -241,6 +254,8 @@ class Fetch(Strict):
     kind: Literal["fetch"] = "fetch"
     split: Literal["train", "test"]
     indices: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1, max_length=MOST_SAMPLES)]
+    apart: bool = False
+    """Whether each is to come as it is, and not stacked with the others."""
 
 
 class Score(Strict):
@@ -256,9 +271,11 @@ Question = Fetch | Score
 
 
 class Samples(Strict):
-    """The samples asked for: the tensors `samples` and `targets` follow."""
+    """The samples asked for: a batch, or a list of them, whose tensors follow."""
 
     kind: Literal["samples"] = "samples"
+    form: str
+    """As `galaxy_fl.data.structure.decode` takes it."""
 
 
 class Scored(Strict):

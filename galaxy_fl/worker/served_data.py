@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from galaxy_fl.exceptions import DataError, GalaxyError, TrainingError
-from galaxy_fl.worker.messages import Fetch, Offer
+from galaxy_fl.worker.messages import Fetch, Offer, Offered
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,8 +28,9 @@ class ServedData:
     """A user's own data sets, in this process.
 
     Args:
-        train: A map-style torch Dataset: it has a length and returns (input, target) for an index, each a tensor or a
-            number. Where it augments at random it continues to do so. A TensorDataset is indexed, not stacked.
+        train: A torch Dataset with a length. A sample is (input, target), or (input, …, target), or whatever of
+            tensors, numbers and texts the job's training_step takes. Where it augments at random it continues to do so.
+            Its `collate_fn`, if it has one, makes the batches here. A TensorDataset is indexed, not stacked.
         test: Likewise, to evaluate models on; None for no evaluation.
         accuracy: Called with a model's output and the targets of a batch of `test`, both on the CPU, returns a finite
             number; its mean over the samples is the evaluation's `accuracy`. None for the usual one.
@@ -44,14 +45,18 @@ class ServedData:
         test: Dataset[Any] | None = None,
         accuracy: Callable[[Tensor, Tensor], float] | None = None,
     ) -> None:
-        from galaxy_fl.data.batches import count
+        from galaxy_fl.data.loaded import indexed, notes_of
 
-        self._data = {"train": train, "test": test}
+        self._data = {"train": indexed(train), "test": None if test is None else indexed(test)}
         self._accuracy = accuracy
-        self.offer = Offer(train=count(train), test=None if test is None else count(test), scores=accuracy is not None)
+        self.notes = notes_of(train) + ([] if test is None or test is train else notes_of(test))
+        """What the operator should know of the data."""
+        offered = _offered(self._data["train"])
+        assert offered is not None
+        self.offer = Offer(train=offered, test=_offered(self._data["test"]), scores=accuracy is not None)
 
-    def fetch(self, asked: Fetch) -> bytes:
-        """Return the tensors `samples` and `targets` that a worker asks for, as safetensors.
+    def fetch(self, asked: Fetch) -> tuple[str, bytes]:
+        """Return the form of the samples that a worker asks for, and their tensors as safetensors.
 
         Raises:
             DataError: the user's data set raised an exception, or returned something that is not a sample.
@@ -70,18 +75,21 @@ class ServedData:
         with _one_at_a_time:
             return self._score(tensors)
 
-    def _fetch(self, asked: Fetch) -> bytes:
+    def _fetch(self, asked: Fetch) -> tuple[str, bytes]:
         from safetensors.torch import save
 
-        from galaxy_fl.data.batches import take
+        from galaxy_fl.data import structure
+        from galaxy_fl.data.batches import read, take
 
-        dataset, samples = self._data[asked.split], getattr(self.offer, asked.split)
+        dataset, offered = self._data[asked.split], getattr(self.offer, asked.split)
+        samples = 0 if offered is None else offered.samples
         if dataset is None or max(asked.indices) >= samples:
-            raise TrainingError(
-                f"the worker asked for sample {max(asked.indices)} of {samples or 0} to {asked.split} on"
-            )
+            raise TrainingError(f"the worker asked for sample {max(asked.indices)} of {samples} to {asked.split} on")
         try:
-            inputs, targets = take(dataset, asked.indices)
+            if asked.apart:
+                form, tensors = structure.encode_each(read(dataset, asked.indices))
+            else:
+                form, tensors = structure.encode(take(dataset, asked.indices))
         except GalaxyError:
             raise
         except Exception as error:
@@ -89,7 +97,7 @@ class ServedData:
                 f"the data set {type(dataset).__name__} raised {type(error).__name__}: {error}, for one of the samples "
                 f"{', '.join(map(str, asked.indices[:5]))}{', …' if len(asked.indices) > 5 else ''}"
             ) from error
-        return save({"samples": inputs.detach().contiguous(), "targets": targets.detach().contiguous()})
+        return form, save(tensors)
 
     def _score(self, content: bytes) -> float:
         from safetensors import SafetensorError
@@ -118,3 +126,12 @@ class ServedData:
                 f"the accuracy function returned {score}, expected a finite number, such as the fraction right"
             )
         return score
+
+
+def _offered(dataset: Dataset[Any] | None) -> Offered | None:
+    from galaxy_fl.data.batches import count
+    from galaxy_fl.data.loaded import own_collate, streams
+
+    if dataset is None:
+        return None
+    return Offered(samples=count(dataset), streams=streams(dataset), collates=own_collate(dataset) is not None)

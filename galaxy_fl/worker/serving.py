@@ -20,6 +20,7 @@ from galaxy_fl.jobs.structure import decide_ending
 from galaxy_fl.jobs.submission import describe_model, floats_of
 from galaxy_fl.training.checking import check_training
 from galaxy_fl.training.models import build_model
+from galaxy_fl.training.own_methods import collate_of, with_loss
 from galaxy_fl.training.private_models import check_private_model
 from galaxy_fl.training.randomness import same_draws
 from galaxy_fl.vectors.fixed_point import decode, encode, read_vector, write_vector
@@ -123,7 +124,9 @@ def describe(asked: Describe) -> Described:
     """Return what a document says of its model, which can be trained so; write the model's initial vector."""
     built, fresh = (build_model(asked.model, asked.train.seed, asked.source) for _ in range(2))
     try:
-        check_training(asked.train, built.parameters())
+        specification = with_loss(asked.train, fresh, asked.names_loss)
+        collate_of(type(fresh))
+        check_training(specification, built.parameters())
     except TrainingError as error:
         raise JobDocumentError(f"train: {error}") from error
     described = describe_model(built, fresh, asked.fraction_bits, asked.parts)
@@ -132,12 +135,12 @@ def describe(asked: Describe) -> Described:
         write_base(asked.base, [*described.frozen, *described.personal], built.state_dict())
     write_vector(asked.vector, encode(floats_of(built, described.layout), described.layout))
     try:
-        ending = None if asked.distils is None else decide_ending(built, asked.train.loss, asked.distils)
+        ending = None if asked.distils is None else decide_ending(built, specification.loss, asked.distils)
     except TrainingError as error:
         raise JobDocumentError(str(error)) from error
     fields = described.fields()
     del fields["base"]  # who asked looks at the file itself
-    return Described(**fields, ending=ending)
+    return Described(**fields, loss=specification.loss, ending=ending)
 
 
 def export(asked: Export) -> Done:

@@ -10,16 +10,18 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import Dataset
 
+from galaxy_fl.data import structure
 from galaxy_fl.data.batches import count
+from galaxy_fl.data.loaded import notes_of
 from galaxy_fl.exceptions import ConfigurationError, DataError
 from galaxy_fl.files import handing_over
 from galaxy_fl.jobs.submission import floats_of
 from galaxy_fl.training.distillation import Lessons
 from galaxy_fl.training.minibatches import some
 from galaxy_fl.training.randomness import random_states
-from galaxy_fl.training.rehearsal import READ, Steps, rehearse
+from galaxy_fl.training.rehearsal import READ, Steps, few_of, rehearse
 from galaxy_fl.training.results import Evaluation, TrainResult
 from galaxy_fl.training.task import TrainTask
 from galaxy_fl.training.trainer import evaluate, train
@@ -64,16 +66,18 @@ class Session:
             self._data = job.data.part(
                 settings.data, "train", settings.shard, settings.partition, settings.partition_seed, self._root
             )
+            self._data = job.collated(self._data)
             if settings.test_data is not None:
-                self._test = job.data.whole(settings.test_data, "test", self._root)
+                self._test = job.collated(job.data.whole(settings.test_data, "test", self._root))
         else:
             assert offer is not None
             untrained = None if asked.again else job.untrained()
-            self._data = FetchedData(parent, "train", offer.train)
-            self._test = None if offer.test is None else FetchedData(parent, "test", offer.test)
+            self._data = FetchedData(parent, "train", offer.train, job.collate)
+            self._test = None if offer.test is None else FetchedData(parent, "test", offer.test, job.collate)
         self._score = parent.score if offer is not None and offer.scores else None
         self.samples = count(self._data)
-        self.notes = [] if untrained is None else self._try(untrained)
+        self.notes = notes_of(self._data)
+        self.notes += [] if untrained is None else self._try(untrained)
 
     def _try(self, untrained: nn.Module) -> list[str]:
         """Make sure that the data fit the model, which is better known before anybody relies on this client.
@@ -82,14 +86,13 @@ class Session:
         data, such as a label of a class that is not there, is found by measuring some of them.
         """
         document, device = self._document, self._settings.device
-        inputs, targets = some(self._data, READ)
-        few = TensorDataset(inputs, targets)
+        few = few_of(self._data, min(self.samples, READ))
         evaluate(untrained, few, document.train, device, ending=document.output)
         weights = untrained.state_dict()
         self._ask_teachers(untrained, [lambda: weights], few)
         if not self._settings.trains:
             return []
-        form = device, inputs.shape[1:], inputs.dtype, targets.shape[1:], targets.dtype
+        form = device, structure.shapes(some(few, READ))
         rehearsed = self._job.rehearsed.setdefault(form, set())
         steps = Steps.of(untrained, self.samples, document.train)
         if rehearsed >= steps.sizes:
@@ -138,7 +141,7 @@ class Session:
         if self._test is None:
             if self._settings.data is None:
                 raise DataError("there are no test data to evaluate a model on: give some, as test_data")
-            self._test = self._job.data.whole(self._settings.data, "test", self._root)
+            self._test = self._job.collated(self._job.data.whole(self._settings.data, "test", self._root))
         torch.set_num_threads(self._settings.threads)
         model = self._job.model().to(self._settings.device)
         state = self._job.state(vector, self._settings.device) | self._job.own.personal(own)

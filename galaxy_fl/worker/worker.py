@@ -139,6 +139,7 @@ class Worker:
         request = Describe(
             model=model,
             train=train,
+            names_loss="loss" in train.model_fields_set,
             vector=vector,
             source=text,
             fraction_bits=bits,
@@ -149,9 +150,8 @@ class Worker:
         )
         answer = self._ask(request, Described)
         layout = Layout.from_json(answer.layout)
-        return ModelDescription(
-            layout, tuple(answer.local), tuple(answer.frozen), tuple(answer.personal), answer.ending
-        )
+        frozen, personal = tuple(answer.frozen), tuple(answer.personal)
+        return ModelDescription(layout, tuple(answer.local), frozen, personal, answer.ending, answer.loss)
 
     def prepare(
         self,
@@ -287,8 +287,8 @@ class Worker:
             raise TrainingError(f"{request}: the worker asked for data, and none are served")
         match question:
             case Fetch():
-                samples = served.fetch(question)
-                self._send(request, to_bytes(Samples()))
+                form, samples = served.fetch(question)
+                self._send(request, to_bytes(Samples(form=form)))
                 self._send(request, samples)
             case Score():
                 score = served.score(self._receive_bytes(request))

@@ -12,6 +12,7 @@ from torch.utils.data import Subset, TensorDataset
 
 import galaxy_fl.data
 from galaxy_fl.data.datasets import load
+from galaxy_fl.data.loaded import notes_of
 from galaxy_fl.data.shards import load_shard
 from galaxy_fl.exceptions import DataError
 
@@ -151,11 +152,18 @@ def test_sequences_as_targets_can_be_divided_alike(tmp_path, monkeypatch):
         load_shard("sequences:load", "train", "1/2", "labels:2")
 
 
-def test_a_loader_is_no_data_set(tmp_path, monkeypatch):
+def test_a_loader_is_taken_for_its_data_set_and_what_is_not_used_is_told(tmp_path, monkeypatch):
     (tmp_path / "loaded.py").write_text(
         "import torch\nfrom torch.utils.data import DataLoader, TensorDataset\n"
-        "def load():\n    return DataLoader(TensorDataset(torch.rand(10, 3), torch.arange(10)))\n"
+        "def load():\n"
+        "    data = TensorDataset(torch.rand(10, 3), torch.arange(10))\n"
+        "    return DataLoader(data, batch_size=4, shuffle=True, drop_last=True)\n"
     )
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match="'loaded:load': what the function returned is a DataLoader.*its `.dataset`"):
-        load("loaded:load", "train")
+    dataset = load("loaded:load", "train")
+    assert len(dataset) == 10
+    assert notes_of(load_shard("loaded:load", "train", "1/2")) == notes_of(dataset)
+    assert notes_of(dataset) == [
+        "what data set 'loaded:load' returned is a DataLoader: its data set is used, and its batch_size, shuffle, "
+        "drop_last are not; the job says how large batches are, and their order follows from its seed"
+    ]

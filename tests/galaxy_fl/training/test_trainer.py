@@ -177,7 +177,9 @@ class Endless(IterableDataset):
     ("dataset", "said"),
     [
         (Samples(torch.rand(1, 8, 8)), "a sample is a Tensor"),
-        (Samples((torch.rand(1, 8, 8), 1, 2)), r"a sample is \(Tensor, int, int\), expected \(input, target\)"),
+        (Samples((torch.rand(1, 8, 8), "a cat")), r"a sample is \(Tensor, list\), expected \(input, target\)"),
+        (Samples({"image": torch.rand(1, 8, 8), "label": 1}), "a sample is a dict of image, label.*training_step"),
+        (Samples((torch.rand(1, 8, 8), 1, 2)), "and type torch.int64 do not fit the model"),
         (Samples((object(), 1)), "such as ToTensor"),
         (Samples((torch.rand(1, 8, 8), 0), (torch.rand(1, 9, 9), 0)), "can't be stacked"),
         (Endless(), "Endless has no length"),
@@ -246,6 +248,30 @@ def test_an_empty_data_set_is_refused(dataset):
         train(build_model(DIGITS, 0), dataset, QUICK, 0)
 
 
-def test_samples_of_another_number_of_tensors_are_refused():
-    with pytest.raises(DataError, match="3 tensors"):
-        train(build_model(DIGITS, 0), TensorDataset(*[torch.rand(4, 1)] * 3), QUICK, 0)
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(5, 1)
+
+    def forward(self, left, right):
+        return self.layer(torch.cat([left, right], dim=1))
+
+
+def test_a_model_of_several_inputs_is_called_with_all_but_the_last_part_of_a_sample():
+    torch.manual_seed(0)
+    left, right = torch.rand(20, 2), torch.rand(20, 3)
+    target = left.sum(1, keepdim=True) - right.sum(1, keepdim=True)
+    specification = TrainSpecification(loss="MSELoss", learning_rate=0.3, batch_size=5, local_epochs=50)
+    states = []
+    for dataset in (TensorDataset(left, right, target), list(zip(left, right, target, strict=True))):
+        torch.manual_seed(1)
+        model = Two()
+        train(model, dataset, specification, 0)
+        assert evaluate(model, dataset, specification).loss < 0.01
+        states.append(state_bytes(model))
+    assert states[0] == states[1]
+
+
+def test_a_sample_of_one_tensor_has_no_target():
+    with pytest.raises(DataError, match=r"a sample is \(Tensor\), expected \(input, target\)"):
+        train(build_model(DIGITS, 0), TensorDataset(torch.rand(4, 1)), QUICK, 0)
