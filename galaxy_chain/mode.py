@@ -36,6 +36,7 @@ from galaxy_chain.verify.inspection import Withheld
 from galaxy_fl.content import Store
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.jobs.request import JobRequest
+from galaxy_fl.jobs.start import Start
 from galaxy_fl.trust import Trust
 from galaxy_fl.validation import explain
 
@@ -428,6 +429,10 @@ class BlockchainMode:
         """
         chosen = ChainSettings.of(settings)
         return submit(chosen.at(), chosen, request)
+
+    def model_of(self, job_id: str, round: str, **settings: Any) -> Start:
+        """The model after a round of a job, verified."""
+        return ChainSettings.of(settings).at().model_of(job_id, round)
 
     def client_places(self, client_id: str, **settings: Any) -> Sequence[LedgerClientPlace]:
         """The one ledger; the account is the client's name there."""

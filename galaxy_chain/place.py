@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from galaxy_chain.verify.audit import Auditor
     from galaxy_fl.content import Store
     from galaxy_fl.jobs.request import JobRequest
+    from galaxy_fl.jobs.start import Start
 
 __all__ = ["DEFAULT_FEE_CAP", "DEFAULT_HOME", "DEFAULT_RPC", "Ledger", "ask_password"]
 
@@ -220,6 +221,20 @@ class Ledger:
         from galaxy_chain.mode import ParticipantSettings, submit
 
         return submit(self, ParticipantSettings.of(settings), request)
+
+    def model_of(self, job_id: str, round: str, **settings: Any) -> Start:
+        """Return the model after a round of a job, verified. `galaxy_fl.submit` calls this for `Job(start="7:12")`.
+
+        Raises:
+            ConfigurationError: it is not a job's number, or there is no such round.
+            GalaxyError: the model can't be had.
+        """
+        from galaxy_chain.jobs.rounds import start_of
+
+        if not (job_id.isascii() and job_id.isdecimal()):
+            raise ConfigurationError(f"start names the job {job_id!r}, expected its number on the ledger, as in '7:12'")
+        ledger, job = self._read(), int(job_id)
+        return start_of(ledger, self.store(), job, round, self.metrics(ledger.address, job))
 
     def client_places(self, client_id: str, **settings: Any) -> Sequence[LedgerClientPlace]:
         """This one ledger; the account is the client's name there. `galaxy_fl.Client(at=ledger)` calls this."""

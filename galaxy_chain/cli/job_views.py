@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from pydantic import BaseModel, ValidationError
 
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Status, Terms
 from galaxy_chain.shown import date, ether
@@ -20,7 +16,6 @@ if TYPE_CHECKING:
 __all__ = [
     "digits",
     "lost",
-    "metrics_of",
     "name_of",
     "readable_terms",
     "rounds_of",
@@ -125,29 +120,6 @@ def status_of(round: int, last_round: int, status: int, cancelled: bool) -> str:
     if status != Status.RUNNING:
         return Status(status).name.lower()
     return "finished" if round > last_round else "cancelled" if cancelled else "running"
-
-
-class _Metrics(BaseModel):
-    """A line of a server's metrics, as far as it is shown."""
-
-    attempt: int
-    model: str
-    loss: float | None = None
-    accuracy: float | None = None
-    gas: int | None = None
-    seconds: float | None = None
-
-
-def metrics_of(path: Path) -> dict[tuple[int, str], dict[str, Any]]:
-    """A server's metrics by attempt and model; empty where there are none."""
-    if not path.exists():
-        return {}
-    found = {}
-    for text in path.read_bytes().splitlines():
-        with suppress(ValidationError):  # a server that was killed leaves half a line behind
-            line = _Metrics.model_validate_json(text)
-            found[line.attempt, line.model] = line.model_dump()
-    return found
 
 
 def digits(value: float | None) -> str:

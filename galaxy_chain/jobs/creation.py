@@ -16,8 +16,10 @@ from galaxy_chain.ledger.events import JobRegistered
 from galaxy_chain.ledger.structs import Model as LedgerModel
 from galaxy_chain.ledger.structs import Terms
 from galaxy_fl.content import ContentId, Source, Store
+from galaxy_fl.exceptions import JobDocumentError
 from galaxy_fl.jobs.base import BaseFile
 from galaxy_fl.jobs.document import JobChoices, JobDocument, Model, SourceModel, source_id
+from galaxy_fl.jobs.start import Start, begin_with, round_of_job
 from galaxy_fl.vectors import Vector, read_vector, tree_root
 from galaxy_fl.worker.worker import Worker
 
@@ -45,6 +47,7 @@ def create_job(
     job_file: JobFile,
     folder: Path = Path(),
     limits: Limits = Limits(),
+    start: Start | None = None,
 ) -> CreatedJob:
     """Creates the job that a job file describes.
 
@@ -55,6 +58,8 @@ def create_job(
         job_file: The job.
         folder: Where the job file is, which a model's source is named relative to.
         limits: What participants are taken to be ready to pay.
+        start: The model of another job that it begins with, which `start_of` has found; None for what the job file
+            says, which names no job.
 
     Raises:
         UnsoundTermsError: the terms would cost money, or leave commits that nobody can challenge.
@@ -69,6 +74,11 @@ def create_job(
         model = SourceModel(source=source_id(source), class_name=job_file.model.class_name)
     else:
         source, model = None, job_file.model
+    file = None
+    if start is None and job_file.start is not None:
+        if round_of_job(job_file.start) is not None:
+            raise JobDocumentError(f"start is {job_file.start!r}, whose model was not fetched: give create_job start=…")
+        file = folder / job_file.start
     base = BaseFile()
     with tempfile.TemporaryDirectory(prefix="galaxy-job-") as scratch:
         vector_file = Path(scratch) / "initial"
@@ -85,6 +95,7 @@ def create_job(
                 job_file.privacy,
                 job_file.parts(),
                 base.path,
+                file,
             )
         initial = read_vector(vector_file, described.layout.parameters).copy()
     document = JobDocument(
@@ -94,6 +105,8 @@ def create_job(
         **described.fields(base.described if described.has_base else None),
         **{name: getattr(job_file, name) for name in JobChoices.model_fields if name != "train"},
     )
+    if start is not None:
+        document, initial = begin_with(document, start, job_file.fraction_bits)
     kept = base if described.has_base else None
     return register_job(ledger, rules, store, document, initial, source, job_file.terms, limits, kept)
 

@@ -37,6 +37,7 @@ from galaxy_fl.exceptions import JobDocumentError
 from galaxy_fl.jobs.document import BuiltinModel, JobChoices, RuleChoice, kind_of_model
 from galaxy_fl.jobs.ending import Ending
 from galaxy_fl.jobs.parts import Parts, Patterns
+from galaxy_fl.jobs.start import check_start
 from galaxy_fl.validation import Strict, explanations, field_of
 from galaxy_fl.vectors import SHORTEST_VECTOR, fitting_chunk, usual_chunk
 
@@ -275,6 +276,8 @@ class JobFile(JobChoices):
     """Which tensors nobody trains."""
     fraction_bits: dict[str, int] = Field(default_factory=dict)
     """How fine tensors are carried, by name or pattern, where what follows from their initial values is not right."""
+    start: Annotated[str, AfterValidator(check_start)] | None = None
+    """What round 1 begins with: `JOB:ROUND` of the same ledger, or a safetensors file, relative to the job file."""
     terms: TermsSection
 
     def parts(self) -> Parts:

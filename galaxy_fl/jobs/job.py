@@ -19,6 +19,7 @@ from galaxy_fl.jobs.main_guard import expect_program
 from galaxy_fl.jobs.method import Averaging, Distillation
 from galaxy_fl.jobs.parts import Parts
 from galaxy_fl.jobs.shown import shown
+from galaxy_fl.jobs.start import check_start
 from galaxy_fl.jobs.terms import Terms
 from galaxy_fl.jobs.train import Train
 from galaxy_fl.validation import explain
@@ -71,6 +72,10 @@ class Job:
         name: What the job is called; by default as the model is.
         notes: Text for its participants.
         model_options: Keyword arguments of a model that comes with Galaxy.
+        start: What round 1 starts from instead of the model's own weights: the model after a round of another job where
+            this one is submitted, `"JOB:ROUND"` or `"JOB:last"`, or a safetensors file, such as
+            `"best_model_pars_7.safetensors"`. Its tensors have to be those of this model. Rounds are counted from 1,
+            and a schedule begins anew.
         source: The file that defines the model's class, where it is another than the one that Python knows.
 
     Raises:
@@ -107,6 +112,7 @@ class Job:
     notes: str | None = None
     model_options: Mapping[str, Any] = field(default_factory=dict)
     source: str | os.PathLike[str] | None = None
+    start: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         expect_program()
@@ -120,6 +126,11 @@ class Job:
         ):
             if not isinstance(given := getattr(self, name), kinds):
                 raise JobDocumentError(f"Job: {name} is {given!r:.80}, expected {expected}")
+        if self.start is not None:
+            try:
+                check_start(os.fspath(self.start))
+            except (TypeError, ValueError) as error:
+                raise JobDocumentError(f"Job: {error}") from None
         self.terms()
         self.parts()
         self.document(output=self.output or "logits", **_ANY_MODEL)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +22,7 @@ from galaxy_fl.jobs.likeness import check_output
 from galaxy_fl.jobs.main_guard import expect_program, loading_model
 from galaxy_fl.jobs.method import Averaging, Distillation
 from galaxy_fl.jobs.request import JobRequest
+from galaxy_fl.jobs.start import load_start, round_of_job
 from galaxy_fl.jobs.structure import decide_ending
 from galaxy_fl.jobs.submission import describe_model, floats_of
 from galaxy_fl.training.checking import check_training
@@ -65,6 +68,9 @@ def prepare(job: Job, job_id: str, sample: Tensor | None = None) -> JobRequest:
             model = job.model if isinstance(job.model, nn.Module) else build_model(chosen, specification.seed, text)
         specification = with_loss(specification, fresh)
         collate_of(type(fresh))
+        if job.start is not None and round_of_job(start := os.fspath(job.start)) is None:
+            model = copy.deepcopy(model)  # an instance is its author's
+            load_start(model, Path(start))
         check_training(specification, model.parameters())
         output = _output(job, model, specification.loss)
         described = describe_model(model, fresh, job.fraction_bits, job.parts())

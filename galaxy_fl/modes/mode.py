@@ -18,11 +18,13 @@ from urllib.parse import urlsplit
 from galaxy_fl.content.store import Store
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.jobs.request import JobRequest
+from galaxy_fl.jobs.start import Start
 from galaxy_fl.rounds.coordinator import ClientCoordinator, ServerCoordinator
 
 __all__ = [
     "At",
     "ClientPlace",
+    "HasModels",
     "HostsClients",
     "Mode",
     "OpensStores",
@@ -103,6 +105,18 @@ class HostsClients(Protocol):
 
         Raises:
             ConfigurationError: the settings are not those of so many clients.
+        """
+
+
+@runtime_checkable
+class HasModels(Protocol):
+    """A mode that has the models of its jobs, for another job to begin with."""
+
+    def model_of(self, job_id: str, round: str, **settings: Any) -> Start:
+        """Return the model after a round, a number or `last`, verified.
+
+        Raises:
+            GalaxyError: there is no such job or round, or its model can't be had.
         """
 
 
@@ -203,6 +217,11 @@ class _Folder:
 
     def submit(self, request: JobRequest, **settings: Any) -> str:
         return find_mode("standalone").submit(request, folder=self.folder, **settings)
+
+    def model_of(self, job_id: str, round: str, **settings: Any) -> Start:
+        mode = find_mode("standalone")
+        assert isinstance(mode, HasModels)
+        return mode.model_of(job_id, round, folder=self.folder, **settings)
 
     def client_places(self, client_id: str, **settings: Any) -> Sequence[ClientPlace]:
         return find_mode("standalone").client_places(client_id, folder=self.folder, **settings)

@@ -11,11 +11,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.files import FileLock, check_name
 from galaxy_fl.jobs.request import JobRequest
+from galaxy_fl.jobs.start import Start
 from galaxy_fl.modes.folder_coordinators import FolderClientCoordinator, FolderServerCoordinator
 from galaxy_fl.modes.job_folder import JobsFolder
 from galaxy_fl.patience import Recent
 from galaxy_fl.rounds.coordinator import Origin
 from galaxy_fl.validation import explain
+from galaxy_fl.vectors import read_vector
 
 __all__ = [
     "MODE",
@@ -153,6 +155,19 @@ class StandaloneMode:
     def submit(self, request: JobRequest, **settings: Any) -> str:
         """Publishes the job in the folder."""
         return JobsFolder(StandaloneSettings.of(settings).folder).submit(request)
+
+    def model_of(self, job_id: str, round: str, **settings: Any) -> Start:
+        """The model after a round of a job of the folder."""
+        job = JobsFolder(StandaloneSettings.of(settings).folder).open(job_id)
+        last = job.state.round - 1
+        if round not in ("last", *map(str, range(last + 1))):
+            raise ConfigurationError(
+                f"start names round {round} of job {job_id}, of which {last} are committed: name one of 0 (the initial "
+                "model) to that, or last; the best model of a server is a file, best_model_pars_JOB.safetensors"
+            )
+        number = last if round == "last" else int(round)
+        path = job.model(number + 1, job.state.model) if number == last else job.past_model(number + 1)
+        return Start(f"round {number} of job {job_id}", job.document, read_vector(path, job.parameters).copy())
 
     def client_places(self, client_id: str, **settings: Any) -> Sequence[StandaloneClientPlace]:
         """The folder."""

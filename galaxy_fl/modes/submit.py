@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from galaxy_fl.exceptions import JobDocumentError
 from galaxy_fl.jobs.job import Job
+from galaxy_fl.jobs.start import begin_with, round_of_job
 from galaxy_fl.jobs.terms import MOST_CLIENTS
-from galaxy_fl.modes.mode import At, meeting
+from galaxy_fl.modes.mode import At, HasModels, meeting
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,4 +57,10 @@ def submit(
         if type(clients) is not int or not 1 <= clients <= MOST_CLIENTS:
             raise JobDocumentError(f"clients is {clients!r}, expected a whole number from 1 to {MOST_CLIENTS}")
         job = replace(job, min_clients=clients, max_clients=clients)
-    return mode.submit(prepare(job, new_job_id(), sample), **settings)
+    request = prepare(job, new_job_id(), sample)
+    if job.start is not None and (named := round_of_job(str(job.start))) is not None:
+        if not isinstance(mode, HasModels):
+            raise JobDocumentError(f"{mode} has no models to begin with: give start=… a safetensors file")
+        document, initial = begin_with(request.document, mode.model_of(*named, **settings), job.fraction_bits)
+        request = replace(request, document=document, initial=initial)
+    return mode.submit(request, **settings)

@@ -124,6 +124,8 @@ class Describe(Strict):
     """Whether the job distils, to tell what the model ends in; None where that is known."""
     privacy: Privacy | None = None
     """The job's, which the model has to suit."""
+    start: AbsolutePath | None = None
+    """A file of the tensors that the job begins with; None for the model's own."""
 
 
 class Load(Strict):

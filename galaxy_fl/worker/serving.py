@@ -16,6 +16,7 @@ from galaxy_fl import exceptions
 from galaxy_fl.exceptions import JobDocumentError, TrainingError
 from galaxy_fl.files import replacing
 from galaxy_fl.jobs.base import read_base, write_base
+from galaxy_fl.jobs.start import load_start
 from galaxy_fl.jobs.structure import decide_ending
 from galaxy_fl.jobs.submission import describe_model, floats_of
 from galaxy_fl.training.checking import check_training
@@ -129,6 +130,8 @@ def describe(asked: Describe) -> Described:
         check_training(specification, built.parameters())
     except TrainingError as error:
         raise JobDocumentError(f"train: {error}") from error
+    if asked.start is not None:
+        load_start(built, asked.start)
     described = describe_model(built, fresh, asked.fraction_bits, asked.parts)
     check_private_model(built, asked.privacy, described.layout)
     if described.has_base and asked.base is not None:

@@ -115,6 +115,7 @@ class Worker:
         privacy: Privacy | None = None,
         parts: Parts = ALL_SHARED,
         base: Path | None = None,
+        start: Path | None = None,
     ) -> ModelDescription:
         """Write the initial vector of a job's `model` to `vector`; return what its document says of the model.
 
@@ -128,6 +129,7 @@ class Worker:
             privacy: The job's, which the model has to suit.
             parts: Which tensors are shared, personal and frozen.
             base: The file to write frozen and personal tensors to, if there are any; None for nowhere.
+            start: A safetensors file that the job begins with; None for the model's own tensors.
 
         Raises:
             JobDocumentError: there is no such model, optimizer, scheduler or loss, the source has none, or something
@@ -147,6 +149,7 @@ class Worker:
             parts=parts,
             base=base,
             privacy=privacy,
+            start=None if start is None else start.absolute(),
         )
         answer = self._ask(request, Described)
         layout = Layout.from_json(answer.layout)

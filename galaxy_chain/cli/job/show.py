@@ -9,7 +9,6 @@ import typer
 from galaxy_chain.cli.console import console, print_json, print_table, short
 from galaxy_chain.cli.job_views import (
     digits,
-    metrics_of,
     name_of,
     readable_terms,
     rounds_of,
@@ -23,6 +22,7 @@ from galaxy_chain.following.books import books
 from galaxy_chain.following.claims import earnings
 from galaxy_chain.following.follower import JobFollower
 from galaxy_chain.following.turns import bond_free_from
+from galaxy_chain.jobs.rounds import metrics_of
 from galaxy_chain.lane.lanes import lanes as lanes_of
 from galaxy_chain.shown import ETHER, ether
 

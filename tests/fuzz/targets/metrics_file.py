@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from galaxy_chain.cli.job_views import digits, metrics_of
+from galaxy_chain.cli.job_views import digits
+from galaxy_chain.jobs.rounds import metrics_of
 from tests.fuzz.folder import file_with
 
 __all__ = ["fuzz"]
