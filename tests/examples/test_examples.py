@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -123,6 +124,42 @@ def test_cluster(stage: Stage, tmp_path: Path) -> None:
     assert all(len(found) == 1 for found in models)
     first = {name: tensor.tolist() for name, tensor in models[0][0].items()}
     assert all({name: tensor.tolist() for name, tensor in found[0].items()} == first for found in models)
+
+
+def test_early_stop(stage: Stage, tmp_path: Path) -> None:
+    """A job ends before its 50 rounds, and another continues from its best model."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    stage.run("early_stop/model.py", folder="first")
+    client = stage.start("early_stop/client.py", folder="first")
+    said = stage.run("early_stop/server.py", "0.7", folder="first").splitlines()[-1]
+    stage.finish(client)
+    ended = re.fullmatch(r"job (\d+): (\d+) rounds, the best is round (\d+)", said)
+    assert ended is not None
+    assert int(ended[3]) == int(ended[2]) < 50  # the round that was good enough
+    best = first / f"best_model_pars_{ended[1]}"
+    assert torch.load(best, weights_only=True).keys() == load_file(f"{best}.safetensors").keys()
+    stage.run("early_stop/model.py", f"{best}.safetensors", folder="second")
+    client = stage.start("early_stop/client.py", folder="second")
+    stage.run("early_stop/server.py", "0.7", folder="second")
+    stage.finish(client)
+    [report] = second.glob("report_*_server.json")
+    assert len(json.loads(report.read_text())["rounds"]) == 1  # it was good enough already
+
+
+def test_tracking(stage: Stage, tmp_path: Path) -> None:
+    stage.run("tracking/job.py")
+    programs = [stage.start(f"tracking/{name}.py") for name in ("server", "clients")]
+    for program in programs:
+        stage.finish(program)
+    assert sorted(path.name for path in (tmp_path / "runs").glob("*/*")) == ["client_1", "client_2", "server"]
+    with (tmp_path / "numbers.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for participant, metric in (("server", "test/accuracy"), ("client_1", "train/loss"), ("client_2", "train/bytes")):
+        assert [row["round"] for row in rows if (row["participant"], row["metric"]) == (participant, metric)] == [
+            "1",
+            "2",
+            "3",
+        ]
 
 
 @pytest.fixture

@@ -53,18 +53,18 @@ def test_a_job_begins_with_a_file(at_ledger, federation):
     assert initial(federation, later) == initial(federation, first)
     assert initial(federation, create(at_ledger, job_file(at_ledger.folder, "plain", 5), "--from", "model.safetensors"))
     save_file({"more": np.zeros(3, np.float32)}, at_ledger.folder / "wrong.safetensors")
-    at_ledger.fails(CODE, "start: ", "job", "create", "plain.toml", "--from", "wrong.safetensors", "--account", "dev:0")
+    at_ledger.fails(3, "start: ", "job", "create", "plain.toml", "--from", "wrong.safetensors", "--account", "dev:0")
 
 
 @pytest.mark.parametrize(
     ("start", "code", "message"),
     [
-        ("model.pt", "expected JOB:ROUND, such as '7:12' or '7:last', or a file that ends in .safetensors"),
-        ("seven:1", "names the job 'seven', expected its number on the ledger"),
-        ("JOB:1", "round 1 of job"),
-        ("JOB:last", "no round of job"),
-        ("JOB:0", "start: tensor 1 of this job's model is "),
-        ("99:0", "99"),
+        ("model.pt", 2, "expected JOB:ROUND, such as '7:12' or '7:last', or a file that ends in .safetensors"),
+        ("seven:1", 2, "names the job 'seven', expected its number on the ledger"),
+        ("JOB:1", 11, "round 1 of job"),
+        ("JOB:last", 11, "no round of job"),
+        ("JOB:0", 3, "start: tensor 1 of this job's model is "),
+        ("99:0", 23, "99"),
     ],
 )
 def test_what_is_no_model_to_begin_with_is_named(at_ledger, federation, start, code, message):
