@@ -12,6 +12,7 @@ from galaxy_chain.coordinators.standing_in import StandingIn
 from galaxy_chain.exceptions import ErrorName, InsufficientFundsError, LedgerRefusedError, RpcError
 from galaxy_chain.following.follower import JobFollower
 from galaxy_chain.following.history import Commit, JobHistory, OpenDemand
+from galaxy_chain.following.view import JobView
 from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.transactions.manager import Receipt
 from galaxy_chain.verify.proofs import Proofs
@@ -53,6 +54,8 @@ class Answering:
         others: Answer for other accounts' commits, too.
         deputies: The job's ledger with the transactions of accounts of the same operator, by their addresses: any of
             them answers for others where this account can't pay.
+        view: Returns what the thread sees the job by, where others of this process follow it, too; None: it has a
+            follower of its own.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Answering:
         *,
         others: bool = False,
         deputies: Mapping[str, LedgerContract] = {},
+        view: Callable[[], JobView] | None = None,
     ) -> None:
         assert ledger.transactions is not None
         self._ledger = ledger
@@ -78,7 +82,8 @@ class Answering:
         self._poor: dict[str, InsufficientFundsError] = {}
         """The accounts that could not pay since the last look began."""
         self._standing_in = StandingIn(answer_seconds)
-        self._database = None if own is None else own / "events" / f"{name}-answers.sqlite"
+        database = None if own is None else own / "events" / f"{name}-answers.sqlite"
+        self._view = view or (lambda: JobFollower(ledger, job, database))
         self._challenge_seconds = verifier.terms.challenge_seconds
         self._proofs = Proofs(verifier, own)
         self._stop = threading.Event()
@@ -218,12 +223,12 @@ class Answering:
         self._said.add(message)
 
     def _run(self) -> None:
-        follower: JobFollower | None = None
+        follower: JobView | None = None
         pause, trouble = 0.0, ""
         while not self._stop.wait(pause):
             try:
                 if follower is None:
-                    follower = JobFollower(self._ledger, self._job, self._database)
+                    follower = self._view()
                 follower.poll()
                 self.look(follower.history, follower.time)
                 pause = self._poll

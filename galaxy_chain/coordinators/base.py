@@ -36,6 +36,8 @@ __all__ = ["LedgerCoordinator", "Patience"]
 
 LOG = logging.getLogger(__name__)
 
+REST = 3
+"""After a look passes so many times the time that it has taken until the next."""
 LONGEST_REST = 10.0
 """Seconds that a long look puts the next off at most: it may have waited for a transaction, or for a dead node."""
 
@@ -128,6 +130,8 @@ class LedgerCoordinator:
         self._closed: tuple[bytes, int] | None = None
         """The head of the attempt that was seen closed, and the newest block then."""
         self._model: tuple[Model, Path] | None = None
+        self._took = 0.0
+        """Seconds that the last look has taken."""
         self._cancelled = False
         """Whether it was said that the job was cancelled."""
 
@@ -235,15 +239,18 @@ class LedgerCoordinator:
         """Where the job stands once that is no longer `seen`."""
         looks = Backoff(self.patience.poll / 50, self.patience.poll, 1.3)
         pauses = 0
-        if self._shared is not None:  # others look meanwhile
-            self._follower.pause(looks.first)
         while True:
-            began = time.monotonic()
-            if self._is_news(round := self.round(), seen):
-                return round
             pauses += 1
-            # Where a look takes long, the node is busy: with what is waited for, too.
-            self._follower.pause(max(looks.after(pauses), min(2 * (time.monotonic() - began), LONGEST_REST)))
+            # Where a look takes long, the node is busy: with what is waited for, too. So there is a rest before the
+            # first look as well, because while updates come in each look shows some; but the last one may have sent
+            # something, and then what has become of it is to be seen soon.
+            longest = self.patience.poll if pauses == 1 else LONGEST_REST
+            self._follower.pause(max(looks.after(pauses), min(REST * self._took, longest)))
+            began = time.monotonic()
+            round = self.round()
+            self._took = time.monotonic() - began
+            if self._is_news(round, seen):
+                return round
 
     def _is_news(self, round: Round, seen: Round) -> bool:
         return round != seen

@@ -132,6 +132,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
             f"{self._name}-{self.role}",
             others=True,
             deputies={} if shared is None else shared.ledgers,
+            view=None if shared is None else shared.view,
         )
         self._tending = Tending(ledger, self.verifier, job, self.address, serves=False)
         self._payout = Payout(ledger, job, self.address)

@@ -84,12 +84,11 @@ def claims(history: JobHistory, clients: Collection[str] | None = None, through:
     found = []
     for number in sorted(number for number in history.commits if number <= last):
         commit, claimed = history.commits[number], history.claimed.get(number, ())
-        numbers = tuple(
-            place
-            for place, entry in enumerate(commit.entries)
-            if place not in commit.left_out and place not in claimed and (clients is None or entry.client in clients)
-        )
-        amount = client_amount(commit.record)
+        number_of, amount = commit.number_of, client_amount(commit.record)
+        # Not all entries for one client: however many look into this, each for itself.
+        whose = number_of if clients is None else {client for client in clients if client in number_of}
+        places = sorted(number_of[client] for client in whose)
+        numbers = tuple(place for place in places if place not in commit.left_out and place not in claimed)
         if numbers and amount:
             found.append(Claim(commit, numbers, amount))
     return found

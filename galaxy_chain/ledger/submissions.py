@@ -42,6 +42,11 @@ class Entry:
     client: str
     update: Update
 
+    def __hash__(self) -> int:
+        # Both keep their hashes; that of all fields would be made anew each time, a million times a round of a
+        # thousand clients.
+        return hash((self.client, self.update.commitment))
+
 
 Block = tuple[Entry, ...]
 

@@ -99,8 +99,14 @@ class Early:
         """What is in work, done or given up."""
         self._verified: set[Entry] = set()
         """Those whose updates are."""
+        self._numbers: dict[Entry, int] = {}
+        """Of the sight's entries."""
+        self._right: list[bool] = []
+        """Of each of them, whether it is verified."""
         self._due: dict[Hashable, float] = {}
         """When what was seen, or has failed, is tried."""
+        self._failed: set[Hashable] = set()
+        """What has failed and is tried again, but for entries."""
         self._tries: Counter[Hashable] = Counter()
         """How often something has failed."""
         self._idle_until = float("-inf")
@@ -131,8 +137,10 @@ class Early:
     def _see(self, sight: Sight) -> None:
         known, now = self._sight, self._clock()
         if known is None or (known.round, known.model) != (sight.round, sight.model):
-            self._begun, self._verified, self._due, self._tries = set(), set(), {}, Counter()
+            self._begun, self._verified, self._due, self._tries, self._failed = set(), set(), {}, Counter(), set()
         self._sight, self._queue, self._idle_until = sight, [], float("-inf")
+        self._numbers = {entry: number for number, entry in enumerate(sight.entries)}
+        self._right = [entry in self._verified for entry in sight.entries]
         for number in sorted(sight.wanted):
             entry = sight.entries[number]
             if entry not in self._begun:
@@ -178,8 +186,8 @@ class Early:
         if self._sight is None or self._stopped or now < self._idle_until:
             return None
         if (task := self._found(self._sight, now)) is None:
-            later = [due for key, due in self._due.items() if due > now and key not in self._begun]
-            self._idle_until = min(later, default=float("inf"))
+            later = [due for key in self._failed if (due := self._due[key]) > now]
+            self._idle_until = min([*later, *(due for due, _ in self._queue[:1])], default=float("inf"))
         else:
             self._begun.add(task[0])
         return task
@@ -189,8 +197,9 @@ class Early:
             entry = sight.entries[heapq.heappop(self._queue)[1]]
             if entry not in self._begun:
                 return entry, partial(self._verify, entry, sight.round)
-        for key, work in self._then(sight, [entry in self._verified for entry in sight.entries]):
+        for key, work in self._then(sight, self._right):
             if key not in self._begun and self._due.get(key, now) <= now:
+                self._failed.discard(key)
                 return key, work
         return None
 
@@ -198,6 +207,8 @@ class Early:
         self._verifier.update(entry, f"the update of {entry.client} in round {round}")
         with self._lock:
             self._verified.add(entry)
+            if (number := self._numbers.get(entry)) is not None:
+                self._right[number] = True
 
     def _fail(self, key: Hashable, error: Exception) -> None:
         self._tries[key] += 1
@@ -205,8 +216,10 @@ class Early:
         if isinstance(error, ContentAlteredError) and self._tries[key] >= MOST_TRIES:
             return
         self._begun.discard(key)
-        if self._sight is not None and key in self._sight.entries:
-            heapq.heappush(self._queue, (due, self._sight.entries.index(key)))
+        if not isinstance(key, Entry):
+            self._failed.add(key)
+        elif (number := self._numbers.get(key)) is not None:
+            heapq.heappush(self._queue, (due, number))
 
 
 _places = threading.BoundedSemaphore(AT_ONCE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -44,6 +45,11 @@ class Commit:
     def entries(self) -> tuple[Entry, ...]:
         """All entries in the order of their numbers."""
         return tuple(entry for block in self.blocks for entry in block)
+
+    @cached_property
+    def number_of(self) -> Mapping[str, int]:
+        """The number of each client's entry: an attempt takes one of each."""
+        return {entry.client: number for number, entry in enumerate(self.entries)}
 
     @cached_property
     def left_out(self) -> frozenset[int]:

@@ -823,7 +823,7 @@ def test_a_job_that_brings_its_model_gives_its_source_and_its_owner(federation):
 def test_one_look_that_took_long_puts_the_next_off_for_seconds_alone(federation, monkeypatch):
     now, paused, server = [0.0], list[float](), federation.serve()
     seen = server.round()
-    rounds = iter([seen, seen, replace(seen, updates=1)])
+    rounds = iter([seen, seen, replace(seen, updates=1), replace(seen, updates=2)])
 
     def slow():
         now[0] += 300.0
@@ -833,5 +833,8 @@ def test_one_look_that_took_long_puts_the_next_off_for_seconds_alone(federation,
     monkeypatch.setattr(server, "round", slow)
     monkeypatch.setattr(server._follower, "pause", paused.append)
     assert server.wait(seen).updates == 1
-    assert len(paused) == 2
+    assert len(paused) == 3
     assert max(paused) <= 10.0
+    # What was seen last has taken long, too, but it was news: it is followed up soon, and not in a tight loop.
+    assert server.wait(replace(seen, updates=1)).updates == 2
+    assert PATIENCE.poll / 50 <= paused[3] <= PATIENCE.poll

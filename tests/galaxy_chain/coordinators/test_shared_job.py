@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from galaxy_chain.coordinators import LedgerClientCoordinator, Patience, base
+from galaxy_chain.coordinators import LedgerClientCoordinator, Patience, answering, base
 from galaxy_chain.coordinators.shared_job import SharedJob
 from galaxy_chain.exceptions import JobMismatchError
 from galaxy_chain.jobs.terms import Concern
@@ -219,7 +219,9 @@ def test_whoever_closes_it_wakes_who_waits_for_nothing(federation):
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("looks at job")]
 
 
-def test_one_client_answers_for_all_and_another_when_it_is_gone(federation):
+def test_one_client_answers_for_all_and_another_when_it_is_gone(federation, monkeypatch):
+    followers: list[object] = []
+    monkeypatch.setattr(answering, "JobFollower", lambda *arguments: followers.append(arguments))
     with closing(shared_job(federation)) as shared:
         clients = [client_of(federation, index, shared) for index in range(3)]
         for client in clients:
@@ -232,6 +234,7 @@ def test_one_client_answers_for_all_and_another_when_it_is_gone(federation):
         clients[2].round()
         assert [client.answering.running for client in clients] == [True, False, True]
         clients[2].close()
+    assert not followers, "whoever takes over fetches all of the job's events again"
 
 
 def test_what_is_due_once_is_done_by_one(federation):
