@@ -38,6 +38,7 @@ def demo(
         DemoChain,
         typer.Option(help="What it runs on: the embedded chain, or anvil, Foundry's node, which is much quicker."),
     ] = DemoChain.EMBEDDED,
+    device: Annotated[str, typer.Option(envvar="GALAXY_DEVICE", help="Torch device: cpu, cuda, cuda:1, mps.")] = "cpu",
     keep: Annotated[bool, typer.Option("--keep", help="Leave the chain running at the end, to look around.")] = False,
     track: Annotated[
         list[str] | None,
@@ -51,7 +52,16 @@ def demo(
     """Run a real federated job on a development chain: a server, clients that share a process, and an audit."""
     if json:
         demonstrate(
-            clients, rounds, home, print_json, keep=keep, cheat=cheat, verify=verify, chain=chain, track=track or ()
+            clients,
+            rounds,
+            home,
+            print_json,
+            keep=keep,
+            cheat=cheat,
+            verify=verify,
+            chain=chain,
+            track=track or (),
+            device=device,
         )
         return
     audited: list[int] = []
@@ -115,4 +125,15 @@ def demo(
                     console.print("\nThe chain runs until Ctrl-C. In another terminal:")
                     console.print(f"  galaxy-chain job show 1 {where}\n  galaxy-chain audit 1 {where}")
 
-        demonstrate(clients, rounds, home, say, keep=keep, cheat=cheat, verify=verify, chain=chain, track=track or ())
+        demonstrate(
+            clients,
+            rounds,
+            home,
+            say,
+            keep=keep,
+            cheat=cheat,
+            verify=verify,
+            chain=chain,
+            track=track or (),
+            device=device,
+        )

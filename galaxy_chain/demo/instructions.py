@@ -31,6 +31,7 @@ class Instructions(Strict):
     verify: str = "branch"
     track: Sequence[str] = ()
     """Where measurements go, as `--track` has it."""
+    device: str
 
 
 def pack(account: str, event: Event | None) -> bytes:

@@ -9,9 +9,6 @@ from contextlib import closing
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-import matplotlib.backends.backend_agg
-import matplotlib.figure  # noqa: F401
-
 from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoordinator, Patience
 from galaxy_chain.coordinators.shared_job import SharedJob
 from galaxy_chain.coordinators.summing_up import SummingUp
@@ -38,7 +35,7 @@ from galaxy_fl.vectors import read_vector, write_vector
 __all__ = ["LYING_ROUND", "run"]
 
 LYING_ROUND = 2
-PATIENCE = Patience(poll=0.25)
+PATIENCE = Patience(poll=0.1)
 
 
 class LyingServerCoordinator(LedgerServerCoordinator):
@@ -103,18 +100,24 @@ def _serve(told: Instructions, ledger: LedgerContract, back: _Told, track: Seque
         else:
             server = LyingServerCoordinator(ledger, store, told.job, PATIENCE, leave=True)
         listeners: list[Listener] = [back.of(account), MetricsFile(Path(told.metrics))]
-        output = Path(told.output)
-        data = LocalData(None, "digits")
+        data, output = LocalData(None, "digits", device=told.device), Path(told.output)
+        # What draws the report at the end takes half a second to load, and here is time while others join and train.
+        threading.Thread(target=_load_what_draws, daemon=True).start()
         JobServer(server, data, Trust(), listeners=listeners, track=track, output=output, alone=True).run()
         back.tell(account, None)
     except GalaxyError as error:
         back.tell(account, Failed(message=str(error)))
 
 
+def _load_what_draws() -> None:
+    import matplotlib.backends.backend_agg
+    import matplotlib.figure  # noqa: F401
+
+
 def _take_part(told: Instructions, ledger: LedgerContract, back: _Told, track: Sequence[Tracker]) -> None:
     """Be all clients, in threads that share what they follow and verify, and the workers."""
     verify, count = Verify.parse(told.verify), len(told.accounts)
-    parts = list(LocalData("digits").parts(f"1-{count}/{count}").values())
+    parts = list(LocalData("digits", device=told.device).parts(f"1-{count}/{count}").values())
     store, work = LocalStore(Path(told.store)), Work()
 
     def take_part(number: int) -> None:

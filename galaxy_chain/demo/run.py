@@ -46,6 +46,7 @@ def demonstrate(
     verify: str = "branch",
     chain: DemoChain = DemoChain.EMBEDDED,
     track: Sequence[str] = (),
+    device: str = "cpu",
 ) -> None:
     """Runs the digits job: chain, ledger, job, one server and so many clients, and an audit at the end.
 
@@ -62,6 +63,7 @@ def demonstrate(
         track: Where participants write what they measure, as `galaxy-chain server --track` has it.
         keep: Wait for an interrupt at the end, the chain still running.
         chain: What it runs on.
+        device: Where clients train and the server evaluates, as torch names it.
 
     Raises:
         ConfigurationError: the chain is not installed.
@@ -131,6 +133,7 @@ def demonstrate(
             output=str(home.absolute()),
             job=created.job,
             track=list(track),
+            device=device,
         )
         processes = [told, told.model_copy(update={"role": "clients", "accounts": client_accounts, "verify": verify})]
         if cheat:

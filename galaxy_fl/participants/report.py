@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Report", "ReportFile", "RoundLine"]
 
-DRAW_SECONDS = 5.0
-"""Between two pictures, each of which takes a fraction of a second; the final one is always drawn."""
+DRAW_SECONDS = 20.0
+"""Between two pictures, each of which takes a fifth of a second, for which a server's round waits; the final one is
+always drawn."""
 _drawing = threading.Lock()  # matplotlib's fonts and caches are shared by all threads
 
 
@@ -59,7 +60,7 @@ class Report(BaseModel):
 
 class ReportFile:
     """A listener that keeps a report in `<path>.json` and `<path>.png`: the first is written after every round, the
-    picture every few seconds and at the end.
+    picture every 20 seconds and at the end.
 
     A report of the same job and participant that is there already is continued.
 

@@ -87,3 +87,12 @@ def test_a_lie_costs_the_bond_and_changes_nothing_on_another_chain_either(honest
         min(clients)
     ] * 3
     assert 1_500 * 10**14 - 6 <= min(clients) <= 1_500 * 10**14
+
+
+@pytest.mark.extended
+def test_a_device_that_is_not_there_is_named(tmp_path):
+    path = f"{ANVIL.parent}{os.pathsep}{os.environ['PATH']}"
+    with Forked(tmp_path, "demo", "--chain", "anvil", "--device", "nonsense", "--json", PATH=path) as demo:
+        code, _, errors = demo.finish(check=False)
+    assert code != 0
+    assert "nonsense" in errors
