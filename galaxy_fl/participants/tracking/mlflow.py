@@ -24,8 +24,15 @@ KEY = "galaxy.run"
 NEVER = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "PERMISSION_DENIED", "UNAUTHENTICATED", "INVALID_STATE"}
 """MLflow's codes of errors that no further attempt mends."""
 STATUS = {"finished": "FINISHED", "cancelled": "KILLED", "stopped": "KILLED"}
-PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
-"""How long MLflow itself waits for its server, unless the operator has said so: the tracker tries again anyway."""
+SETTINGS = {
+    # The tracker tries again anyway, and talks to nobody but the server.
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    # Standard output is the participant's: programs read events there.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+"""MLflow's own variables, unless the operator has set them."""
 
 
 class Mlflow:
@@ -42,7 +49,7 @@ class Mlflow:
 
     def __init__(self, uri: str) -> None:
         _check_secrets(uri)
-        for name, value in PATIENCE.items():
+        for name, value in SETTINGS.items():
             os.environ.setdefault(name, value)
         from mlflow import MlflowClient
 

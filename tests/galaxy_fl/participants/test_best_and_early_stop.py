@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import threading
 from pathlib import Path
 
@@ -211,3 +212,18 @@ def test_what_a_ledger_takes_back_is_forgotten(tmp_path):
     assert Progress(Aim.of("accuracy"), "another job's", path).best is None
     path.write_text("{half")
     assert Progress(Aim.of("accuracy"), "ab", path).best is None
+
+
+def test_a_clusters_clients_end_with_the_model_of_a_job_that_ends_early(folder):
+    submit(40)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    clients = Heard()
+    [mine], [outcome] = run(
+        galaxy.Client(data="digits", shard="1/8", at=url, output="client", listeners=[clients]),
+        server(at=url, best="loss", stop_when="accuracy>=0.4", output="server"),
+    )
+    assert (mine.rounds, mine.cancelled, mine.error) == (outcome.rounds, False, None)
+    assert outcome.rounds < 40
+    assert same(outcome.final_model, mine.final_model)
+    assert [(event.rounds, event.planned) for event in clients.of(Finished)] == [(outcome.rounds, 40)]

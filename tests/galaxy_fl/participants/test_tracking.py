@@ -122,7 +122,7 @@ def test_a_record_that_was_cut_off_hides_nothing_that_comes_later(tmp_path):
     assert (2, 0.5) in scalars(folder)["test/loss"]
 
 
-def test_mlflow_continues_its_run(mlflow_folder):
+def test_mlflow_continues_its_run(mlflow_folder, capsys):
     target = f"mlflow:{mlflow_folder}"
     track(target, committed(1), committed(2))
     there, [run] = mlflow_runs(mlflow_folder)
@@ -135,6 +135,7 @@ def test_mlflow_continues_its_run(mlflow_folder):
     ]  # fmt: skip
     assert run.data.tags["galaxy.model"] == "cd" * 32
     assert run.data.tags["galaxy.job_name"] == "a job"
+    assert capsys.readouterr().out == ""  # programs read events there
 
 
 def test_csv_is_appended_once_a_round_by_all_programs(tmp_path):
