@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-__all__ = ["Strict", "explain", "explanations", "field_of"]
+__all__ = ["Strict", "explain", "explanations", "field_of", "printable"]
 
 
 class Strict(BaseModel):
     """Frozen model without unknown fields, conversions, or numbers that are not finite."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def printable(value: str) -> str:
+    """Return a text of one line that is shown on terminals.
+
+    Raises:
+        ValueError: it has line breaks or other control characters.
+    """
+    if not value.isprintable():
+        raise ValueError("it is shown on terminals: leave out line breaks and other control characters")
+    return value
 
 
 def explain(error: ValidationError) -> str:

@@ -56,6 +56,7 @@ def rounds_of(history: JobHistory, measured: dict[tuple[int, str], dict[str, Any
                 key: measured.get((commit.attempt, commit.record.next.root.hex()), {}).get(key)
                 for key in ("loss", "accuracy", "gas", "seconds")
             },
+            "metrics": measured.get((commit.attempt, commit.record.next.root.hex()), {}).get("metrics", {}),
         }
         for number, commit in sorted(history.commits.items())
     ]

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from galaxy_fl.exceptions import ConfigurationError, RoundMovedOnError
 
@@ -27,6 +27,7 @@ class _Metrics(BaseModel):
     model: str
     loss: float | None = None
     accuracy: float | None = None
+    metrics: dict[str, float | None] = Field(default_factory=dict)
     gas: int | None = None
     seconds: float | None = None
 

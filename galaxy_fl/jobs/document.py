@@ -29,7 +29,7 @@ from galaxy_fl.jobs.local_tensors import LocalTensor
 from galaxy_fl.jobs.parts import Base, PartTensor, check_base
 from galaxy_fl.jobs.privacy import Privacy
 from galaxy_fl.jobs.specification import OWN_LOSS, Option, TrainSpecification
-from galaxy_fl.validation import Strict, explain
+from galaxy_fl.validation import Strict, explain, printable
 from galaxy_fl.vectors import SHORTEST_VECTOR, Layout
 
 __all__ = [
@@ -52,13 +52,7 @@ MAX_BYTES = BLOCK_SIZE
 """A job document has to fit one raw block of the content store."""
 
 
-def _printable(value: str) -> str:
-    if not value.isprintable():
-        raise ValueError("it is shown on terminals: leave out line breaks and other control characters")
-    return value
-
-
-Name = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_printable)]
+Name = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(printable)]
 """What a job is called."""
 
 

@@ -96,6 +96,8 @@ class TrainSpecification(Strict):
     """The size to which each number of a step's gradient is cut."""
     precision: Literal["bf16"] | None = None
     """`bf16`: the model runs in torch's autocast to bfloat16, its weights stay what they are; None for no autocast."""
+    metrics: dict[ClassName, dict[str, Option]] | None = Field(default=None, max_length=20)
+    """Classes of torchmetrics by which models are measured besides loss and accuracy, with their keyword arguments."""
     proximal: float | None = Field(default=None, ge=0)
     """FedProx's mu: how strongly a round's weights are pulled towards those that it began with; None for not at all."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -44,6 +44,9 @@ class Train:
             and updates are float32 in both.
         proximal: FedProx's mu (Li et al. 2020), at least 0: how strongly a client's weights are pulled towards those
             that the round began with.
+        metrics: Further metrics that models are measured by: names of torchmetrics' classes, such as
+            `["MeanAbsoluteError"]`, or each with its keyword arguments, such as `{"F1Score": {"task": "multiclass",
+            "num_classes": 10, "average": "macro"}}`. Takes the extra `galaxy-fl[metrics]`, for every participant.
         loss_options, optimizer_options, scheduler_options: More keyword arguments of the three classes. Class weights
             (`weight`, `pos_weight`) are a list, an array or a tensor of a number for each class.
 
@@ -73,6 +76,7 @@ class Train:
     clip_value: float | None = None
     precision: Literal["bf16"] | None = None
     proximal: float | None = None
+    metrics: Mapping[str, Mapping[str, Any]] | Sequence[str] = ()
     loss_options: Mapping[str, Any] = field(default_factory=dict)
     optimizer_options: Mapping[str, Any] = field(default_factory=dict)
     scheduler_options: Mapping[str, Any] = field(default_factory=dict)
@@ -93,11 +97,29 @@ class Train:
                 given = getattr(self, name)
                 if isinstance(given, str) and given != OWN_LOSS:
                     object.__setattr__(self, name, torch_name(name, given, known, ending, functions))
+            if self.metrics:
+                from galaxy_fl.training.metrics import metric_name
+
+                named = {metric_name(name): options for name, options in self._metrics().items()}
+                object.__setattr__(self, "metrics", named)
             if self.momentum is not None and "momentum" in self.optimizer_options:
                 raise TrainingError("momentum is given twice, once among the optimizer_options: leave one out")
             check_training(self.specification())
         except TrainingError as error:
             raise JobDocumentError(f"Train: {error}") from error
+
+    def _metrics(self) -> Mapping[str, Mapping[str, Any]]:
+        found: dict[str, Mapping[str, Any]] = {}
+        if not isinstance(self.metrics, str):
+            found = dict(self.metrics) if isinstance(self.metrics, Mapping) else {name: {} for name in self.metrics}
+        if (self.metrics and not found) or not all(
+            isinstance(name, str) and isinstance(options, Mapping) for name, options in found.items()
+        ):
+            raise JobDocumentError(
+                f"Train: metrics is {self.metrics!r:.80}, expected a list of names of torchmetrics' classes, or names "
+                "with keyword arguments, such as {'F1Score': {'task': 'multiclass', 'num_classes': 10}}"
+            )
+        return found
 
     def __repr__(self) -> str:
         return shown(self)
@@ -130,6 +152,7 @@ class Train:
                 clip_value=self.clip_value,
                 precision=self.precision,
                 proximal=self.proximal,
+                metrics={name: dict(options) for name, options in self._metrics().items()} or None,
                 **chosen,
             )
         except ValidationError as error:

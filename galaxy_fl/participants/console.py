@@ -13,7 +13,7 @@ from typing import assert_never
 from galaxy_fl.participants import events
 from galaxy_fl.participants.events import Event, Listener
 
-__all__ = ["Console"]
+__all__ = ["Console", "quality"]
 
 
 class Console:
@@ -74,10 +74,10 @@ def _line(event: Event) -> str | None:
             late = "too late" if event.gas is None else f"submitted for {event.gas} gas" if event.gas else "submitted"
             return (
                 f"round {event.round}: trained on {event.samples} samples in {event.seconds:.2f} s, "
-                f"{_quality(event.loss, event.accuracy)}, {late}"
+                f"{quality(event.loss, event.accuracy, event.metrics)}, {late}"
             )
         case events.Evaluated():
-            measured = _quality(event.loss, event.accuracy)
+            measured = quality(event.loss, event.accuracy, event.metrics)
             return f"after round {event.round}: {measured} on {event.samples} test samples"
         case events.Waiting():
             awaited = {"clients": "the other clients", "server": "the server"}[event.awaited]
@@ -85,7 +85,7 @@ def _line(event: Event) -> str | None:
         case events.Collecting():
             return f"round {event.round}: {event.updates} of {event.wanted} updates are in"
         case events.Committed():
-            measured = "" if event.loss is None else f", {_quality(event.loss, event.accuracy)}"
+            measured = "" if event.loss is None else f", {quality(event.loss, event.accuracy, event.metrics)}"
             unmeasured = event.diverged or event.unevaluated
             why = "" if unmeasured is None else f", not evaluated: {unmeasured}"
             gas = f", {event.gas} gas" if event.gas else ""
@@ -150,8 +150,10 @@ def _line(event: Event) -> str | None:
             assert_never(event)
 
 
-def _quality(loss: float, accuracy: float | None) -> str:
-    return f"loss {loss:.3f}" if accuracy is None else f"loss {loss:.3f}, accuracy {100 * accuracy:.1f} %"
+def quality(loss: float, accuracy: float | None, metrics: Mapping[str, float | None]) -> str:
+    """Return what a model is measured by, for people."""
+    told = [f"loss {loss:.3f}"] + ([] if accuracy is None else [f"accuracy {100 * accuracy:.1f} %"])
+    return ", ".join(told + [f"{name} {'none' if each is None else f'{each:.4g}'}" for name, each in metrics.items()])
 
 
 def _reasons(excluded: Mapping[str, str]) -> str:

@@ -110,6 +110,8 @@ class Trained(Strict):
     samples: int
     loss: float
     accuracy: float | None
+    metrics: Mapping[str, float | None] = Field(default_factory=dict)
+    """The job's further metrics, of the last local epoch as it ran; None for what is not a finite number."""
     seconds: float
     batches: int
 
@@ -122,6 +124,8 @@ class Evaluated(Strict):
     samples: int
     loss: float
     accuracy: float | None
+    metrics: Mapping[str, float | None] = Field(default_factory=dict)
+    """The job's further metrics; None for what is not a finite number."""
 
 
 class Waiting(Strict):
@@ -167,6 +171,8 @@ class Committed(_Attempt):
     loss: float | None = None
     """Loss on the server's test data, where it has some."""
     accuracy: float | None = None
+    metrics: Mapping[str, float | None] = Field(default_factory=dict)
+    """The job's further metrics, likewise; None for what is not a finite number."""
     test_samples: int | None = None
     diverged: str | None = None
     """Why the evaluation gave no finite loss."""

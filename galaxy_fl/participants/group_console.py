@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from galaxy_fl.participants import events
-from galaxy_fl.participants.console import Console
+from galaxy_fl.participants.console import Console, quality
 from galaxy_fl.participants.events import Event, Listener
 
 __all__ = ["GroupConsole"]
@@ -142,15 +143,14 @@ class GroupConsole:
         trained = list(of.trained.values())
         samples = sum(each.samples for each in trained)
         share = [each.samples / samples for each in trained]
-        loss = sum(part * each.loss for part, each in zip(share, trained, strict=True))
         line = (
             f"round {round}: {_of(len(trained), self._clients)} trained on {samples:,} samples in "
-            f"{sum(each.seconds for each in trained):.1f} s, loss {loss:.3f}"
+            f"{sum(each.seconds for each in trained):.1f} s, "
         )
-        accuracies = [each.accuracy for each in trained if each.accuracy is not None]
-        if len(accuracies) == len(trained):
-            accuracy = sum(part * each for part, each in zip(share, accuracies, strict=True))
-            line += f", accuracy {100 * accuracy:.1f} %"
+        # Means, weighted by samples, which for some metrics are not what they would be of all clients' data.
+        accuracy = _mean(share, [each.accuracy for each in trained])
+        metrics = {name: _mean(share, [each.metrics.get(name) for each in trained]) for name in trained[0].metrics}
+        line += quality(_mean(share, [each.loss for each in trained]) or 0.0, accuracy, metrics)
         if gas := sum(each.gas or 0 for each in trained):
             line += f", {gas:,} gas"
         if of.epsilon is not None:
@@ -172,3 +172,10 @@ class GroupConsole:
 
 def _of(count: int, clients: int) -> str:
     return f"{count} clients" if count == clients else f"{count} of {clients} clients"
+
+
+def _mean(shares: Sequence[float], values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return None
+    return sum(share * value for share, value in zip(shares, known, strict=True))

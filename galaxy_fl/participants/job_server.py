@@ -124,7 +124,7 @@ class JobServer(JobParticipant[ServerCoordinator]):
             try:
                 found = self._evaluate(done.model)
                 values = _values(found)
-                measured = {"loss": found.loss, "accuracy": found.accuracy, "test_samples": found.samples}
+                measured = found.model_dump(exclude={"samples"}) | {"test_samples": found.samples}
             except DivergedError as error:
                 measured["diverged"], values = str(error), {}
             except GalaxyError as error:  # the round is committed all the same, and the job continues

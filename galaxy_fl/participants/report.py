@@ -105,7 +105,7 @@ class ReportFile:
                 line = self._line(event.round)
                 line.updates, line.test = event.updates, None
                 if event.loss is not None and event.test_samples is not None:
-                    line.test = Evaluation(samples=event.test_samples, loss=event.loss, accuracy=event.accuracy)
+                    line.test = Evaluation(samples=event.test_samples, **_fields(event, Evaluation, "samples"))
             case events.Best():
                 best = {"round": event.round, "metric": event.metric, "value": event.value, "sha256": event.sha256}
                 self.report.best = BestRound.model_validate(best)
@@ -147,8 +147,8 @@ class ReportFile:
         return self._path.with_name(self._path.name + suffix)
 
 
-def _fields(event: BaseModel, of: type[BaseModel]) -> dict[str, Any]:
-    return {name: getattr(event, name) for name in of.model_fields}
+def _fields(event: BaseModel, of: type[BaseModel], *apart: str) -> dict[str, Any]:
+    return {name: getattr(event, name) for name in of.model_fields if name not in apart}
 
 
 def _draw(report: Report, path: Path) -> None:

@@ -10,6 +10,7 @@ from torch import nn
 from galaxy_fl.exceptions import TrainingError
 from galaxy_fl.jobs.specification import OWN_LOSS, TrainSpecification
 from galaxy_fl.training.losses import build_loss
+from galaxy_fl.training.metrics import check_metrics
 from galaxy_fl.training.optimizers import build_optimizer
 from galaxy_fl.training.schedulers import Schedule
 
@@ -17,7 +18,7 @@ __all__ = ["check_training"]
 
 
 def check_training(specification: TrainSpecification, parameters: Iterable[nn.Parameter] | None = None) -> None:
-    """Make sure that torch has the loss, optimizer and schedule, and that they take their options.
+    """Make sure that torch has the loss, optimizer, schedule and metrics, and that they take their options.
 
     Args:
         specification: How the job trains.
@@ -34,5 +35,7 @@ def check_training(specification: TrainSpecification, parameters: Iterable[nn.Pa
             )
     else:
         build_loss(specification)
+    if specification.metrics:
+        check_metrics(specification.metrics)
     chosen = [nn.Parameter(torch.zeros(1, 1))] if parameters is None else parameters
     Schedule(build_optimizer(chosen, specification), specification)

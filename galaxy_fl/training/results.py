@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated
 
-from galaxy_fl.validation import Strict
+from pydantic import AfterValidator, Field
+
+from galaxy_fl.validation import Strict, printable
 
 __all__ = ["Evaluation", "TrainResult"]
+
+MetricName = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(printable)]
 
 
 class Evaluation(Strict):
@@ -17,6 +21,8 @@ class Evaluation(Strict):
     """Mean over the samples."""
     accuracy: float | None
     """The fraction of class labels that is right, or a user's own measure; None where neither is available."""
+    metrics: dict[MetricName, float | None] = Field(default_factory=dict, max_length=100)
+    """The job's further metrics, and what a model's own step says of it; None for what is not a finite number."""
 
 
 class TrainResult(Evaluation):

@@ -13,12 +13,13 @@ from torch.utils.data import Dataset
 
 from galaxy_fl.data import structure
 from galaxy_fl.data.batches import count
-from galaxy_fl.exceptions import DataError, DivergedError
+from galaxy_fl.exceptions import DataError, DivergedError, TrainingError
 from galaxy_fl.jobs.ending import Ending
 from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.training.accuracy import Accuracy
 from galaxy_fl.training.descent import Descent
 from galaxy_fl.training.distillation import Lessons
+from galaxy_fl.training.metrics import Metrics
 from galaxy_fl.training.minibatches import EVALUATION_BATCH, in_order, leaves_one, shuffled
 from galaxy_fl.training.objective import Outcome, build_objective
 from galaxy_fl.training.randomness import seed_torch
@@ -70,7 +71,7 @@ def train(
     with torch.random.fork_rng(devices=[]):
         seed_torch(seed, device)
         for epoch in range(1, specification.local_epochs + 1):
-            tally = _Tally(specification, ending)
+            tally = _Tally(specification, ending, device)
             epoch_batches = shuffled(dataset, specification.batch_size, order, none_alone, together)
             for number, part in enumerate(epoch_batches, start=1):
                 outcome = objective(structure.to(part.batch, device))
@@ -96,6 +97,7 @@ def train(
         samples=tally.samples,
         loss=tally.loss,
         accuracy=tally.accuracy,
+        metrics=tally.metrics,
         seconds=time.perf_counter() - started,
         batches=steps,
     )
@@ -112,14 +114,15 @@ def evaluate(
 ) -> Evaluation:
     """Mean loss and accuracy of `model`, in evaluation mode, over `dataset`.
 
-    The accuracy is that of `galaxy_fl.training.accuracy`, or the mean of `score`, weighted by samples. `ending` is what
-    the model ends in.
+    The accuracy is that of `galaxy_fl.training.accuracy`, or the model's own step's, or the mean of `score`, weighted by
+    samples. The job's metrics are of all data at once, as torchmetrics computes them; what a model's own step says of a
+    batch is averaged over the samples. `ending` is what the model ends in.
 
     Raises DivergedError when the loss is NaN or infinite, DataError when the data do not fit the model.
     """
     model.to(device).eval()
     objective = build_objective(model, specification, ending, device)
-    tally = _Tally(specification, ending)
+    tally = _Tally(specification, ending, device)
     scores = 0.0
     for part in in_order(dataset, EVALUATION_BATCH):
         outcome = objective(structure.to(part.batch, device))
@@ -134,22 +137,38 @@ def evaluate(
     if not math.isfinite(tally.loss):
         raise DivergedError(f"the loss of the evaluated model is {tally.loss}: it has diverged")
     accuracy = tally.accuracy if score is None else scores / tally.samples
-    return Evaluation(samples=tally.samples, loss=tally.loss, accuracy=accuracy)
+    return Evaluation(samples=tally.samples, loss=tally.loss, accuracy=accuracy, metrics=tally.metrics)
 
 
 class _Tally:
     """Sums over batches."""
 
-    def __init__(self, specification: TrainSpecification, ending: Ending) -> None:
+    def __init__(self, specification: TrainSpecification, ending: Ending, device: str) -> None:
         self.samples = 0
         self._loss = 0.0
         self._accuracy = Accuracy(specification, ending)
+        self._metrics = Metrics(specification.metrics, device)
+        self._named = specification.metrics
+        self._figures: dict[str, float] = {}
 
     def add(self, outcome: Outcome, loss: float, samples: int) -> None:
+        if self.samples and outcome.figures.keys() != self._figures.keys():
+            raise TrainingError(
+                f"the model's own step gave the figures {', '.join(self._figures) or 'none'} of one batch, and "
+                f"{', '.join(outcome.figures) or 'none'} of another: let it give the same of each"
+            )
+        if twice := sorted(outcome.figures.keys() & (self._named or {}).keys()):
+            raise TrainingError(
+                f"the model's own step gives a figure {twice[0]!r}, and the job has a metric of that name: rename the "
+                "one, or leave out the other"
+            )
         self.samples += samples
         self._loss += loss * samples
+        for name, value in outcome.figures.items():
+            self._figures[name] = self._figures.get(name, 0.0) + value * samples
         if outcome.output is not None and outcome.target is not None:
             self._accuracy.add(outcome.output, outcome.target)
+        self._metrics.add(outcome.output, outcome.target)
 
     @property
     def loss(self) -> float:
@@ -157,4 +176,10 @@ class _Tally:
 
     @property
     def accuracy(self) -> float | None:
-        return self._accuracy.value
+        own = self._figures.get("accuracy")
+        return self._accuracy.value if own is None else own / self.samples
+
+    @property
+    def metrics(self) -> dict[str, float | None]:
+        means = {name: total / self.samples for name, total in self._figures.items() if name != "accuracy"}
+        return {name: mean if math.isfinite(mean) else None for name, mean in means.items()} | self._metrics.values()

@@ -129,6 +129,13 @@ def show(
             for row in rounds
         ],
     )  # fmt: skip
+    if any(row["metrics"] for row in rounds):
+        console.print()
+        names = list(dict.fromkeys(name for row in rounds for name in row["metrics"]))
+        print_table(
+            ("round", *names),
+            [(row["round"], *(digits(row["metrics"].get(name)) for name in names)) for row in rounds],
+        )
     if lanes:
         console.print()
         print_table(

@@ -90,9 +90,8 @@ def test_every_number_of_an_event_is_taken_by_name():
 
     class Wider(events.Trained):  # as an event that has more than today's
         epsilon: float
-        metrics: dict[str, float]
 
-    wider = Wider(**trained(1).model_dump(), epsilon=1.5, metrics={"f1/=cmd": 0.5})
+    wider = Wider(**trained(1).model_dump() | {"metrics": {"f1/=cmd": 0.5, "unknown": None}}, epsilon=1.5)
     values = measured(wider, ABOUT).values
     assert (values["train/epsilon"], values["train/f1__cmd"]) == (1.5, 0.5)
 
