@@ -114,9 +114,9 @@ def evaluate(
 ) -> Evaluation:
     """Mean loss and accuracy of `model`, in evaluation mode, over `dataset`.
 
-    The accuracy is that of `galaxy_fl.training.accuracy`, or the model's own step's, or the mean of `score`, weighted by
-    samples. The job's metrics are of all data at once, as torchmetrics computes them; what a model's own step says of a
-    batch is averaged over the samples. `ending` is what the model ends in.
+    The accuracy is that of `galaxy_fl.training.accuracy`, or the model's own step's, or the mean of `score`, weighted
+    by samples. The job's metrics are of all data at once, as torchmetrics computes them; what a model's own step says
+    of a batch is averaged over the samples. `ending` is what the model ends in.
 
     Raises DivergedError when the loss is NaN or infinite, DataError when the data do not fit the model.
     """
