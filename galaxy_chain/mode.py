@@ -392,7 +392,8 @@ def submit(at: Ledger, settings: ParticipantSettings, request: JobRequest) -> st
     wanted = {name: value for name, value in asdict(request.terms).items() if value is not None}
     if request.terms.deadline is not None:
         wanted["deadline"] = math.ceil(request.terms.deadline)  # a ledger counts whole seconds
-    wanted["open"] = True  # as in the other modes, whoever is there takes part; `terms` may say otherwise
+    # As in the other modes, whoever is there takes part, unless it is sealed; `terms` may say otherwise.
+    wanted["open"] = request.document.seal is None
     try:
         section = TermsSection.model_validate(wanted | settings.terms)
     except ValidationError as error:
@@ -408,6 +409,7 @@ def submit(at: Ledger, settings: ParticipantSettings, request: JobRequest) -> st
         section,
         settings.limits,
         request.base,
+        at.home,
     )
     for concern in created.concerns:
         LOG.warning("job %d: %s", created.job, concern.message)

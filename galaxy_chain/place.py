@@ -197,7 +197,7 @@ class Ledger:
         """
         from galaxy_chain.verify.audit import Auditor
 
-        return Auditor(self._read(), self.store(), number)
+        return Auditor(self._read(), self.store(), number, self.home)
 
     def web3(self) -> Web3:
         """The `Web3` that was given, or a new one whose requests fail over from one node to the next as Galaxy's do."""
@@ -234,7 +234,7 @@ class Ledger:
         if not (job_id.isascii() and job_id.isdecimal()):
             raise ConfigurationError(f"start names the job {job_id!r}, expected its number on the ledger, as in '7:12'")
         ledger, job = self._read(), int(job_id)
-        return start_of(ledger, self.store(), job, round, self.metrics(ledger.address, job))
+        return start_of(ledger, self.store(), job, round, self.metrics(ledger.address, job), self.home)
 
     def client_places(self, client_id: str, **settings: Any) -> Sequence[LedgerClientPlace]:
         """This one ledger; the account is the client's name there. `galaxy_fl.Client(at=ledger)` calls this."""

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from galaxy_chain.cli.console import console, print_json, short
-from galaxy_chain.cli.options import Account, JobNumber, Json, Where
+from galaxy_chain.cli.options import Account, JobNumber, Json, Keys, Where
 from galaxy_chain.jobs.acceptance import accept_terms
 from galaxy_chain.jobs.terms import Limits, Role
 from galaxy_chain.shown import ether
@@ -24,14 +24,16 @@ def audit(
     job: JobNumber,
     sender: Account,
     where: Where,
+    keys: Keys,
     challenge: Annotated[
         bool, typer.Option("--challenge", help="Challenge a commit that is found wrong, as --account.")
     ] = False,
     json: Json = False,
 ) -> None:
     """Recompute every round of a job from the ledger's events and the content, to the bit. Needs no key."""
+    keys.take(where.home)
     ledger = where.connect(sender if challenge else None)
-    auditor = Auditor(ledger, where.existing(), job)
+    auditor = Auditor(ledger, where.existing(), job, where.home)
     terms, rule = auditor.history.terms, auditor.document.rule.name
     for concern in accept_terms(ledger, f"job {job}", terms, rule, Role.AUDIT, Limits(), pool=auditor.history.pool):
         typer.echo(f"warning: {concern.message}", err=True)

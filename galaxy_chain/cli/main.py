@@ -75,6 +75,18 @@ def application() -> TyperGroup:
             withdraw=("bond.withdraw:withdraw", "Take the bond back."),
             show=("bond.show:show", "Show what an address has at stake."),
         ),
+        group(
+            "key",
+            "The keys of jobs that are sealed.",
+            show=("key.show:show", "Show this folder's public key."),
+            register=("key.register:register", "Register it for an account that is no client."),
+            serve=("key.serve:serve", "Share a job's keys with its members as they come."),
+            share=("key.share:share", "Share a job's keys with an account."),
+            rotate=("key.rotate:rotate", "Begin a new epoch of a job."),
+            list=("key.list_keys:list_keys", "List a job's epochs."),
+            export=("key.export:export", "Write a job's keys into a file for an auditor."),
+            **{"import": ("key.import_keys:import_keys", "Keep the keys of such a file.")},
+        ),
         Deferred("claim", "claim:claim", "Credit clients with what their updates have earned."),
         Deferred("withdraw", "withdraw:withdraw", "Pay out an account's balance in a job."),
         group(

@@ -27,6 +27,7 @@ __all__ = [
     "JobNumber",
     "JobOption",
     "Json",
+    "Keys",
     "Polling",
     "StoreOption",
     "Where",
@@ -128,6 +129,31 @@ class Home:
             **({} if account is None else vars(account)),
             **more,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keys:
+    """The keys of a job that is sealed, where they are not those of a member."""
+
+    keys: Annotated[
+        Path | None,
+        typer.Option(
+            help="File with the keys of a sealed job, as `galaxy-chain key export` writes it; they are kept in "
+            "HOME/keys.",
+            rich_help_panel="Where",
+        ),
+    ] = None
+
+    def take(self, home: Path) -> None:
+        """Keeps the keys of the file, where there is one.
+
+        Raises:
+            ConfigurationError: it can't be read.
+        """
+        if self.keys is not None:
+            from galaxy_chain.seal.vault import vault_of
+
+            vault_of(home).read(self.keys)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from galaxy_chain.lane.inbox import inbox_of
 from galaxy_chain.lane.relay import Relay
 from galaxy_chain.ledger.signing import Domain
 from galaxy_chain.ledger.structs import Status
+from galaxy_chain.seal.store import contents_of
 from galaxy_chain.verify.verifier import Verifier
 
 __all__ = ["relay"]
@@ -42,7 +43,7 @@ def relay(
         handing_in = Relay(
             ledger,
             inbox_of(store, Domain(ledger.chain_id, ledger.address)),
-            Verifier(store, terms, document),
+            Verifier(contents_of(store, document, job, where.home, lambda: follower.history), terms, document),
             job,
             settings,
             where.home / "relayed" / f"{name}.json",

@@ -9,7 +9,7 @@ import typer
 
 from galaxy_chain.cli.console import console, print_json
 from galaxy_chain.cli.limits import DepositLimits
-from galaxy_chain.cli.options import Account, JobNumber, Json, Polling, Where
+from galaxy_chain.cli.options import Account, JobNumber, Json, Keys, Polling, Where
 from galaxy_chain.cli.reporting import for_programs, warnings_printed
 from galaxy_chain.cli.values import amount
 from galaxy_chain.verify.reports import Reports
@@ -25,6 +25,7 @@ def watch(
     terms: DepositLimits,
     polling: Polling,
     where: Where,
+    keys: Keys,
     max_spend: Annotated[
         str,
         typer.Option(
@@ -61,6 +62,7 @@ def watch(
     challenged any more; no error ends it. What it has demanded and spent is kept, and continues to count when it is
     started again.
     """
+    keys.take(where.home)
     ledger = where.connect(sender)
     said = ""
 

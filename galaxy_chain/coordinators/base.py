@@ -21,6 +21,8 @@ from galaxy_chain.jobs.terms import Limits, Role
 from galaxy_chain.ledger.contract import ContractCall, LedgerContract
 from galaxy_chain.ledger.structs import NEVER, Model, Status
 from galaxy_chain.ledger.submissions import Entry
+from galaxy_chain.seal.store import Keys, SealedStore, contents_of
+from galaxy_chain.seal.vault import Vault
 from galaxy_chain.transactions.manager import Receipt
 from galaxy_chain.verify.early import Early, Sight
 from galaxy_chain.verify.verifier import Verifier
@@ -97,7 +99,8 @@ class LedgerCoordinator:
         shared: SharedJob | None = None,
     ) -> None:
         self.ledger = ledger
-        self.store = store
+        self.plain = store
+        """The store with the job's document, the model's source and its base, which are not sealed."""
         self.number = job
         self.limits = limits
         self.patience = patience
@@ -115,16 +118,18 @@ class LedgerCoordinator:
         if shared is not None:
             self._follower = shared.view()
             self.terms, self.job, self.verifier = self.history.terms, shared.document, shared.verifier
+            self.store = contents_of(store, self.job, job, own, lambda: self.history)
         else:
             database = None if own is None else own / "events" / f"{self._name}-{self.role}.sqlite"
             self._follower = JobFollower(ledger, job, database)
             self.terms = self.history.terms
             try:
                 self.job = check_job(ledger, store, job, self.terms)
+                self.store = contents_of(store, self.job, job, own, lambda: self.history)
             except BaseException:
                 self._follower.close()
                 raise
-            self.verifier = Verifier(store, self.terms, self.job)
+            self.verifier = Verifier(self.store, self.terms, self.job)
         self.early: Early | None = None
         """Verifies updates as they come in; participants of a process that share a job share it."""
         self._closed: tuple[bytes, int] | None = None
@@ -132,6 +137,8 @@ class LedgerCoordinator:
         self._model: tuple[Model, Path] | None = None
         self._took = 0.0
         """Seconds that the last look has taken."""
+        self._keys_said = False
+        """Whether it was said that a key is waited for."""
         self._cancelled = False
         """Whether it was said that the job was cancelled."""
 
@@ -188,22 +195,55 @@ class LedgerCoordinator:
         else:
             self._shared.accepted.get((role, self.limits, entered), accept)
 
+    @property
+    def keys(self) -> Keys | None:
+        """The content keys of a job that is sealed."""
+        return self.store.keys if isinstance(self.store, SealedStore) else None
+
+    def _has_keys(self) -> bool:
+        """Whether everything that is sealed can be read here; true where nothing is."""
+        return self.keys is None or (bool(self.history.epochs) and not self.keys.lacking())
+
+    def _wait_for_keys(self) -> None:
+        """Waits until all of a sealed job's keys are here, which only its owner can see to. Without them a participant
+        can't tell whether somebody lies, so it puts nothing at stake, and accuses nobody.
+
+        Raises:
+            KeyMissingError: the job is over without them, or this account is expelled.
+        """
+        while self.keys is not None and not self._has_keys():
+            error = self.keys.missing()
+            if self.address in self.history.expelled or LedgerCoordinator.round(self).over:
+                raise error
+            if not self._keys_said:
+                self._keys_said = True
+                LOG.warning("job %d: waits for its keys: %s", self.number, error)
+            self._follower.pause(self.patience.poll, lambda history: self._has_keys())
+        self._keys_said = False
+
+    def _register_key(self, vault: Vault) -> None:
+        """Registers this operator's public key for the account, unless that was done."""
+        self._follower.poll()
+        if self.history.keys.get(self.address, ())[-1:] != (vault.public,):
+            times = len(self.history.keys.get(self.address, ()))
+            self.ledger.register_key(self.number, vault.public).transact(f"{self.number} {vault.public.hex()} {times}")
+
     def source(self) -> bytes:
         """The source of the job's model, verified."""
         assert isinstance(self.job.model, SourceModel)
         digest, _ = parse(self.job.model.source)
-        return self._patiently(lambda: self.store.block(digest))
+        return self._patiently(lambda: self.plain.block(digest))
 
     def base(self, fetch: bool = True) -> Path | None:
         """The file of the job's frozen and personal tensors, verified; fetched once for all of a home."""
         assert self.job.base is not None
         content = self.job.base.id
-        if not fetch and not self.store.has(content):
+        if not fetch and not self.plain.has(content):
             return None
         if self._bases is None:
-            return self._patiently(lambda: self.store.path(content))
+            return self._patiently(lambda: self.plain.path(content))
         folder = self._bases
-        return self._patiently(lambda: fetched_once(content, folder, lambda: self.store.path(content)))
+        return self._patiently(lambda: fetched_once(content, folder, lambda: self.plain.path(content)))
 
     def round(self) -> Round:
         """Where the job stands now."""

@@ -20,6 +20,7 @@ from galaxy_chain.exceptions import (
     AlreadySubmittedError,
     ErrorName,
     InsufficientFundsError,
+    KeyMissingError,
     LedgerRefusedError,
     NotAdmittedError,
 )
@@ -30,6 +31,7 @@ from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.ledger.structs import Update
 from galaxy_chain.ledger.submissions import Entry
 from galaxy_chain.ledger.words import address_bytes
+from galaxy_chain.seal.vault import Vault
 from galaxy_chain.shown import ether
 from galaxy_chain.verify.how import BRANCH, Verify
 from galaxy_chain.verify.inspection import Inspection, Withheld
@@ -95,7 +97,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
             raise ConfigurationError(f"job {job}: a client that signs needs a folder for what it has signed")
         self._lane: SignedLane | None = None
         if lane is not Lane.DIRECT and own is not None:
-            self._lane = SignedLane(lane, ledger, store, job, own / "signed" / self._name, patience.relay)
+            self._lane = SignedLane(lane, ledger, store, job, own / "signed" / self._name, patience.relay, self._key)
         self.challenged: Callable[[Commit, int, int], None] = lambda commit, node, chunk: None
         """Called after a challenge of a commit by a chunk of a node."""
         reporter = Reporter(report, job)
@@ -125,7 +127,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
         self.leave = leave
         self.answering = Answering(
             ledger,
-            Verifier(store, self.terms, self.job),
+            Verifier(self.store, self.terms, self.job),
             job,
             patience.poll,
             own,
@@ -192,6 +194,9 @@ class LedgerClientCoordinator(LedgerCoordinator):
             except RoundMovedOnError:
                 self._follower.pause(self.patience.poll)
                 round = super().round()
+            except KeyMissingError as error:
+                LOG.warning("job %d: its last commits are not verified: %s", self.number, error)
+                break
         return round
 
     def _wanted(self, entries: Sequence[Entry]) -> frozenset[int]:
@@ -203,6 +208,10 @@ class LedgerClientCoordinator(LedgerCoordinator):
         nodes = {number // fan_in for number in own}
         return frozenset(number for number in range(len(entries)) if number // fan_in in nodes)
 
+    def _key(self) -> bytes:
+        """The public key that this client joins with."""
+        return bytes(32) if self.keys is None else self.keys.vault.public
+
     def model(self, round: Round) -> Path:
         """The round's model, every commit that can be challenged verified. A wrong one is challenged, which moves the
         round on.
@@ -211,6 +220,8 @@ class LedgerClientCoordinator(LedgerCoordinator):
             ContentError: it can't be had.
             RoundMovedOnError: the round is over, or a commit was wrong and has been challenged.
         """
+        self._wait_for_keys()
+        self._expect(round)
         path = self._model_or_what_replaces_it(round)
         self._inspection.look()
         self._expect(round)
@@ -268,12 +279,35 @@ class LedgerClientCoordinator(LedgerCoordinator):
                 f"{self.address} joined job {self.number} with {client.samples} samples, but the data set now has "
                 f"{samples}: use the data it joined with, or another account"
             )
+        if self.keys is not None and not self._has_keys():
+            self._name_key(self.keys.vault)
         self._samples = samples
         self._sent = client.attempt, self._follower.number
 
+    def _name_key(self, vault: Vault) -> None:
+        """Registers this operator's key where the client has joined with another, or with none.
+
+        Raises:
+            KeyMissingError: that takes a transaction, and this client sends none, or can't pay for it.
+        """
+        self._follower.poll()
+        known = self.history.keys.get(self.address, ())[-1:]
+        if known == (vault.public,):
+            return
+        try:
+            if self._lane is not None and not self._lane.may_pay():
+                raise InsufficientFundsError("it sends no transactions (--lane signed)")
+            self._register_key(vault)
+        except InsufficientFundsError as error:
+            raise KeyMissingError(
+                f"{self.address} has joined job {self.number} with the key {known[0].hex() if known else 'zero'}, not "
+                f"with that of this folder, {vault.public.hex()}, which it would have to register: use the folder "
+                f"(--home) that it joined with, or send it some ether ({error})"
+            ) from error
+
     def _join(self, samples: int) -> None:
         try:
-            self.ledger.join(self.number, samples).transact(f"{self.number}")
+            self.ledger.join(self.number, samples, self._key()).transact(f"{self.number}")
         except LedgerRefusedError as error:
             if error.name != "AlreadyJoined":  # by another process of this account, or by a relay, a moment ago
                 raise
@@ -338,6 +372,8 @@ class LedgerClientCoordinator(LedgerCoordinator):
         fault_point("after-kept")
         root = tree_root(update, self.terms.chunk_parameters)
         history = self.history
+        if not self._has_keys():
+            raise RoundMovedOnError(f"job {self.number} has another key since, which is not here yet")
         # Rounds that are not settled may be collected again, and what was public by then must not be handed in.
         final = [
             commit.attempt
@@ -348,7 +384,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
             self._lane.forget(max(final, default=0))
         if self.job.reveal == "after-close":
             self._pending.forget(max(final, default=0))
-            content = self._pending.keep(history.round, history.model.root, round.attempt, update)
+            content = self._pending.keep(history.round, history.model.root, round.attempt, update, self.store)
         else:
             content = self.store.put(update.data)
         self.verifier.know(content, root)

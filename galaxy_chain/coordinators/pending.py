@@ -10,10 +10,12 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from galaxy_chain.seal.store import SealedStore
 from galaxy_fl.content import ContentId, Store
 from galaxy_fl.faults import fault_point
-from galaxy_fl.files import make_folder, replacing, sync
+from galaxy_fl.files import NEW_PREFIX, make_folder, replacing, sync
 from galaxy_fl.vectors import Vector, write_vector
 
 __all__ = ["Pending"]
@@ -38,13 +40,20 @@ class Pending:
         self._folder = folder
         self._name = name
 
-    def keep(self, round: int, model: bytes, attempt: int, update: Vector) -> ContentId:
-        """Keeps an update to the model with that root, durably, and returns the id that it will have."""
+    def keep(self, round: int, model: bytes, attempt: int, update: Vector, store: Store) -> ContentId:
+        """Keeps an update to the model with that root, durably, and returns the id that it will have in the store. One
+        that is sealed is kept so: by the time that it is revealed the job may have another key."""
         assert self._folder is not None
         make_folder(self._folder, 0o700)
+        stem = f"{self._name}-{round}-{model.hex()[:16]}-{attempt}"
+        if isinstance(store, SealedStore):
+            with TemporaryDirectory(prefix=NEW_PREFIX, dir=self._folder) as scratch:
+                content = store.seal_to(update.data, sealed := Path(scratch) / "sealed")
+                with replacing(self._folder / f"{stem}-{content.digest.hex()}", mode=0o600) as new:
+                    os.replace(sealed, new)
+            return content
         content = ContentId.of(update.data)
-        path = self._folder / f"{self._name}-{round}-{model.hex()[:16]}-{attempt}-{content.digest.hex()}"
-        with replacing(path, mode=0o600) as new:
+        with replacing(self._folder / f"{stem}-{content.digest.hex()}", mode=0o600) as new:
             write_vector(new, update)
         return content
 
@@ -59,7 +68,7 @@ class Pending:
                 os.replace(path, public)  # first: whatever happens, nobody takes for secret what may be known
                 sync(public.parent)
             if public.stat().st_size:
-                store.put(public)
+                (store.outer if isinstance(store, SealedStore) else store).put(public)
                 fault_point("after-reveal")
                 os.truncate(public, 0)
 

@@ -14,7 +14,7 @@ from galaxy_chain.coordinators.keep import Keep
 from galaxy_chain.coordinators.payout import Payout
 from galaxy_chain.coordinators.summing_up import NO_TREE, SummingUp, Tree
 from galaxy_chain.coordinators.tending import Tending
-from galaxy_chain.exceptions import ErrorName, LedgerRefusedError
+from galaxy_chain.exceptions import ErrorName, KeyMissingError, LedgerRefusedError
 from galaxy_chain.following import turns
 from galaxy_chain.following.claims import earnings
 from galaxy_chain.following.history import Commit, JobHistory
@@ -28,6 +28,7 @@ from galaxy_chain.ledger.records import round_reward
 from galaxy_chain.ledger.signing import Domain
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Model, Status
 from galaxy_chain.ledger.submissions import Entry
+from galaxy_chain.seal.owner import KeyKeeper
 from galaxy_chain.transactions.manager import Receipt
 from galaxy_chain.verify.early import Early
 from galaxy_chain.verify.node_vectors import manifest_id
@@ -107,8 +108,12 @@ class LedgerServerCoordinator(LedgerCoordinator):
         self._nodes_let_go: set[bytes] = set()
         """The words of commits whose nodes are not kept any more."""
         self.answering = Answering(
-            ledger, Verifier(store, self.terms, self.job), job, patience.poll, own, f"{self._name}-{self.role}"
+            ledger, Verifier(self.store, self.terms, self.job), job, patience.poll, own, f"{self._name}-{self.role}"
         )
+        self._key_keeper: KeyKeeper | None = None
+        """Shares the job's keys, where this account is its owner and the job is sealed."""
+        if self.keys is not None and self.history.owner == self.address:
+            self._key_keeper = KeyKeeper(ledger, job, self.keys.vault)
         self._relay: Relay | None = None
         if relay is not None:
             self._relay = Relay(
@@ -134,6 +139,9 @@ class LedgerServerCoordinator(LedgerCoordinator):
 
     def enter(self) -> None:
         """Brings the account's bond up to what the job asks for."""
+        if self.keys is not None and not self._has_keys() and self._key_keeper is None:
+            self._register_key(self.keys.vault)
+        self._wait_for_keys()  # before anything is at stake
         # In this order: the deposits are counted before the amount is read, so what it has is among them, or not yet.
         self._follower.poll()
         deposits = self.history.deposits.get(self.address, 0)
@@ -152,6 +160,8 @@ class LedgerServerCoordinator(LedgerCoordinator):
         if not self.answering.running:
             self.answering.look(self.history, self._follower.time)
         if self._tending.look(self.history, self._follower.chain_time, bonded=self._entered):
+            round = super().round()
+        if self._key_keeper is not None and self._key_keeper.look(self.history, self.plain):
             round = super().round()
         if self._relay is not None and self._relay.look(self.history, self._follower.chain_time):
             round = super().round()
@@ -276,6 +286,9 @@ class LedgerServerCoordinator(LedgerCoordinator):
         for _ in found:
             fault_point("during-aggregation")
         if failed:
+            for error in failed.values():
+                if isinstance(error, KeyMissingError):  # they may be sound
+                    raise error
             self._check_store(model)
             doubtful = not found or any(
                 not isinstance(error, ContentMissingError | ContentAlteredError) for error in failed.values()
@@ -365,7 +378,7 @@ class LedgerServerCoordinator(LedgerCoordinator):
         self.verifier.know(content, root)
         fault_point("after-store-put")
         # All that an audit needs stays here, whoever else goes.
-        self.store.pin(ContentId(self.terms.spec, len(self.job.to_bytes())))
+        self.plain.pin(ContentId(self.terms.spec, len(self.job.to_bytes())))
         for digest in (history.model.content, content.digest, *(entry.update.content for entry in included)):
             self.store.pin(ContentId(digest, content.size))
         for part in (*tree.contents, *([] if tree.manifest is None else [tree.manifest])):

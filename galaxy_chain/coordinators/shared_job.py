@@ -17,6 +17,7 @@ from galaxy_chain.following.shared import SharedFollower
 from galaxy_chain.following.view import JobView
 from galaxy_chain.jobs.check import check_job
 from galaxy_chain.ledger.contract import LedgerContract
+from galaxy_chain.seal.store import contents_of
 from galaxy_chain.verify.checks import Checks
 from galaxy_chain.verify.memory import Memory
 from galaxy_chain.verify.verifier import Verifier
@@ -59,10 +60,11 @@ class SharedJob:
         try:
             terms = self.follower.history.terms
             self.document = check_job(ledger, store, job, terms)
+            contents = contents_of(store, self.document, job, own, lambda: self.follower.history)
         except BaseException:
             self.follower.close()
             raise
-        self.verifier = Verifier(store, terms, self.document)
+        self.verifier = Verifier(contents, terms, self.document)
         self.checks = Checks(self.verifier, None if own is None else own / "nodes")
         self.early = self.checks.early()
         self.clients: set[str] = set()

@@ -15,6 +15,9 @@ from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.ledger.events import JobRegistered
 from galaxy_chain.ledger.structs import Model as LedgerModel
 from galaxy_chain.ledger.structs import Terms
+from galaxy_chain.seal.owner import begin_sealing
+from galaxy_chain.seal.store import OneKey, SealedStore
+from galaxy_chain.seal.vault import vault_of
 from galaxy_fl.content import ContentId, Source, Store
 from galaxy_fl.exceptions import JobDocumentError
 from galaxy_fl.jobs.base import BaseFile
@@ -48,6 +51,7 @@ def create_job(
     folder: Path = Path(),
     limits: Limits = Limits(),
     start: Start | None = None,
+    home: Path | None = None,
 ) -> CreatedJob:
     """Creates the job that a job file describes.
 
@@ -60,6 +64,7 @@ def create_job(
         limits: What participants are taken to be ready to pay.
         start: The model of another job that it begins with, which `start_of` has found; None for what the job file
             says, which names no job.
+        home: The owner's folder, where a sealed job's key is kept.
 
     Raises:
         UnsoundTermsError: the terms would cost money, or leave commits that nobody can challenge.
@@ -108,7 +113,7 @@ def create_job(
     if start is not None:
         document, initial = begin_with(document, start, job_file.fraction_bits)
     kept = base if described.has_base else None
-    return register_job(ledger, rules, store, document, initial, source, job_file.terms, limits, kept)
+    return register_job(ledger, rules, store, document, initial, source, job_file.terms, limits, kept, home)
 
 
 def register_job(
@@ -121,6 +126,7 @@ def register_job(
     terms: TermsSection,
     limits: Limits = Limits(),
     base: BaseFile | None = None,
+    home: Path | None = None,
 ) -> CreatedJob:
     """Puts what a job consists of into the store, and registers it on the ledger.
 
@@ -130,7 +136,7 @@ def register_job(
         initial: int32 array of shape (d,), the model that round 1 starts from.
         source: Of the model, where the document names one.
         terms: How the job runs.
-        limits: As for `create_job`.
+        limits, home: As for `create_job`.
         base: Of the frozen and personal tensors, where the document names one.
 
     Raises:
@@ -146,12 +152,33 @@ def register_job(
     digest, uniform = ContentId.of(text).digest, document.weighting == "uniform"
     on_ledger = terms.on_ledger(digest, rule, rules[rule.name], parameters, creator, uniform=uniform)
     concerns = accept_terms(ledger, f"“{document.name}”", on_ledger, rule.name, Role.OWNER, limits, pool=terms.reward)
-    spec, content = store.put(text), store.put(initial.data)
     more: list[Source] = [*([] if source is None else [source]), *([] if base is None else [base.path])]
-    for kept in (spec, content, *map(store.put, more)):
+    for kept in (store.put(text), *map(store.put, more)):
         store.pin(kept)
+    key = None if document.seal is None else _new_key(home, terms)
+    contents = store if key is None or home is None else SealedStore(store, OneKey(vault_of(home), key))
+    content = contents.put(initial.data)
+    contents.pin(content)
     model = LedgerModel(tree_root(initial, on_ledger.chunk_parameters), content.digest)
     receipt = ledger.register_job(on_ledger, model, value=terms.reward).transact()
-    registered = ledger.emitted(JobRegistered, receipt)
+    job, gas = ledger.emitted(JobRegistered, receipt)[0].job, receipt.gas_used
+    if key is not None and home is not None:
+        gas += begin_sealing(ledger, job, vault_of(home), key).gas_used
     size = parameters - document.tensors.padding
-    return CreatedJob(registered[0].job, creator, size, receipt.gas_used, on_ledger, tuple(concerns))
+    return CreatedJob(job, creator, size, gas, on_ledger, tuple(concerns))
+
+
+def _new_key(home: Path | None, terms: TermsSection) -> bytes:
+    """The key of a sealed job's first epoch.
+
+    Raises:
+        JobDocumentError: anybody could join the job, or there is no folder to keep the key in.
+    """
+    if terms.open:
+        raise JobDocumentError(
+            "seal is 'members', but terms.open is true: whoever joins would read everything, so it would be sealed for "
+            "nobody; set open = false and admit the members, or leave seal out"
+        )
+    if home is None:
+        raise JobDocumentError("seal is 'members': name a folder of the owner's for the key (home)")
+    return vault_of(home).make()

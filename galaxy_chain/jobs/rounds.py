@@ -44,12 +44,13 @@ def metrics_of(path: Path) -> dict[tuple[int, str], dict[str, Any]]:
     return found
 
 
-def start_of(ledger: LedgerContract, store: Store, job: int, round: str, metrics: Path) -> Start:
+def start_of(ledger: LedgerContract, store: Store, job: int, round: str, metrics: Path, home: Path) -> Start:
     """Return the model after a round of a job, verified against the ledger, or recomputed where it is missing.
 
     Args:
         round: As `round_meant` takes it.
         metrics: The file of a server's measurements of the job.
+        home: The folder with the keys of a job that is sealed.
 
     Raises:
         UnknownJobError: there is no such job.
@@ -58,6 +59,7 @@ def start_of(ledger: LedgerContract, store: Store, job: int, round: str, metrics
     """
     from galaxy_chain.following.follower import JobFollower
     from galaxy_chain.jobs.check import check_job
+    from galaxy_chain.seal.store import contents_of
     from galaxy_chain.verify.verifier import Verifier
     from galaxy_fl.jobs.start import Start
     from galaxy_fl.vectors import read_vector
@@ -65,7 +67,8 @@ def start_of(ledger: LedgerContract, store: Store, job: int, round: str, metrics
     history = JobFollower(ledger, job).history
     number = round_meant(history, round, metrics)
     document = check_job(ledger, store, job, history.terms)
-    path = Verifier(store, history.terms, document).model_after(history, number)
+    contents = contents_of(store, document, job, home, lambda: history)
+    path = Verifier(contents, history.terms, document).model_after(history, number)
     return Start(f"round {number} of job {job}", document, read_vector(path, document.tensors.parameters).copy())
 
 

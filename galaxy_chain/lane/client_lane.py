@@ -64,6 +64,7 @@ class SignedLane:
         job: The job's number.
         own: Where what was signed is kept.
         relay: Seconds to wait for a relay that looks into the inbox.
+        key: Returns the public key that the client joins with; zero where the job is not sealed.
         clock: Seconds that never go back.
     """
 
@@ -75,12 +76,14 @@ class SignedLane:
         job: int,
         own: Path,
         relay: float,
+        key: Callable[[], bytes] = lambda: bytes(32),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         assert ledger.transactions is not None
         self.lane = lane
         self.relay = relay
         self.clock = clock
+        self._key = key
         self._ledger = ledger
         self._signer = ledger.transactions.signer
         self._job = job
@@ -112,8 +115,11 @@ class SignedLane:
     def joining(self, samples: int, time: int) -> HandingIn:
         """Hands in that this client joins; signs it at `time`, in seconds of the chain."""
         deadline = time + JOIN_SECONDS
-        signature = sign_join(self._signer, self._ledger.rpc, self._domain, self._job, samples, deadline)
-        join = SignedJoin(client=self._signer.address, samples=samples, deadline=deadline, signature=signature.hex())
+        key = self._key()
+        signature = sign_join(self._signer, self._ledger.rpc, self._domain, self._job, samples, deadline, key)
+        join = SignedJoin(
+            client=self._signer.address, samples=samples, key=key.hex(), deadline=deadline, signature=signature.hex()
+        )
         return HandingIn(self, lambda: self._inbox.ask_to_join(self._job, join))
 
     @property

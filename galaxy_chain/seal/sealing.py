@@ -4,7 +4,7 @@
     records                AES-256-GCM of 65,536 bytes of plaintext each, the last of what is left, and its tag
 
 The same plaintext is the same file under the same key, because whoever recomputes a model has to heal it under its id.
-Nothing is ever encrypted twice by one nonce all the same: a file's key follows from its header, and that from all of its
+Nothing is encrypted twice by one nonce all the same: a file's key follows from its header, and that from all of its
 plaintext. The header is looked at again once all is decrypted, so no file opens under two content keys, which AES-GCM
 alone would not prevent.
 """

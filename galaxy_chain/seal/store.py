@@ -3,20 +3,73 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from galaxy_chain.exceptions import KeyMissingError
+from galaxy_chain.following.history import JobHistory
+from galaxy_chain.seal.job_keys import JobKeys
 from galaxy_chain.seal.sealing import NotSealedSo, opening, sealed_size, sealing
+from galaxy_chain.seal.vault import Vault, vault_of
 from galaxy_chain.verify.memory import Memory
-from galaxy_fl.content.content_id import Codec, ContentId, parse, spelled
-from galaxy_fl.content.local import LocalStore
+from galaxy_fl.content.content_id import Codec, ContentId, Hasher, parse, spelled
 from galaxy_fl.content.store import GcReport, Source, Store
-from galaxy_fl.exceptions import ContentAlteredError, ContentError, ContentMissingError
+from galaxy_fl.exceptions import ConfigurationError, ContentAlteredError, ContentError, ContentMissingError
+from galaxy_fl.jobs.document import JobDocument
 
-__all__ = ["SealedStore", "put_as"]
+__all__ = ["Keys", "OneKey", "SealedStore", "contents_of", "put_as"]
 
 _REMEMBERED = 100_000
 """Contents of which it is remembered what they are when they are open."""
+
+
+class Keys(Protocol):
+    """The keys of a job, as far as they are here; `JobKeys` and `OneKey`."""
+
+    @property
+    def vault(self) -> Vault:
+        """Where what is opened is kept."""
+
+    def current(self) -> bytes:
+        """The key that content is sealed with.
+
+        Raises:
+            KeyMissingError: it is not here.
+        """
+
+    def known(self) -> list[bytes]:
+        """All that are here, the one to be tried first in front."""
+
+    def lacking(self) -> list[int]:
+        """The epochs whose keys are not here."""
+
+    def missing(self) -> KeyMissingError:
+        """What to say of those."""
+
+
+@dataclass(frozen=True)
+class OneKey:
+    """The one key of a job that is not registered yet."""
+
+    vault: Vault
+    key: bytes
+
+    def current(self) -> bytes:
+        """The key."""
+        return self.key
+
+    def known(self) -> list[bytes]:
+        """The key."""
+        return [self.key]
+
+    def lacking(self) -> list[int]:
+        """No epoch."""
+        return []
+
+    def missing(self) -> KeyMissingError:
+        """What to say where content does not open with it, which is for nobody to hear."""
+        return KeyMissingError("content opens with another key than that of a job that is not registered yet")
 
 
 class SealedStore:
@@ -27,26 +80,13 @@ class SealedStore:
 
     Args:
         outer: Where the sealed contents are.
-        opened: Where the open ones are kept.
-        current: Returns the key that content is sealed with, or raises KeyMissingError.
-        known: Returns all keys at hand, the one to be tried first in front.
-        missing: Returns the error where content opens with none of them and there are others; None where there are no
-            others.
+        keys: Those of the job.
     """
 
-    def __init__(
-        self,
-        outer: Store,
-        opened: LocalStore,
-        current: Callable[[], bytes],
-        known: Callable[[], list[bytes]],
-        missing: Callable[[], KeyMissingError | None],
-    ) -> None:
+    def __init__(self, outer: Store, keys: Keys) -> None:
         self.outer = outer
-        self._opened = opened
-        self._current = current
-        self._known = known
-        self._missing = missing
+        self.keys = keys
+        self._opened = keys.vault.opened
         self._inside: Memory[ContentId, ContentId] = Memory(_REMEMBERED)
         """What is in sealed contents."""
 
@@ -58,20 +98,20 @@ class SealedStore:
         Raises:
             KeyMissingError: the key is not here.
         """
-        return self._seal(self._opened.put(source), self._current())
+        return self._seal(self._opened.put(source), self.keys.current())
 
     def put_as(self, source: Source, content: ContentId) -> ContentId:
         """Seals content so that it has that id again, with whatever key that takes; as `put` where none does."""
         inside = self._opened.put(source)
-        for key in self._known():
+        for key in self.keys.known():
             if self._id(inside, key) == content:
                 return self._seal(inside, key)
-        return self._seal(inside, self._current())
+        return self._seal(inside, self.keys.current())
 
     def seal_to(self, source: Source, path: Path) -> ContentId:
         """Writes content into a file, sealed, and returns the id that it will have once that is put."""
         inside = self._opened.put(source)
-        key = self._current()
+        key = self.keys.current()
         with self._opened.path(inside).open("rb") as file, path.open("wb") as sealed:
             stream = sealing(file, inside.size, key)
             while piece := stream.read():
@@ -88,8 +128,6 @@ class SealedStore:
         return content
 
     def _id(self, inside: ContentId, key: bytes) -> ContentId:
-        from galaxy_fl.content.content_id import Hasher
-
         hasher = Hasher()
         with self._opened.path(inside).open("rb") as file:
             stream = sealing(file, inside.size, key)
@@ -118,15 +156,15 @@ class SealedStore:
 
     def _open(self, content: ContentId) -> ContentId:
         path = self.outer.path(_sealed(content))
-        keys = self._known()
+        keys = self.keys.known()
         for key in keys:
             with path.open("rb") as file:
                 try:
                     return self._opened.put(opening(file, content.size, key))
                 except NotSealedSo:
                     continue
-        if (error := self._missing()) is not None:
-            raise error
+        if self.keys.lacking():
+            raise self.keys.missing()
         raise ContentAlteredError(
             f"{_sealed(content).cid} opens with none of the {len(keys)} keys of its job: whoever put it has not sealed "
             "it, or sealed something else; nobody can read it"
@@ -168,6 +206,28 @@ class SealedStore:
 
     def contents(self) -> Iterator[tuple[str, int]]:
         return self.outer.contents()
+
+
+def contents_of(
+    store: Store, document: JobDocument, job: int, home: Path | None, history: Callable[[], JobHistory]
+) -> Store:
+    """The store as a participant of a job uses it for models, updates and partial sums.
+
+    Args:
+        store: Where they are.
+        document: The job's, which says whether they are sealed.
+        job: Its number.
+        home: The participant's folder, with its keys.
+        history: Says what the job's events say by now.
+
+    Raises:
+        ConfigurationError: the job is sealed, and there is no folder.
+    """
+    if document.seal is None:
+        return store
+    if home is None:
+        raise ConfigurationError(f"job {job} is sealed: name a folder for its keys and what is opened with them (home)")
+    return SealedStore(store, JobKeys(vault_of(home), history))
 
 
 def put_as(store: Store, source: Source, content: ContentId) -> ContentId:

@@ -12,7 +12,7 @@ import re
 import secrets
 from collections.abc import Iterable
 from contextlib import suppress
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from galaxy_chain.seal.sealing import KEY_BYTES, key_digest
@@ -21,7 +21,7 @@ from galaxy_fl.content.local import LocalStore
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.files import explained, make_folder, write_durably
 
-__all__ = ["Vault"]
+__all__ = ["Vault", "vault_of"]
 
 _PRIVATE = 0o700
 _SECRET = re.compile(r"[0-9a-f]{64}")
@@ -137,6 +137,16 @@ class Vault:
             raise ConfigurationError(f"{file} is there already: name a new file for the keys") from None
         except OSError as error:
             raise ConfigurationError(f"the keys can't be written to {file}: {error.strerror}") from error
+
+
+@cache
+def _vault(home: Path) -> Vault:
+    return Vault(home)
+
+
+def vault_of(home: Path) -> Vault:
+    """The vault of a home, the same for all participants of a process: what one has verified the others need not."""
+    return _vault(home.absolute())
 
 
 def _read(path: Path) -> bytes:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from galaxy_chain.ledger.contract import LedgerContract
+from galaxy_chain.seal.sealing import sealed_size
 from galaxy_chain.store.signed_request import NO_JOB
 from galaxy_fl.content import BLOCK_SIZE
 from galaxy_fl.content.problems import Refused
@@ -46,7 +47,12 @@ class Grant:
         Raises:
             Refused: it may not.
         """
-        if self.vector is None or size == self.vector or (self.documents and size <= BLOCK_SIZE):
+        if self.vector is None or (self.documents and size <= BLOCK_SIZE):
+            return
+        if size in (
+            self.vector,
+            sealed_size(self.vector),
+        ):  # whether the job is sealed its document says, not the ledger
             return
         documents = f", or of at most {BLOCK_SIZE} (documents, sources)" if self.documents else ""
         raise Refused(

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from galaxy_chain.exceptions import AuditError, ContentMismatchError
 from galaxy_chain.following.claims import claims
@@ -20,6 +21,7 @@ from galaxy_chain.jobs.check import check_job
 from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.ledger.records import client_amount, server_amount
 from galaxy_chain.ledger.submissions import Entry
+from galaxy_chain.seal.store import contents_of
 from galaxy_chain.verify.checks import Checks
 from galaxy_chain.verify.faults import Fault, Kind
 from galaxy_chain.verify.verifier import Verifier
@@ -136,20 +138,23 @@ class Auditor:
         ledger: May be without transactions.
         store: Where the content is.
         job: The job's number.
+        home: Where the keys of a sealed job are, and what is opened with them is kept.
 
     Raises:
         AuditError: the events contradict each other.
+        ConfigurationError: the job is sealed, and there is no such folder.
         JobMismatchError, JobDocumentError, ContentError: the job itself is not what it says.
     """
 
-    def __init__(self, ledger: LedgerContract, store: Store, job: int) -> None:
+    def __init__(self, ledger: LedgerContract, store: Store, job: int, home: Path | None = None) -> None:
         self.ledger = ledger
         self.store = store
         self.job = job
         self._follower = JobFollower(ledger, job)
         self.history: JobHistory = self._follower.history
         self.document: JobDocument = check_job(ledger, store, job, self.history.terms)
-        self.verifier = Verifier(store, self.history.terms, self.document)
+        contents = contents_of(store, self.document, job, home, lambda: self.history)
+        self.verifier = Verifier(contents, self.history.terms, self.document)
         self._checks = Checks(self.verifier)
 
     def rounds(self) -> Iterator[AuditedRound]:

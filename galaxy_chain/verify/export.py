@@ -9,6 +9,7 @@ from pathlib import Path
 from galaxy_chain.following.history import JobHistory
 from galaxy_chain.jobs.check import check_job
 from galaxy_chain.ledger.contract import LedgerContract
+from galaxy_chain.seal.store import contents_of
 from galaxy_chain.verify.verifier import Verifier
 from galaxy_fl.content import Store
 from galaxy_fl.exceptions import ConfigurationError
@@ -40,7 +41,13 @@ def check_destination(path: Path) -> None:
 
 
 def export_model(
-    ledger: LedgerContract, store: Store, history: JobHistory, number: int, path: Path, own: Path | None = None
+    ledger: LedgerContract,
+    store: Store,
+    history: JobHistory,
+    number: int,
+    path: Path,
+    own: Path | None = None,
+    home: Path | None = None,
 ) -> None:
     """Write the model after round `number` of a job (0: the initial one) to a file, whole or not at all.
 
@@ -51,6 +58,7 @@ def export_model(
         history: The job's.
         path: Its ending says whether it becomes a state_dict or safetensors. A file that is there is replaced.
         own: What a client has kept of its own tensors, whose personal ones are written; None for the job's own values.
+        home: As of `Auditor`.
 
     Raises:
         ConfigurationError: as `check_destination`.
@@ -61,7 +69,8 @@ def export_model(
     check_destination(path)
     document = check_job(ledger, store, history.job, history.terms)
     base = None if document.base is None else store.path(document.base.id)
-    vector = Verifier(store, history.terms, document).model_after(history, number)
+    contents = contents_of(store, document, history.job, home, lambda: history)
+    vector = Verifier(contents, history.terms, document).model_after(history, number)
     with tempfile.TemporaryDirectory(prefix=".galaxy-", dir=path.parent) as folder:
         written = Path(folder) / "model"
         with Worker() as worker:

@@ -46,7 +46,7 @@ class FlatCheck:
         tree = ChunkTree(verifier.read(ours), verifier.terms.chunk_parameters)
         if tree.root == record.next.root:
             if not verifier.store.has(verifier.content_id(record.next.content)):
-                verifier.store.put(ours)
+                verifier.put_again(ours, verifier.content_id(record.next.content))
             return
         try:
             theirs = verifier.model(record.next, f"the model after round {record.round}")

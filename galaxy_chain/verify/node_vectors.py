@@ -114,14 +114,19 @@ class NodeVectors:
         try:
             with self.summed(commit, node) as path:
                 if self.root(path) == commit.nodes[node - 1].root:
-                    return self.keep(path)
+                    return self.keep(path, commit, node)
         except _LACKING as error:
             raise type(lacking)(f"{lacking}; nor can it be recomputed, because {error}") from error
         raise lacking
 
-    def keep(self, path: Path) -> Path:
-        """Puts a node's vector into the store, and returns its file there."""
-        return self._verifier.store.path(self._verifier.store.put(path))
+    def keep(self, path: Path, commit: Commit, node: int) -> Path:
+        """Puts the vector of a node of a commit into the store again, and returns its file there."""
+        store = self._verifier.store
+        try:
+            content = self._verifier.put_again(path, self.contents(commit)[node - 1])
+        except _LACKING:  # the list that has its id
+            content = store.put(path)
+        return store.path(content)
 
     @contextmanager
     def summed(self, commit: Commit, node: int) -> Iterator[Path]:

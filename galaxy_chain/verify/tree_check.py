@@ -203,7 +203,7 @@ class TreeCheck:
                 if tree.root != record.next.root:
                     yield self._hidden(0, tree, error)
                     return
-                verifier.store.put(ours)
+                verifier.put_again(ours, verifier.content_id(record.next.content))
         else:
             assert is_sum(verifier.rule)
             chunk = wrong_next_chunk(
@@ -250,7 +250,11 @@ class TreeCheck:
         def is_it(update: Path) -> bool:
             return commitment(tree_root(self._verifier.read(update), self._size), client) == promised
 
-        yield from self._recovered(place, theirs, present, entry.update.weight, is_it, f"the missing update of {who}")
+        def keep(update: Path) -> None:
+            self._verifier.put_again(update, self._verifier.content_id(entry.update.content))
+
+        weight, what = entry.update.weight, f"the missing update of {who}"
+        yield from self._recovered(place, theirs, present, weight, is_it, keep, what)
 
     def _higher(self, place: Place) -> Iterator[Fault]:
         commit = self._commit
@@ -281,7 +285,7 @@ class TreeCheck:
             faults = list(
                 self._recovered(
                     place, theirs, present, weights[0], lambda path: self._verifier.nodes.root(path) == root,
-                    f"the missing node {named}",
+                    lambda path: self._verifier.nodes.keep(path, commit, missing[0][0]), f"the missing node {named}",
                 )
             )  # fmt: skip
             if not faults:
@@ -292,7 +296,14 @@ class TreeCheck:
             yield from list(self.node(node)) or [self._missing(node, lacking)]
 
     def _recovered(
-        self, place: Place, theirs: Path, present: list[Summand], weight: int, is_it: Callable[[Path], bool], what: str
+        self,
+        place: Place,
+        theirs: Path,
+        present: list[Summand],
+        weight: int,
+        is_it: Callable[[Path], bool],
+        keep: Callable[[Path], object],
+        what: str,
     ) -> Iterator[Fault]:
         """Puts the only missing child of a node into the store, which is what the others leave of the node. What is
         wrong where that is not what was committed to."""
@@ -300,7 +311,7 @@ class TreeCheck:
             path = Path(folder) / "child"
             recover_child(theirs, present, weight, path, self._d, of_nodes=place.level > 1)
             if is_it(path):
-                self._verifier.store.put(path)
+                keep(path)
                 return
         opened = {chunk for node, chunk in self._answers if node == place.node}
         rest = [chunk for chunk in range(self._verifier.chunks()) if chunk not in opened]
@@ -326,7 +337,7 @@ class TreeCheck:
             with verifier.nodes.summed(self._commit, place.node) as ours:
                 tree = ChunkTree(read_sums(ours, self._d), self._size)
                 if tree.root == self._nodes[place.node - 1].root:
-                    verifier.nodes.keep(ours)
+                    verifier.nodes.keep(ours, self._commit, place.node)
                 else:
                     yield self._hidden(place.node, tree, lacking)
             return None

@@ -17,6 +17,7 @@ from galaxy_chain.following.history import Commit, JobHistory
 from galaxy_chain.ledger.structs import Model, Terms
 from galaxy_chain.ledger.submissions import Entry
 from galaxy_chain.ledger.words import address_bytes
+from galaxy_chain.seal.store import put_as
 from galaxy_chain.verify.how import Verify
 from galaxy_chain.verify.memory import Memory
 from galaxy_chain.verify.node_vectors import NodeVectors
@@ -141,6 +142,10 @@ class Verifier:
         """Remembers the root of a content that was made here."""
         self.root_of(content, lambda: root, lambda root: True)
 
+    def put_again(self, path: Path, content: ContentId) -> ContentId:
+        """Puts content again that was made again; where it is sealed, so that it has its id again."""
+        return put_as(self.store, path, content)
+
     def read(self, path: Path) -> Vector:
         """A vector file of the job, memory-mapped."""
         return read_vector(path, self.terms.parameters)
@@ -206,7 +211,7 @@ class Verifier:
             try:
                 with self._aggregated(path, commit) as ours:
                     if tree_root(self.read(ours), self.terms.chunk_parameters) == commit.record.next.root:
-                        path = self.store.path(self.store.put(ours))
+                        path = self.store.path(self.put_again(ours, self.content_id(commit.record.next.content)))
                         continue
             except (ContentMissingError, ContentAlteredError) as cause:
                 raise _nor(lacking, cause) from cause

@@ -40,6 +40,7 @@ from galaxy_chain.jobs.check import check_job
 from galaxy_chain.jobs.terms import Limits, Role
 from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.ledger.structs import Status
+from galaxy_chain.seal.store import contents_of
 from galaxy_chain.verify.acting import Acting, UnaffordableError
 from galaxy_chain.verify.checks import Checks
 from galaxy_chain.verify.faults import Fault, Kind
@@ -124,13 +125,14 @@ class Watchtower:
         try:
             terms = self.history.terms
             document = check_job(ledger, store, job, terms)
+            contents = contents_of(store, document, job, own, lambda: self.history)
             rule, pool = document.rule.name, self.history.pool
             for concern in accept_terms(ledger, f"job {job}", terms, rule, Role.WATCH, limits, pool=pool):
                 log.warning("job %d: %s", job, concern.message)
         except BaseException:
             self.close()
             raise
-        self.verifier = Verifier(store, terms, document)
+        self.verifier = Verifier(contents, terms, document)
         self.checks = Checks(self.verifier)
         self._reports = Reports(job) if reports is None else reports
         self._acting = Acting(ledger, self.verifier, self._follower, self.purse, "raise --max-spend")

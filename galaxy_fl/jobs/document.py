@@ -165,6 +165,8 @@ class JobChoices(Strict):
     """When clients put their updates into the store: at once, or only once the round has closed."""
     privacy: Privacy | None = None
     """What of a client's data its updates may tell; None for whatever they do."""
+    seal: Literal["members"] | None = None
+    """For whom models, updates and partial sums are encrypted; None: anybody reads them."""
     notes: Annotated[str, Field(max_length=10_000)] | None = None
 
     @model_validator(mode="after")

@@ -69,6 +69,8 @@ class Job:
         privacy: Differential privacy, as a mapping with `mode`, `noise_multiplier` and `delta`, with `max_grad_norm` in
             the mode `"example"` (which protects each example of a client) and `clip` in the mode `"update"` (which
             protects all data of a client), and optionally `stop_at_epsilon`; see docs/privacy.md.
+        seal: On a ledger, for whom models and updates are encrypted: `"members"`, those that the owner admits and gives
+            the key. None: whoever reaches the store reads them.
         name: What the job is called; by default as the model is.
         notes: Text for its participants.
         model_options: Keyword arguments of a model that comes with Galaxy.
@@ -108,6 +110,7 @@ class Job:
     fraction_bits: Mapping[str, int] = field(default_factory=dict)
     reveal: Literal["immediate", "after-close"] = "immediate"
     privacy: Mapping[str, Any] | None = None
+    seal: Literal["members"] | None = None
     name: str | None = None
     notes: str | None = None
     model_options: Mapping[str, Any] = field(default_factory=dict)
@@ -230,6 +233,7 @@ class Job:
                 distillation_alpha=None if distils is None else distils.alpha,
                 distillation_reduction="batchmean" if distils is None else distils.reduction,
                 reveal=self.reveal,
+                seal=self.seal,
                 notes=self.notes,
                 **private,
                 **{"train": self.train.specification()} | of_the_model,

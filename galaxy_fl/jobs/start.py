@@ -99,6 +99,11 @@ def begin_with(document: JobDocument, start: Start, fraction_bits: Mapping[str, 
         JobDocumentError: the models are not alike, tensor by tensor, or a value is out of the range of other bits.
     """
     given = start.document
+    if given.seal is not None and document.seal is None:
+        raise JobDocumentError(
+            f"start: {start.what} is sealed, and this job is not, so that anybody could read it: give this one "
+            f"seal = {given.seal!r}, too"
+        )
     _check_tensors(start.what, given.tensors.tensors, document.tensors.tensors)
     _check_local(start.what, given.local, document.local)
     if given.base != document.base:

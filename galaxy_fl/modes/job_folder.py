@@ -596,6 +596,11 @@ def _most(document: JobDocument, terms: Terms) -> int:
 def _check(request: JobRequest) -> None:
     """Makes sure that a job's parts belong together before anybody sees it."""
     document, terms = request.document, request.terms
+    if document.seal is not None:
+        raise JobDocumentError(
+            f"seal is {document.seal!r}: without a ledger there is no place where members find the keys, and who reads "
+            "the folder or asks the server is its operator's to say; leave it out, or submit the job to a ledger"
+        )
     if document.reveal != "immediate":
         raise JobDocumentError(
             f"reveal is {document.reveal!r}: without a ledger nothing is committed to; use 'immediate'"

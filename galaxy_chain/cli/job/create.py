@@ -54,10 +54,10 @@ def create(
     model = None
     if named is not None:
         job, round = _number(named[0]), named[1]
-        model = start_of(ledger, store, job, round, where.at().metrics(ledger.address, job))
+        model = start_of(ledger, store, job, round, where.at().metrics(ledger.address, job), where.home)
     elif start is not None:  # relative to where the command runs
         job_file = job_file.model_copy(update={"start": str(Path(start).absolute())})
-    created = create_job(ledger, rules, store, job_file, file.parent, terms.limits(), model)
+    created = create_job(ledger, rules, store, job_file, file.parent, terms.limits(), model, home=where.home)
     for concern in created.concerns:
         typer.echo(f"warning: {concern.message}", err=True)
     price = ledger.rpc.number("eth_gasPrice") if gas_price is None else int(gas_price * 10**9)

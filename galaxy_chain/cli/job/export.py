@@ -9,7 +9,7 @@ import typer
 
 from galaxy_chain.cli.console import console, print_json
 from galaxy_chain.cli.job_views import rounds_of, state_of
-from galaxy_chain.cli.options import JobNumber, Json, Where
+from galaxy_chain.cli.options import JobNumber, Json, Keys, Where
 from galaxy_chain.following.follower import JobFollower
 from galaxy_chain.jobs.rounds import round_meant
 from galaxy_chain.verify.export import check_destination, export_model
@@ -20,6 +20,7 @@ __all__ = ["export"]
 def export(
     job: JobNumber,
     where: Where,
+    keys: Keys,
     to: Annotated[
         Path,
         typer.Option(
@@ -43,11 +44,12 @@ def export(
     run.
     """
     check_destination(to)
+    keys.take(where.home)
     store = where.existing()
     ledger = where.connect()
     history = JobFollower(ledger, job).history
     number = round_meant(history, round, where.at().metrics(ledger.address, job))
-    export_model(ledger, store, history, number, to)
+    export_model(ledger, store, history, number, to, home=where.home)
     model = history.commits[number].record.next if number else history.initial
     [state] = [state_of(row) for row in rounds_of(history, {}) if row["round"] == number] or ["initial"]
     if json:

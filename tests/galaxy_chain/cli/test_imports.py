@@ -63,7 +63,7 @@ def test_a_list_of_commands_imports_next_to_nothing(asked):
 
 
 @pytest.mark.parametrize(
-    "command", [path[0] for path in leaves() if len(path) == 1] + ["account", "bond", "job", "store"]
+    "command", [path[0] for path in leaves() if len(path) == 1] + ["account", "bond", "job", "key", "store"]
 )
 def test_help_imports_nothing_that_only_the_command_needs(command):
     assert not loaded(*([*path, "--help"] for path in leaves() if path[0] == command)) & ALL
@@ -82,6 +82,8 @@ def test_help_imports_nothing_that_only_the_command_needs(command):
         (["job", "cancel", "JOB", "--account", "dev:0"], ALL),
         (["audit", "JOB"], ALL),
         (["account", "list"], ALL),
+        (["key", "show"], ALL | {"galaxy_chain.following"}),
+        (["key", "list", "JOB"], ALL | {"galaxy_chain.verify"}),
         (["store", "list"], ALL | NUMBERS),
         (["store", "put", "FILE"], ALL | NUMBERS),
         (["store", "gc"], ALL | NUMBERS),

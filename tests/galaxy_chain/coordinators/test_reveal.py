@@ -152,7 +152,7 @@ def test_what_was_revealed_in_vain_is_trained_anew_and_what_was_not_is_handed_in
 
 def test_a_program_that_died_while_it_revealed_takes_nothing_for_secret(tmp_path):
     pending, store = Pending(tmp_path / "pending", "me"), LocalStore(tmp_path / "store")
-    content = pending.keep(3, b"\7" * 32, 5, made_up(1))
+    content = pending.keep(3, b"\7" * 32, 5, made_up(1), store)
 
     class Dies(Exception):
         pass
@@ -172,8 +172,8 @@ def test_a_program_that_died_while_it_revealed_takes_nothing_for_secret(tmp_path
 def test_the_same_attempt_on_another_model_takes_nothing_away(tmp_path):
     """A reorganisation brings an attempt's number again, on another model, and then takes that back."""
     pending, store = Pending(tmp_path / "pending", "me"), LocalStore(tmp_path / "store")
-    one = pending.keep(2, b"\1" * 32, 5, made_up(1))
-    other = pending.keep(2, b"\2" * 32, 5, made_up(2))
+    one = pending.keep(2, b"\1" * 32, 5, made_up(1), store)
+    other = pending.keep(2, b"\2" * 32, 5, made_up(2), store)
     pending.reveal(store, 5, one.digest)
     assert np.array_equal(np.fromfile(store.path(one), "<i4"), made_up(1))
     assert not store.has(other)

@@ -150,6 +150,7 @@ def test_any_value_in_any_field_is_a_document_or_a_clean_error(field, value, esc
         (changed("rule", "name", to="best"), "there is no rule 'best': choose one of"),
         (changed("rule", "parameters", to=-1), "rule.parameters: .*greater than or equal to 0"),
         (changed("reveal", to="never"), "reveal"),
+        (changed("seal", to="nobody"), "seal"),
         (changed("layout", to=[]), "the layout is empty"),
         (changed("layout", to=[{"name": "x"}]), "layout entry 0 lacks shape"),
         (changed("layout", 0, "shape", to=["x"]), "layout: .*expected whole numbers"),

@@ -44,6 +44,7 @@ from tests.galaxy_fl.core.models import Net
         ({"weighting": "none"}, "weighting: .*'none'"),
         ({"output": "softmax"}, "output: .*'softmax'"),
         ({"reveal": "never"}, "reveal: .*'never'"),
+        ({"seal": "everybody"}, "seal: .*'everybody'"),
         ({"name": ""}, "name: "),
         ({"name": "two\nlines"}, "control characters"),
         ({"notes": "n" * 10_001}, "notes: "),

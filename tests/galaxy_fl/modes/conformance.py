@@ -421,6 +421,7 @@ class ModeConformance:
             ({"source": SOURCE}, JobDocumentError, "names the source None"),
             ({"document": document(model=SOURCE_MODEL), "source": b"other"}, JobDocumentError, "was given"),
             ({"document": document(reveal="after-close")}, JobDocumentError, "use 'immediate'"),
+            ({"document": document(seal="members")}, JobDocumentError, "seal is 'members': without a ledger"),
             ({"document": document("coordinate_median"), "min_clients": 65}, ConfigurationError, "at most 64"),
             (
                 {"document": document("trimmed_mean", word=2), "min_clients": 4},

@@ -1,0 +1,1 @@
+"""The commands of galaxy-chain key, one file each."""
