@@ -43,7 +43,7 @@ class SealedFederation(Federation):
         ).model_copy(update=changed)  # fmt: skip
         ledger, rules = self.ledger(self.owner), self.deployment.rules
         return register_job(
-            ledger, rules, self.store, document, self.initial, None, section, self.limits, self.home(self.owner)
+            ledger, rules, self.store, document, self.initial, None, section, self.limits, home=self.home(self.owner)
         ).job
 
     def home(self, account: str) -> Path:
