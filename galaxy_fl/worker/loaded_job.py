@@ -108,9 +108,12 @@ class LoadedJob:
         for name, parameter in model.named_parameters(remove_duplicate=False):
             if name not in self._local and parameter.is_floating_point():
                 parameter.requires_grad_(name not in self._frozen)
-        tensors = {**dict(model.named_parameters(remove_duplicate=False)), **_buffers(model)}
+        parameters, buffers = dict(model.named_parameters(remove_duplicate=False)), _buffers(model)
         for name, value in self._frozen.items():
-            tensors[name].data = value  # neither copied nor untied
+            if name in parameters:
+                parameters[name].data = value  # neither copied nor untied
+            else:
+                buffers[name].copy_(value)  # so that a change is seen, and is this model's alone
         _hold_statistics(model, self._frozen)
         return model
 
