@@ -223,7 +223,7 @@ class ClusterClientCoordinator(WithoutLedger):
                         return self._sources(folder).path(content)
             return HttpStore(self._connection, copies, f"/jobs/{self.job_id}").path(content)
 
-        return fetched_once(content, folder, get)
+        return fetched_once(content, folder.with_name("base-locks"), get)
 
     def has_taken_part(self) -> bool:
         """Whether this client has submitted an update in a round of the job, as the server says."""

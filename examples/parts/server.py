@@ -1,0 +1,6 @@
+"""Bring together what the clients share: python server.py"""
+
+import galaxy_fl as galaxy
+
+if __name__ == "__main__":
+    galaxy.Server().run()
