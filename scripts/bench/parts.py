@@ -2,7 +2,8 @@
 """Personal parts of a model against one model for all, and against each client alone, on the digits of examples/parts.
 
 Every run is a real job in standalone mode: one server and four clients, each of which measures its own model on the
-test digits as it sees them. Alone is a job that shares nothing but one number. Prints the mean accuracy over the clients.
+test digits as it sees them. Alone is a job that shares one small tensor and no more. Prints the
+mean accuracy of the clients.
 """
 
 from __future__ import annotations
