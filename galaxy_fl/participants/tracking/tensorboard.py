@@ -6,6 +6,7 @@ import io
 import os
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -120,13 +121,14 @@ def _written(folder: Path) -> dict[tuple[str, int], float | str]:
 
     found: dict[tuple[str, int], float | str] = {}
     for path in sorted(folder.glob(FILES), key=lambda path: (path.stat().st_mtime_ns, path.name)):
-        for record in RawEventFileLoader(str(path)).Load():
-            event = Event.FromString(record)
-            for value in event.summary.value:
-                if value.HasField("simple_value"):
-                    found[value.tag, event.step] = value.simple_value
-                elif value.tensor.string_val:
-                    found[value.tag, event.step] = value.tensor.string_val[0].decode()
+        with suppress(Exception):  # the rest of a damaged file is lost to TensorBoard, too
+            for record in RawEventFileLoader(str(path)).Load():
+                event = Event.FromString(record)
+                for value in event.summary.value:
+                    if value.HasField("simple_value"):
+                        found[value.tag, event.step] = value.simple_value
+                    elif value.tensor.string_val:
+                        found[value.tag, event.step] = value.tensor.string_val[0].decode()
     return found
 
 

@@ -111,12 +111,13 @@ def test_tensorboard_has_each_step_once_over_restarts(tmp_path):
     ]  # fmt: skip
 
 
-def test_a_record_that_was_cut_off_hides_nothing_that_comes_later(tmp_path):
+@pytest.mark.parametrize("damage", [lambda content: content[:-5], lambda content: content[:-20] + bytes(400)])
+def test_a_damaged_record_hides_nothing_that_comes_later(tmp_path, damage):
     target = f"tensorboard:{tmp_path}"
     track(target, committed(1))
     folder = tmp_path / "job-7-abababab" / "server"
     [file] = folder.iterdir()
-    file.write_bytes(file.read_bytes()[:-5])  # the machine has lost power
+    file.write_bytes(damage(file.read_bytes()))  # the machine has lost power
     track(target, committed(2))
     assert (2, 0.5) in scalars(folder)["test/loss"]
 
