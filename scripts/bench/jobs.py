@@ -7,13 +7,13 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
-
-import torch
-from torch.utils.data import Dataset, TensorDataset
+from typing import TYPE_CHECKING, Any
 
 from galaxy_fl.jobs.document import BuiltinModel
 from galaxy_fl.jobs.specification import TrainSpecification
+
+if TYPE_CHECKING:
+    from torch.utils.data import Dataset
 
 __all__ = ["JOBS", "BenchmarkJob", "asked", "images", "parser"]
 
@@ -37,6 +37,9 @@ class BenchmarkJob:
 
 def images(split: str) -> Dataset[Any]:
     """256 random images, 3x48x48, of ten classes: what is measured does not depend on what they show."""
+    import torch  # whoever only starts the commands of a job does without
+    from torch.utils.data import TensorDataset
+
     random = torch.Generator().manual_seed(0)
     samples = torch.rand((256, 3, 48, 48), generator=random)
     return TensorDataset(samples, torch.randint(10, (256,), generator=random))
