@@ -167,14 +167,15 @@ class JobServer(JobParticipant[ServerCoordinator]):
         earlier start may have ended between a commit and its evaluation."""
         try:
             vector = self.coordinator.model(first)
-            values = _values(self._evaluate(vector))
+            found = self._evaluate(vector)
+            values, known = _values(found), {*_values(found), *found.metrics}  # one may be a number in later rounds
         except DivergedError:
-            values = {}
+            values, known = {}, set()
         except GalaxyError:  # the model may come later, and the rounds' own evaluations with it
             return
-        if values and (unknown := sorted(self._aim.names - values.keys())):
+        if known and (unknown := sorted(self._aim.names - known)):
             raise ConfigurationError(
-                f"the models of job {self.coordinator.job_id} are measured by {', '.join(sorted(values))} here, not by "
+                f"the models of job {self.coordinator.job_id} are measured by {', '.join(sorted(known))} here, not by "
                 f"{', '.join(unknown)}: name one of these in best and stop_when, or give what measures the other"
             )
         if first.number > 1:
@@ -223,10 +224,8 @@ class JobServer(JobParticipant[ServerCoordinator]):
 
 
 def _values(found: Evaluation) -> dict[str, float]:
-    """Return what an evaluation has measured, by name."""
-    measured = found.model_dump(exclude={"samples"})
-    flat = {name: value for name, value in measured.items() if isinstance(value, float)}
-    for further in measured.values():
-        if isinstance(further, dict):
-            flat |= {name: float(value) for name, value in further.items() if value is not None}
-    return flat
+    """Return what an evaluation has measured, by name. A further metric, whose name may be a stranger's, stands for
+    neither loss nor accuracy."""
+    further = {name: value for name, value in found.metrics.items() if value is not None}
+    own = {"loss": found.loss} | ({} if found.accuracy is None else {"accuracy": found.accuracy})
+    return further | own

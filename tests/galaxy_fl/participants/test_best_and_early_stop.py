@@ -99,6 +99,15 @@ def test_a_job_ends_once_a_condition_holds_and_its_clients_have_its_model(folder
     assert same(late.final_model, outcome.final_model)
 
 
+def test_a_further_metric_of_the_job_is_a_measure_like_any(folder):
+    submit(2, metrics={"f1_score": {"task": "multiclass", "num_classes": 10, "average": "macro"}})
+    heard = Heard()
+    _, [outcome] = run(client(), server(best="F1Score:max", stop_when="F1Score>=0.01", listeners=[heard]))
+    [committed] = heard.of(Committed)
+    [best] = heard.of(Best)
+    assert (best.metric, best.value, outcome.best_round) == ("F1Score", committed.metrics["F1Score"], 1)
+
+
 def test_rounds_without_a_better_model_end_a_job(folder):
     submit(40, learning_rate=1e-6)  # it learns next to nothing, so that no round is better by accuracy
     heard = Heard()
