@@ -86,6 +86,28 @@ def test_own_data(stage: Stage, tmp_path: Path) -> None:
     assert north == south > 0.7  # of the failures are found, which are few
 
 
+def test_batches(stage: Stage, tmp_path: Path) -> None:
+    stage.run("batches/model.py")
+    programs = [stage.start("batches/server.py")]
+    programs += [stage.start("batches/client.py", ward) for ward in ("1", "2")]
+    for program in programs:
+        stage.finish(program)
+    [model] = final_models(tmp_path)
+    assert model["both.weight"].shape == (1, 9)
+    assert min(accuracies(tmp_path)) > 0.8
+
+
+def test_fedprox(stage: Stage, tmp_path: Path) -> None:
+    stage.run("fedprox/model.py")
+    server = stage.start("fedprox/server.py")
+    said = stage.run("fedprox/client.py")
+    stage.finish(server)
+    assert "round 5: 5 clients trained on" in said
+    assert len(final_models(tmp_path)) == 1
+    [accuracy] = accuracies(tmp_path)
+    assert accuracy > 0.5  # of ten digits, of which each client has two
+
+
 def test_distillation(stage: Stage, tmp_path: Path) -> None:
     stage.run("distillation/model.py")
     programs = [stage.start("distillation/client.py", str(number)) for number in (1, 2, 3)]

@@ -70,3 +70,34 @@ def test_where_that_can_not_be_told_the_job_file_has_to_say_it(federation, tmp_p
         created(federation, tmp_path, 'source = "model.py"\nclass = "Shares"')
     with pytest.raises(JobDocumentError, match=r"job.toml:2: output: .*softmax"):
         created(federation, tmp_path, 'builtin = "mlp"', 'output = "softmax"')
+
+
+STEPS = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(64, 10)
+
+    def training_step(self, batch):
+        samples, targets = batch
+        return nn.functional.cross_entropy(self.layer(samples.flatten(1)), targets)
+"""
+
+
+def test_a_models_own_step_and_how_steps_are_taken_come_from_the_job_file(federation, tmp_path):
+    (tmp_path / "model.py").write_text(STEPS)
+    text = JOB.format(model='source = "model.py"\nclass = "Net"', output="")
+    text = "\n".join(line for line in text.splitlines() if not line.startswith("loss"))
+    chosen = '[train]\naccumulate = 2\nclip_norm = 1.0\nprecision = "bf16"\nproximal = 0.1\n'
+    (tmp_path / "job.toml").write_text(text.replace("[train]\n", chosen))
+    ledger, rules = federation.ledger(federation.node.accounts[0]), federation.deployment.rules
+    job = create_job(ledger, rules, federation.store, JobFile.read(tmp_path / "job.toml"), tmp_path)
+    train = JobDocument.from_bytes(federation.store.block(job.terms.spec)).train
+    assert train.loss == "training_step"
+    assert (train.accumulate, train.clip_norm, train.precision, train.proximal) == (2, 1.0, "bf16", 0.1)
+    (tmp_path / "job.toml").write_text(text.replace("[train]\n", "[train]\nproximal = -1.0\n"))
+    with pytest.raises(JobDocumentError, match=r"job.toml:\d+: train.proximal: .*greater than or equal to 0"):
+        JobFile.read(tmp_path / "job.toml")
