@@ -27,7 +27,7 @@ from galaxy_fl.exceptions import JobDocumentError, VectorError
 from galaxy_fl.jobs.ending import Ending
 from galaxy_fl.jobs.local_tensors import LocalTensor
 from galaxy_fl.jobs.parts import Base, PartTensor, check_base
-from galaxy_fl.jobs.privacy import Privacy
+from galaxy_fl.jobs.privacy import ExamplePrivacy, Privacy, expect_examples_apart
 from galaxy_fl.jobs.specification import OWN_LOSS, Option, TrainSpecification
 from galaxy_fl.validation import Strict, explain, printable
 from galaxy_fl.vectors import SHORTEST_VECTOR, Layout
@@ -176,6 +176,8 @@ class JobChoices(Strict):
                 "privacy and distillation exclude each other: a client's own model would gather the noise of all "
                 "rounds, which nothing averages; leave out distillation_alpha, or privacy"
             )
+        if isinstance(self.privacy, ExamplePrivacy):
+            expect_examples_apart(self.train)
         return self
 
 

@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from galaxy_fl.jobs.specification import OWN_LOSS, TrainSpecification
 from galaxy_fl.validation import Strict
 
-__all__ = ["ExamplePrivacy", "Privacy", "UpdatePrivacy"]
+__all__ = ["ExamplePrivacy", "Privacy", "UpdatePrivacy", "expect_examples_apart"]
 
 LEAST_NOISE, MOST_NOISE = 0.01, 1_000.0
 
@@ -87,3 +88,32 @@ class UpdatePrivacy(_Privacy):
 
 
 Privacy = Annotated[ExamplePrivacy | UpdatePrivacy, Field(discriminator="mode")]
+
+
+def expect_examples_apart(train: TrainSpecification) -> None:
+    """Make sure that nothing of how a job trains mixes examples before each one's gradient is clipped.
+
+    Raises:
+        ValueError: something does; names it.
+    """
+    where = "privacy of the mode 'example' clips the gradient of each example apart, and"
+    if train.accumulate not in (None, 1):
+        raise ValueError(
+            f"{where} draws each step's examples by chance: leave out accumulate, and multiply batch_size by "
+            f"{train.accumulate}; memory does not grow with it"
+        )
+    if train.loss == OWN_LOSS:
+        raise ValueError(
+            f"{where} can't tell the examples in the loss of the model's own {OWN_LOSS} apart: name a loss of "
+            "torch.nn, or use the mode 'update'"
+        )
+    if train.precision is not None:
+        raise ValueError(f"{where} has no use for {train.precision}: leave out precision")
+    options = train.loss_options
+    if train.loss in ("CrossEntropyLoss", "NLLLoss") and options.get("reduction", "mean") == "mean":
+        for option in ("weight", "ignore_index"):
+            if options.get(option) is not None:
+                raise ValueError(
+                    f"{where} {train.loss} with {option} divides by what it counts of all examples: take "
+                    "loss_options with reduction 'sum' (and a smaller learning_rate), or leave it out"
+                )

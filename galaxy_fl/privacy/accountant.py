@@ -25,7 +25,7 @@ from galaxy_fl.jobs.privacy import ExamplePrivacy, Privacy
 from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.validation import Strict
 
-__all__ = ["Mechanism", "epsilon_of", "expect_opacus", "mechanism_of"]
+__all__ = ["MISSING", "Mechanism", "epsilon_of", "expect_opacus", "mechanism_of", "sampling"]
 
 MISSING = "a private job needs Opacus, which is not installed here: pip install 'galaxy-fl[privacy]'"
 _ORDERS = [*(1 + x / 10 for x in range(1, 100)), *range(12, 64), 64, 96, 128, 192, 256, 384, 512, 768, 1024]
@@ -53,9 +53,14 @@ def mechanism_of(privacy: Privacy, train: TrainSpecification, samples: int) -> M
     """
     if not isinstance(privacy, ExamplePrivacy):
         return Mechanism(noise_multiplier=privacy.noise_multiplier / 2, sample_rate=1.0, steps=1)
+    rate, steps = sampling(train, samples)
+    return Mechanism(noise_multiplier=privacy.noise_multiplier, sample_rate=rate, steps=train.local_epochs * steps)
+
+
+def sampling(train: TrainSpecification, samples: int) -> tuple[float, int]:
+    """Return with which probability a step of DP-SGD takes each of so many samples, and the steps of an epoch."""
     size = min(train.batch_size or samples, samples)
-    steps = train.local_epochs * -(-samples // size)
-    return Mechanism(noise_multiplier=privacy.noise_multiplier, sample_rate=size / samples, steps=steps)
+    return size / samples, -(-samples // size)
 
 
 def epsilon_of(history: Sequence[Mechanism], delta: float) -> float:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from torch import nn
 
-from galaxy_fl.exceptions import JobDocumentError
+from galaxy_fl.exceptions import ConfigurationError, JobDocumentError
 from galaxy_fl.jobs.privacy import Privacy, UpdatePrivacy
+from galaxy_fl.privacy.accountant import MISSING
 from galaxy_fl.vectors import Layout
 
 __all__ = ["check_private_model"]
@@ -29,11 +31,11 @@ def check_private_model(model: nn.Module, privacy: Privacy | None, layout: Layou
     """
     if privacy is None:
         return
-    if not isinstance(privacy, UpdatePrivacy):
-        raise JobDocumentError("privacy: the mode 'example' is not there yet: use the mode 'update'")
     _check_buffers(model, layout)
     if isinstance(privacy, UpdatePrivacy):
         _check_noise(privacy, layout)
+    else:
+        _check_layers(model)
 
 
 def _check_buffers(model: nn.Module, layout: Layout) -> None:
@@ -71,3 +73,30 @@ def _check_noise(privacy: UpdatePrivacy, layout: Layout) -> None:
                 f"fixed point of {tensor.name!r}, expected 1 to {MOST_STEPS:.0f}: change clip or noise_multiplier, or "
                 f"the tensor's fraction_bits, {tensor.fraction_bits}"
             )
+
+
+def _check_layers(model: nn.Module) -> None:
+    """Make sure that Opacus can tell the gradients of single examples apart in each layer that is trained."""
+    try:
+        from opacus.grad_sample import GradSampleModule
+        from opacus.utils.module_utils import trainable_modules
+        from opacus.validators import ModuleValidator
+    except ImportError as error:
+        raise ConfigurationError(f"{MISSING} ({error})") from error
+    training = model.training
+    model.train()
+    try:
+        for name, module in trainable_modules(model):
+            if errors := [*_own_errors(ModuleValidator, module), *GradSampleModule.validate(module, strict=False)]:
+                what = str(errors[0]).strip().splitlines()[0]
+                raise JobDocumentError(
+                    f"privacy: the mode 'example' can't protect the layer {name or 'at the top'!r} "
+                    f"({type(module).__name__}): {what:.300}; use another layer there, or the mode 'update'"
+                )
+    finally:
+        model.train(training)
+
+
+def _own_errors(validator: Any, module: nn.Module) -> list[Any]:
+    known = validator.VALIDATORS.get(type(module))
+    return [] if known is None else known(module)

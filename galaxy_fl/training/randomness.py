@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-__all__ = ["random_states", "same_draws", "seed_torch"]
+__all__ = ["random_states", "same_draws", "secret_seed", "seed_torch"]
 
 
 def seed_torch(seed: int, device: str) -> None:
@@ -22,6 +23,11 @@ def seed_torch(seed: int, device: str) -> None:
         torch.default_generator.manual_seed(seed)
     else:
         torch.manual_seed(seed)
+
+
+def secret_seed() -> int:
+    """Return a seed that nobody knows, 63 bits, for chance that is not noise: dropout, and what data sets draw."""
+    return int.from_bytes(os.urandom(8)) >> 1
 
 
 @contextmanager

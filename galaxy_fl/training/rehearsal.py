@@ -15,6 +15,7 @@ from galaxy_fl.data import structure
 from galaxy_fl.data.batches import Held, Repeated, count, stacks
 from galaxy_fl.exceptions import DataError, DivergedError
 from galaxy_fl.jobs.ending import Ending
+from galaxy_fl.jobs.privacy import ExamplePrivacy, Privacy
 from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.training.distillation import Lessons
 from galaxy_fl.training.minibatches import leaves_one, some
@@ -89,11 +90,13 @@ def rehearse(
     device: str,
     ending: Ending,
     ask: Callable[[Dataset[Any]], Lessons | None] = lambda dataset: None,
+    privacy: Privacy | None = None,
 ) -> list[str]:
     """Train `model`, which is of no further use, for a step of each batch size that training on `dataset` will have.
 
     So whatever would fail with the first batches, or with an epoch's last, smaller one, fails here. All random states
-    are left as they were. `ask` gives the lessons of a distillation.
+    are left as they were. `ask` gives the lessons of a distillation. With `privacy` of the mode `example` one step
+    takes all of them, and the model has to compute each example apart.
 
     Returns what the client's operator should know of how it trains.
 
@@ -102,12 +105,19 @@ def rehearse(
     steps = Steps.of(model, count(dataset), specification)
     whole, rest = steps.whole, steps.rest
     length = min(whole, LARGEST) + min(rest, LARGEST)
-    once = specification.model_copy(update={"batch_size": min(whole, LARGEST), "local_epochs": 1})
+    private = isinstance(privacy, ExamplePrivacy)
+    size = 0 if private else min(whole, LARGEST)
+    once = specification.model_copy(update={"batch_size": size, "local_epochs": 1})
     with random_states():
         few = few_of(dataset, length)
+        if private:
+            from galaxy_fl.training.private import check_examples_apart, expect_indexed
+
+            expect_indexed(dataset)
+            check_examples_apart(model.to(device), few, device)
         try:
             with suppress(DivergedError):
-                train(model, few, once, 0, device, lessons=ask(few), ending=ending)
+                train(model, few, once, 0, device, lessons=ask(few), ending=ending, privacy=privacy)
         except DataError as error:
             alone = whole == 1 or (rest == 1 and not steps.merged)
             advice = "; there are batches of one sample: choose another batch_size, or more samples" if alone else ""

@@ -15,6 +15,7 @@ from galaxy_fl.data import structure
 from galaxy_fl.data.batches import count
 from galaxy_fl.exceptions import DataError, DivergedError, TrainingError
 from galaxy_fl.jobs.ending import Ending
+from galaxy_fl.jobs.privacy import ExamplePrivacy, Privacy
 from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.training.accuracy import Accuracy
 from galaxy_fl.training.descent import Descent
@@ -25,7 +26,7 @@ from galaxy_fl.training.objective import Outcome, build_objective
 from galaxy_fl.training.randomness import seed_torch
 from galaxy_fl.training.results import Evaluation, TrainResult
 
-__all__ = ["OnBatch", "Score", "evaluate", "train"]
+__all__ = ["OnBatch", "Score", "Tally", "evaluate", "train"]
 
 OnBatch = Callable[[int, int, float], None]
 """Called after each step with epoch and batch, both counted from 1, and the batch's loss."""
@@ -45,6 +46,7 @@ def train(
     lessons: Lessons | None = None,
     ending: Ending = "logits",
     shared: Collection[str] | None = None,
+    privacy: Privacy | None = None,
 ) -> TrainResult:
     """Train `model` in place for `specification.local_epochs` passes over `dataset`.
 
@@ -53,13 +55,18 @@ def train(
     bit. The caller's random state on the CPU is left alone. The optimizer is a new one; the learning rate's schedule
     goes on from where `round`, counted from 1, begins. With `lessons` the loss has the divergence from the teachers
     added, in the result, too. `ending` is what the model ends in. `shared` names the parameters that are averaged
-    (None: all),
-    which FedProx pulls. A last batch of one sample joins the one before where the model has batch normalisation, which
+    (None: all), which FedProx pulls. With `privacy` of the mode `example` it is
+    `galaxy_fl.training.private.train_privately`, which no seed decides. A last batch of one sample joins the one before
+    where the model has batch normalisation, which
     can't be trained on it.
 
     Raises DivergedError when a loss is NaN or infinite, DataError when the data do not fit the model or the
     loss, TrainingError when the specification names what torch does not have, or an optimizer that can't train it.
     """
+    if isinstance(privacy, ExamplePrivacy):
+        from galaxy_fl.training.private import train_privately  # with Opacus, which few jobs need
+
+        return train_privately(model, dataset, specification, privacy, device, on_batch, round, ending, shared)
     started = time.perf_counter()
     model.to(device).train()
     objective = build_objective(model, specification, ending, device)
@@ -71,7 +78,7 @@ def train(
     with torch.random.fork_rng(devices=[]):
         seed_torch(seed, device)
         for epoch in range(1, specification.local_epochs + 1):
-            tally = _Tally(specification, ending, device)
+            tally = Tally(specification, ending, device)
             epoch_batches = shuffled(dataset, specification.batch_size, order, none_alone, together)
             for number, part in enumerate(epoch_batches, start=1):
                 outcome = objective(structure.to(part.batch, device))
@@ -122,7 +129,7 @@ def evaluate(
     """
     model.to(device).eval()
     objective = build_objective(model, specification, ending, device)
-    tally = _Tally(specification, ending, device)
+    tally = Tally(specification, ending, device)
     scores = 0.0
     for part in in_order(dataset, EVALUATION_BATCH):
         outcome = objective(structure.to(part.batch, device))
@@ -140,7 +147,7 @@ def evaluate(
     return Evaluation(samples=tally.samples, loss=tally.loss, accuracy=accuracy, metrics=tally.metrics)
 
 
-class _Tally:
+class Tally:
     """Sums over batches."""
 
     def __init__(self, specification: TrainSpecification, ending: Ending, device: str) -> None:

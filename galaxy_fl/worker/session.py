@@ -17,10 +17,11 @@ from galaxy_fl.data.batches import count
 from galaxy_fl.data.loaded import notes_of
 from galaxy_fl.exceptions import ConfigurationError, DataError
 from galaxy_fl.files import handing_over
+from galaxy_fl.jobs.privacy import ExamplePrivacy
 from galaxy_fl.jobs.submission import floats_of
 from galaxy_fl.training.distillation import Lessons
 from galaxy_fl.training.minibatches import some
-from galaxy_fl.training.randomness import random_states
+from galaxy_fl.training.randomness import random_states, secret_seed
 from galaxy_fl.training.rehearsal import READ, Steps, few_of, rehearse
 from galaxy_fl.training.results import Evaluation, TrainResult
 from galaxy_fl.training.task import TrainTask
@@ -99,7 +100,7 @@ class Session:
             return steps.notes
         model = self._job.build()
         ask = partial(self._ask_teachers, untrained, [lambda: weights])
-        notes = rehearse(model, self._data, document.train, device, document.output, ask)
+        notes = rehearse(model, self._data, document.train, device, document.output, ask, document.privacy)
         self._job.check_constants(model)
         rehearsed |= steps.sizes
         return notes
@@ -108,7 +109,9 @@ class Session:
         """Train a round, and write the trained vector and the client's own tensors."""
         job, document, device = self._job, self._document, self._settings.device
         torch.set_num_threads(self._settings.threads)
-        with random_states(task.seed, self._settings.device):  # data and models may draw at random, for teachers too
+        private = isinstance(document.privacy, ExamplePrivacy)
+        seed = secret_seed() if private else task.seed
+        with random_states(seed, self._settings.device):  # data and models may draw at random, for teachers too
             lessons = None
             if task.teachers:
                 states: list[StateOf] = [partial(job.state, teacher, device) for teacher in task.teachers]
@@ -125,6 +128,7 @@ class Session:
                 lessons=lessons,
                 ending=document.output,
                 shared={tensor.name for tensor in job.layout.tensors},
+                privacy=document.privacy,
             )
         job.check_constants(model)
         if task.own_after is not None and (document.local or document.personal):

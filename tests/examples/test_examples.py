@@ -126,11 +126,11 @@ def test_private(stage: Stage, tmp_path: Path) -> None:
     server = stage.start("private/server.py")
     said = stage.run("private/client.py")
     stage.finish(server)
-    assert re.search(r"private \(all data of this client\): epsilon \d+\.\d after 3 rounds, at delta 1e-05", said)
-    assert re.search(r"round 3: 20 clients trained on .*, epsilon \d+\.\d+ at most", said)
+    assert re.search(r"private \(each example\): epsilon \d\.\d+ after 3 rounds, at delta 1e-05", said)
+    assert re.search(r"round 3: 4 clients trained on .*, epsilon \d\.\d+ at most", said)
     [model], [accuracy] = final_models(tmp_path), accuracies(tmp_path)
-    assert model["layers.2.weight"].shape == (10, 16)
-    assert 0 < accuracy < 1
+    assert model["layers.1.weight"].shape == (10, 64)
+    assert accuracy > 0.4  # noise has its price
 
 
 def test_cluster(stage: Stage, tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ from galaxy_fl.rounds.coordinator import Phase
 from galaxy_fl.vectors import read_vector
 from tests.galaxy_fl.rounds.table import PARAMETERS, ClientSeat, Counting, Table
 
+pytestmark = pytest.mark.xdist_group("opacus")  # it takes seconds to import
+
 UPDATE = UpdatePrivacy(clip=1e-4, noise_multiplier=2.0, delta=1e-5)
 EXAMPLE = ExamplePrivacy(max_grad_norm=1.0, noise_multiplier=1.0, delta=1e-5)
 ONE = mechanism_of(UPDATE, TrainSpecification(), 10)

@@ -12,8 +12,9 @@ from torch import nn
 import galaxy_fl as galaxy
 from galaxy_fl.exceptions import ConfigurationError, JobDocumentError
 from galaxy_fl.jobs.document import JobDocument
-from galaxy_fl.jobs.privacy import UpdatePrivacy
+from galaxy_fl.jobs.privacy import ExamplePrivacy, UpdatePrivacy
 from galaxy_fl.participants.events import Exhausted, Failed, Finished, Spent, Started, Trained
+from galaxy_fl.privacy.accountant import epsilon_of, mechanism_of
 from galaxy_fl.training.private_models import check_private_model
 from galaxy_fl.vectors import Layout
 from tests.galaxy_fl.participants.test_client_and_server import Heard, run
@@ -112,12 +113,16 @@ def test_noise_that_the_fixed_point_can_not_carry_is_refused_by_name():
     check(Buffered(), UPDATE | {"clip": 1e3}, **{"inner.*": 8})
 
 
+class WithNorm(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(4)
+
+
 def test_a_model_that_is_not_private_enough_is_not_submitted(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(JobDocumentError, match=r"running statistic of BatchNorm2d"):
-        galaxy.submit(
-            galaxy.Job(model="torchvision:resnet18", rounds=1, model_options={"num_classes": 2}, privacy=UPDATE)
-        )
+    with pytest.raises(JobDocumentError, match=r"'norm.running_mean' is a running statistic of BatchNorm1d"):
+        galaxy.submit(galaxy.Job(model=WithNorm, output="logits", rounds=1, privacy=UPDATE))
 
 
 # ---- Whole jobs -----------------------------------------------------------------------------------------------
@@ -181,3 +186,21 @@ def test_whoever_wants_privacy_takes_part_in_no_other_job(folder):
     for wrong in (0, -1.0, float("nan"), "3", True):
         with pytest.raises(ConfigurationError, match=r"stop_at_epsilon is .*, expected a number above 0"):
             client(1, heard, stop_at_epsilon=wrong)
+
+
+@pytest.mark.extended  # each worker imports Opacus; an example of the manual runs one, too
+def test_a_job_that_protects_examples_says_what_each_client_spends(folder):
+    number = galaxy.submit(job(EXAMPLE | {"stop_at_epsilon": 50.0}, rounds=2), clients=2)
+    first, second = Heard(), Heard()
+    ends = run(galaxy.Server(listeners=[]), client(1, first), client(2, second))
+    assert [outcome.error for [outcome] in ends] == [None] * 3
+    for heard in (first, second):
+        [started] = heard.of(Started)
+        assert started.notes[-1].startswith("private (each example): epsilon ")
+        spec, samples = galaxy.Train(learning_rate=0.1).specification(), started.samples
+        one = mechanism_of(ExamplePrivacy(**EXAMPLE), spec, samples)
+        assert [event.epsilon for event in heard.of(Spent)] == [epsilon_of([one] * n, 1e-5) for n in (1, 2)]
+        assert {event.samples for event in heard.of(Trained)} == {samples}
+        assert {event.batches for event in heard.of(Trained)} == {-(-samples // 32)}
+    assert first.of(Finished)[0].sha256 == second.of(Finished)[0].sha256
+    assert (folder / f"final_model_pars_{number}").exists()
