@@ -133,6 +133,27 @@ def test_private(stage: Stage, tmp_path: Path) -> None:
     assert accuracy > 0.4  # noise has its price
 
 
+@pytest.mark.parametrize(
+    ("job", "kind", "personal", "least"),
+    [
+        ("fedbn", "scanned", "bn1.weight", 0.75),  # with one model for all it is 0.54
+        pytest.param("fedper", "coded", "head.weight", 0.65, marks=pytest.mark.extended),  # 0.26
+    ],
+)
+def test_parts(stage: Stage, tmp_path: Path, job: str, kind: str, personal: str, least: float) -> None:
+    stage.run("parts/model.py", job)
+    programs = [stage.start("parts/server.py")]
+    programs += [stage.start("parts/client.py", str(number), kind) for number in range(1, 5)]
+    for program in programs:
+        stage.finish(program)
+    _, *own = final_models(tmp_path)  # the first is the server's
+    assert len(own) == 4
+    assert not torch.equal(own[0][personal], own[1][personal])
+    assert torch.equal(own[0]["stem.weight"], own[1]["stem.weight"])
+    measured = accuracies(tmp_path)
+    assert sum(measured) / len(measured) > least
+
+
 def test_cluster(stage: Stage, tmp_path: Path) -> None:
     """Server and clients have a folder of their own each, as on machines of their own."""
     with socket.create_server(("127.0.0.1", 0)) as free:

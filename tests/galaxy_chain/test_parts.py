@@ -12,6 +12,10 @@ from safetensors.torch import load_file
 
 import galaxy_chain
 import galaxy_fl as galaxy
+from galaxy_chain.ledger.contract import LedgerContract
+from galaxy_chain.rpc.rpc import Rpc
+from galaxy_chain.verify.export import export_model
+from galaxy_fl.content import LocalStore
 from galaxy_fl.jobs.document import source_id
 from galaxy_fl.modes.job_folder import JobsFolder
 from tests.galaxy_fl.core import models
@@ -115,7 +119,7 @@ def on_a_ledger(folder, ledgers):
     return Participants(folder / "ledger", {"at": ledgers("dev:0")} | common, clients), job
 
 
-def test_parts_are_the_same_in_all_modes_and_audited(folder, ledgers, capsys):
+def test_parts_are_the_same_in_all_modes_and_audited(folder, ledgers, node, deployment):
     ledger, job = on_a_ledger(folder, ledgers)
     found = {
         "standalone": in_a_folder(folder).run(),
@@ -140,11 +144,22 @@ def test_parts_are_the_same_in_all_modes_and_audited(folder, ledgers, capsys):
     # Whoever audits needs the vectors alone, which are all that travels.
     document = begun.open(begun.ids()[0]).document
     assert document.tensors.parameters == 64 * 32 + 10 * 32 + 10
-    (folder / "store" / "objects" / document.base.content[-3:-1] / document.base.content).unlink()
+    stored = folder / "store" / "objects" / document.base.content[-3:-1] / document.base.content
+    stored.rename(folder / "taken away")
     with ledgers("dev:5") as reading:
         assert [audited.round for audited in reading.audit(job).rounds()] == [1, 2]
+    (folder / "taken away").rename(stored)
     assert any("not evaluated here" in note for note in ledger.notes("server"))
     evaluated = [event for event in ledger.said["1"] if isinstance(event, galaxy.events.Evaluated)]
     assert [event.round for event in evaluated] == [1, 2]
+    # What a client has kept makes its model of any round, for itself alone.
+    (kept,) = (folder / "home-dev:1" / "trained").glob("*/own-2")
+    contract = LedgerContract(
+        Rpc(node.url), deployment.ledger, first_block=deployment.block, chain_id=deployment.chain_id
+    )
+    with ledgers("dev:0") as owners:
+        export_model(contract, LocalStore(folder / "store"), owners.job(job), 2, folder / "own.pt", kept)
+    exported = torch.load(folder / "own.pt", weights_only=True)
+    assert all(torch.equal(exported[name], value) for name, value in found["ledger"][1].items())
     # A cluster's clients of one folder have fetched the base once.
     assert len(list((folder / "clients" / "res" / "bases" / "objects").rglob("baf*"))) == 1

@@ -36,6 +36,15 @@ def export(
             "a server on this machine has measured (accuracy, or else loss).",
         ),
     ] = "last",
+    own: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="What a client has kept of its own tensors (own-ROUND in its folder), whose personal ones are written; "
+            "by default those that the job began with.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Write a job's model to a file for PyTorch. Needs no key, and none of the job's participants.
@@ -49,7 +58,7 @@ def export(
     ledger = where.connect()
     history = JobFollower(ledger, job).history
     number = round_meant(history, round, where.at().metrics(ledger.address, job))
-    export_model(ledger, store, history, number, to, home=where.home)
+    export_model(ledger, store, history, number, to, own, where.home)
     model = history.commits[number].record.next if number else history.initial
     [state] = [state_of(row) for row in rounds_of(history, {}) if row["round"] == number] or ["initial"]
     if json:
