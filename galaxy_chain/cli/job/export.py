@@ -41,8 +41,8 @@ def export(
         typer.Option(
             exists=True,
             dir_okay=False,
-            help="What a client has kept of its own tensors (own-ROUND in its folder), whose personal ones are written; "
-            "by default those that the job began with.",
+            help="What a client has kept of its own tensors (own-ROUND in its folder), whose personal ones are "
+            "written; by default those that the job began with.",
         ),
     ] = None,
     json: Json = False,
