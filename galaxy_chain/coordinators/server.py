@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from galaxy_chain.coordinators.answering import Answering
@@ -52,6 +53,9 @@ from galaxy_fl.vectors import read_vector, tree_root
 __all__ = ["LedgerServerCoordinator"]
 
 LOG = logging.getLogger(__name__)
+
+AT_ONCE = 16
+"""Pins of a store at a time."""
 
 LONGEST_PAUSE = 60.0
 """Seconds until a server tries again what has failed again and again."""
@@ -379,10 +383,9 @@ class LedgerServerCoordinator(LedgerCoordinator):
         fault_point("after-store-put")
         # All that an audit needs stays here, whoever else goes.
         self.plain.pin(ContentId(self.terms.spec, len(self.job.to_bytes())))
-        for digest in (history.model.content, content.digest, *(entry.update.content for entry in included)):
-            self.store.pin(ContentId(digest, content.size))
-        for part in (*tree.contents, *([] if tree.manifest is None else [tree.manifest])):
-            self.store.pin(part)
+        digests = (history.model.content, content.digest, *(entry.update.content for entry in included))
+        vectors = [ContentId(digest, content.size) for digest in digests]
+        _each(self.store.pin, [*vectors, *tree.contents, *([] if tree.manifest is None else [tree.manifest])])
         bits = pack_excluded((number for number, entry in enumerate(entries) if entry.client in left_out), len(entries))
         salt = self._announced(history, root)
         call = self.ledger.commit_round(
@@ -432,9 +435,7 @@ class LedgerServerCoordinator(LedgerCoordinator):
 
     def _unpin(self, gone: Collection[ContentId]) -> None:
         pinned = self.store.pins()
-        for content in gone:
-            if content.cid in pinned:
-                self.store.unpin(content)
+        _each(self.store.unpin, [content for content in gone if content.cid in pinned])
 
     def _nodes_of(self, commit: Commit) -> list[ContentId]:
         """The vectors of a commit's nodes, and the list of them; none where the list is not here."""
@@ -498,3 +499,9 @@ class LedgerServerCoordinator(LedgerCoordinator):
 
     def _enter_again(self) -> None:
         self.enter()
+
+
+def _each(do: Callable[[ContentId], None], contents: Sequence[ContentId]) -> None:
+    """Pin or unpin contents, several at a time: each waits for a disk or a network, and all wait for the commit."""
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        list(threads.map(do, contents))

@@ -15,7 +15,6 @@ from galaxy_chain.ledger.submissions import Entry
 from galaxy_chain.verify.early import Sight, Task
 from galaxy_chain.verify.node_vectors import pack_manifest
 from galaxy_chain.verify.verifier import Verifier
-from galaxy_fl.aggregation.block_files import default_workers
 from galaxy_fl.aggregation.rule import is_sum
 from galaxy_fl.aggregation.sum_tree import Node, levels
 from galaxy_fl.aggregation.summing import Summand, node_file, sum_files, write_sum
@@ -24,6 +23,8 @@ from galaxy_fl.exceptions import ContentAlteredError, ContentMissingError
 
 __all__ = ["NO_TREE", "SummingUp", "Tree"]
 
+AT_ONCE = 8
+"""Vectors of nodes that are put into the store at a time: each waits for its disk, or for a network."""
 MOST_MADE = 10_000
 """Nodes that are remembered; with more all are forgotten, and summed again."""
 
@@ -132,7 +133,7 @@ class SummingUp:
             next_model: The model that follows from them.
         """
         store = self._verifier.store
-        with ThreadPoolExecutor(default_workers()) as pool:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
             contents = tuple(pool.map(lambda path: self._in_store.get(path) or store.put(path), paths))
         manifest = store.put(pack_manifest([content.digest for content in contents]))
         return Tree(tuple(nodes), contents, manifest)
