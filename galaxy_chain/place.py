@@ -199,6 +199,47 @@ class Ledger:
 
         return Auditor(self._read(), self.store(), number, self.home)
 
+    def admit(self, number: int, accounts: Sequence[str]) -> None:
+        """Admit clients to a job that is not open, as its owner.
+
+        Args:
+            number: The job's.
+            accounts: Their addresses.
+
+        Raises:
+            GalaxyError: the ledger refuses, or it can't be sent.
+        """
+        self.acting().admit(number, list(accounts)).transact()
+
+    def export_keys(self, number: int, file: str | os.PathLike[str]) -> None:
+        """Write the keys of a sealed job into a new file, for an auditor: as a member, whose key is in `home`.
+
+        Whoever has the file reads all models and updates of the job so far.
+
+        Raises:
+            KeyMissingError: not all of them are here.
+            ConfigurationError: the file can't be written, or is there already.
+            GalaxyError: as `job`.
+        """
+        from galaxy_chain.seal.job_keys import JobKeys
+        from galaxy_chain.seal.vault import vault_of
+
+        history, vault = self.job(number), vault_of(self.home)
+        keys = JobKeys(vault, lambda: history)
+        if not history.epochs or keys.lacking():
+            raise keys.missing()
+        vault.export(keys.known(), Path(file))
+
+    def import_keys(self, file: str | os.PathLike[str]) -> None:
+        """Keep the keys of a file that a member has exported, in `home`.
+
+        Raises:
+            ConfigurationError: it is not such a file.
+        """
+        from galaxy_chain.seal.vault import vault_of
+
+        vault_of(self.home).read(Path(file))
+
     def web3(self) -> Web3:
         """The `Web3` that was given, or a new one whose requests fail over from one node to the next as Galaxy's do."""
         if self._web3 is not None:

@@ -21,6 +21,10 @@ SHORT = {
     "signed": "tests/contracts/test_signed.py",
     "trees": "tests/galaxy_chain/verify/test_trees.py",
     "relay": "tests/galaxy_chain/lane/test_relay.py",
+    "sealed": "tests/adversary/test_sealed.py",
+    "keys": "tests/galaxy_chain/seal/test_keys.py",
+    "sealing": "tests/galaxy_chain/seal/test_sealing.py",
+    "wraps": "tests/galaxy_chain/seal/test_wraps.py",
 }
 """Short names of files in `security.md`."""
 

@@ -41,13 +41,8 @@ class JobKeys:
             KeyMissingError: this operator does not have it.
         """
         history = self._history()
-        if not history.epochs:
-            raise KeyMissingError(
-                f"job {history.job} is sealed, and its owner {history.owner} has shared no key yet: it has to run "
-                f"`galaxy-chain key serve {history.job}`"
-            )
-        digest = list(history.epochs)[-1]
-        if (key := self._find(history, digest)) is None:
+        key = self._find(history, list(history.epochs)[-1]) if history.epochs else None
+        if key is None:
             raise self.missing()
         return key
 
@@ -65,7 +60,12 @@ class JobKeys:
 
     def missing(self) -> KeyMissingError:
         """What to say of those that are lacking."""
-        history, lacking = self._history(), ", ".join(map(str, self.lacking()))
+        if not (history := self._history()).epochs:
+            return KeyMissingError(
+                f"job {history.job} is not sealed, or its owner, {history.owner}, has shared no key yet: it has to run "
+                f"`galaxy-chain key serve {history.job}`"
+            )
+        lacking = ", ".join(map(str, self.lacking()))
         return KeyMissingError(
             f"the contents of job {history.job} are sealed, and the keys of its epochs {lacking} are not here: ask its "
             f"owner, {history.owner}, to run `galaxy-chain key share {history.job} ADDRESS` for the account that has "

@@ -49,7 +49,14 @@ def garbage(federation: SealedFederation, index: int) -> bytes:
     return federation.store.put(bytes(32 + 4 * PARAMETERS + 16)).digest
 
 
-@pytest.mark.parametrize("what", [unknown_key, plain, garbage])
+@pytest.mark.parametrize(
+    "what",
+    [
+        unknown_key,
+        pytest.param(plain, marks=pytest.mark.extended),
+        pytest.param(garbage, marks=pytest.mark.extended),
+    ],
+)
 def test_an_update_that_does_not_open_is_left_out_as_if_it_were_altered(sealed, what):  # noqa: F811
     sealed.submit(0, 1)
     hand_in(sealed, 2, what(sealed, 2))

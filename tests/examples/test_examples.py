@@ -229,6 +229,26 @@ def test_ledger(stage: Stage, tmp_path: Path, chain: str) -> None:
     assert [line.partition(":")[0] for line in said[1:]] == [f"round {number} is right" for number in (1, 2, 3)]
 
 
+def test_sealed(stage: Stage, tmp_path: Path, chain: str) -> None:
+    """What lies in the public store tells nothing; an auditor reads it by the keys that a member has exported."""
+    assert stage.run("sealed/job.py", "submit", GALAXY_RPC=chain) == "job 1\n"
+    programs = [
+        stage.start("sealed/job.py", *role, GALAXY_RPC=chain)
+        for role in (("client", "1", "1"), ("server", "1"), ("client", "1", "2"))
+    ]
+    for program in programs:
+        stage.finish(program)
+    final_models(tmp_path)
+    stage.run("sealed/job.py", "export", "1", GALAXY_RPC=chain)
+    said = stage.run("sealed/job.py", "audit", "1", GALAXY_RPC=chain).splitlines()
+    assert said[0] == "without a key: nothing"
+    assert [line.partition(":")[0] for line in said[1:]] == ["round 1 is right", "round 2 is right"]
+    opened = {path.stat().st_size for path in (tmp_path / "auditor" / "opened" / "objects").rglob("baf*")}
+    public = {path.stat().st_size for path in (tmp_path / "public" / "objects").rglob("baf*")}
+    assert len(opened) == 1  # models and updates, which are one length
+    assert not opened & public
+
+
 def test_the_web3_of_the_documentation(stage: Stage, tmp_path: Path, chain: str) -> None:
     """Its program, at this chain and with an account that has ether, and a job that is submitted through it."""
     page = (EXAMPLES.parent / "docs" / "how-to" / "web3.md").read_text()

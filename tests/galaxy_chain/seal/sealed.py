@@ -96,9 +96,10 @@ class SealedFederation(Federation):
         self.ledger(account).register_key(self.job, self.vault(account).public).transact()
         self.keeper().share(self.history(), [account])
 
-    def tower(self, account: str) -> Watchtower:
+    def tower(self, account: str, granted: bool = True) -> Watchtower:
         """A watchtower that has the keys, and waits for nothing."""
-        self.grant(account)
+        if granted:
+            self.grant(account)
         store = LocalStore(self.store.root)
         return Watchtower(self.ledger(account), store, self.job, grace=0, own=self.own(account))
 

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from eth_account import Account
 
+from galaxy_chain.coordinators import LedgerClientCoordinator
 from galaxy_chain.exceptions import KeyMissingError
+from galaxy_chain.lane.client_lane import Lane
+from galaxy_chain.lane.inbox import inbox_of
+from galaxy_chain.lane.relay import Relay, RelaySettings
+from galaxy_chain.ledger.contract import LedgerContract
+from galaxy_chain.ledger.signing import Domain
 from galaxy_chain.seal.vault import Vault
+from galaxy_chain.transactions.accounts import LocalSigner
+from galaxy_chain.transactions.manager import Transactions
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.rounds.coordinator import Phase
 from galaxy_fl.vectors import tree_root
-from tests.galaxy_chain.federation import CHUNK, PARAMETERS, made_up, said
-from tests.galaxy_chain.lane.poor import background, until
+from tests.galaxy_chain.federation import CHUNK, PARAMETERS, PATIENCE, made_up, said
+from tests.galaxy_chain.lane.poor import background, look, until
 
 
 def test_members_train_and_the_store_shows_nothing(sealed):
@@ -51,6 +62,11 @@ def test_without_a_key_nothing_is_readable_and_nobody_is_accused(sealed):
     )
     with pytest.raises(ConfigurationError, match="name a folder for its keys"):
         sealed.audit(None)
+    blind = sealed.tower(stranger, granted=False)
+    [finding] = blind.look()
+    assert finding.verdict == "failed"
+    assert "are not here" in finding.reason
+    assert not blind.history.demanded
     without = sealed.tower(sealed.server)  # has the key, and then loses it
     without.verifier.store.keys.vault = sealed.vault(stranger)
     without.verifier.store.keys._open.clear()
@@ -109,3 +125,35 @@ def test_keys_that_are_not_the_jobs_open_nothing(sealed, tmp_path):
     Vault(tmp_path / "auditor").read(tmp_path / "keys")
     with pytest.raises(KeyMissingError, match="epochs 1 are not here"):
         sealed.audit(tmp_path / "auditor")
+
+
+def test_a_client_without_ether_names_its_key_by_the_signature_by_which_it_joins(sealed):
+    poor = LocalSigner(Account.from_key(b"\x64" * 32))
+    ledger, address = sealed.ledger(sealed.owner), poor.address
+    ledger.admit(sealed.job, [address]).transact()
+    where = sealed.deployment
+    signing = LedgerContract(
+        sealed.rpc, where.ledger, Transactions(sealed.rpc, poor), first_block=where.block, chain_id=where.chain_id
+    )
+    client = LedgerClientCoordinator(
+        signing, sealed.store, sealed.job, replace(PATIENCE, relay=60.0), lane=Lane.SIGNED, own=sealed.own(address),
+        limits=sealed.limits,
+    )  # fmt: skip
+    joining = background(client.enter, 40)
+    server, domain = sealed.serve(), Domain(where.chain_id, where.ledger)
+    relay = Relay(
+        server.ledger, inbox_of(sealed.store, domain), server.verifier, sealed.job, RelaySettings(wait=0),
+        sealed.folder / "relayed.json", reveals_late=False,
+    )  # fmt: skip
+    until(lambda: look(relay, server) or address in sealed.history().keys)
+    joining.result()
+    assert sealed.history().keys[address][-1] == sealed.vault(address).public
+    sealed.keep()
+    handing_in = background(
+        lambda: client.submit(client.round(), made_up(1), 40) if client.model(client.round()) else 0
+    )
+    until(lambda: look(relay, server) or server.history.has_entry(address))
+    handing_in.result()
+    round = server.round()
+    assert np.array_equal(np.fromfile(server.update(round, server.updates(round)[0]), "<i4"), made_up(1))
+    assert sealed.rpc.number("eth_getBalance", address, "latest") == 0

@@ -117,6 +117,14 @@ def test_other_fraction_bits_round_half_to_even_and_have_a_range():
         begin_with(fresh, start, {"c": 26})
 
 
+def test_what_is_sealed_is_not_published_by_a_job_that_begins_with_it():
+    tensor = TensorLayout("a", (9,))
+    start = Start("round 1 of job 7", document(tensor, seal="members"), np.zeros(9, np.int32))
+    with pytest.raises(JobDocumentError, match="round 1 of job 7 is sealed.*seal = 'members', too"):
+        begin_with(document(tensor), start, {})
+    assert begin_with(document(tensor, seal="members"), start, {})[0].seal == "members"
+
+
 @pytest.mark.parametrize(
     ("own", "message"),
     [
