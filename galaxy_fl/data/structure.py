@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import keyword
 from collections import namedtuple
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, make_dataclass
 from functools import cache
 from typing import Any
@@ -173,30 +173,41 @@ def _told(form: Form) -> str:
 
 def to(batch: Any, device: str) -> Any:
     """Return a batch with its tensors on a device."""
-    form, leaves = flatten(batch)
-    return unflatten(form, [each.to(device) if isinstance(each, Tensor) else each for each in leaves])
+    return _mapped(batch, lambda leaf: leaf.to(device) if isinstance(leaf, Tensor) else leaf)
 
 
 def pick(batch: Any, indices: Tensor) -> Any:
     """Return the samples at `indices`, int64 [n], of a batch that `stack` made."""
-    form, leaves = flatten(batch)
-    return unflatten(form, [_picked(leaf, indices) for leaf in leaves])
 
+    def picked(leaf: Any) -> Any:
+        if isinstance(leaf, Tensor):
+            return leaf[indices]
+        return [leaf[index] for index in indices.tolist()] if isinstance(leaf, list) else leaf
 
-def _picked(leaf: Any, indices: Tensor) -> Any:
-    if isinstance(leaf, Tensor):
-        return leaf[indices]
-    return [leaf[index] for index in indices.tolist()] if isinstance(leaf, list) else leaf
+    return _mapped(batch, picked)
 
 
 def rows(batch: Any, start: int, stop: int) -> Any:
     """Return some samples of a batch that `stack` made; tensors share its memory."""
+    return _mapped(batch, lambda leaf: leaf[start:stop] if isinstance(leaf, Tensor | list) else leaf)
+
+
+def _mapped(batch: Any, function: Callable[[Any], Any]) -> Any:
+    if _is_plain(batch):
+        return tuple([function(leaf) for leaf in batch])
     form, leaves = flatten(batch)
-    return unflatten(form, [leaf[start:stop] if isinstance(leaf, Tensor | list) else leaf for leaf in leaves])
+    return unflatten(form, [function(leaf) for leaf in leaves])
+
+
+def _is_plain(batch: Any) -> bool:
+    """Whether it is a tuple of tensors, as most batches are, which need not be taken apart."""
+    return type(batch) is tuple and all(isinstance(part, Tensor) for part in batch)
 
 
 def join(batches: Sequence[Any]) -> Any:
     """Return one batch of several that `stack` made, in memory of its own."""
+    if _is_plain(batches[0]):
+        return tuple([torch.cat(parts) for parts in zip(*batches, strict=True)])
     parts = [flatten(batch) for batch in batches]
     joined: list[Any] = []
     for column in zip(*(leaves for _, leaves in parts), strict=True):

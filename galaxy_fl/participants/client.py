@@ -55,8 +55,9 @@ class Client:
     It takes part in each job in a thread of its own, and worker processes train for all of them.
 
     Args:
-        data: What to train on: a torch Dataset of (sample, target), or the name of one: `digits`, `mnist`,
-            `fashion-mnist`, `cifar-10`, or `module:function`.
+        data: What to train on: a torch Dataset of (input, target), or of whatever the job's model takes; or the name of
+            one: `digits`, `mnist`, `fashion-mnist`, `cifar-10`, or `module:function`. A DataLoader is taken for its
+            data set.
         at: Where to look for jobs: None for the working directory, a folder, the URL of a cluster's server, or an
             object such as `galaxy_chain.Ledger`; or a list of several.
         name: The client's name; clients that share a folder or a server each need one of their own. On a ledger the
