@@ -26,13 +26,18 @@ contract OpeningVerifier is IOpeningVerifier {
     uint256 private constant MOST_GAS = 15_000_000;
     uint256 private constant MOST_UPDATES = 4096;
 
-    /// @dev Sizes of openings: of a model's or an update's (`small`), and of a sum's (`large`).
+    uint256 private constant MOST_LANES = 8;
+
+    /// @dev Sizes of openings: of an update's (`small`), of a sum's (`large`), and of a model's (`model`), a chunk of
+    /// which has `modelChunk` bytes. These two are for node 0 alone.
     struct Sizes {
         uint256 chunk;
         uint256 chunks;
         uint256 path;
         uint256 small;
         uint256 large;
+        uint256 modelChunk;
+        uint256 model;
     }
 
     /// @inheritdoc IOpeningVerifier
@@ -57,11 +62,14 @@ contract OpeningVerifier is IOpeningVerifier {
         sizes.large = 2 * sizes.chunk + sizes.path;
 
         if (question.node == 0) {
+            uint256 width = 4 * IAggregationRule(question.rule).lanes();
+            sizes.modelChunk = question.chunkParameters * width;
+            sizes.model = sizes.modelChunk + sizes.path;
             bytes memory next = record.nodesHash == 0
                 ? _flat(question, record, submissions, opened, sizes)
                 : _finished(question, record, nodes, opened, sizes);
-            if (next.length != sizes.chunk) revert ILedgerErrors.RuleMisbehaved(next.length);
-            return _matches(next, opened[:sizes.small], 4, question, sizes);
+            if (next.length != sizes.modelChunk) revert ILedgerErrors.RuleMisbehaved(next.length);
+            return _matches(next, opened[:sizes.model], width, question, sizes);
         }
         SumTree.Place memory place = SumTree.locate(record.updates, question.fanIn, question.node);
         (bytes calldata node, bytes calldata children) = _nodes(record, nodes, place, question.node - 1);
@@ -131,7 +139,9 @@ contract OpeningVerifier is IOpeningVerifier {
         isSum = kind == IAggregationRule.Kind.Sum;
         // A tree of at most four levels; trees of other rules are flat.
         _require(!isSum || terms.maxUpdates <= fanIn ** 4, "maxUpdates");
-        (uint256 bytesOf, uint256 gasOf) = _answer(terms.maxUpdates, fanIn, isSum, size, depth);
+        uint256 lanes = rule.lanes();
+        _require(lanes != 0 && lanes <= MOST_LANES, "rule");
+        (uint256 bytesOf, uint256 gasOf) = _answer(terms.maxUpdates, fanIn, isSum, size, depth, lanes);
         gasOf += rule.gasFor(terms.maxUpdates, size);
         if (bytesOf > MOST_BYTES || gasOf > MOST_GAS) {
             revert ILedgerErrors.AnswerTooLarge(bytesOf, MOST_BYTES, gasOf, MOST_GAS);
@@ -154,9 +164,9 @@ contract OpeningVerifier is IOpeningVerifier {
         SumTree.Place memory all;
         all.end = record.updates;
         (uint256[] memory entries, uint256 included, uint256 weight) = _entries(question, record, submissions, all);
-        _exactly(opened, (2 + included) * sizes.small);
+        _exactly(opened, 2 * sizes.model + included * sizes.small);
         bytes calldata model = _models(question, record, opened, sizes);
-        bytes calldata updates = opened[2 * sizes.small:];
+        bytes calldata updates = opened[2 * sizes.model:];
         if (question.isSum) {
             bytes memory sum = Int64Lanes.pack(_summed(question, entries, included, updates, 2, sizes));
             return ISumRule(question.rule).finish(question.ruleParameters, model, sum, weight);
@@ -183,9 +193,9 @@ contract OpeningVerifier is IOpeningVerifier {
         // The root's children are not shown.
         place.end = place.first;
         (bytes calldata root,) = _nodes(record, nodes, place, count - 1);
-        _exactly(opened, 2 * sizes.small + sizes.large);
+        _exactly(opened, 2 * sizes.model + sizes.large);
         bytes calldata model = _models(question, record, opened, sizes);
-        bytes calldata sum = opened[2 * sizes.small:2 * sizes.small + sizes.large];
+        bytes calldata sum = opened[2 * sizes.model:];
         _opens(sum, 2 * sizes.chunk, question.index, SumTree.rootOf(root, 0), 2);
         return ISumRule(question.rule)
             .finish(question.ruleParameters, model, sum[:2 * sizes.chunk], SumTree.weightOf(root, 0));
@@ -304,10 +314,10 @@ contract OpeningVerifier is IOpeningVerifier {
         bytes calldata opened,
         Sizes memory sizes
     ) private view returns (bytes calldata) {
-        _opens(opened[:sizes.small], sizes.chunk, question.index, record.next.root, 0);
-        bytes calldata model = opened[sizes.small:2 * sizes.small];
-        _opens(model, sizes.chunk, question.index, record.previousRoot, 1);
-        return model[:sizes.chunk];
+        _opens(opened[:sizes.model], sizes.modelChunk, question.index, record.next.root, 0);
+        bytes calldata model = opened[sizes.model:2 * sizes.model];
+        _opens(model, sizes.modelChunk, question.index, record.previousRoot, 1);
+        return model[:sizes.modelChunk];
     }
 
     /// @dev The chunk of update `i` of some, opening `number` of all.
@@ -343,14 +353,17 @@ contract OpeningVerifier is IOpeningVerifier {
         uint256 fanIn,
         bool isSum,
         uint256 size,
-        uint256 depth
+        uint256 depth,
+        uint256 lanes
     ) private pure returns (uint256 bytesOf, uint256 gasOf) {
         uint256 small = 4 * size + 32 * depth;
         uint256 large = small + 4 * size;
+        // Of both models.
+        uint256 models = 2 * (4 * lanes * size + 32 * depth);
         bool flat = !isSum || updates <= fanIn;
         uint256 opened = flat ? updates : fanIn;
         // A round with at most `fanIn` entries opens everything, and so does every round of other rules.
-        bytesOf = 1000 + updates / 8 + (opened + 2) * small + 90 * opened;
+        bytesOf = 1000 + updates / 8 + models + opened * small + 90 * opened;
         if (!flat) {
             // Digests of groups and two groups; for level 1 submissions of blocks of up to `fanIn` entries, the first
             // and the last of them in part, with the other blocks of two segments and the other segments shut; for
@@ -360,7 +373,7 @@ contract OpeningVerifier is IOpeningVerifier {
             uint256 shut = 100 + 33 * (updates < 128 ? updates : 128) + 35 * (updates / 64);
             uint256 lowest = shown + shut + 88 * (3 * fanIn - 2) + fanIn * small;
             uint256 higher = shown + fanIn * large;
-            bytesOf = _most(bytesOf, _most(lowest, higher));
+            bytesOf = _most(_most(bytesOf, shown + models), _most(lowest, higher));
         }
         gasOf = 250_000 + 20 * bytesOf + (opened + 2) * (3800 + 350 * depth);
         if (isSum) gasOf += (opened + 1) * 250 * size;

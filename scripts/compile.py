@@ -29,8 +29,13 @@ DEPLOYED = {
     "Relay": "contracts/rules/Relay.sol",
     "CoordinateMedian": "contracts/rules/CoordinateMedian.sol",
     "TrimmedMean": "contracts/rules/TrimmedMean.sol",
+    "FedAvgM": "contracts/rules/FedAvgM.sol",
+    "FedAdam": "contracts/rules/FedAdam.sol",
 }
-LIBRARIES = ("@openzeppelin/contracts/utils/cryptography/ECDSA.sol",)
+LIBRARIES = tuple(
+    f"@openzeppelin/contracts/utils/{file}"
+    for file in ("cryptography/ECDSA.sol", "math/Math.sol", "math/SafeCast.sol", "Panic.sol")
+)
 """What the contracts import from npm packages."""
 SETTINGS: dict[str, Any] = {
     "evmVersion": "cancun",

@@ -29,6 +29,12 @@ interface IAggregationRule {
     /// @return The kind.
     function kind() external view returns (Kind);
 
+    /// @notice How many int32 a parameter of the model has, one after the other: what clients train comes first, then
+    /// what the rule remembers of earlier rounds. 1 to 8. A parameter of an update or of a sum is one number for all
+    /// rules.
+    /// @return Lanes.
+    function lanes() external view returns (uint256);
+
     /// @notice Refuses parameters with which some number of updates from `minUpdates` to `maxUpdates` has no aggregate.
     /// @param parameters The word of the job's terms.
     /// @param minUpdates The fewest updates of a commit.
@@ -43,8 +49,9 @@ interface IAggregationRule {
 }
 
 /// @title A rule that needs the chunk of every update at once.
-/// @notice All chunks are consecutive little-endian int32, a multiple of eight of them. The last chunk of a vector is
-/// padded with zeros; what becomes of the padding does not matter.
+/// @notice All chunks are consecutive little-endian int32, for each of a multiple of eight parameters one, or of the
+/// model as many as it has lanes. The last chunk of a vector is padded with zeros; what becomes of the padding does not
+/// matter.
 interface IChunkRule is IAggregationRule {
     /// @notice Aggregates one chunk.
     /// @param parameters One word of the job's terms; its meaning is the rule's own.
@@ -65,8 +72,9 @@ interface ISumRule is IAggregationRule {
     /// @notice Makes the next model of a weighted sum, for one chunk. Total: it reverts for no values, because a sum
     /// that somebody has committed to may be any.
     /// @param parameters One word of the job's terms; its meaning is the rule's own.
-    /// @param model The chunk of the round's model, consecutive little-endian int32, a multiple of eight of them.
-    /// @param sum The chunk of the sum of weight * update, as many little-endian int64.
+    /// @param model The chunk of the round's model, `lanes()` consecutive little-endian int32 for each of a multiple of
+    /// eight parameters.
+    /// @param sum The chunk of the sum of weight * update, a little-endian int64 for each of as many parameters.
     /// @param weight The sum of the weights.
     /// @return next The chunk of the next model, as long as `model`.
     function finish(

@@ -5,8 +5,9 @@ import {ILedgerTypes} from "./ILedgerTypes.sol";
 
 /// @title Judges one chunk of a node of a commit from its openings. It has no state: everything comes with the call.
 /// @dev `openings` are packed: the length of the nodes and the length of the submissions (4 bytes each, big-endian),
-/// the nodes, the submissions, and opening after opening. An opening is the chunk (`4 * C` bytes of a model or an
-/// update, `8 * C` of a sum), then its path (`32 * depth` bytes), the sibling of the leaf first.
+/// the nodes, the submissions, and opening after opening. An opening is the chunk (`4 * C` bytes of an update,
+/// `4 * L * C` of a model whose parameters have L lanes, `8 * C` of a sum), then its path (`32 * depth` bytes), the
+/// sibling of the leaf first.
 ///
 /// - Node 0 of a flat round: no nodes; all entries; openings of the next model, of the model, and of every included
 ///   update in the order of the entries. Right if the next model is what the rule makes of the rest.

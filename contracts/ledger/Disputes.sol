@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {IAggregationRule} from "../interfaces/IAggregationRule.sol";
 import {IGalaxyLedger} from "../interfaces/IGalaxyLedger.sol";
 import {IOpeningVerifier} from "../interfaces/IOpeningVerifier.sol";
 import {ChunkTree} from "../libraries/ChunkTree.sol";
@@ -80,7 +81,8 @@ abstract contract Disputes is IGalaxyLedger, LedgerStorage {
         address paid = soon ? record.server : msg.sender;
         _credit(job, paid, deposit);
         // The first opening, behind the nodes and the submissions.
-        uint256 size = (node == 0 ? 4 : 8) * uint256(job_.terms.chunkParameters) + 32 * ChunkTree.depth(_chunks(job_));
+        uint256 width = node == 0 ? 4 * IAggregationRule(job_.terms.rule).lanes() : 8;
+        uint256 size = width * job_.terms.chunkParameters + 32 * ChunkTree.depth(_chunks(job_));
         uint256 start = 8 + uint256(uint32(bytes4(openings))) + uint32(bytes4(openings[4:]));
         bytes calldata chunk = openings[start:start + size];
         emit ChunkAnswered(job, word, msg.sender, record.round, node, index, paid, deposit, chunk);

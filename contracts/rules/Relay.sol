@@ -9,6 +9,9 @@ contract Relay is IChunkRule {
     Kind public constant kind = Kind.KeepsModel;
 
     /// @inheritdoc IAggregationRule
+    uint256 public constant lanes = 1;
+
+    /// @inheritdoc IAggregationRule
     /// @dev The rule has no parameters, and accepts any number of updates.
     function check(bytes32, uint256, uint256) external pure {}
 

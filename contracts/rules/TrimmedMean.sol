@@ -15,6 +15,9 @@ contract TrimmedMean is IChunkRule {
     Kind public constant kind = Kind.Chunk;
 
     /// @inheritdoc IAggregationRule
+    uint256 public constant lanes = 1;
+
+    /// @inheritdoc IAggregationRule
     function check(bytes32 parameters, uint256 minUpdates, uint256 maxUpdates) external pure {
         if (minUpdates == 0 || uint256(parameters) > (minUpdates - 1) / 2) {
             revert ParametersRefused(parameters, minUpdates, maxUpdates);

@@ -15,6 +15,9 @@ contract WeightedMean is ISumRule {
     Kind public constant kind = Kind.Sum;
 
     /// @inheritdoc IAggregationRule
+    uint256 public constant lanes = 1;
+
+    /// @inheritdoc IAggregationRule
     /// @dev The rule has no parameters, and accepts any number of updates.
     function check(bytes32, uint256, uint256) external pure {}
 

@@ -48,7 +48,6 @@ from galaxy_fl.exceptions import (
 from galaxy_fl.faults import fault_point
 from galaxy_fl.rounds.aggregating import aggregate_round
 from galaxy_fl.rounds.coordinator import Committed, Phase, Round, Submitted
-from galaxy_fl.vectors import read_vector, tree_root
 
 __all__ = ["LedgerServerCoordinator"]
 
@@ -329,7 +328,7 @@ class LedgerServerCoordinator(LedgerCoordinator):
     def _check_store(self, model: Path) -> None:
         try:
             self.store.probe(self.terms.spec)
-            self.verifier.read(model)
+            self.verifier.read_model(model)
         except (ContentError, VectorError, OSError) as error:
             self._model = None
             raise ContentError(
@@ -373,7 +372,7 @@ class LedgerServerCoordinator(LedgerCoordinator):
         """Puts the next model, and the nodes of the tree of sums, into the store, then commits it on the ledger."""
         history = self._expect(round)
         fault_point("after-aggregation")
-        root = tree_root(read_vector(next_model, self.terms.parameters), self.terms.chunk_parameters)
+        root = self.verifier.model_root(next_model)
         left_out = {submitted.client for submitted in excluded}
         entries = tuple(history.entries)
         included = [entry for entry in entries if entry.client not in left_out]
@@ -383,8 +382,8 @@ class LedgerServerCoordinator(LedgerCoordinator):
         fault_point("after-store-put")
         # All that an audit needs stays here, whoever else goes.
         self.plain.pin(ContentId(self.terms.spec, len(self.job.to_bytes())))
-        digests = (history.model.content, content.digest, *(entry.update.content for entry in included))
-        vectors = [ContentId(digest, content.size) for digest in digests]
+        updates = [self.verifier.content_id(entry.update.content) for entry in included]
+        vectors = [self.verifier.model_id(history.model.content), content, *updates]
         _each(self.store.pin, [*vectors, *tree.contents, *([] if tree.manifest is None else [tree.manifest])])
         bits = pack_excluded((number for number, entry in enumerate(entries) if entry.client in left_out), len(entries))
         salt = self._announced(history, root)
@@ -430,7 +429,7 @@ class LedgerServerCoordinator(LedgerCoordinator):
         needed = {number: self._needed(commit) for number, commit in history.commits.items()}
         # What a void commit of its own can still be asked for stays, too.
         owed = [self._needed(c) for c in history.challengeable() if c.word in history.superseded]
-        kept = {self.verifier.content_id(history.initial.content)}.union(*owed)
+        kept = {self.verifier.model_id(history.initial.content)}.union(*owed)
         self._unpin(self.keep.let_go(needed, history.settled) - kept)
 
     def _unpin(self, gone: Collection[ContentId]) -> None:
@@ -448,9 +447,9 @@ class LedgerServerCoordinator(LedgerCoordinator):
 
     def _needed(self, commit: Commit) -> set[ContentId]:
         """All that an audit of a commit needs, and whoever commits its round again."""
-        updates = (entry.update.content for entry in commit.entries)
-        digests = (commit.previous.content, commit.record.next.content, *updates)
-        return {self.verifier.content_id(digest) for digest in digests}
+        models = (commit.previous.content, commit.record.next.content)
+        updates = {self.verifier.content_id(entry.update.content) for entry in commit.entries}
+        return updates.union(map(self.verifier.model_id, models))
 
     def reopen(self, round: Round, excluded: Mapping[Submitted, str]) -> None:
         """Has the ledger collect again; it names nobody."""

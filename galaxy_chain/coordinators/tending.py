@@ -129,7 +129,7 @@ class Tending:
         if (error := self._verifier.withheld(history, commit)) is not None:
             LOG.warning("round %d is superseded, because nobody builds upon it: %s", commit.record.round, error)
             return False
-        content = self._verifier.content_id(commit.record.next.content)
+        content = self._verifier.model_id(commit.record.next.content)
         with suppress(ContentError):  # of a store that fails it is not known
             if self._verifier.store.has(content):
                 self._verifier.store.pin(content)

@@ -30,7 +30,7 @@ from galaxy_fl.participants.tracking import Tracker, tracking
 from galaxy_fl.participants.work import Work
 from galaxy_fl.rounds.coordinator import Round, Submitted
 from galaxy_fl.trust import Trust
-from galaxy_fl.vectors import read_vector, write_vector
+from galaxy_fl.vectors import write_vector
 
 __all__ = ["LYING_ROUND", "run"]
 
@@ -48,7 +48,7 @@ class LyingServerCoordinator(LedgerServerCoordinator):
         self.summing_up = LyingSums(self.verifier) if lies else SummingUp(self.verifier)
         super().aggregate(round, updates, next_model)
         if lies and not self.summing_up.has_tree(self.history):
-            vector = read_vector(next_model, self.terms.parameters).copy()
+            vector = self.verifier.read_model(next_model).copy()
             vector[len(vector) // 2] += 1
             write_vector(next_model, vector)
 

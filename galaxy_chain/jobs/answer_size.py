@@ -29,7 +29,8 @@ def answer_bytes(rule: str, updates: int, fan_in: int, chunk_parameters: int, de
     """The calldata of an answer that opens a chunk of a round of so many updates, at most."""
     opened = _opened(rule, updates, fan_in)
     small = 4 * chunk_parameters + 32 * depth
-    flat = 1_000 + updates // 8 + (opened + 2) * small + 90 * opened
+    models = 2 * (4 * RULES[rule].lanes * chunk_parameters + 32 * depth)
+    flat = 1_000 + updates // 8 + models + opened * small + 90 * opened
     if opened == updates:
         return flat
     # Digests of groups and two groups. A node of level 1 shows blocks of up to `fan_in` entries, the first and the last
@@ -39,7 +40,7 @@ def answer_bytes(rule: str, updates: int, fan_in: int, chunk_parameters: int, de
     shown = 1_000 + updates // 8 + digests + 2 * NODE_BYTES * fan_in + large
     shut = 100 + 33 * min(updates, 128) + 35 * (updates // 64)
     lowest = shown + shut + _ENTRY_BYTES * (3 * fan_in - 2) + fan_in * small
-    return max(flat, lowest, shown + fan_in * large)
+    return max(flat, shown + models, lowest, shown + fan_in * large)
 
 
 def rule_gas(rule: str, updates: int, chunk_parameters: int) -> int:
@@ -48,6 +49,10 @@ def rule_gas(rule: str, updates: int, chunk_parameters: int) -> int:
         return 5_000 + 10 * chunk_parameters
     if rule == "weighted_mean":
         return 2_000 + 450 * chunk_parameters
+    if rule == "fedavgm":
+        return 3_000 + 1_200 * chunk_parameters
+    if rule == "fedadam":
+        return 4_000 + 2_400 * chunk_parameters
     levels = (updates - 1).bit_length()
     sort = levels * (levels + 1) // 2 * updates * 150
     return 5_000 + chunk_parameters // 8 * (8_500 + 1_000 * updates + 2 * sort)

@@ -22,6 +22,7 @@ from galaxy_fl.content import ContentId, Source, Store
 from galaxy_fl.exceptions import JobDocumentError
 from galaxy_fl.jobs.base import BaseFile
 from galaxy_fl.jobs.document import JobChoices, JobDocument, Model, SourceModel, source_id
+from galaxy_fl.jobs.first_model import averaged_by, first_model
 from galaxy_fl.jobs.start import Start, begin_with, round_of_job
 from galaxy_fl.vectors import Vector, read_vector, tree_root
 from galaxy_fl.worker.worker import Worker
@@ -107,6 +108,7 @@ def create_job(
         model=model,
         output=described.ending or job_file.output or "logits",
         train=job_file.train.model_copy(update={"loss": described.loss}),
+        averaged=averaged_by(job_file.rule.name, described.buffers),
         **described.fields(base.described if described.has_base else None),
         **{name: getattr(job_file, name) for name in JobChoices.model_fields if name != "train"},
     )
@@ -133,7 +135,7 @@ def register_job(
     Args:
         ledger, rules, store: As for `create_job`.
         document: What the participants agree on.
-        initial: int32 array of shape (d,), the model that round 1 starts from.
+        initial: int32 array of shape (d,), the weights that round 1 starts from.
         source: Of the model, where the document names one.
         terms: How the job runs.
         limits, home: As for `create_job`.
@@ -157,9 +159,10 @@ def register_job(
         store.pin(kept)
     key = None if document.seal is None else _new_key(home, terms)
     contents = store if key is None or home is None else SealedStore(store, OneKey(vault_of(home), key))
-    content = contents.put(initial.data)
+    begin = first_model(document, initial)
+    content = contents.put(begin.data)
     contents.pin(content)
-    model = LedgerModel(tree_root(initial, on_ledger.chunk_parameters), content.digest)
+    model = LedgerModel(tree_root(begin, document.lanes * on_ledger.chunk_parameters), content.digest)
     receipt = ledger.register_job(on_ledger, model, value=terms.reward).transact()
     job, gas = ledger.emitted(JobRegistered, receipt)[0].job, receipt.gas_used
     if key is not None and home is not None:

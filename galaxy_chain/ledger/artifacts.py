@@ -18,6 +18,8 @@ RULE_CONTRACTS: Mapping[str, str] = {
     "relay": "Relay",
     "coordinate_median": "CoordinateMedian",
     "trimmed_mean": "TrimmedMean",
+    "fedavgm": "FedAvgM",
+    "fedadam": "FedAdam",
 }
 """The contract of each rule of `galaxy_fl.aggregation`, its twin."""
 

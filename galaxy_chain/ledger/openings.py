@@ -14,7 +14,8 @@ _DIGEST_BYTES = 32
 
 
 def chunk_bytes(node: int, chunk_parameters: int) -> int:
-    """How many bytes an opened chunk of a node has: int32 of the next model for node 0, else int64 of a sum."""
+    """How many bytes an opened chunk of a node has: int32 of the next model for node 0, for each of its lanes; else
+    int64 of a sum."""
     return (8 if node else 4) * chunk_parameters
 
 

@@ -8,9 +8,12 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from galaxy_chain.ledger.artifacts import rule_of_code
 from galaxy_chain.ledger.contract import LedgerContract
+from galaxy_chain.ledger.structs import Terms
 from galaxy_chain.seal.sealing import sealed_size
 from galaxy_chain.store.signed_request import NO_JOB
+from galaxy_fl.aggregation import RULES, is_sum
 from galaxy_fl.content import BLOCK_SIZE
 from galaxy_fl.content.problems import Refused
 
@@ -30,14 +33,14 @@ class Grant:
     Attributes:
         space: Whose quota counts: a job's number, or the address of an owner without a job.
         address: The account's, with checksum.
-        vector: Bytes that a vector has; None where there is no job yet, and anything goes.
+        vectors: Bytes that an update, a sum or a model has; none where there is no job yet, and anything goes.
         documents: Whether job documents and model sources may be put, too.
         sharers: How many have to share the quota; 1 for those who need not.
     """
 
     space: str
     address: str
-    vector: int | None = None
+    vectors: tuple[int, ...] = ()
     documents: bool = True
     sharers: int = 1
 
@@ -47,18 +50,17 @@ class Grant:
         Raises:
             Refused: it may not.
         """
-        if self.vector is None or (self.documents and size <= BLOCK_SIZE):
+        if not self.vectors or (self.documents and size <= BLOCK_SIZE):
             return
-        if size in (
-            self.vector,
-            sealed_size(self.vector),
-        ):  # whether the job is sealed its document says, not the ledger
+        # Whether the job is sealed its document says, not the ledger.
+        if size in (*self.vectors, *map(sealed_size, self.vectors)):
             return
         documents = f", or of at most {BLOCK_SIZE} (documents, sources)" if self.documents else ""
         raise Refused(
             413,
             "size",
-            f"content of {size} bytes does not belong to job {self.space}: it takes vectors of {self.vector} bytes"
+            f"content of {size} bytes does not belong to job {self.space}: it takes vectors of "
+            f"{' or '.join(map(str, self.vectors))} bytes"
             f"{documents}",
         )
 
@@ -136,18 +138,24 @@ class Grants:
                 f" `--owner {owner}`",
             )
 
+    def _vectors(self, terms: Terms) -> tuple[int, ...]:
+        """The sizes of a job's updates, sums and models: these are longer where its rule keeps moments."""
+        rule = rule_of_code(self._ledger.rpc.data("eth_getCode", terms.rule, "latest"))
+        widths = {4} if rule is None else {4, 4 * RULES[rule].lanes, *((8,) if is_sum(RULES[rule]) else ())}
+        return tuple(width * terms.parameters for width in sorted(widths))
+
     def _ask(self, job: int, address: str) -> Grant:
         on_ledger = self._ledger.job_of(job)
         terms = on_ledger.terms
-        vector = 4 * terms.parameters
         self.check_kept(job, on_ledger.owner)
+        vectors = self._vectors(terms)
         if address in (on_ledger.owner, terms.server):
-            return Grant(str(job), address, vector)
+            return Grant(str(job), address, vectors)
         account = self._ledger.account_of(job, address)
         if account.bond >= terms.bond and not account.barred:  # it may commit: nobody is named, or one takes over
-            return Grant(str(job), address, vector)
+            return Grant(str(job), address, vectors)
         if self._ledger.client_of(job, address).samples:
-            return Grant(str(job), address, vector, documents=False, sharers=terms.max_clients)
+            return Grant(str(job), address, vectors, documents=False, sharers=terms.max_clients)
         raise Refused(
             403,
             "forbidden",

@@ -318,7 +318,7 @@ class Auditor:
             )
 
     def _aggregate(self, commit: Commit) -> None:
-        number, size = commit.record.round, self.history.terms.chunk_parameters
+        number, size = commit.record.round, self.verifier.model_chunk
         self.verifier.model(commit.record.next, f"the model after round {number}")
         if commit.nodes:
             self._tree(commit)
@@ -326,8 +326,10 @@ class Auditor:
         wrong = self.verifier.wrong_parameter(self.history, commit)
         if wrong is not None:
             index, theirs, ours = wrong
+            parameter, lane = divmod(index, self.verifier.rule.lanes)
+            which = f"moment {lane} of parameter {parameter}" if lane else f"parameter {parameter}"
             raise WrongAggregateError(
-                f"round {number}: parameter {index} (chunk {index // size}) of the committed model is {theirs}, but "
+                f"round {number}: {which} (chunk {index // size}) of the committed model is {theirs}, but "
                 f"its updates make {ours}",
                 commit,
                 0,

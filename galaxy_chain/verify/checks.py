@@ -24,7 +24,6 @@ from galaxy_fl.aggregation.rule import is_sum
 from galaxy_fl.aggregation.sum_tree import Node
 from galaxy_fl.aggregation.summing import Summand, write_sum
 from galaxy_fl.content import ContentId
-from galaxy_fl.vectors import tree_root
 
 __all__ = ["Checks"]
 
@@ -125,7 +124,7 @@ class Checks:
         with tempfile.TemporaryDirectory(prefix="galaxy-foreseen-") as folder:
             path = Path(folder) / "model"
             aggregate_files(verifier.rule, rule.rule_word, model, updates, weights, path, d)
-            root = tree_root(verifier.read(path), verifier.terms.chunk_parameters)
+            root = verifier.model_root(path)
             verifier.know(ContentId.of_file(path), root)
         self._cache.add(self.flat_key(sight.model.root, _shown(sight.entries), root))
 

@@ -43,10 +43,10 @@ class FlatCheck:
 
     def _compared(self, history: JobHistory, commit: Commit, ours: Path) -> Iterator[Fault]:
         verifier, record = self._verifier, commit.record
-        tree = ChunkTree(verifier.read(ours), verifier.terms.chunk_parameters)
+        tree = ChunkTree(verifier.read_model(ours), verifier.model_chunk)
         if tree.root == record.next.root:
-            if not verifier.store.has(verifier.content_id(record.next.content)):
-                verifier.put_again(ours, verifier.content_id(record.next.content))
+            if not verifier.store.has(verifier.model_id(record.next.content)):
+                verifier.put_again(ours, verifier.model_id(record.next.content))
             return
         try:
             theirs = verifier.model(record.next, f"the model after round {record.round}")
@@ -56,7 +56,9 @@ class FlatCheck:
             return
         index = verifier.first_difference(ours, theirs)
         assert index is not None, "two roots of one vector"
-        yield Fault(0, index // verifier.terms.chunk_parameters, Kind.PROVED, f"parameter {index} is wrong")
+        parameter, lane = divmod(index, verifier.rule.lanes)
+        which = f"moment {lane} of parameter {parameter}" if lane else f"parameter {parameter}"
+        yield Fault(0, index // verifier.model_chunk, Kind.PROVED, f"{which} is wrong")
 
     def _lacking(self, history: JobHistory, commit: Commit, error: Exception) -> Fault:
         """What is to be done with a commit that can't be recomputed."""

@@ -78,7 +78,10 @@ class Proofs:
         self._trees = {key: tree for key, tree in self._trees.items() if key in needed}
 
     def _of_model(self, model: Model, get: Callable[[], Path], index: int) -> Opening:
-        return self._rooted(model.root, lambda: self._verifier.read(get()), index, "a model", of_sum=False)
+        lanes = self._verifier.rule.lanes
+        return self._rooted(
+            model.root, lambda: self._verifier.read_model(get()), index, "a model", of_sum=False, lanes=lanes
+        )
 
     def _of_node(self, commit: Commit, node: int, index: int) -> Opening:
         def read() -> Sums:
@@ -87,13 +90,13 @@ class Proofs:
         return self._rooted(commit.nodes[node - 1].root, read, index, f"the partial sum of node {node}", of_sum=True)
 
     def _rooted(
-        self, root: bytes, read: Callable[[], Vector | Sums], index: int, what: str, *, of_sum: bool
+        self, root: bytes, read: Callable[[], Vector | Sums], index: int, what: str, *, of_sum: bool, lanes: int = 1
     ) -> Opening:
         key = False, root
         tree = self._trees.get(key)
         if tree is None:
-            tree = self._made(key, read())
-        return self._opening(key, tree, index, what, of_sum=of_sum)
+            tree = self._made(key, read(), lanes)
+        return self._opening(key, tree, index, what, of_sum=of_sum, lanes=lanes)
 
     def _of_update(self, entry: Entry, number: int, index: int) -> Opening:
         update = entry.update
@@ -107,18 +110,21 @@ class Proofs:
             raise ContentMismatchError(f"{what}: the content is what its id says, but not what its client committed to")
         return self._opening(key, tree, index, what, of_sum=False)
 
-    def _made(self, key: tuple[bool, bytes], vector: Vector | Sums) -> ChunkTree:
+    def _made(self, key: tuple[bool, bytes], vector: Vector | Sums, lanes: int = 1) -> ChunkTree:
         if self._folder is not None:
             self._folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=self._folder) as file:  # its mapping outlives it
-            tree = ChunkTree(vector, self._verifier.terms.chunk_parameters, file)
+            tree = ChunkTree(vector, lanes * self._verifier.terms.chunk_parameters, file)
         self._trees[key] = tree
         return tree
 
-    def _opening(self, key: tuple[bool, bytes], tree: ChunkTree, index: int, what: str, *, of_sum: bool) -> Opening:
+    def _opening(
+        self, key: tuple[bool, bytes], tree: ChunkTree, index: int, what: str, *, of_sum: bool, lanes: int = 1
+    ) -> Opening:
         terms = self._verifier.terms
         opening = tree.opening(index)
-        if root_of(opening, terms.parameters, terms.chunk_parameters, of_sum=of_sum) != tree.root:
+        parameters, size = lanes * terms.parameters, lanes * terms.chunk_parameters
+        if root_of(opening, parameters, size, of_sum=of_sum) != tree.root:
             del self._trees[key]
             raise ContentAlteredError(f"chunk {index} of {what} was altered in its file")
         return Opening(opening.chunk, opening.path)

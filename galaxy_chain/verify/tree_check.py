@@ -199,7 +199,7 @@ class TreeCheck:
             theirs = verifier.model(record.next, f"the model after round {record.round}")
         except LACKING as error:
             with verifier.finished(previous, commit, sums) as ours:
-                tree = ChunkTree(verifier.read(ours), self._size)
+                tree = ChunkTree(verifier.read_model(ours), verifier.model_chunk)
                 if tree.root != record.next.root:
                     yield self._hidden(0, tree, error)
                     return

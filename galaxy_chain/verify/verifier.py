@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from galaxy_chain.exceptions import ContentMismatchError
 from galaxy_chain.following.history import Commit, JobHistory
@@ -21,12 +22,14 @@ from galaxy_chain.seal.store import put_as
 from galaxy_chain.verify.how import Verify
 from galaxy_chain.verify.memory import Memory
 from galaxy_chain.verify.node_vectors import NodeVectors
-from galaxy_fl.aggregation import RULES, aggregate_files
+from galaxy_fl.aggregation import RULES, aggregate_files, has_moments
+from galaxy_fl.aggregation.block_files import wide
 from galaxy_fl.aggregation.rule import is_sum
-from galaxy_fl.aggregation.summing import finish_file
+from galaxy_fl.aggregation.summing import Summand, finish_file, write_sum
 from galaxy_fl.content import ContentId, Store
 from galaxy_fl.exceptions import ContentAlteredError, ContentError, ContentMissingError
 from galaxy_fl.jobs.document import JobDocument
+from galaxy_fl.jobs.first_model import check_first_model
 from galaxy_fl.vectors import (
     INT32_MAX,
     INT32_MIN,
@@ -35,6 +38,7 @@ from galaxy_fl.vectors import (
     blocks,
     chunk_count,
     commitment,
+    read_sums,
     read_vector,
     tree_root,
 )
@@ -81,14 +85,23 @@ class Verifier:
         self.terms = terms
         self.document = document
         self.rule = RULES[document.rule.name]
+        self.model_parameters = document.model_parameters
+        self.model_chunk = self.rule.lanes * terms.chunk_parameters
+        """Of the int32 of a model: chunk i of a model has all lanes of the parameters of chunk i of an update."""
         self.nodes = NodeVectors(self)
         self._roots: Memory[ContentId, bytes] = Memory(MOST_ROOTS)
+        self._begun = False
+        """Whether the initial model was seen to have no moments."""
         self._had: set[bytes] = set()
         """The words of records of which nothing was found to be withheld."""
 
     def content_id(self, digest: bytes) -> ContentId:
-        """The content id of a vector of the job by its digest, 32 bytes."""
+        """The content id of an update of the job by its digest, 32 bytes."""
         return ContentId(digest, 4 * self.terms.parameters)
+
+    def model_id(self, digest: bytes) -> ContentId:
+        """The content id of a model of the job by its digest, 32 bytes."""
+        return ContentId(digest, 4 * self.model_parameters)
 
     def model(self, model: Model, what: str) -> Path:
         """The vector file of a model, content and root verified.
@@ -97,7 +110,7 @@ class Verifier:
             ContentMissingError: it is unavailable.
             ContentAlteredError: it is not what the id says, or has another root than the ledger's.
         """
-        path, root = self._vector(model.content, what, lambda root: root == model.root)
+        path, root = self._vector(self.model_id(model.content), what, self.model_root, lambda root: root == model.root)
         if root != model.root:
             raise ContentMismatchError(
                 f"{what}: the content is what its id says, but the root of its chunk tree, {root.hex()}, "
@@ -117,19 +130,19 @@ class Verifier:
         def is_right(root: bytes) -> bool:
             return commitment(root, client) == promised
 
-        path, root = self._vector(entry.update.content, what, is_right)
+        path, root = self._vector(self.content_id(entry.update.content), what, self._update_root, is_right)
         if not is_right(root):
             raise ContentMismatchError(f"{what}: the content is what its id says, but not what its client committed to")
         return path
 
-    def _vector(self, digest: bytes, what: str, is_right: Callable[[bytes], bool]) -> tuple[Path, bytes]:
-        content = self.content_id(digest)
+    def _vector(
+        self, content: ContentId, what: str, root_of: Callable[[Path], bytes], is_right: Callable[[bytes], bool]
+    ) -> tuple[Path, bytes]:
         try:
             path = self.store.path(content)
         except (ContentAlteredError, ContentMissingError) as error:
             raise type(error)(f"{what}: {error}") from error
-        size = self.terms.chunk_parameters
-        return path, self.root_of(content, lambda: tree_root(self.read(path), size), is_right)
+        return path, self.root_of(content, lambda: root_of(path), is_right)
 
     def root_of(self, content: ContentId, compute: Callable[[], bytes], is_right: Callable[[bytes], bool]) -> bytes:
         """The root of the chunk tree of a content that the store has just verified; computed unless it is known.
@@ -147,8 +160,19 @@ class Verifier:
         return put_as(self.store, path, content)
 
     def read(self, path: Path) -> Vector:
-        """A vector file of the job, memory-mapped."""
+        """The file of an update of the job, memory-mapped."""
         return read_vector(path, self.terms.parameters)
+
+    def read_model(self, path: Path) -> Vector:
+        """The file of a model of the job, memory-mapped: all lanes."""
+        return read_vector(path, self.model_parameters)
+
+    def model_root(self, path: Path) -> bytes:
+        """The root of the chunk tree of a model's file."""
+        return tree_root(self.read_model(path), self.model_chunk)
+
+    def _update_root(self, path: Path) -> bytes:
+        return tree_root(self.read(path), self.terms.chunk_parameters)
 
     def model_after(self, history: JobHistory, number: int) -> Path:
         """The vector file of the model after round `number` (0: the initial one).
@@ -158,6 +182,7 @@ class Verifier:
 
         Raises:
             ContentMissingError, ContentAlteredError: it is unavailable, and can't be recomputed.
+            JobDocumentError: the job begins with moments that are not zero.
         """
         return self._end_of(history, [history.commits[each] for each in range(1, number + 1)])
 
@@ -210,8 +235,8 @@ class Verifier:
             assert lacking is not None
             try:
                 with self._aggregated(path, commit) as ours:
-                    if tree_root(self.read(ours), self.terms.chunk_parameters) == commit.record.next.root:
-                        path = self.store.path(self.put_again(ours, self.content_id(commit.record.next.content)))
+                    if self.model_root(ours) == commit.record.next.root:
+                        path = self.store.path(self.put_again(ours, self.model_id(commit.record.next.content)))
                         continue
             except (ContentMissingError, ContentAlteredError) as cause:
                 raise _nor(lacking, cause) from cause
@@ -222,7 +247,11 @@ class Verifier:
 
     def _committed(self, history: JobHistory, line: Sequence[Commit], number: int) -> Path:
         if number == 0:
-            return self.model(history.initial, "the initial model")
+            path = self.model(history.initial, "the initial model")
+            if not self._begun:
+                check_first_model(self.document, path)
+                self._begun = True
+            return path
         return self.model(line[number - 1].record.next, f"the model after round {number}")
 
     @contextmanager
@@ -278,15 +307,15 @@ class Verifier:
         )
 
     def first_difference(self, ours: Path, theirs: Path) -> int | None:
-        """The index of the first parameter in which two vectors differ, None where they are equal."""
-        left, right = self.read(ours), self.read(theirs)
-        for block in blocks(self.terms.parameters):
+        """The index of the first int32 in which two models differ, None where they are equal."""
+        left, right = self.read_model(ours), self.read_model(theirs)
+        for block in blocks(self.model_parameters):
             if not np.array_equal(left[block], right[block]):
                 return int(block.start) + int(np.flatnonzero(left[block] != right[block])[0])
         return None
 
     def wrong_parameter(self, history: JobHistory, commit: Commit) -> tuple[int, int, int] | None:
-        """The first parameter that a commit has wrong, what it is and what it should be; None if all are right.
+        """The first int32 of a model that a commit has wrong, what it is and what it should be; None if all are right.
 
         Raises:
             ContentMissingError, ContentAlteredError: something that is needed is unavailable.
@@ -295,11 +324,15 @@ class Verifier:
             try:
                 theirs = self.model(commit.record.next, f"the model after round {commit.record.round}")
             except (ContentMissingError, ContentAlteredError):
-                if tree_root(self.read(ours), self.terms.chunk_parameters) == commit.record.next.root:
+                if self.model_root(ours) == commit.record.next.root:
                     return None
                 raise
             index = self.first_difference(ours, theirs)
-            return None if index is None else (index, int(self.read(theirs)[index]), int(self.read(ours)[index]))
+            return (
+                None
+                if index is None
+                else (index, int(self.read_model(theirs)[index]), int(self.read_model(ours)[index]))
+            )
 
     def wrong_chunk(self, history: JobHistory, commit: Commit, how: Verify) -> int | None:
         """The index of a chunk that a commit has wrong, None where none was found.
@@ -311,20 +344,21 @@ class Verifier:
             return None
         if how.chunks is None:
             wrong = self.wrong_parameter(history, commit)
-            return None if wrong is None else wrong[0] // self.terms.chunk_parameters
+            return None if wrong is None else wrong[0] // self.model_chunk
         line = history.lineage(commit)
-        previous = self.read(self._end_of(history, line))
-        theirs = self.read(self._end_of(history, [*line, commit]))
+        previous = self.read_model(self._end_of(history, line))
+        theirs = self.read_model(self._end_of(history, [*line, commit]))
         size = self.terms.chunk_parameters
         for index in random.SystemRandom().sample(range(self.chunks()), min(how.chunks, self.chunks())):
             part = slice(index * size, min((index + 1) * size, self.terms.parameters))
+            models = wide(part, self.rule.lanes)
             ours = self.rule.aggregate(
                 self.document.rule.rule_word,
-                previous[part],
+                previous[models],
                 [self._part(entry.update.content, part) for entry in commit.included],
                 [entry.update.weight for entry in commit.included],
             )
-            if not np.array_equal(ours, theirs[part]):
+            if not np.array_equal(ours, theirs[models]):
                 return index
         return None
 
@@ -335,16 +369,17 @@ class Verifier:
     def unexplained(self, history: JobHistory, commit: Commit) -> Unexplained:
         """The chunks of a commit that are wrong whatever is in the updates that are missing.
 
-        In every rule the greater an update's parameter is, the greater is the next model's, and all that is in between
-        is reached. So what lies below the aggregate with INT32_MIN in the place of what is missing, or above that with
-        INT32_MAX, can't come of any content, and nobody can open it.
+        In every rule without moments the greater an update's parameter is, the greater is the next model's, and all
+        that is in between is reached. So what lies below the aggregate with INT32_MIN in the place of what is missing,
+        or above that with INT32_MAX, can't come of any content, and nobody can open it. A rule with moments tells by
+        the sums that are possible.
 
         Raises:
             ContentMissingError, ContentAlteredError: the model before, or the committed one, is unavailable.
         """
         number = commit.record.round
         previous = self._end_of(history, history.lineage(commit))
-        theirs = self.read(self.model(commit.record.next, f"the model after round {number}"))
+        theirs = self.read_model(self.model(commit.record.next, f"the model after round {number}"))
         paths: list[Path | None] = []
         for entry in commit.included:
             try:
@@ -352,19 +387,38 @@ class Verifier:
             except (ContentMissingError, ContentAlteredError):
                 paths.append(None)
         with tempfile.TemporaryDirectory(prefix="galaxy-recompute-") as folder:
-            bounds = []
+            bounds: list[Path] = []
             for value in (INT32_MIN, INT32_MAX):
                 filler, bound = Path(folder, f"all {value}"), Path(folder, f"bound {value}")
                 np.full(self.terms.parameters, value, VECTOR_DTYPE).tofile(filler)
-                self._aggregate(previous, [path or filler for path in paths], commit, bound)
-                bounds.append(self.read(bound))
-            lowest, highest = bounds
+                updates = [path or filler for path in paths]
+                if has_moments(self.rule):
+                    weights = [entry.update.weight for entry in commit.included]
+                    write_sum(list(map(Summand, updates, weights)), bound, self.terms.parameters, of_nodes=False)
+                else:
+                    self._aggregate(previous, updates, commit, bound)
+                bounds.append(bound)
             chunks: list[int] = []
             for block in blocks(self.terms.parameters):
-                wrong = np.flatnonzero((theirs[block] < lowest[block]) | (theirs[block] > highest[block]))
+                wrong = np.flatnonzero(self._beyond(previous, theirs, bounds, commit, block))
                 chunks += ((wrong + block.start) // self.terms.chunk_parameters).tolist()
         missing = tuple(entry.client for entry, path in zip(commit.included, paths, strict=True) if path is None)
         return Unexplained(missing, tuple(sorted(set(chunks))))
+
+    def _beyond(
+        self, previous: Path, theirs: Vector, bounds: Sequence[Path], commit: Commit, block: slice
+    ) -> npt.NDArray[np.bool_]:
+        """Which parameters of a block are what nothing between two aggregates, or two sums, makes."""
+        d, rule = self.terms.parameters, self.rule
+        if has_moments(rule):
+            models = wide(block, rule.lanes)
+            low, high = (read_sums(bound, d)[block] for bound in bounds)
+            weight = sum(entry.update.weight for entry in commit.included)
+            before = self.read_model(previous)[models]
+            return rule.unexplained(self.document.rule.rule_word, before, theirs[models], low, high, weight)
+        lowest, highest = (self.read(bound)[block] for bound in bounds)
+        beyond: npt.NDArray[np.bool_] = (theirs[block] < lowest) | (theirs[block] > highest)
+        return beyond
 
     def chunks(self) -> int:
         """How many chunks a model of the job has."""

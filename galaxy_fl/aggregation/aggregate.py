@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from galaxy_fl.aggregation.block_files import check_files, default_workers, read_block, write_block
+from galaxy_fl.aggregation.block_files import check_files, default_workers, read_block, wide, write_block
 from galaxy_fl.aggregation.rule import Rule, check_call, is_sum
 from galaxy_fl.aggregation.summing import Summand, finish_file, finish_sum, opened_sum, write_tree
 from galaxy_fl.exceptions import AggregationError
@@ -38,7 +38,7 @@ def aggregate_files(
     Args:
         rule: how.
         rule_word: the rule's word in the job's terms, 32 bytes.
-        model: the round's model, a file of `4 * d` bytes.
+        model: the round's model, a file of `4 * d` bytes for each lane of the rule.
         updates: the included updates, files of `4 * d` bytes.
         weights: number of samples behind each update, in the same order.
         destination: the next model; must not be one of the files read. What was there is overwritten,
@@ -55,7 +55,8 @@ def aggregate_files(
     check_call(rule, rule_word, weights)
     if len(updates) != len(weights):
         raise AggregationError(f"there are {len(updates)} updates and {len(weights)} weights, expected one each")
-    check_files((model, *updates), destination, d)
+    check_files(updates, destination, d)
+    check_files([model], destination, d, lanes=rule.lanes)
     if workers is None:
         workers = default_workers()
     if is_sum(rule) and len(updates) <= OPEN_AT_ONCE:
@@ -73,12 +74,13 @@ def aggregate_files(
 
         def aggregate_every(first: int) -> None:
             """Aggregate the blocks first, first + workers, first + 2 * workers, …"""
-            buffers = np.empty((2, BLOCK_PARAMETERS), VECTOR_DTYPE)
+            buffers = np.empty((1 + rule.lanes, BLOCK_PARAMETERS), VECTOR_DTYPE)
             for block in islice(blocks(d), first, None, workers):
-                model_block, update_block = buffers[:, : block.stop - block.start]
-                read_block(sources[0], block, model_block)
+                size = block.stop - block.start
+                update_block, model_block = buffers[0, :size], buffers[1:].reshape(-1)[: rule.lanes * size]
+                read_block(sources[0], wide(block, rule.lanes), model_block)
                 result = rule.aggregate(rule_word, model_block, drawn(block, update_block), weights)
-                write_block(target, block, as_vector(result, len(model_block)))
+                write_block(target, wide(block, rule.lanes), as_vector(result, len(model_block)))
 
         def drawn(block: slice, buffer: Vector) -> Iterator[Vector]:
             for source in sources[1:]:

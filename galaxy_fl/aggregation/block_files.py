@@ -14,7 +14,7 @@ from galaxy_fl.exceptions import VectorError
 from galaxy_fl.vectors.kernels import kernels
 from galaxy_fl.vectors.vector import SUM_DTYPE, VECTOR_DTYPE
 
-__all__ = ["check_files", "check_length", "default_workers", "read_block", "write_block"]
+__all__ = ["check_files", "check_length", "default_workers", "read_block", "wide", "write_block"]
 
 
 def default_workers() -> int:
@@ -22,18 +22,26 @@ def default_workers() -> int:
     return min(kernels().workers, len(os.sched_getaffinity(0)))
 
 
-def check_length(path: Path, length: int, d: int, *, of_sum: bool = False) -> None:
+def wide(block: slice, lanes: int) -> slice:
+    """Return where a block of a model is whose parameters have so many lanes."""
+    return slice(lanes * block.start, lanes * block.stop)
+
+
+def check_length(path: Path, length: int, d: int, *, of_sum: bool = False, lanes: int = 1) -> None:
     """Check how long a file is.
 
     Raises:
-        VectorError: it is longer or shorter than a vector, or a sum, of d parameters.
+        VectorError: it is longer or shorter than a vector, or a sum, of d parameters, each of so many lanes.
     """
-    expected = d * (SUM_DTYPE if of_sum else VECTOR_DTYPE).itemsize
+    expected = lanes * d * (SUM_DTYPE if of_sum else VECTOR_DTYPE).itemsize
     if length != expected:
-        raise VectorError(f"{path} has {length} bytes, expected {expected} for {d} parameters")
+        of = f"{d} parameters" if lanes == 1 else f"a model of {d} parameters with {lanes} lanes"
+        raise VectorError(f"{path} has {length} bytes, expected {expected} for {of}")
 
 
-def check_files(paths: Iterable[Path], destination: Path, d: int, *, of_sum: bool = False) -> None:
+def check_files(
+    paths: Iterable[Path], destination: Path, d: int, *, of_sum: bool = False, lanes: int = 1
+) -> None:
     """Check files that are to be read before anything is written.
 
     Raises:
@@ -42,7 +50,7 @@ def check_files(paths: Iterable[Path], destination: Path, d: int, *, of_sum: boo
     """
     exists = destination.exists()
     for path in paths:
-        check_length(path, path.stat().st_size, d, of_sum=of_sum)
+        check_length(path, path.stat().st_size, d, of_sum=of_sum, lanes=lanes)
         if exists and destination.samefile(path):
             raise VectorError(f"{path} is to be read and can't be the destination: name another file")
 

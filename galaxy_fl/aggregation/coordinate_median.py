@@ -25,6 +25,7 @@ class CoordinateMedian:
     name = "coordinate_median"
     kind = RuleKind.CHUNK
     max_updates = 64
+    lanes = 1
 
     def aggregate(self, rule_word: bytes, model: Vector, updates: Iterable[Vector], weights: Sequence[int]) -> Vector:
         """See `Rule.aggregate`."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from galaxy_fl.aggregation.block_files import write_block
+from galaxy_fl.aggregation.block_files import wide, write_block
 from galaxy_fl.aggregation.rule import SumRule, check_weight, sum_bounds
 from galaxy_fl.aggregation.summing import Summand, opened_sum
 from galaxy_fl.exceptions import AggregationError
@@ -80,7 +80,7 @@ def wrong_next_chunk(
 
     Args:
         rule, rule_word: How a sum becomes a model.
-        model, next: Vector files of `4 * d` bytes.
+        model, next: Vector files of `4 * d` bytes for each lane of the rule.
         sums: The root's vector, a file of `8 * d` bytes.
         weight: The root's.
         d: Number of parameters.
@@ -91,11 +91,13 @@ def wrong_next_chunk(
         VectorError: a file has another length.
         OSError: a file can't be read.
     """
-    before, total, after = read_vector(model, d), read_sums(sums, d), read_vector(next, d)
+    length = rule.lanes * d
+    before, total, after = read_vector(model, length), read_sums(sums, d), read_vector(next, length)
     for block in blocks(d):
-        wrong = rule.finish(rule_word, before[block], total[block], weight) != after[block]
+        place = wide(block, rule.lanes)
+        wrong = rule.finish(rule_word, before[place], total[block], weight) != after[place]
         if wrong.any():
-            return _first(wrong, block, chunk_parameters)
+            return _first(wrong, place, rule.lanes * chunk_parameters)
     return None
 
 

@@ -19,6 +19,7 @@ class Relay:
     name = "relay"
     kind = RuleKind.KEEPS_MODEL
     max_updates = 256
+    lanes = 1
 
     def aggregate(self, rule_word: bytes, model: Vector, updates: Iterable[Vector], weights: Sequence[int]) -> Vector:
         """See `Rule.aggregate`."""

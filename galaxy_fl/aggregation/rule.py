@@ -56,24 +56,27 @@ class Rule(Protocol):
         name: snake case, as job documents have it.
         kind: what the rule is.
         max_updates: the most that it takes; on a ledger fewer may fit an answer.
+        lanes: how many int32 a parameter of the model has, one after the other: what clients train, then what the
+            rule remembers of earlier rounds. A parameter of an update or of a sum is one number for all rules.
     """
 
     name: str
     kind: RuleKind
     max_updates: int
+    lanes: int
 
     def aggregate(self, rule_word: bytes, model: Vector, updates: Iterable[Vector], weights: Sequence[int]) -> Vector:
         """Return the next model.
 
         Args:
             rule_word: the rule's own word in the job's terms, 32 bytes, big-endian.
-            model: int32 array of shape (n,), of any n.
+            model: int32 array of shape (lanes * n,), of any n.
             updates: int32 arrays of shape (n,), in the order of `weights`. Each is used up before the next
                 one is drawn, so that all may share one buffer.
             weights: number of samples behind each update, 1 to 2**24 - 1, below 2**32 in all.
 
         Returns:
-            int32 array of shape (n,).
+            int32 array of the model's shape.
 
         Raises:
             AggregationError: number of updates, a weight or `rule_word` out of range.
@@ -90,12 +93,12 @@ class SumRule(Rule, Protocol):
 
         Args:
             rule_word: the rule's own word in the job's terms, 32 bytes, big-endian.
-            model: int32 array of shape (n,), of any n.
+            model: int32 array of shape (lanes * n,), of any n.
             sums: int64 array of shape (n,), which is left alone.
             weight: the sum of the weights, 0 to 2**32 - 1.
 
         Returns:
-            int32 array of shape (n,).
+            int32 array of the model's shape.
 
         Raises:
             AggregationError: `weight` or the length of `rule_word` out of range.

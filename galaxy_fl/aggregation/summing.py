@@ -22,6 +22,7 @@ from galaxy_fl.aggregation.block_files import (
     check_length,
     default_workers,
     read_block,
+    wide,
     write_block,
 )
 from galaxy_fl.aggregation.rule import SumRule, check_call, check_weight, check_word, sum_bounds
@@ -84,7 +85,7 @@ def sum_files(
     Args:
         rule: How a sum becomes a model.
         rule_word: The rule's word in the job's terms, 32 bytes.
-        model: The round's model, a file of `4 * d` bytes.
+        model: The round's model, a file of `4 * d` bytes for each lane of the rule.
         updates: The update of every entry, in the order of the entries, files of `4 * d` bytes; None for each that is
             excluded, which counts as zero with weight zero.
         weights: Of the entries, in the same order; that of an excluded one means nothing.
@@ -109,7 +110,8 @@ def sum_files(
     entries = [None if path is None else Summand(path, weight) for path, weight in zip(updates, weights, strict=True)]
     present = [each for each in entries if each is not None]
     check_call(rule, rule_word, [each.weight for each in present])
-    check_files([model, *(each.path for each in present)], destination, d)
+    check_files([each.path for each in present], destination, d)
+    check_files([model], destination, d, lanes=rule.lanes)
     if len(entries) <= fan_in:
         check_fan_in(fan_in)
         with opened_sum(present, d, of_nodes=False) as total:
@@ -274,21 +276,23 @@ def finish_sum(
     workers: int | None,
 ) -> None:
     """Write the next model by a sum that is opened; arguments and errors as of `finish_file`."""
-    check_files([model], destination, d)
+    lanes = rule.lanes
+    check_files([model], destination, d, lanes=lanes)
     check_word(rule_word)
     workers = workers or default_workers()
     with ExitStack() as stack:
-        source = _opened(stack, model, d)
+        source = _opened(stack, model, lanes * d)
         target = stack.enter_context(destination.open("wb", buffering=0)).fileno()
 
         def finish_every(first: int) -> None:
             """Finish the blocks first, first + workers, first + 2 * workers, …"""
-            buffer = np.empty(min(d, BLOCK_PARAMETERS), VECTOR_DTYPE)
+            buffer = np.empty(lanes * min(d, BLOCK_PARAMETERS), VECTOR_DTYPE)
             for block in islice(blocks(d), first, None, workers):
-                before = buffer[: block.stop - block.start]
-                read_block(source, block, before)
+                place = wide(block, lanes)
+                before = buffer[: place.stop - place.start]
+                read_block(source, place, before)
                 after = rule.finish(rule_word, before, total(block), weight)
-                write_block(target, block, as_vector(after, len(before)))
+                write_block(target, place, as_vector(after, len(before)))
 
         with ThreadPoolExecutor(workers) as pool:
             # list() raises what a thread raised.

@@ -27,6 +27,7 @@ class TrimmedMean:
     name = "trimmed_mean"
     kind = RuleKind.CHUNK
     max_updates = 64
+    lanes = 1
 
     def aggregate(self, rule_word: bytes, model: Vector, updates: Iterable[Vector], weights: Sequence[int]) -> Vector:
         """See `Rule.aggregate`."""

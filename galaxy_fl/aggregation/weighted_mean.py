@@ -26,6 +26,7 @@ class WeightedMean:
     name = "weighted_mean"
     kind = RuleKind.SUM
     max_updates = 4096
+    lanes = 1
 
     def aggregate(self, rule_word: bytes, model: Vector, updates: Iterable[Vector], weights: Sequence[int]) -> Vector:
         """See `Rule.aggregate`."""

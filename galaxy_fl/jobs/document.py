@@ -17,17 +17,17 @@ from pydantic import (
     Field,
     Tag,
     ValidationError,
-    field_validator,
     model_validator,
 )
 
-from galaxy_fl.aggregation import RULES
+from galaxy_fl.aggregation import RULES, has_moments
 from galaxy_fl.content.content_id import BLOCK_SIZE, ContentId
 from galaxy_fl.exceptions import JobDocumentError, VectorError
 from galaxy_fl.jobs.ending import Ending
 from galaxy_fl.jobs.local_tensors import LocalTensor
 from galaxy_fl.jobs.parts import Base, PartTensor, check_base
 from galaxy_fl.jobs.privacy import ExamplePrivacy, Privacy, expect_examples_apart
+from galaxy_fl.jobs.rule_choice import RuleChoice
 from galaxy_fl.jobs.specification import OWN_LOSS, Option, TrainSpecification
 from galaxy_fl.validation import Strict, explain, printable
 from galaxy_fl.vectors import SHORTEST_VECTOR, Layout
@@ -107,26 +107,6 @@ def kind_of_model(value: object) -> str:
     return "source" if "source" in (value if isinstance(value, dict) else getattr(value, "__dict__", ())) else "builtin"
 
 
-class RuleChoice(Strict):
-    """An aggregation rule and its parameter."""
-
-    name: str = "weighted_mean"
-    parameters: Annotated[int, Field(ge=0, lt=2**53)] = 0
-    """The rule's word as a number: how many updates `trimmed_mean` leaves out at each end."""
-
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in RULES:
-            raise ValueError(f"there is no rule {name!r}: choose one of {', '.join(sorted(RULES))}")
-        return name
-
-    @property
-    def rule_word(self) -> bytes:
-        """`parameters` as rules take them, 32 bytes."""
-        return self.parameters.to_bytes(32)
-
-
 ModelChoice = Annotated[
     Annotated[BuiltinModel, Tag("builtin")] | Annotated[SourceModel, Tag("source")], Discriminator(kind_of_model)
 ]
@@ -197,6 +177,8 @@ class JobDocument(JobChoices):
     """The tensors that each client trains and keeps to itself; no vector has them."""
     base: Base | None = None
     """What frozen tensors are and personal ones begin with; None where there are neither."""
+    averaged: list[Annotated[str, Field(min_length=1)]] | None = None
+    """The tensors that a rule with moments only averages: the float buffers. There for those rules alone."""
 
     @model_validator(mode="after")
     def _each_tensor_once(self) -> JobDocument:
@@ -225,6 +207,34 @@ class JobDocument(JobChoices):
                 "gives: name a loss of torch.nn"
             )
         return self
+
+    @model_validator(mode="after")
+    def _optimizes(self) -> JobDocument:
+        rule = RULES[self.rule.name]
+        if (rule.lanes > 1) != (self.averaged is not None):
+            raise ValueError("averaged belongs to the rules fedavgm and fedadam, and to no other")
+        averaged = self.averaged or []
+        if len(set(averaged)) != len(averaged) or not {each.name for each in self.tensors.tensors}.issuperset(averaged):
+            raise ValueError("averaged names a tensor twice, or one that the layout does not have")
+        bits = rule.step_bits if has_moments(rule) else None
+        for tensor in self.tensors.tensors:
+            if bits is not None and tensor.fraction_bits != bits and tensor.name not in averaged:
+                raise ValueError(
+                    f"the tensor {tensor.name!r} has {tensor.fraction_bits} fraction bits, and {rule.name} moves "
+                    f"parameters of {bits}: set fraction_bits to {bits} for it (weights are then below "
+                    f"{2 ** (31 - bits)}), or choose fedavgm"
+                )
+        return self
+
+    @property
+    def lanes(self) -> int:
+        """How many int32 a model has for each parameter: what is trained, then the rule's moments."""
+        return RULES[self.rule.name].lanes
+
+    @property
+    def model_parameters(self) -> int:
+        """How many int32 a model has; an update has as many as the layout has parameters."""
+        return self.lanes * self.tensors.parameters
 
     @property
     def distils(self) -> bool:

@@ -24,6 +24,7 @@ class ModelDescription:
         personal: Tensors that each client keeps to itself, in the same order.
         ending: What the model ends in; None where that was not to be told.
         loss: Name of the loss that it is trained by; None where that was not to be told.
+        buffers: Names of the buffers that its vectors have.
     """
 
     layout: Layout
@@ -32,6 +33,7 @@ class ModelDescription:
     personal: tuple[PartTensor, ...] = ()
     ending: Ending | None = None
     loss: str | None = None
+    buffers: tuple[str, ...] = ()
 
     @property
     def has_base(self) -> bool:

@@ -17,6 +17,7 @@ from galaxy_fl.exceptions import JobDocumentError, TrainingError, VectorError
 from galaxy_fl.jobs.base import BaseFile, write_base
 from galaxy_fl.jobs.document import BuiltinModel, Model, SourceModel, source_id, source_text
 from galaxy_fl.jobs.ending import Ending
+from galaxy_fl.jobs.first_model import averaged_by
 from galaxy_fl.jobs.job import Job
 from galaxy_fl.jobs.likeness import check_output
 from galaxy_fl.jobs.main_guard import expect_program, loading_model
@@ -83,7 +84,8 @@ def prepare(job: Job, job_id: str, sample: Tensor | None = None) -> JobRequest:
         base = BaseFile()
         write_base(base.path, [*described.frozen, *described.personal], model.state_dict())
     fields = described.fields(None if base is None else base.described)
-    document = job.document(train=specification, model=chosen, output=output, **fields)
+    averaged = averaged_by(job.method.choice.name, described.buffers)
+    document = job.document(train=specification, model=chosen, output=output, averaged=averaged, **fields)
     check_private_model(model, document.privacy, described.layout)
     initial = encode(floats_of(model, document.tensors), document.tensors)
     return JobRequest(job_id, document, job.terms(), initial, source, base)

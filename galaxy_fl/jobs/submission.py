@@ -86,6 +86,7 @@ def describe_model(
         tuple(LocalTensor.of(name, value) for name, value in state.items() if division[name] == "local"),
         part("frozen"),
         part("personal"),
+        buffers=tuple(tensor.name for tensor in layout.tensors if tensor.name in buffers),
     )
 
 

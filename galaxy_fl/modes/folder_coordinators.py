@@ -227,7 +227,7 @@ class FolderServerCoordinator(_FolderCoordinator):
         state = self._expect(round, Phase.CLOSED)
         # The chain's default, so that a model has the same root in every mode.
         chunk = fitting_chunk(self.folder.parameters, usual_chunk(self.folder.parameters))
-        root = tree_root(read_vector(next_model, self.folder.parameters), chunk)
+        root = tree_root(read_vector(next_model, self.folder.model_parameters), self.job.lanes * chunk)
         cid = self.folder.put_model(round.number + 1, next_model)
         left_out = {submitted.client for submitted in excluded}
         self.folder.write_state(

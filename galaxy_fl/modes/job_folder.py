@@ -56,12 +56,13 @@ from galaxy_fl.exceptions import (
 )
 from galaxy_fl.files import check_name, explained, replacing, sync, write_durably
 from galaxy_fl.jobs.document import JobDocument, SourceModel, source_id
+from galaxy_fl.jobs.first_model import check_first_model, first_model
 from galaxy_fl.jobs.request import JobRequest
 from galaxy_fl.jobs.terms import Terms
 from galaxy_fl.patience import Backoff, Lookout, Recent
 from galaxy_fl.rounds.coordinator import Phase
 from galaxy_fl.validation import explain
-from galaxy_fl.vectors import as_vector, write_vector
+from galaxy_fl.vectors import write_vector
 
 __all__ = ["LOOKS", "JobFolder", "JobsFolder", "State", "UpdateFile", "parsed"]
 
@@ -157,6 +158,7 @@ class JobFolder:
         except ValidationError as error:
             raise ContentAlteredError(f"{self.path / 'terms.json'} is not a job's terms: {explain(error)}") from error
         self.parameters = self.document.tensors.parameters
+        self.model_parameters = self.document.model_parameters
         self.max_clients = _most(self.document, self.terms)
         self._state: tuple[bytes, State] | None = None
         self._strangers: set[Path] = set()
@@ -295,7 +297,10 @@ class JobFolder:
         Raises:
             ContentError: it is not there, or not what it was.
         """
-        return self._vector(Path("models", str(round)), cid)
+        path = self._vector(Path("models", str(round)), cid, self.model_parameters)
+        if round == 1:
+            check_first_model(self.document, path)
+        return path
 
     def past_model(self, round: int) -> Path:
         """The vector that an earlier round started from. Nothing says what it was, but its length.
@@ -317,7 +322,7 @@ class JobFolder:
                 shutil.copyfile(source, new)
         return cid
 
-    def _sized(self, name: Path) -> Path:
+    def _sized(self, name: Path, parameters: int) -> Path:
         path = self.path / name
         try:
             length = path.stat().st_size
@@ -325,12 +330,12 @@ class JobFolder:
             raise ContentMissingError(f"{path} is gone") from None
         except OSError as error:
             raise ContentError(f"{path} can't be read: {error.strerror}") from error
-        if length != 4 * self.parameters:
-            raise ContentAlteredError(f"{path} has {length} bytes, expected {4 * self.parameters}")
+        if length != 4 * parameters:
+            raise ContentAlteredError(f"{path} has {length} bytes, expected {4 * parameters}")
         return path
 
-    def _vector(self, name: Path, cid: str) -> Path:
-        path = self._sized(name)
+    def _vector(self, name: Path, cid: str, parameters: int) -> Path:
+        path = self._sized(name, parameters)
         try:
             if (found := ContentId.of_file(path).cid) != cid:
                 raise ContentAlteredError(f"{path} is {found}, expected {cid}: look after the disk")
@@ -412,7 +417,7 @@ class JobFolder:
         Raises:
             ContentError: it is not there, or not what it was.
         """
-        return self._vector(Path("updates", f"{round}-{attempt}", update.name), update.cid)
+        return self._vector(Path("updates", f"{round}-{attempt}", update.name), update.cid, self.parameters)
 
     def update_of(self, client: str, round: int, attempt: int) -> UpdateFile | None:
         """What a client has handed in; what it handed in first, should there be several."""
@@ -563,7 +568,7 @@ class JobsFolder:
                 for folder in ("models", "clients", "updates"):
                     (new / folder).mkdir(parents=True)
                 model = new / "models" / "1"
-                write_vector(model, as_vector(request.initial, document.tensors.parameters))
+                write_vector(model, first_model(document, request.initial))
                 (new / "job.json").write_bytes(document.to_bytes())
                 (new / "terms.json").write_bytes(_TERMS.dump_json(request.terms))
                 if request.source is not None:
@@ -612,11 +617,12 @@ def _check(request: JobRequest) -> None:
     if document.base != (None if request.base is None else request.base.described):
         raise JobDocumentError("the base that was given is not the one that the job names: prepare the job again")
     most, one = _most(document, terms), np.zeros(1, np.int32)
+    model = np.zeros(document.lanes, np.int32)
     try:
         if terms.min_clients > most:
             raise AggregationError(f"it takes at most {most} updates")
         RULES[document.rule.name].aggregate(
-            document.rule.rule_word, one, [one] * terms.min_clients, [1] * terms.min_clients
+            document.rule.rule_word, model, [one] * terms.min_clients, [1] * terms.min_clients
         )
     except AggregationError as error:
         raise ConfigurationError(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from galaxy_fl.exceptions import RoundMovedOnError
+from galaxy_fl.jobs.first_model import read_weights
 from galaxy_fl.rounds.coordinator import ClientCoordinator, Phase, Previous, Round
 from galaxy_fl.rounds.kept import Kept, KeptUpdate, digest_of
 from galaxy_fl.rounds.weights import UNIFORM
@@ -127,7 +128,7 @@ def run_client(
                         show(round.number, vector)
                     update = read_vector(vector, parameters)
                     if not document.distils:
-                        update = difference(update, read_vector(begin, parameters))
+                        update = difference(update, read_weights(document, begin))
                     weight = UNIFORM if document.weighting == "uniform" else trained.samples
                     try:
                         gas = coordinator.submit(round, update, weight)

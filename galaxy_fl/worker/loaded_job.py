@@ -16,12 +16,13 @@ from galaxy_fl.data.shards import NamedData
 from galaxy_fl.exceptions import DataError, JobDocumentError, TrainingError
 from galaxy_fl.jobs.base import read_base
 from galaxy_fl.jobs.document import BuiltinModel, JobDocument
+from galaxy_fl.jobs.first_model import read_weights
 from galaxy_fl.jobs.likeness import same_bits
 from galaxy_fl.training.models import build_model
 from galaxy_fl.training.own_methods import collate_of, with_loss
 from galaxy_fl.training.private_models import check_private_model
 from galaxy_fl.training.source_model import raised
-from galaxy_fl.vectors.fixed_point import decode, read_vector
+from galaxy_fl.vectors.fixed_point import decode
 from galaxy_fl.worker.own_tensors import OwnTensors
 
 __all__ = ["LoadedJob"]
@@ -179,7 +180,7 @@ class LoadedJob:
     def state(self, vector: Path, device: str = "cpu") -> dict[str, Tensor]:
         """Return a vector's tensors, for a model on a device, and with them all that the job began with but what is
         frozen, which every model has."""
-        vector_state = decode(read_vector(vector, self.layout.parameters), self.layout, device)
+        vector_state = decode(read_weights(self.document, vector), self.layout, device)
         return vector_state | self._local | self._personal
 
     def check_constants(self, model: nn.Module) -> None:

@@ -198,6 +198,7 @@ class Described(Strict):
     local: list[LocalTensor]
     frozen: list[PartTensor] = Field(default_factory=list)
     personal: list[PartTensor] = Field(default_factory=list)
+    buffers: list[str] = Field(default_factory=list)
     loss: LossName
     ending: Ending | None = None
 

@@ -16,6 +16,7 @@ from galaxy_fl import exceptions
 from galaxy_fl.exceptions import JobDocumentError, TrainingError
 from galaxy_fl.files import replacing
 from galaxy_fl.jobs.base import read_base, write_base
+from galaxy_fl.jobs.first_model import read_weights
 from galaxy_fl.jobs.start import load_start
 from galaxy_fl.jobs.structure import decide_ending
 from galaxy_fl.jobs.submission import describe_model, floats_of
@@ -24,7 +25,7 @@ from galaxy_fl.training.models import build_model
 from galaxy_fl.training.own_methods import collate_of, with_loss
 from galaxy_fl.training.private_models import check_private_model
 from galaxy_fl.training.randomness import same_draws
-from galaxy_fl.vectors.fixed_point import decode, encode, read_vector, write_vector
+from galaxy_fl.vectors.fixed_point import decode, encode, write_vector
 from galaxy_fl.worker.fetched_data import Parent
 from galaxy_fl.worker.loaded_job import LoadedJob
 from galaxy_fl.worker.messages import (
@@ -143,14 +144,14 @@ def describe(asked: Describe) -> Described:
         raise JobDocumentError(str(error)) from error
     fields = described.fields()
     del fields["base"]  # who asked looks at the file itself
-    return Described(**fields, loss=specification.loss, ending=ending)
+    return Described(**fields, buffers=list(described.buffers), loss=specification.loss, ending=ending)
 
 
 def export(asked: Export) -> Done:
     """Write a job's model as a state_dict, the same bytes whoever writes it: what no vector has is as the job began, or
     personal tensors are the client's own."""
     document = asked.document
-    state = decode(read_vector(asked.vector, document.tensors.parameters), document.tensors)
+    state = decode(read_weights(document, asked.vector), document.tensors)
     state |= {tensor.name: tensor.tensor() for tensor in document.local}
     if asked.base is not None:
         state |= read_base(asked.base, [*document.frozen, *document.personal])

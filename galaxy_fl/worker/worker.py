@@ -153,8 +153,8 @@ class Worker:
         )
         answer = self._ask(request, Described)
         layout = Layout.from_json(answer.layout)
-        frozen, personal = tuple(answer.frozen), tuple(answer.personal)
-        return ModelDescription(layout, tuple(answer.local), frozen, personal, answer.ending, answer.loss)
+        frozen, personal, buffers = tuple(answer.frozen), tuple(answer.personal), tuple(answer.buffers)
+        return ModelDescription(layout, tuple(answer.local), frozen, personal, answer.ending, answer.loss, buffers)
 
     def prepare(
         self,

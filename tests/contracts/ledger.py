@@ -28,7 +28,9 @@ from galaxy_fl.aggregation import RULES
 from galaxy_fl.vectors import ChunkTree, Vector, commitment
 from tests.contracts.anvil import Anvil, TransactionFailed, key_of
 from tests.contracts.signing import UPDATE_FIELDS, client_key, domain, join_data, separator, sign
-from tests.contracts.sums import Alter, SumTree, finish, grow, opening
+from tests.contracts.sums import Alter, Sums, SumTree, grow, opening
+from tests.contracts.sums import finish as mean_of
+from tests.vectors import generate_optimizers as optimizers
 
 __all__ = [
     "ETHER",
@@ -59,7 +61,12 @@ NODES_CONTENT = b"\x99" * 32
 """The manifest of nodes, which the ledger does not look at."""
 SEGMENT = 64
 """Blocks of a segment."""
-SUM_RULES = {"weighted_mean"}
+SUM_RULES = {"weighted_mean", *optimizers.LANES}
+OPTIMIZER_WORDS = {
+    "fedavgm": optimizers.word_of(1_000_000, 900_000),
+    "fedadam": optimizers.word_of(10_000, 900_000, 990_000, 1_000_000),
+}
+"""Of the rules that keep moments: how much, and how much of them stays."""
 
 RECORD = "(uint32,uint32,uint16,bytes32,bytes32,(bytes32,bytes32),bytes,bytes32,uint128,uint128,uint16,address,uint40)"
 
@@ -217,7 +224,8 @@ def artifact(name: str) -> dict[str, Any]:
 
 def contract_name(rule: str) -> str:
     """The contract of a rule that job documents call `rule`: `weighted_mean` is `WeightedMean`."""
-    return "".join(word.capitalize() for word in rule.split("_"))
+    known = {"fedavgm": "FedAvgM", "fedadam": "FedAdam"}
+    return known.get(rule, "".join(word.capitalize() for word in rule.split("_")))
 
 
 def _errors(contract: Contract) -> list[Any]:
@@ -336,14 +344,15 @@ class Commit:
     chunk_parameters: int
     root: bytes = b""
     nodes: SumTree | None = None
+    lanes: int = 1
 
     @cached_property
     def previous_tree(self) -> ChunkTree:
-        return ChunkTree(self.attempt.model, self.chunk_parameters)
+        return ChunkTree(self.attempt.model, self.lanes * self.chunk_parameters)
 
     @cached_property
     def next_tree(self) -> ChunkTree:
-        return ChunkTree(self.next, self.chunk_parameters)
+        return ChunkTree(self.next, self.lanes * self.chunk_parameters)
 
     @property
     def round(self) -> int:
@@ -458,8 +467,10 @@ class Job:
         self.server = chain.accounts[1]
         self.clients = chain.accounts[2:5]
         self.terms = terms_of(chain, rule_name) | terms
+        self.lanes = optimizers.LANES.get(rule_name, 1)
         if model is None:
-            model = np.arange(-5, self.terms["parameters"] - 5, dtype="<i4")
+            model = np.zeros(self.lanes * self.terms["parameters"], "<i4")
+            model[:: self.lanes] = np.arange(-5, self.terms["parameters"] - 5)
         self._generator = np.random.default_rng(1)
         initial = (self.root_of(model), content_of(model))
         self.registered = chain.send(self.owner, "registerJob", self.terms, initial, value=pool)
@@ -607,7 +618,9 @@ class Job:
     def follow(self, excluded: Collection[int] = (), alter: Mapping[int, Alter] | None = None) -> Vector:
         """The next model that follows from the root's sum, where a liar alters nodes."""
         nodes = self.sums(excluded, alter)
-        return finished(self.attempt.model, nodes) if nodes and alter else self.aggregate(excluded)
+        if nodes and alter:
+            return finished(self.attempt.model, nodes, self.rule.name, self.terms["ruleParameters"])
+        return self.aggregate(excluded)
 
     def sums(self, excluded: Collection[int] = (), alter: Mapping[int, Alter] | None = None) -> SumTree | None:
         """The nodes that a commit of a sum with more than `fanIn` entries has; a liar's where it alters some."""
@@ -656,6 +669,7 @@ class Job:
             time,
             self.terms["chunkParameters"],
             nodes=nodes or self.sums(excluded),
+            lanes=self.lanes,
         )
         self.commits[self.round] = commit
         self._open(self.round + 1, next)
@@ -664,7 +678,7 @@ class Job:
     def commit_wrong(self, server: str | None = None, index: int = 0) -> Commit:
         """Commit a model with one wrong parameter, the first of chunk `index`."""
         model = self.aggregate()
-        model[index * self.terms["chunkParameters"]] += 1
+        model[index * self.lanes * self.terms["chunkParameters"]] += 1
         return self.commit(server, model)
 
     def commit_arguments(
@@ -779,15 +793,15 @@ class Job:
         root = self.root_of(model)
         self.attempt = Attempt(self.number, round, model, self.start_of(self.number, root), root)
 
-    def root_of(self, vector: Vector) -> bytes:
-        return ChunkTree(vector, self.terms["chunkParameters"]).root
+    def root_of(self, model: Vector) -> bytes:
+        return ChunkTree(model, self.lanes * self.terms["chunkParameters"]).root
 
 
 def terms_of(chain: Chain, rule_name: str = "weighted_mean") -> dict[str, Any]:
     """Valid terms: three chunks of 8 parameters, the last of them half full, so that there is padding of every kind."""
     return {
         "spec": sha256(b"job document").digest(),
-        "ruleParameters": ZERO,
+        "ruleParameters": OPTIMIZER_WORDS.get(rule_name, ZERO),
         "rule": chain.rules[rule_name].address,
         "demandDeposit": ETHER // 1000,
         "server": chain.accounts[1],
@@ -821,7 +835,7 @@ def aggregate(rule_name: str, parameters: bytes, attempt: Attempt, excluded: Col
     vectors, weights = [upload.vector for upload in included], [upload.weight for upload in included]
     if rule_name in SUM_RULES:
         summed = sum((w * v.astype(np.int64) for v, w in zip(vectors, weights, strict=True)), np.int64(0))
-        return finish(attempt.model, np.asarray(summed), sum(weights))
+        return finish(attempt.model, np.asarray(summed), sum(weights), rule_name, parameters)
     return RULES[rule_name].aggregate(parameters, attempt.model, vectors, weights)
 
 
@@ -840,9 +854,17 @@ def sums_of(
     return grow(vectors, weights, excluded, terms["fanIn"], terms["chunkParameters"], alter)
 
 
-def finished(model: Vector, nodes: SumTree) -> Vector:
+def finish(model: Vector, sums: Sums, weight: int, rule_name: str = "weighted_mean", word: bytes = ZERO) -> Vector:
+    """What a rule makes of a sum."""
+    if rule_name == "weighted_mean":
+        return mean_of(model, sums, weight)
+    return np.array(optimizers.finish(rule_name, word, model.tolist(), sums.tolist(), weight), "<i4")
+
+
+def finished(model: Vector, nodes: SumTree, rule_name: str = "weighted_mean", word: bytes = ZERO) -> Vector:
     """What follows from the root's sum."""
-    return finish(model, nodes.root.vector[: len(model)], nodes.root.weight)
+    parameters = len(model) // optimizers.LANES.get(rule_name, 1)
+    return finish(model, nodes.root.vector[:parameters], nodes.root.weight, rule_name, word)
 
 
 def pack_openings(nodes: bytes, submissions: bytes, opened: bytes) -> bytes:

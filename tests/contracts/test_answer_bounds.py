@@ -13,18 +13,21 @@ from eth_utils.crypto import keccak
 
 from galaxy_chain.jobs.answer_size import MOST_BYTES, MOST_GAS, answer_bytes, answer_gas, fits
 from tests.contracts.ledger import (
+    OPTIMIZER_WORDS,
     SEGMENT,
     SUM_RULES,
     ZERO,
     Chain,
     artifact,
     bit_map,
+    finish,
     head_of,
     pack_openings,
     show,
     terms_of,
 )
-from tests.contracts.sums import Node, SumTree, finish
+from tests.contracts.sums import Node, SumTree
+from tests.vectors.generate_optimizers import LANES
 
 # What the ledger adds to what its verifier takes: reading and writing of slots, copying of the openings, the event.
 LEDGER = 200_000
@@ -63,10 +66,12 @@ class _Round:
         self.generator = np.random.default_rng(depth)
         # A few vectors that many clients share: the gas does not depend on whose they are.
         values = self.generator.integers(-(2**31), 2**31, (9, chunk)).astype("<i4")
-        self.model_values, *self.vectors = values
+        self.vectors = list(values[1:])
+        # Moments, too, may be anything.
+        self.model_values = self.generator.integers(-(2**31), 2**31, LANES.get(rule, 1) * chunk).astype("<i4")
         self.trees = [self._tree(vector.tobytes()) for vector in self.vectors]
         trimmed = (updates - 1) // 4 if rule == "trimmed_mean" else 0
-        self.parameters = trimmed.to_bytes(32, "big")
+        self.parameters = OPTIMIZER_WORDS.get(rule, trimmed.to_bytes(32, "big"))
         self.model = self._tree(self.model_values.tobytes())
         clients = [to_checksum_address(keccak(b"%d" % number)[:20]) for number in range(updates)]
         entries = [_Shown(client, self.trees[n % 8].root) for n, client in enumerate(clients)]
@@ -107,11 +112,11 @@ class _Round:
     def _aggregate(self) -> bytes:
         model = self.model_values
         if self.sums:
-            return finish(model, self.sums.root.vector, self.sums.root.weight).tobytes()
+            return finish(model, self.sums.root.vector, self.sums.root.weight, self.rule, self.parameters).tobytes()
         vectors = [self.vectors[n % 8] for n in range(self.updates)]
         if self.rule in SUM_RULES:
             total = sum((WEIGHT * v.astype(np.int64) for v in vectors), np.zeros(self.chunk, np.int64))
-            return finish(model, total, WEIGHT * self.updates).tobytes()
+            return finish(model, total, WEIGHT * self.updates, self.rule, self.parameters).tobytes()
         arguments = model.tobytes(), [v.tobytes() for v in vectors], [WEIGHT] * self.updates
         aggregated: bytes = self.chain.view("aggregate", self.parameters, *arguments, to=self.chain.rules[self.rule])
         return aggregated
@@ -209,6 +214,16 @@ def test_the_largest_answer_of_a_sum_stays_below_what_was_reckoned_with(
     terms = "weighted_mean", updates, fan_in, chunk, depth
     assert answer_bytes(*terms) <= 1.25 * max(size for size, _ in taken) + 1000
     assert answer_gas(*terms) <= 2 * max(gas for _, gas in taken) + LEDGER
+
+
+@pytest.mark.parametrize("rule", LANES)
+@pytest.mark.parametrize(("fan_in", "chunk", "depth"), [(2, 256, 16), (16, 64, 13)])
+def test_the_largest_answer_about_moments_stays_below_what_was_reckoned_with(
+    deployed: Chain, rule: str, fan_in: int, chunk: int, depth: int
+) -> None:
+    """The last step, where a model's opening is several times as long as an update's."""
+    _Round(deployed, rule, fan_in, fan_in, chunk, depth).check()
+    _Round(deployed, rule, min(200, _most(rule, fan_in, chunk, depth)), fan_in, chunk, depth).check()
 
 
 def worst_blocks(updates: int, fan_in: int) -> tuple[list[int], int]:

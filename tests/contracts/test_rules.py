@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from galaxy_fl.aggregation import RULES
 from galaxy_fl.exceptions import AggregationError
-from tests.contracts.ledger import ROOT, SUM_RULES, ZERO, Chain
+from tests.contracts.ledger import OPTIMIZER_WORDS, ROOT, SUM_RULES, ZERO, Chain
 from tests.contracts.sums import finish
+from tests.vectors import generate_optimizers as optimizers
 
 VECTORS: list[dict[str, Any]] = json.loads((ROOT / "tests" / "vectors" / "aggregation.json").read_text())["cases"]
 EDGES = [-(2**31), -(2**31) + 1, -2, -1, 0, 1, 2, 2**31 - 2, 2**31 - 1]
@@ -60,7 +61,9 @@ def test_the_vectors_come_out(deployed: Chain, case: dict[str, Any]) -> None:
 @pytest.mark.parametrize("rule", RULES)
 def test_a_rule_says_what_it_is(deployed: Chain, rule: str) -> None:
     """0: it needs every update's chunk; 1: and keeps the model; 2: it finishes a sum."""
-    assert deployed.view("kind", to=deployed.rules[rule]) == {"relay": 1, "weighted_mean": 2}.get(rule, 0)
+    expected = {"relay": 1, "weighted_mean": 2, "fedavgm": 2, "fedadam": 2}
+    assert deployed.view("kind", to=deployed.rules[rule]) == expected.get(rule, 0)
+    assert deployed.view("lanes", to=deployed.rules[rule]) == RULES[rule].lanes == optimizers.LANES.get(rule, 1)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -68,9 +71,11 @@ def test_a_rule_says_what_it_is(deployed: Chain, rule: str) -> None:
 @pytest.mark.parametrize("updates", [1, 2, 9, 33, 64])
 def test_a_rule_needs_no_more_gas_than_it_says(deployed: Chain, rule: str, chunk: int, updates: int) -> None:
     """And not much less, so that no job is refused for nothing; Relay alone is too cheap to be measured like this."""
-    parameters = ((updates - 1) // 4 if rule == "trimmed_mean" else 0).to_bytes(32, "big")
-    values = np.random.default_rng(updates).integers(-(2**31), 2**31, (updates + 1, chunk)).astype("<i4")
-    model, *chunks = (value.tobytes() for value in values)
+    trimmed = (updates - 1) // 4 if rule == "trimmed_mean" else 0
+    parameters = OPTIMIZER_WORDS.get(rule, trimmed.to_bytes(32, "big"))
+    lanes = RULES[rule].lanes
+    values = np.random.default_rng(updates).integers(-(2**31), 2**31, (updates + lanes, chunk)).astype("<i4")
+    model, chunks = values[:lanes].tobytes(), [value.tobytes() for value in values[lanes:]]
     contract = deployed.rules[rule]
     call: tuple[Any, ...] = ("aggregate", parameters, model, chunks, [7] * updates)
     if rule in SUM_RULES:
@@ -111,12 +116,13 @@ def test_both_twins_say_the_same(deployed: Chain, rule: str, data: st.DataObject
     seed = data.draw(st.integers(0, 2**32 - 1))
     spread = data.draw(st.sampled_from([2, 2**8, 2**24, 2**31]))
     generator = np.random.default_rng(seed)
-    values = generator.integers(-spread, spread, (count + 1, 16)).astype("<i4")
+    lanes = RULES[rule].lanes
+    values = generator.integers(-spread, spread, (count + lanes, 16)).astype("<i4")
     values[generator.random(values.shape) < 0.2] = data.draw(st.sampled_from(EDGES))
     weights = data.draw(st.lists(st.integers(1, 2**24 - 1), min_size=count, max_size=count))
     trimmed = data.draw(st.integers(0, count // 2 + 1)) if rule == "trimmed_mean" else 0
-    parameters = trimmed.to_bytes(32, "big")
-    model, *updates = values
+    parameters = OPTIMIZER_WORDS.get(rule, trimmed.to_bytes(32, "big"))
+    model, updates = values[:lanes].reshape(-1), list(values[lanes:])
     chunks = (parameters, model.tobytes(), [update.tobytes() for update in updates], weights)
     try:
         expected = RULES[rule].aggregate(parameters, model, updates, weights)
@@ -182,3 +188,75 @@ def test_a_sum_of_another_length_is_refused(deployed: Chain, model: int, sums: i
     arguments = (ZERO, bytes(model), bytes(sums), weight)
     refusal = deployed.refusal(deployed.accounts[0], "finish", *arguments, to=deployed.rules["weighted_mean"])
     assert refusal == ("MalformedChunks", {})
+
+
+# --------------------------------------------------------------------------------------------------------- moments
+
+OPTIMIZERS = list(optimizers.LANES)
+OPTIMIZER_CASES = json.loads(optimizers.FILE.read_text())["cases"]
+
+
+@pytest.mark.parametrize("rule", OPTIMIZERS)
+def test_the_vectors_of_rules_with_moments_come_out(deployed: Chain, rule: str) -> None:
+    for case in OPTIMIZER_CASES:
+        if case["rule"] == rule:
+            chunks = (bytes.fromhex(case[name]) for name in ("parameters", "model", "sums"))
+            assert _finish(deployed, rule, *chunks, case["weight"]).hex() == case["next"], case["name"]
+
+
+@pytest.mark.parametrize("rule", OPTIMIZERS)
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_finishing_with_moments_is_total_and_the_same_in_both_twins(
+    deployed: Chain, rule: str, data: st.DataObject
+) -> None:
+    lanes = optimizers.LANES[rule]
+    values = st.sampled_from(EDGES) | st.integers(-(2**31), 2**31 - 1)
+    model = np.array(data.draw(st.lists(values, min_size=8 * lanes, max_size=8 * lanes)), "<i4")
+    large = st.sampled_from(SUM_EDGES) | st.integers(-(2**63), 2**63 - 1)
+    sums = np.array(data.draw(st.lists(large, min_size=8, max_size=8)), "<i8")
+    weight = data.draw(st.sampled_from([0, 1, 2, 3, 2**31, 2**32 - 1]) | st.integers(0, 2**32 - 1))
+    word = OPTIMIZER_WORDS[rule]
+    result = _finish(deployed, rule, word, model.tobytes(), sums.tobytes(), weight)
+    assert result == RULES[rule].finish(word, model, sums, weight).tobytes()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("rule", OPTIMIZERS)
+@pytest.mark.parametrize(("model", "sums", "weight"), [(7, 8, 1), (8, 9, 1), (4, 4, 1), (8, 8, 2**64)])
+def test_moments_of_another_length_are_refused(deployed: Chain, rule: str, model: int, sums: int, weight: int) -> None:
+    arguments = (OPTIMIZER_WORDS[rule], bytes(4 * optimizers.LANES[rule] * model), bytes(8 * sums), weight)
+    refusal = deployed.refusal(deployed.accounts[0], "finish", *arguments, to=deployed.rules[rule])
+    assert refusal == ("MalformedChunks", {})
+
+
+WORDS = [
+    ("fedavgm", (1, 0), True),
+    ("fedavgm", (2**31 - 1, 999_999), True),
+    ("fedavgm", (0, 0), False),
+    ("fedavgm", (2**31, 0), False),
+    ("fedavgm", (1, 1_000_000), False),
+    ("fedavgm", (1, 0, 1), False),
+    ("fedadam", (499_999, 0, 0, 30), True),
+    ("fedadam", (1, 999_000, 999_999, 2**32 - 1), True),
+    ("fedadam", (0, 0, 0, 30), False),
+    ("fedadam", (500_000, 0, 0, 30), False),
+    ("fedadam", (1, 999_999, 0, 30), False),
+    ("fedadam", (1, 1_000_000, 0, 30), False),
+    ("fedadam", (1, 0, 1_000_000, 30), False),
+    ("fedadam", (1, 0, 0, 29), False),
+    ("fedadam", (1, 0, 0, 30, 1), False),
+]
+
+
+@pytest.mark.parametrize(("rule", "fields", "taken"), WORDS)
+def test_both_twins_take_the_same_words(deployed: Chain, rule: str, fields: tuple[int, ...], taken: bool) -> None:
+    word, lanes = optimizers.word_of(*fields), optimizers.LANES[rule]
+    zeros = np.zeros(lanes, np.int32), np.zeros(1, np.int64)
+    if taken:
+        deployed.view("check", word, 1, 10, to=deployed.rules[rule])
+        RULES[rule].finish(word, *zeros, 1)  # type: ignore[attr-defined]
+        return
+    refusal = deployed.refusal(deployed.accounts[0], "check", word, 1, 10, to=deployed.rules[rule])
+    assert refusal == ("ParametersRefused", {"parameters": word, "minUpdates": 1, "maxUpdates": 10})
+    with pytest.raises(AggregationError):
+        RULES[rule].finish(word, *zeros, 1)  # type: ignore[attr-defined]

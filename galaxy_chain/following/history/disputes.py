@@ -6,6 +6,7 @@ from galaxy_chain.following.history.commit import Commit, OpenDemand
 from galaxy_chain.following.history.facts import Facts
 from galaxy_chain.ledger.events import BondSlashed, ChunkAnswered, ChunkDemanded, DemandExpired
 from galaxy_chain.ledger.openings import Opening, chunk_bytes
+from galaxy_fl.vectors.chunk_tree import depth
 
 __all__ = ["Disputes"]
 
@@ -40,8 +41,12 @@ class Disputes(Facts):
         if event.paid not in (commit.record.server, event.sender):
             raise self._contradiction(event, f"{event.paid} has neither committed nor answered")
         self._end_demand(event, commit, event.paid)
+        one = chunk_bytes(event.node, self.terms.chunk_parameters)
+        # A model may have several lanes; how many, only its rule says, and the rest is the path.
+        rest = len(event.chunk) - 32 * depth(self.terms.parameters, self.terms.chunk_parameters)
+        several = event.node == 0 and rest > 0 and rest % one == 0
         try:
-            opening = Opening.unpack(event.chunk, chunk_bytes(event.node, self.terms.chunk_parameters))
+            opening = Opening.unpack(event.chunk, rest if several else one)
         except ValueError as error:
             raise self._contradiction(event, str(error)) from error
         self.answers.setdefault(event.word, {})[event.node, event.index] = opening

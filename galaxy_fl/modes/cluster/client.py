@@ -23,6 +23,7 @@ from galaxy_fl.exceptions import (
 )
 from galaxy_fl.files import check_name
 from galaxy_fl.jobs.document import JobDocument, SourceModel
+from galaxy_fl.jobs.first_model import check_first_model
 from galaxy_fl.modes.cluster.connection import PATIENCE, Connection
 from galaxy_fl.modes.cluster.messages import (
     PRESENT,
@@ -197,6 +198,8 @@ class ClusterClientCoordinator(WithoutLedger):
                 f"{self._parameters}"
             )
         self.kept: Path | None = kept_folder(connection.folder, job_id, connection.client_id, self.job)
+        self._fetched: dict[str, ContentId] = {}
+        """What is kept here, or was to be."""
         self._standing: Standing | None = None
         self._done = 0
         """The last attempt that wants nothing more of this client."""
@@ -258,21 +261,20 @@ class ClusterClientCoordinator(WithoutLedger):
         """The vector file of the round's model, fetched and verified. It stays until the next one is asked for."""
         cid = self._expect(round).model
         self._keep_only({cid})
-        path = self._fetch(cid, round)
+        path = self._fetch(cid, round, self.job.lanes)
+        if round.number == 1:
+            check_first_model(self.job, path)
         if round.over:
             self._heart.leave(self)
         return path
 
     def _keep_only(self, cids: set[str]) -> None:
         for cid in self._copies.pins() - cids:
-            self._copies.unpin(self._vector(cid))
+            self._copies.unpin(self._fetched.pop(cid))
         self._copies.gc(grace_seconds=0)
 
-    def _vector(self, cid: str) -> ContentId:
-        return ContentId.from_cid(cid, 4 * self._parameters)
-
-    def _fetch(self, cid: str, round: Round) -> Path:
-        content = self._vector(cid)
+    def _fetch(self, cid: str, round: Round, lanes: int = 1) -> Path:
+        content = self._fetched[cid] = ContentId.from_cid(cid, 4 * lanes * self._parameters)
         path = None
         if self._further is not None and not self._copies.has(content):
             with suppress(ContentError):  # then the server has it

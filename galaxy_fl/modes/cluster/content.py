@@ -40,7 +40,7 @@ class Content:
         vector = 4 * job.parameters
         state = job.state
         if cid == state.model:
-            return _found(cid, job.path / "models" / str(state.round), vector)
+            return _found(cid, job.path / "models" / str(state.round), 4 * job.model_parameters)
         if cid == job.document_id:
             return _found(cid, job.path / "job.json")
         if isinstance(job.document.model, SourceModel) and cid == job.document.model.source:

@@ -46,6 +46,10 @@ contract FickleRule {
         return way == Way.ChangesItsMind ? IAggregationRule.Kind.KeepsModel : IAggregationRule.Kind.Chunk;
     }
 
+    function lanes() external pure returns (uint256) {
+        return 1;
+    }
+
     function aggregate(
         bytes32,
         bytes calldata model,

@@ -14,6 +14,9 @@ contract HostileRule is IChunkRule {
     Kind public constant kind = Kind.Chunk;
 
     /// @inheritdoc IAggregationRule
+    uint256 public constant lanes = 1;
+
+    /// @inheritdoc IAggregationRule
     function check(bytes32, uint256, uint256) external pure {}
 
     /// @inheritdoc IAggregationRule

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from galaxy_fl.aggregation import RULES, Rule, aggregate_files
+from galaxy_fl.aggregation import RULES, Rule, aggregate_files, has_moments
 from galaxy_fl.exceptions import AggregationError, VectorError
 from galaxy_fl.vectors import BLOCK_PARAMETERS, INT32_MAX, INT32_MIN, Vector, read_vector, write_vector
 
@@ -16,10 +16,16 @@ WEIGHTS = [5, 1, 2**24 - 1, 77]
 every_rule = pytest.mark.parametrize("rule", RULES.values(), ids=RULES.keys())
 
 
-def written(folder: Path, d: int, clients: int = len(WEIGHTS)) -> tuple[list[Vector], list[Path]]:
+def word_of(rule: Rule) -> bytes:
+    """A word that the rule takes."""
+    return rule.word({name: o.default for name, o in rule.options.items()}) if has_moments(rule) else WORD
+
+
+def written(folder: Path, d: int, clients: int = len(WEIGHTS), lanes: int = 1) -> tuple[list[Vector], list[Path]]:
     """Write a model and updates; returns vectors and files, the model first."""
     random = np.random.default_rng(d)
-    vectors = [random.integers(INT32_MIN, INT32_MAX, d, np.int32, endpoint=True) for _ in range(clients + 1)]
+    lengths = [lanes * d] + [d] * clients
+    vectors = [random.integers(INT32_MIN, INT32_MAX, length, np.int32, endpoint=True) for length in lengths]
     paths = [folder / f"vector-{index}" for index in range(clients + 1)]
     for path, vector in zip(paths, vectors, strict=True):
         write_vector(path, vector)
@@ -27,7 +33,7 @@ def written(folder: Path, d: int, clients: int = len(WEIGHTS)) -> tuple[list[Vec
 
 
 def aggregate(rule: Rule, paths: Sequence[Path], destination: Path, d: int, workers: int | None = None) -> None:
-    aggregate_files(rule, WORD, paths[0], paths[1:], WEIGHTS, destination, d, workers)
+    aggregate_files(rule, word_of(rule), paths[0], paths[1:], WEIGHTS, destination, d, workers)
 
 
 @every_rule
@@ -36,11 +42,11 @@ def aggregate(rule: Rule, paths: Sequence[Path], destination: Path, d: int, work
 def test_files_give_what_the_rule_gives_on_whole_vectors(
     rule: Rule, workers: int | None, d: int, tmp_path: Path
 ) -> None:
-    vectors, paths = written(tmp_path, d)
+    vectors, paths = written(tmp_path, d, lanes=rule.lanes)
     aggregate(rule, paths, tmp_path / "next", d, workers)
-    expected = rule.aggregate(WORD, vectors[0], vectors[1:], WEIGHTS)
-    assert np.array_equal(read_vector(tmp_path / "next", d), expected)
-    assert all(np.array_equal(read_vector(path, d), v) for path, v in zip(paths, vectors, strict=True))
+    expected = rule.aggregate(word_of(rule), vectors[0], vectors[1:], WEIGHTS)
+    assert np.array_equal(read_vector(tmp_path / "next", rule.lanes * d), expected)
+    assert all(np.array_equal(read_vector(path, len(v)), v) for path, v in zip(paths, vectors, strict=True))
 
 
 def test_a_longer_file_at_the_destination_is_replaced(tmp_path: Path) -> None:
@@ -56,9 +62,10 @@ def test_a_longer_file_at_the_destination_is_replaced(tmp_path: Path) -> None:
 def test_a_file_of_another_length_is_named_and_nothing_is_written(
     rule: Rule, length: int, which: int, tmp_path: Path
 ) -> None:
-    _, paths = written(tmp_path, 10)
+    _, paths = written(tmp_path, 10, lanes=rule.lanes)
     paths[which].write_bytes(bytes(length))
-    with pytest.raises(VectorError, match=rf"vector-{which} has {length} bytes, expected 40 "):
+    expected = 40 if which else 40 * rule.lanes
+    with pytest.raises(VectorError, match=rf"vector-{which} has {length} bytes, expected {expected} "):
         aggregate(rule, paths, tmp_path / "next", 10)
     assert not (tmp_path / "next").exists()
 

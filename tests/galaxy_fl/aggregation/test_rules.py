@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from galaxy_fl.aggregation import MAX_WEIGHT, RULES, Rule, WeightedMean, is_sum
+from galaxy_fl.aggregation import MAX_WEIGHT, RULES, Rule, WeightedMean, has_moments, is_sum
 from galaxy_fl.aggregation.rule import MAX_TOTAL_WEIGHT
 from galaxy_fl.exceptions import AggregationError, VectorError
 from galaxy_fl.vectors import BLOCK_PARAMETERS, INT32_MAX, INT32_MIN, Vector
@@ -24,14 +24,25 @@ every_rule = pytest.mark.parametrize("rule", RULES.values(), ids=RULES.keys())
 drawing_rules = pytest.mark.parametrize("name", sorted(RULES.keys() - {"relay"}))
 
 
+def word_of(rule: Rule) -> bytes:
+    """A word that the rule takes."""
+    return rule.word({name: o.default for name, o in rule.options.items()}) if has_moments(rule) else WORD
+
+
+def zeros_of(rule: Rule, parameters: int) -> Vector:
+    """A model of the rule."""
+    return np.zeros(rule.lanes * parameters, np.int32)
+
+
 def vector(content: str) -> Vector:
     return np.frombuffer(bytes.fromhex(content), np.dtype("<i4"))
 
 
 @st.composite
-def rounds(draw: st.DrawFn, most: int = 20) -> tuple[Vector, list[Vector], list[int]]:
-    numbers = hnp.arrays(np.int32, (draw(st.integers(2, most + 1)), draw(st.integers(1, 30))))
-    model, *updates = draw(numbers)
+def rounds(draw: st.DrawFn, most: int = 20, lanes: int = 1) -> tuple[Vector, list[Vector], list[int]]:
+    count, length = draw(st.integers(1, most)), draw(st.integers(1, 30))
+    rows = draw(hnp.arrays(np.int32, (count + lanes, length)))
+    model, updates = rows[:lanes].reshape(-1), list(rows[lanes:])
     weights = draw(st.lists(st.integers(1, MAX_WEIGHT), min_size=len(updates), max_size=len(updates)))
     return model, updates, weights
 
@@ -47,6 +58,8 @@ def test_rules_agree_with_the_test_vectors(case: dict[str, Any]) -> None:
 
 def test_the_test_vectors_cover_every_rule_up_to_its_limit() -> None:
     for name, rule in RULES.items():
+        if has_moments(rule):  # theirs are in optimizers.json
+            continue
         weights = [case["weights"] for case in CASES if case["rule"] == name]
         if is_sum(rule):  # what bounds it is what the weights add up to
             assert MAX_TOTAL_WEIGHT - 256 < max(map(sum, weights)) <= MAX_TOTAL_WEIGHT
@@ -55,35 +68,33 @@ def test_the_test_vectors_cover_every_rule_up_to_its_limit() -> None:
 
 
 @every_rule
-@given(made=rounds(), data=st.data())
-def test_the_order_of_the_updates_does_not_matter(
-    rule: Rule, made: tuple[Vector, list[Vector], list[int]], data: st.DataObject
-) -> None:
-    model, updates, weights = made
+@given(data=st.data())
+def test_the_order_of_the_updates_does_not_matter(rule: Rule, data: st.DataObject) -> None:
+    model, updates, weights = data.draw(rounds(lanes=rule.lanes))
     order = data.draw(st.permutations(range(len(updates))))
-    expected = rule.aggregate(WORD, model, updates, weights)
-    shuffled = rule.aggregate(WORD, model, [updates[i] for i in order], [weights[i] for i in order])
+    expected = rule.aggregate(word_of(rule), model, updates, weights)
+    shuffled = rule.aggregate(word_of(rule), model, [updates[i] for i in order], [weights[i] for i in order])
     assert np.array_equal(expected, shuffled)
 
 
 @every_rule
-@given(made=rounds(), data=st.data())
-def test_any_cut_into_blocks_gives_the_same_model(
-    rule: Rule, made: tuple[Vector, list[Vector], list[int]], data: st.DataObject
-) -> None:
-    model, updates, weights = made
-    cuts = [0, *sorted(data.draw(st.sets(st.integers(0, len(model))))), len(model)]
-    parts = [rule.aggregate(WORD, model[a:b], [update[a:b] for update in updates], weights) for a, b in pairwise(cuts)]
-    assert np.array_equal(np.concatenate(parts), rule.aggregate(WORD, model, updates, weights))
+@given(data=st.data())
+def test_any_cut_into_blocks_gives_the_same_model(rule: Rule, data: st.DataObject) -> None:
+    model, updates, weights = data.draw(rounds(lanes=rule.lanes))
+    word, lanes, length = word_of(rule), rule.lanes, len(updates[0])
+    cuts = [0, *sorted(data.draw(st.sets(st.integers(0, length)))), length]
+    parts = [
+        rule.aggregate(word, model[lanes * a : lanes * b], [update[a:b] for update in updates], weights)
+        for a, b in pairwise(cuts)
+    ]
+    assert np.array_equal(np.concatenate(parts), rule.aggregate(word, model, updates, weights))
 
 
 @every_rule
-@given(made=rounds())
-def test_updates_may_share_one_buffer_and_inputs_are_left_alone(
-    rule: Rule, made: tuple[Vector, list[Vector], list[int]]
-) -> None:
-    model, updates, weights = made
-    buffer = np.empty_like(model)
+@given(data=st.data())
+def test_updates_may_share_one_buffer_and_inputs_are_left_alone(rule: Rule, data: st.DataObject) -> None:
+    model, updates, weights = data.draw(rounds(lanes=rule.lanes))
+    buffer, word = np.empty_like(updates[0]), word_of(rule)
 
     def drawn() -> Iterator[Vector]:
         for update in updates:
@@ -92,14 +103,14 @@ def test_updates_may_share_one_buffer_and_inputs_are_left_alone(
 
     before = model.copy()
     copies = [update.copy() for update in updates]
-    expected = rule.aggregate(WORD, model, updates, weights)
-    assert np.array_equal(rule.aggregate(WORD, model, drawn(), weights), expected)
+    expected = rule.aggregate(word, model, updates, weights)
+    assert np.array_equal(rule.aggregate(word, model, drawn(), weights), expected)
     assert np.array_equal(model, before)
     assert all(np.array_equal(update, copy) for update, copy in zip(updates, copies, strict=True))
     assert not np.shares_memory(expected, model)
 
 
-@every_rule
+@pytest.mark.parametrize("rule", [rule for rule in RULES.values() if rule.lanes == 1], ids=lambda rule: rule.name)
 @given(update=hnp.arrays(np.int32, 8, elements=st.integers(-(2**30), 2**30)), count=st.integers(1, 9))
 def test_clients_of_one_mind_get_their_way(rule: Rule, update: Vector, count: int) -> None:
     model = np.full(8, 7, np.int32)
@@ -164,8 +175,9 @@ def test_relay_draws_no_update() -> None:
 @pytest.mark.parametrize("given_updates", [1, 3])
 def test_each_update_has_a_weight(name: str, given_updates: int) -> None:
     one = np.zeros(1, np.int32)
+    rule = RULES[name]
     with pytest.raises(AggregationError, match=f"{given_updates} updates and 2 weights"):
-        RULES[name].aggregate(WORD, one, [one] * given_updates, [1, 1])
+        rule.aggregate(word_of(rule), zeros_of(rule, 1), [one] * given_updates, [1, 1])
 
 
 @every_rule
@@ -177,8 +189,9 @@ def test_a_model_that_is_no_vector_is_an_error(rule: Rule) -> None:
 @drawing_rules
 @pytest.mark.parametrize("update", [np.zeros(3, np.int32), np.zeros(2, np.int64), np.zeros((2, 1), np.int32)])
 def test_an_update_of_another_length_or_type_is_an_error(name: str, update: Any) -> None:
+    rule = RULES[name]
     with pytest.raises(VectorError):
-        RULES[name].aggregate(WORD, np.zeros(2, np.int32), [update], [1])
+        rule.aggregate(word_of(rule), zeros_of(rule, 2), [update], [1])
 
 
 def test_weights_beyond_what_a_sum_holds_are_an_error() -> None:

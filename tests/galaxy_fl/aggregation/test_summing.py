@@ -265,4 +265,4 @@ def test_a_sum_and_a_vector_are_told_apart_by_their_lengths(tmp_path: Path) -> N
 
 
 def test_rules_that_are_no_sums_have_no_tree() -> None:
-    assert [name for name, rule in RULES.items() if hasattr(rule, "finish")] == ["weighted_mean"]
+    assert [name for name, rule in RULES.items() if hasattr(rule, "finish")] == ["weighted_mean", "fedavgm", "fedadam"]
