@@ -45,7 +45,8 @@ def check_job(ledger: LedgerContract, store: Store, job: int, terms: Terms) -> J
         raise JobMismatchError(f"job {job}: its document says {document.rule.name}, but its contract is {rule}")
     if terms.rule_word != document.rule.rule_word:
         raise JobMismatchError(
-            f"job {job}: its document gives the rule {document.rule.parameters}, its terms say {terms.rule_word.hex()}"
+            f"job {job}: its document gives the rule {document.rule.rule_word.hex()}, its terms say "
+            f"{terms.rule_word.hex()}"
         )
     if document.weighting == "uniform" and terms.max_weight != 1:
         raise JobMismatchError(

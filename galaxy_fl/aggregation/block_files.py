@@ -39,9 +39,7 @@ def check_length(path: Path, length: int, d: int, *, of_sum: bool = False, lanes
         raise VectorError(f"{path} has {length} bytes, expected {expected} for {of}")
 
 
-def check_files(
-    paths: Iterable[Path], destination: Path, d: int, *, of_sum: bool = False, lanes: int = 1
-) -> None:
+def check_files(paths: Iterable[Path], destination: Path, d: int, *, of_sum: bool = False, lanes: int = 1) -> None:
     """Check files that are to be read before anything is written.
 
     Raises:

@@ -166,7 +166,7 @@ def honest_root(federation: Federation, *excluded: int) -> bytes:
     looking = server(federation, account=federation.owner)
     left_out = [federation.clients[index] for index in excluded]
     reasons = {s: "" for s in looking.updates(looking.round()) if s.client in left_out}
-    return tree_root(federation.aggregate(looking, reasons), looking.terms.chunk_parameters)
+    return tree_root(federation.aggregate(looking, reasons), looking.job.lanes * looking.terms.chunk_parameters)
 
 
 def looks(watching: Watchtower) -> list[str]:

@@ -139,6 +139,11 @@ def test_the_first_submission_of_a_round_is_hardly_dearer_than_the_others(figure
         assert figures[f"submitUpdate, first, {place}"] <= figures[f"submitUpdate, later, {place}"] + 100
 
 
+def test_moments_cost_a_challenge_less_than_ten_updates_do(figures: Figures) -> None:
+    mean = figures["challenge, the next model, 10 clients"]
+    assert mean < figures["challenge, fedavgm, 10 clients"] < figures["challenge, fedadam, 10 clients"] < 2 * mean
+
+
 @pytest.mark.parametrize("rule", ["coordinate_median", "trimmed_mean"])
 def test_a_challenge_of_a_rule_that_sorts_fits_one_transaction(figures: Figures, rule: str) -> None:
     """Its comparisons do not depend on the values, so any order of them is the worst."""

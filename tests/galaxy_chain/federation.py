@@ -19,9 +19,11 @@ from galaxy_chain.transactions.accounts import NodeSigner
 from galaxy_chain.transactions.manager import Transactions
 from galaxy_fl.content import ContentId, LocalStore
 from galaxy_fl.jobs.document import BuiltinModel, JobDocument
+from galaxy_fl.jobs.first_model import first_model
 from galaxy_fl.rounds.coordinator import Submitted
 from galaxy_fl.vectors import Vector, tree_root
 from tests.galaxy_chain.foundry import Chain, Prompt
+from tests.vectors import generate_optimizers as optimizers
 
 __all__ = ["CHUNK", "DOCUMENT", "PARAMETERS", "PATIENCE", "Federation", "alter", "made_up", "said"]
 
@@ -63,7 +65,10 @@ class Federation:
         initial: the initial model.
         job: the job's number.
         limits: what clients and servers take part under.
+        document: of jobs that are registered without another.
     """
+
+    document = DOCUMENT
 
     def __init__(self, node: Node | Chain, deployment: Deployment, folder: Path, **terms: Any) -> None:
         self.node = node
@@ -81,8 +86,9 @@ class Federation:
         where = self.deployment
         return LedgerContract(self.rpc, where.ledger, transactions, first_block=where.block, chain_id=where.chain_id)
 
-    def terms(self, document: JobDocument = DOCUMENT, **changed: Any) -> Terms:
+    def terms(self, document: JobDocument | None = None, **changed: Any) -> Terms:
         """The terms of a job; the document goes into the store."""
+        document = document or self.document
         terms: dict[str, Any] = {
             "spec": self.store.put(document.to_bytes()).digest,
             "rule_word": document.rule.rule_word,
@@ -109,12 +115,18 @@ class Federation:
         }
         return Terms(**(terms | changed))
 
-    def register(self, document: JobDocument = DOCUMENT, *, pool: int = 0, **changed: Any) -> int:
-        """Registers another job with so many wei to be earned, and gives its number."""
-        content = self.store.put(self.initial.data)
+    def register(
+        self, document: JobDocument | None = None, *, pool: int = 0, model: Vector | None = None, **changed: Any
+    ) -> int:
+        """Registers another job with so many wei to be earned, and gives its number. A model is given with moments."""
+        document = document or self.document
+        begin = first_model(document, self.initial) if model is None else model
+        content = self.store.put(begin.data)
         ledger = self.ledger(self.owner)
         ledger.register_job(
-            self.terms(document, **changed), Model(tree_root(self.initial, CHUNK), content.digest), value=pool
+            self.terms(document, **changed),
+            Model(tree_root(begin, document.lanes * CHUNK), content.digest),
+            value=pool,
         ).transact()
         number: int = ledger.jobs()
         return number
@@ -154,21 +166,27 @@ class Federation:
         server.commit(round, path, reasons)
 
     def aggregate(self, server: LedgerServerCoordinator, excluded: dict[Submitted, str]) -> Vector:
-        """The weighted mean in Python's own integers, straight from protocol section 6."""
+        """What the rule makes in Python's own integers, straight from protocol section 6."""
         round = server.round()
         model = np.fromfile(server.model(round), "<i4")
         included = [s for s in server.updates(round) if s not in excluded]
         updates = [np.fromfile(server.update(round, s), "<i4") for s in included]
         total = sum(s.weight for s in included)
+        sums = [
+            sum(s.weight * int(update[index]) for s, update in zip(included, updates, strict=True))
+            for index in range(PARAMETERS)
+        ]
+        if server.job.lanes > 1:
+            rule = server.job.rule
+            return np.array(optimizers.finish(rule.name, rule.rule_word, model.tolist(), sums, total), np.int32)
         result = []
-        for index, value in enumerate(model.tolist()):
-            weighted = sum(s.weight * int(update[index]) for s, update in zip(included, updates, strict=True))
+        for value, weighted in zip(model.tolist(), sums, strict=True):
             result.append(min(2**31 - 1, max(-(2**31), value + (weighted + total // 2) // total)))
         return np.array(result, dtype=np.int32)
 
-    def content(self, digest: bytes) -> Path:
-        """The file of a vector."""
-        return self.store.path(ContentId(digest, 4 * PARAMETERS))
+    def content(self, digest: bytes, lanes: int = 1) -> Path:
+        """The file of a vector, or of a model with so many lanes."""
+        return self.store.path(ContentId(digest, 4 * lanes * PARAMETERS))
 
     def travel(self, seconds: int) -> None:
         """Lets time pass on the chain."""

@@ -40,7 +40,7 @@ def test_another_rule_than_the_documents(federation):
 
 
 def test_other_parameters_of_the_rule(federation):
-    with pytest.raises(JobMismatchError, match="its document gives the rule 0, its terms say 0+5"):
+    with pytest.raises(JobMismatchError, match="its document gives the rule 0+, its terms say 0+5"):
         check(federation, rule_word=(5).to_bytes(32))
 
 

@@ -81,7 +81,7 @@ class LyingSums(SummingUp):
         rule = self._verifier.rule
         assert is_sum(rule)
         word = self._verifier.document.rule.rule_word
-        model = read_vector(self._model, PARAMETERS)
+        model = read_vector(self._model, rule.lanes * PARAMETERS)
         next_model.write_bytes(rule.finish(word, model, vectors[-1], weights[-1]).tobytes())
         return super().publish(folder, lies, made, next_model)
 

@@ -59,12 +59,17 @@ def test_what_is_wrong_is_named_at_once(wrong, said):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"rule": "median"}, "unknown rule 'median': use one of coordinate_median, trimmed_mean"),
+        ({"rule": "median"}, "unknown rule 'median': use one of coordinate_median, fedadam, fedavgm, "),
         ({"rule": "relay"}, "unknown rule 'relay'"),
         ({"rule": "trimmed_mean"}, "trim is 0 with the rule 'trimmed_mean'"),
         ({"trim": 1}, "trim is 1 with the rule 'weighted_mean'"),
         ({"rule": "trimmed_mean", "trim": -1}, "trim is -1, expected a whole number"),
         ({"rule": "trimmed_mean", "trim": 1.0}, r"trim is 1\.0, expected"),
+        ({"rule": "fedadam", "momentum": 0.9}, "fedadam has no momentum: it takes learning_rate, beta1, beta2, tau"),
+        ({"tau": 0.1}, "weighted_mean has no tau: it takes none of the server optimizers' options"),
+        ({"rule": "fedavgm", "momentum": 1.0}, r"momentum is 1\.0, and fedavgm takes 0 to 0\.999999"),
+        ({"rule": "fedavgm", "learning_rate": "1"}, "learning_rate: Input should be a valid number .found '1'"),
+        ({"rule": "fedadam", "trim": 1}, "trim is 1 with the rule 'fedadam'"),
     ],
 )
 def test_a_rule_that_there_is_not(wrong, said):
