@@ -308,7 +308,7 @@ class JobFolder:
         Raises:
             ContentError: it is not there, or of another length.
         """
-        return self._sized(Path("models", str(round)))
+        return self._sized(Path("models", str(round)), self.model_parameters)
 
     def put_model(self, round: int, source: Path) -> str:
         """Keeps a vector file as the one that the next round, `round`, starts from, and returns its content id."""

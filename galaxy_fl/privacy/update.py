@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from galaxy_fl.files import handing_over
 from galaxy_fl.jobs.document import JobDocument
+from galaxy_fl.jobs.first_model import read_weights
 from galaxy_fl.jobs.privacy import UpdatePrivacy
 from galaxy_fl.privacy.entropy import gaussians
 from galaxy_fl.vectors import Vector, read_vector, write_vector
@@ -46,7 +47,7 @@ def protect(start: Path, trained: Path, document: JobDocument, privacy: UpdatePr
         VectorError, OSError: a file is not such a vector, or can't be read or written.
     """
     parameters = document.tensors.parameters
-    vector = protected(read_vector(start, parameters), read_vector(trained, parameters), spans_of(document), privacy)
+    vector = protected(read_weights(document, start), read_vector(trained, parameters), spans_of(document), privacy)
     with handing_over(trained) as new:
         write_vector(new, vector)
 
