@@ -61,15 +61,15 @@ def start_of(ledger: LedgerContract, store: Store, job: int, round: str, metrics
     from galaxy_chain.jobs.check import check_job
     from galaxy_chain.seal.store import contents_of
     from galaxy_chain.verify.verifier import Verifier
+    from galaxy_fl.jobs.first_model import read_weights
     from galaxy_fl.jobs.start import Start
-    from galaxy_fl.vectors import read_vector
 
     history = JobFollower(ledger, job).history
     number = round_meant(history, round, metrics)
     document = check_job(ledger, store, job, history.terms)
     contents = contents_of(store, document, job, home, lambda: history)
     path = Verifier(contents, history.terms, document).model_after(history, number)
-    return Start(f"round {number} of job {job}", document, read_vector(path, document.tensors.parameters).copy())
+    return Start(f"round {number} of job {job}", document, read_weights(document, path).copy())
 
 
 def round_meant(history: JobHistory, wanted: str, metrics: Path) -> int:

@@ -203,7 +203,7 @@ class TreeCheck:
                 if tree.root != record.next.root:
                     yield self._hidden(0, tree, error)
                     return
-                verifier.put_again(ours, verifier.content_id(record.next.content))
+                verifier.put_again(ours, verifier.model_id(record.next.content))
         else:
             assert is_sum(verifier.rule)
             chunk = wrong_next_chunk(

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.files import FileLock, check_name
+from galaxy_fl.jobs.first_model import read_weights
 from galaxy_fl.jobs.request import JobRequest
 from galaxy_fl.jobs.start import Start
 from galaxy_fl.modes.folder_coordinators import FolderClientCoordinator, FolderServerCoordinator
@@ -17,7 +18,6 @@ from galaxy_fl.modes.job_folder import JobsFolder
 from galaxy_fl.patience import Recent
 from galaxy_fl.rounds.coordinator import Origin
 from galaxy_fl.validation import explain
-from galaxy_fl.vectors import read_vector
 
 __all__ = [
     "MODE",
@@ -167,7 +167,7 @@ class StandaloneMode:
             )
         number = last if round == "last" else int(round)
         path = job.model(number + 1, job.state.model) if number == last else job.past_model(number + 1)
-        return Start(f"round {number} of job {job_id}", job.document, read_vector(path, job.parameters).copy())
+        return Start(f"round {number} of job {job_id}", job.document, read_weights(job.document, path).copy())
 
     def client_places(self, client_id: str, **settings: Any) -> Sequence[StandaloneClientPlace]:
         """The folder."""
