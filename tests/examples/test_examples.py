@@ -154,6 +154,21 @@ def test_parts(stage: Stage, tmp_path: Path, job: str, kind: str, personal: str,
     assert sum(measured) / len(measured) > least
 
 
+def test_server_optimizer(stage: Stage, tmp_path: Path) -> None:
+    """What is exported are the weights, without moments; the statistics of its normalization are averaged."""
+    stage.run("server_optimizer/model.py")
+    programs = [stage.start("server_optimizer/client.py", str(number)) for number in (1, 2)]
+    programs.append(stage.start("server_optimizer/server.py"))
+    for program in programs:
+        stage.finish(program)
+    models = final_models(tmp_path)
+    assert models[0]["layers.2.running_var"].min() > 0
+    assert all(torch.equal(tensor, models[-1][name]) for name, tensor in models[0].items())
+    assert min(accuracies(tmp_path)) > 0.5
+    (job,) = (tmp_path / ".galaxy" / "jobs").glob("[0-9]*")
+    assert (job / "models" / "1").stat().st_size % 16 == 0
+
+
 def test_cluster(stage: Stage, tmp_path: Path) -> None:
     """Server and clients have a folder of their own each, as on machines of their own."""
     with socket.create_server(("127.0.0.1", 0)) as free:
