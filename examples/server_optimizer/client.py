@@ -1,4 +1,4 @@
-"""Train on digits of which each client has a few labels only: python client.py 1 and 2, each in a terminal of its own"""
+"""Train on digits of which each client has a few labels: python client.py 1 and 2, each in a terminal of its own"""
 
 import sys
 
