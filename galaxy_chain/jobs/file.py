@@ -280,6 +280,15 @@ class JobFile(JobChoices):
     """What round 1 begins with: `JOB:ROUND` of the same ledger, or a safetensors file, relative to the job file."""
     terms: TermsSection
 
+    @model_validator(mode="after")
+    def _suits_the_method(self) -> JobFile:
+        if self.personal and self.distillation_alpha is not None:
+            raise ValueError(
+                f"personal is {self.personal!r:.80}, but in a distillation each client has its whole model to itself, "
+                "and teaches the others with it: leave personal out"
+            )
+        return self
+
     def parts(self) -> Parts:
         """Return which tensors are shared, personal and frozen."""
         return Parts(shared=self.shared, personal=self.personal, frozen=self.frozen)

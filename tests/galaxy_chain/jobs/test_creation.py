@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from safetensors.torch import load_file
 
 from galaxy_chain.jobs.creation import create_job
 from galaxy_chain.jobs.file import JobFile
@@ -70,6 +71,40 @@ def test_where_that_can_not_be_told_the_job_file_has_to_say_it(federation, tmp_p
         created(federation, tmp_path, 'source = "model.py"\nclass = "Shares"')
     with pytest.raises(JobDocumentError, match=r"job.toml:2: output: .*softmax"):
         created(federation, tmp_path, 'builtin = "mlp"', 'output = "softmax"')
+
+
+def test_the_parts_of_a_model_come_from_the_job_file(federation, tmp_path):
+    document = created(federation, tmp_path, 'builtin = "mlp"', 'personal = ["3.*"]\nfrozen = ["1.bias"]')
+    assert [tensor.name for tensor in document.tensors.tensors] == ["1.weight"]
+    assert [tensor.name for tensor in document.personal] == ["3.weight", "3.bias"]
+    assert [tensor.name for tensor in document.frozen] == ["1.bias"]
+    base = load_file(federation.store.path(document.base.id))
+    assert base.keys() == {"3.weight", "3.bias", "1.bias"}
+    assert document.base.content in federation.store.pins()
+    whole = created(federation, tmp_path, 'builtin = "mlp"')
+    assert (whole.personal, whole.frozen, whole.base) == ([], [], None)
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ('personal = ["4.*"]', r"personal: '4.\*' fits none of the model's 4 tensors; there are '1.weight', '1.bias'"),
+        ('personal = ["3.*"]\nfrozen = ["*.bias"]', r"'3.bias' is frozen by '\*.bias' and personal by '3.\*'"),
+        ('frozen = "1.bias"', r"job.toml:2: frozen: .*list"),
+        ('personal = ["a", "a"]', r"job.toml:2: personal: the pattern 'a' is there twice"),
+        ('personal = ["*"]', "none of the model's 4 tensors is shared"),
+    ],
+)
+def test_parts_that_are_not_the_models_are_refused_by_name(federation, tmp_path, parts, said):
+    with pytest.raises(JobDocumentError, match=said):
+        created(federation, tmp_path, 'builtin = "mlp"', parts)
+
+
+def test_a_distillation_has_no_personal_part(tmp_path):
+    text = JOB.format(model='builtin = "mlp"', output='distillation_alpha = 0.5\npersonal = ["3.*"]')
+    (tmp_path / "job.toml").write_text(text + '[rule]\nname = "relay"\n')
+    with pytest.raises(JobDocumentError, match="in a distillation each client has its whole model to itself"):
+        JobFile.read(tmp_path / "job.toml")
 
 
 STEPS = """
