@@ -502,9 +502,11 @@ def test_metrics_of_a_server_that_was_killed_while_it_wrote(at_ledger, federatio
     path = at_ledger.folder / ".galaxy" / "metrics" / f"{federation.deployment.ledger}-{federation.job}.jsonl"
     path.parent.mkdir()
     good = {"event": "committed", "attempt": 1, "model": model, "loss": 0.5, "accuracy": 0.9, "gas": 7, "seconds": 1.0}
+    good["metrics"] = {"F1Score": 0.875, "AUROC": None}
     of_another_chain = good | {"model": "00" * 32, "loss": 0.1}
     path.write_text("\n".join(['{"event": "comm', "5", "{}", json.dumps(good), json.dumps(of_another_chain), '{"ev']))
-    assert at_ledger.json("job", "show", federation.job)["rounds"][0]["loss"] == 0.5
+    [shown] = at_ledger.json("job", "show", federation.job)["rounds"]
+    assert (shown["loss"], shown["metrics"]) == (0.5, good["metrics"])
     assert at_ledger.run("job", "show", federation.job) == 0
 
 

@@ -27,6 +27,14 @@ def test_a_round_is_a_line_once_all_have_trained(capsys):
     ]
 
 
+def test_metrics_are_told_as_means_weighted_by_samples_where_all_have_one(capsys):
+    console = GroupConsole(2)
+    measured = (("1", 30, {"F1Score": 0.5, "AUROC": 0.5}), ("2", 10, {"F1Score": 0.9, "AUROC": None}))
+    for client, samples, metrics in measured:
+        console.of(client)(trained(samples=samples).model_copy(update={"metrics": metrics}), "7")
+    assert ", accuracy 50.0 %, F1Score 0.6, AUROC none, 100,000 gas" in lines(capsys)[0]
+
+
 def test_a_round_that_some_have_missed_is_told_with_the_next_and_the_last_at_the_end(capsys):
     console = GroupConsole(3)
     for client in ("1", "2"):
