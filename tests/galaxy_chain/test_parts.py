@@ -148,6 +148,19 @@ def test_parts_are_the_same_in_all_modes_and_audited(folder, ledgers, node, depl
     stored.rename(folder / "taken away")
     with ledgers("dev:5") as reading:
         assert [audited.round for audited in reading.audit(job).rounds()] == [1, 2]
+    # So does a server that evaluates nothing: it only can't write the whole model, and says so.
+    said = []
+    late = galaxy.Server(
+        at=ledgers("dev:0"),
+        jobs=[job],
+        leave=True,
+        output=folder / "late",
+        listeners=[lambda event, job: said.append(event)],
+    )
+    (outcome,) = late.run()
+    assert (outcome.final_model, outcome.error) == (None, None)
+    notes = [event.message for event in said if isinstance(event, galaxy.events.Noted)]
+    assert any(f"the job's base of {document.base.size} bytes is not" in note for note in notes)
     (folder / "taken away").rename(stored)
     assert any("not evaluated here" in note for note in ledger.notes("server"))
     evaluated = [event for event in ledger.said["1"] if isinstance(event, galaxy.events.Evaluated)]
