@@ -15,6 +15,7 @@ from galaxy_fl.aggregation.sum_tree import DEFAULT_FAN_IN
 from galaxy_fl.exceptions import ConfigurationError, JobDocumentError
 from galaxy_fl.jobs.document import BuiltinModel, JobDocument
 from galaxy_fl.jobs.ending import Ending
+from galaxy_fl.jobs.first_model import averaged_by
 from galaxy_fl.jobs.main_guard import expect_program
 from galaxy_fl.jobs.method import Averaging, Distillation
 from galaxy_fl.jobs.parts import Parts
@@ -32,7 +33,7 @@ __all__ = ["Job", "source_file"]
 
 _ANY_MODEL: dict[str, Any] = {
     "model": BuiltinModel(builtin="any"),
-    "layout": [{"name": "any", "shape": [SHORTEST_VECTOR], "fraction_bits": 0}],
+    "layout": [{"name": "any", "shape": [SHORTEST_VECTOR], "fraction_bits": 24}],
 }
 
 
@@ -136,7 +137,8 @@ class Job:
                 raise JobDocumentError(f"Job: {error}") from None
         self.terms()
         self.parts()
-        self.document(output=self.output or "logits", **_ANY_MODEL)
+        averaged = averaged_by(self.method.choice.name, ())
+        self.document(output=self.output or "logits", averaged=averaged, **_ANY_MODEL)
 
     def __repr__(self) -> str:
         return shown(self)

@@ -23,6 +23,7 @@ import numpy as np
 
 from galaxy_fl.aggregation import RULES, aggregate_files
 from galaxy_fl.content import ContentId
+from galaxy_fl.jobs.rule_choice import RuleChoice
 from galaxy_fl.vectors import Layout, TensorLayout, decode, encode, kernels, tree_root, write_vector
 
 WORD = (1).to_bytes(32, "big")
@@ -80,6 +81,8 @@ def main() -> None:
         files = [Path(folder) / f"vector-{index}" for index in range(clients + 1)]
         for file in files:
             write_vector(file, random.integers(-(2**24), 2**24, d, np.int32))
+        for lanes in {rule.lanes for rule in RULES.values()} - {1}:
+            write_vector(model_of(files, lanes), random.integers(-(2**24), 2**24, lanes * d, np.int32))
         print("in copies of each update")
         for name in RULES:
             for workers in (1, 2):
@@ -119,7 +122,14 @@ def aggregate(name: str, files: list[Path], d: int, workers: int | None) -> None
     weights = list(range(1, len(files)))
     following = files[0].with_name("next")
     following.unlink(missing_ok=True)
-    aggregate_files(RULES[name], WORD, files[0], files[1:], weights, following, d, workers)
+    rule = RULES[name]
+    word = RuleChoice(name=name).rule_word if rule.lanes > 1 else WORD
+    aggregate_files(rule, word, model_of(files, rule.lanes), files[1:], weights, following, d, workers)
+
+
+def model_of(files: list[Path], lanes: int) -> Path:
+    """Return the file of the model of a rule with so many lanes."""
+    return files[0] if lanes == 1 else files[0].with_name(f"model-{lanes}")
 
 
 def peak_of_aggregating(name: str, files: list[Path], d: int) -> int:

@@ -165,8 +165,6 @@ def test_server_optimizer(stage: Stage, tmp_path: Path) -> None:
     assert models[0]["layers.2.running_var"].min() > 0
     assert all(torch.equal(tensor, models[-1][name]) for name, tensor in models[0].items())
     assert min(accuracies(tmp_path)) > 0.5
-    (job,) = (tmp_path / ".galaxy" / "jobs").glob("[0-9]*")
-    assert (job / "models" / "1").stat().st_size % 16 == 0
 
 
 def test_cluster(stage: Stage, tmp_path: Path) -> None:

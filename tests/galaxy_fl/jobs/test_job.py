@@ -56,6 +56,12 @@ def test_what_is_wrong_is_named_at_once(wrong, said):
         Job(**{"model": Net, "rounds": 1} | wrong)
 
 
+@pytest.mark.parametrize("rule", ["fedavgm", "fedadam"])
+def test_a_job_takes_a_server_optimizer(rule):
+    job = Job("cnn", rounds=1, method=Averaging(rule, learning_rate=0.03))
+    assert repr(job) == f"Job(model='cnn', rounds=1, method=Averaging(rule='{rule}', learning_rate=0.03))"
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
