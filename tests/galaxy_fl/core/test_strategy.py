@@ -147,7 +147,7 @@ def test_a_strategy_becomes_the_train_section_of_a_job():
         scheduler="StepLR",
         scheduler_options={"step_size": 2},
     )
-    assert strategy.specification().model_dump() == {
+    assert strategy.specification().model_dump(exclude_none=True) == {
         "optimizer": "Adam",
         "optimizer_options": {"weight_decay": 0.1},
         "learning_rate": 1.0,
