@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from safetensors.torch import load_file
 
+from galaxy_chain.following.follower import JobFollower
 from galaxy_chain.jobs.creation import create_job
 from galaxy_chain.jobs.file import JobFile
+from galaxy_chain.verify.verifier import Verifier
 from galaxy_fl.exceptions import JobDocumentError
 from galaxy_fl.jobs.document import JobDocument
 
@@ -24,6 +26,10 @@ class Shares(nn.Linear):
     def forward(self, samples):
         scores = super().forward(samples.flatten(1)).square()
         return scores / scores.sum(dim=1, keepdim=True)
+
+class Normed(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Flatten(), nn.Linear(64, 10), nn.BatchNorm1d(10), nn.LogSoftmax(dim=1))
 """
 JOB = """\
 name = "soft"
@@ -71,6 +77,31 @@ def test_where_that_can_not_be_told_the_job_file_has_to_say_it(federation, tmp_p
         created(federation, tmp_path, 'source = "model.py"\nclass = "Shares"')
     with pytest.raises(JobDocumentError, match=r"job.toml:2: output: .*softmax"):
         created(federation, tmp_path, 'builtin = "mlp"', 'output = "softmax"')
+
+
+def test_a_server_optimizer_comes_from_the_job_file_and_is_registered_with_its_moments(federation, tmp_path):
+    rule = 'rule = {name = "fedadam", learning_rate = 0.03}'
+    document = created(federation, tmp_path, 'source = "model.py"\nclass = "Normed"', rule)
+    assert (document.rule.learning_rate, document.rule.tau, document.lanes) == (0.03, 0.001, 4)
+    assert document.averaged == ["2.running_mean", "2.running_var"]
+    ledger = federation.ledger()
+    follower = JobFollower(ledger, ledger.jobs())
+    verifier = Verifier(federation.store, follower.history.terms, document)
+    assert verifier.model_after(follower.history, 0).stat().st_size == 16 * document.tensors.parameters
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ('{name = "fedadam", momentum = 0.9}', "rule: the rule fedadam has no momentum"),
+        ('{name = "fedavgm", momentum = 1}', "momentum is 1.0, and fedavgm takes 0 to 0.999999"),
+        ('{name = "fedavgm", parameters = 1}', "the rule fedavgm has no parameters"),
+        ('{name = "fedprox"}', "there is no rule 'fedprox'"),
+    ],
+)
+def test_a_job_file_with_a_rule_that_can_not_be_is_refused(federation, tmp_path, rule, message):
+    with pytest.raises(JobDocumentError, match=message):
+        created(federation, tmp_path, 'builtin = "mlp"', f"rule = {rule}")
 
 
 def test_the_parts_of_a_model_come_from_the_job_file(federation, tmp_path):

@@ -16,6 +16,7 @@ from galaxy_fl.exceptions import (
     RoundMovedOnError,
 )
 from galaxy_fl.jobs.document import BuiltinModel, SourceModel, source_id
+from galaxy_fl.jobs.first_model import read_weights
 from galaxy_fl.modes import folder_coordinators
 from galaxy_fl.rounds.client import run_client
 from galaxy_fl.rounds.coordinator import Phase, Round, Submitted
@@ -23,6 +24,7 @@ from galaxy_fl.rounds.server import run_server
 from galaxy_fl.vectors import read_vector, tree_root
 from tests.galaxy_fl.modes.meeting import INITIAL, PARAMETERS, Meeting, Running, alter, document, eventually, vector
 from tests.galaxy_fl.rounds.table import Counting
+from tests.vectors import generate_optimizers as optimizers
 
 SOURCE = b"class Net: ...\n"
 SOURCE_MODEL = SourceModel(source=source_id(SOURCE), class_name="Net")
@@ -449,6 +451,26 @@ class ModeConformance:
             one.finish()
         expected = INITIAL + np.int32(12)  # each mean of 3 and 8, 5.5, is rounded up, as on the chain
         assert meeting.job().state.model == ContentId.of(expected.astype("<i4").tobytes()).cid
+
+    @pytest.mark.parametrize("rule", ["fedavgm", "fedadam"])
+    def test_a_server_optimizer_is_the_same_in_every_mode(self, meeting, server, rule):
+        job = document(rule, averaged=[])
+        meeting.submit(rounds=2, min_clients=2, document=job)
+        running = Running(run_server, server.open("1"))
+        clients, lanes, model = [self.enter(meeting, name) for name in "ab"], job.lanes, []
+        for weight in INITIAL.tolist():
+            model += [weight] + [0] * (lanes - 1)
+        for number in (1, 2):
+            for client, value in zip(clients, (3_000_000 * number, -50_000), strict=True):
+                round = eventually(lambda c=client, n=number: (r := c.round()).number == n and r)
+                path = client.model(round)
+                assert read_vector(path, PARAMETERS * lanes).tolist() == model
+                assert read_weights(job, path).tolist() == model[::lanes]
+                client.submit(round, vector(value), 10)
+            sums = [10 * (3_000_000 * number - 50_000)] * PARAMETERS
+            model = optimizers.finish(rule, job.rule.rule_word, model, sums, 20)
+        running.finish()
+        assert meeting.job().state.model == ContentId.of(np.array(model, "<i4").tobytes()).cid
 
     # Giving up
 

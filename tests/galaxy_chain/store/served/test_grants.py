@@ -15,7 +15,8 @@ from galaxy_chain.transactions.manager import Transactions
 from galaxy_fl.content import ContentId
 from galaxy_fl.content.problems import Refused
 from galaxy_fl.exceptions import RoundMovedOnError
-from tests.galaxy_chain.federation import PARAMETERS, Federation, made_up
+from galaxy_fl.jobs.document import RuleChoice
+from tests.galaxy_chain.federation import DOCUMENT, PARAMETERS, Federation, made_up
 from tests.galaxy_fl.content.problem import kind
 
 VECTOR = bytes(4 * PARAMETERS)
@@ -37,10 +38,23 @@ def test_a_client_puts_vectors_from_the_moment_that_it_has_joined(ask, federatio
     assert announced(client, b"a document") == (413, "size")
 
 
+def test_sums_and_models_with_moments_are_as_wide_as_the_rule_says(ask, federation):
+    federation.document = DOCUMENT.model_copy(update={"rule": RuleChoice(name="fedadam"), "averaged": []})
+    federation.job = federation.register()
+    federation.client(0)
+    client = ask(federation.clients[0])
+    for width in (4, 8, 16):
+        assert announced(client, bytes(width * PARAMETERS)) == (200, None)
+    assert announced(client, bytes(12 * PARAMETERS)) == (413, "size")
+
+
 def test_what_a_job_does_not_take_is_told(ask, federation):
     federation.client(0)
     response = ask(federation.clients[0]).announce(ContentId.of(b"seven b"))
-    assert response.json()["detail"] == "content of 7 bytes does not belong to job 1: it takes vectors of 600 bytes"
+    assert (
+        response.json()["detail"]
+        == "content of 7 bytes does not belong to job 1: it takes vectors of 600 or 1200 bytes"
+    )
 
 
 def test_who_has_a_bond_puts_vectors_and_documents(ask, federation):
