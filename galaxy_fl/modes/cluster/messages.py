@@ -126,7 +126,7 @@ class Standing(_Said):
     """The vector that the round starts from."""
     submitted: bool
     """Whether the client that asks has submitted its update."""
-    took_part: bool
+    took_part: bool = False
     """Whether it has ever submitted one in this job."""
 
 
