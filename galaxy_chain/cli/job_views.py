@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "digits",
+    "document_of",
     "lost",
     "name_of",
     "readable_terms",
@@ -108,12 +109,18 @@ def readable_terms(terms: Terms, creator: str | None = None) -> dict[str, str]:
     )
 
 
-def name_of(store: Any, spec: bytes) -> str | None:
-    """A job's name, where its document is at hand."""
+def document_of(store: Any, spec: bytes) -> JobDocument | None:
+    """A job's document, where it is at hand."""
     try:
-        return JobDocument.from_bytes(store.block(spec)).name
+        return JobDocument.from_bytes(store.block(spec))
     except GalaxyError:
         return None  # a list is not the place to complain that somebody else's document is not here
+
+
+def name_of(store: Any, spec: bytes) -> str | None:
+    """A job's name, where its document is at hand."""
+    document = document_of(store, spec)
+    return None if document is None else document.name
 
 
 def status_of(round: int, last_round: int, status: int, cancelled: bool) -> str:

@@ -9,6 +9,7 @@ import typer
 from galaxy_chain.cli.console import console, print_json, print_table, short
 from galaxy_chain.cli.job_views import (
     digits,
+    document_of,
     name_of,
     readable_terms,
     rounds_of,
@@ -81,6 +82,15 @@ def show(
         "model": history.model.root.hex(),
         "rounds": rounds,
     }
+    document = document_of(where.existing(), terms.spec)
+    if document is not None and document.privacy is not None:
+        from galaxy_chain.jobs.published import published  # few jobs are private
+
+        of = published(history, document)
+        shown["privacy"] = {
+            **document.privacy.model_dump(mode="json"),
+            "clients": {client: vars(each) for client, each in of.items()},
+        }
     if lanes:
         shown["lanes"] = [vars(each) | {"clients": list(each.clients)} for each in lanes_of(ledger, follower)]
     if json:
@@ -98,6 +108,15 @@ def show(
         ],
     )
     console.print()
+    if "privacy" in shown:
+        print_table(
+            ("client", "trainings published", f"epsilon at least (delta {shown['privacy']['delta']:g})"),
+            [
+                (client, each["trainings"], digits(each["epsilon"]))
+                for client, each in shown["privacy"]["clients"].items()
+            ],
+        )
+        console.print()
     print_table(
         ("server", "bond", "demands", "free from", ""),
         [

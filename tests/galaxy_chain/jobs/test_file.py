@@ -13,6 +13,7 @@ from galaxy_chain.jobs.file import JobFile, wei
 from galaxy_chain.jobs.terms import Chain, check_terms
 from galaxy_chain.ledger.structs import ZERO_ADDRESS
 from galaxy_fl.exceptions import JobDocumentError
+from galaxy_fl.jobs.privacy import UpdatePrivacy
 from galaxy_fl.vectors import depth
 
 GAS = (Path(__file__).parents[3] / "docs" / "gas.md").read_text()
@@ -46,6 +47,18 @@ def test_a_short_file_is_a_whole_job(tmp_path):
 def test_the_example_is_valid(tmp_path):
     job = read(tmp_path, example_job())
     assert (job.terms.min_clients, job.terms.demand_deposit) == (4, 10**16)
+
+
+def test_a_job_may_be_private(tmp_path):
+    private = (
+        '[privacy]\nmode = "update"\nclip = 1\nnoise_multiplier = 2.0\ndelta = 1e-5\nstop_at_epsilon = 8\n\n[terms]'
+    )
+    job = read(tmp_path, GOOD.replace("[terms]", private))
+    assert job.privacy == UpdatePrivacy(clip=1.0, noise_multiplier=2.0, delta=1e-5, stop_at_epsilon=8.0)
+    with pytest.raises(JobDocumentError, match=r"job.toml:\d+: privacy.clip: expected a number above 0.*found 0"):
+        read(tmp_path, GOOD.replace("[terms]", private.replace("clip = 1", "clip = 0")))
+    with pytest.raises(JobDocumentError, match=r"job.toml:\d+: privacy.noise_multiplier: .*finite number"):
+        read(tmp_path, GOOD.replace("[terms]", private.replace("2.0", "nan")))
 
 
 CREATOR, NAMED = "0x" + "11" * 20, "0x" + "22" * 20
