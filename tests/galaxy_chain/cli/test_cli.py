@@ -289,6 +289,16 @@ def test_what_was_chosen_for_a_job_is_shown(at_ledger, federation):
         assert f"warning: {said}" in at_ledger.err
 
 
+def test_a_private_job_shows_what_its_clients_have_published(at_ledger):
+    private = '[privacy]\nmode = "update"\nclip = 1.0\nnoise_multiplier = 2.0\ndelta = 1e-5\n\n[terms]'
+    Path("job.toml").write_text(JOB.replace("[terms]", private))
+    job = at_ledger.json("job", "create", "job.toml", "--account", "dev:0")["job"]
+    shown = at_ledger.json("job", "show", job)["privacy"]
+    assert (shown["mode"], shown["clip"], shown["delta"], shown["clients"]) == ("update", 1.0, 1e-5, {})
+    assert at_ledger.run("job", "show", job) == 0
+    assert "trainings published" in at_ledger.out
+
+
 def test_what_it_costs_is_shown_at_a_price_of_gas(at_ledger):
     Path("job.toml").write_text(JOB + 'reward = "1 ether"\nbond = "8 ether"\n')
     create = ("job", "create", "job.toml", "--account", "dev:0")
