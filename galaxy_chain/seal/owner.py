@@ -18,6 +18,7 @@ from galaxy_chain.transactions.manager import Receipt
 from galaxy_fl.content import ContentId, Store
 from galaxy_fl.exceptions import ConfigurationError, ContentAlteredError
 from galaxy_fl.faults import fault_point
+from galaxy_fl.jobs.document import JobDocument
 
 __all__ = ["KeyKeeper", "begin_sealing"]
 
@@ -205,7 +206,8 @@ class KeyKeeper:
         Raises:
             KeyMissingError: it is not here.
         """
-        content = ContentId(history.initial.content, 4 * history.terms.parameters)
+        document = JobDocument.from_bytes(store.block(history.terms.spec))
+        content = ContentId(history.initial.content, 4 * document.model_parameters)
         for key in self._vault.all():
             try:
                 SealedStore(store, OneKey(self._vault, key)).path(content)

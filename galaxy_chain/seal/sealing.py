@@ -82,17 +82,17 @@ def _sealed(file: BinaryIO, size: int, key: bytes) -> Iterator[bytes]:
     file.seek(0)
     header, hasher = _header(key, digest), hashlib.sha256()
     cipher, associated = AESGCM(_file_key(key, header)), _associated(header, size)
-    batch = bytearray(header)
+    batch = [header]
     for number, length in _lengths(size):
         text = file.read(length)
         hasher.update(text)
-        batch += cipher.encrypt(_nonce(number), text, associated)
+        batch.append(cipher.encrypt(_nonce(number), text, associated))
         if number % _AT_ONCE == _AT_ONCE - 1:
-            yield bytes(batch)
+            yield b"".join(batch)
             batch.clear()
     if hasher.digest() != digest or file.read(1):
         raise ValueError("the file was changed while it was sealed: nothing of it is kept; seal it again")
-    yield bytes(batch)
+    yield b"".join(batch)
 
 
 def _opened(file: BinaryIO, size: int, key: bytes) -> Iterator[bytes]:

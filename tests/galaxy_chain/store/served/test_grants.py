@@ -9,7 +9,8 @@ from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.ledger.deployment import deploy
 from galaxy_chain.node import Node
 from galaxy_chain.rpc.rpc import Rpc
-from galaxy_chain.store.grants import Grants
+from galaxy_chain.seal.sealing import sealed_size
+from galaxy_chain.store.grants import Grant, Grants
 from galaxy_chain.transactions.accounts import NodeSigner
 from galaxy_chain.transactions.manager import Transactions
 from galaxy_fl.content import ContentId
@@ -122,3 +123,13 @@ def test_a_grant_holds_for_some_seconds_without_the_ledger_and_no_longer(tmp_pat
     now[0] = 11.0
     with pytest.raises(RpcError):
         grants.of(federation.job, federation.clients[0])
+
+
+@pytest.mark.parametrize("sums", [1, 2])
+@pytest.mark.parametrize("is_sealed", [False, True])
+def test_models_and_partial_sums_longer_than_a_block_may_be_put_sealed_or_not(sums, is_sealed):
+    grant = Grant("1", "0x", (400_000, 800_000), documents=False)
+    size = sums * 400_000
+    grant.check(sealed_size(size) if is_sealed else size)
+    with pytest.raises(Refused, match="does not belong to job 1"):
+        grant.check(size + 4)
