@@ -15,6 +15,7 @@ from galaxy_chain.seal.store import SealedStore
 from galaxy_chain.seal.vault import Vault
 from galaxy_chain.seal.wraps import holders
 from galaxy_fl.exceptions import ConfigurationError, JobDocumentError, RoundMovedOnError
+from galaxy_fl.jobs.document import RuleChoice
 from galaxy_fl.vectors import tree_root
 from tests.galaxy_chain.federation import CHUNK, PARAMETERS, made_up, said
 from tests.galaxy_chain.seal.sealed import SEALED
@@ -150,7 +151,13 @@ def test_naming_a_members_key_as_ones_own_lets_nobody_in_and_keeps_nobody_out(se
     assert member in having(sealed)
 
 
-def test_an_owner_that_was_stopped_before_the_first_key_was_shared_goes_on(sealed, monkeypatch):
+@pytest.mark.parametrize("rule", ["weighted_mean", "fedadam"])
+def test_an_owner_that_was_stopped_before_the_first_key_was_shared_goes_on(sealed, monkeypatch, rule):
+    """With moments beside it a model is longer than an update."""
+    document = SEALED
+    if rule != "weighted_mean":
+        document = SEALED.model_copy(update={"rule": RuleChoice(name=rule), "averaged": []})
+
     class Stopped(Exception):
         pass
 
@@ -160,7 +167,7 @@ def test_an_owner_that_was_stopped_before_the_first_key_was_shared_goes_on(seale
 
     monkeypatch.setattr(owner, "fault_point", stop)
     with pytest.raises(Stopped):
-        sealed.register()
+        sealed.register(document)
     monkeypatch.undo()
     sealed.job = sealed.ledger().jobs()
     sealed.vault(sealed.owner).make()  # one of another job
@@ -171,7 +178,9 @@ def test_an_owner_that_was_stopped_before_the_first_key_was_shared_goes_on(seale
     assert sealed.keep()
     sealed.ledger(sealed.owner).admit(sealed.job, sealed.clients).transact()
     client = sealed.client(0)
-    assert np.array_equal(np.fromfile(client.model(client.round()), "<i4"), sealed.initial)
+    model = np.fromfile(client.model(client.round()), "<i4")
+    assert np.array_equal(model.reshape(-1, document.lanes)[:, 0], sealed.initial)
+    assert len(model) == document.model_parameters
 
 
 def test_the_owners_own_server_shares_with_whoever_comes(sealed):
