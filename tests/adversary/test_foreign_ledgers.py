@@ -164,9 +164,9 @@ def test_a_ledger_of_the_right_code_that_another_contract_has_made_is_refused(fe
 
 def test_a_bond_is_not_paid_into_a_job_with_an_unknown_rule(federation, tmp_path, monkeypatch, capsys):
     federation.deployment.write(tmp_path / "ledger.json")
-    # Whatever it is asked, it says 256; but that it aggregates chunks when it is asked what it is.
-    kind = keccak(b"kind()")[:4].hex()
-    rule = bytes.fromhex(f"5f3560e01c63{kind}141560081b5f5260205ff3")
+    # Whatever it is asked, it says 256; but that it aggregates chunks, when it is asked what it is, and has one lane.
+    kind, lanes = keccak(b"kind()")[:4].hex(), keccak(b"lanes()")[:4].hex()
+    rule = bytes.fromhex(f"5f3560e01c8063{lanes}14601f5763{kind}141560081b5f5260205ff35b60015f5260205ff3")
     transactions = Transactions(federation.rpc, NodeSigner(federation.owner))
     federation.job = federation.register(rule=transactions.send(None, deploying(rule)).contract)
     arguments = ("bond", "deposit", federation.job, "1 ether", "--account", "dev:5", "--home", tmp_path)
