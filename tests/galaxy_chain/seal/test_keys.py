@@ -151,7 +151,7 @@ def test_naming_a_members_key_as_ones_own_lets_nobody_in_and_keeps_nobody_out(se
     assert member in having(sealed)
 
 
-@pytest.mark.parametrize("rule", ["weighted_mean", "fedadam"])
+@pytest.mark.parametrize("rule", ["weighted_mean", pytest.param("fedadam", marks=pytest.mark.extended)])
 def test_an_owner_that_was_stopped_before_the_first_key_was_shared_goes_on(sealed, monkeypatch, rule):
     """With moments beside it a model is longer than an update."""
     document = SEALED
@@ -230,7 +230,7 @@ def test_pins_and_ids_go_by_what_is_sealed(sealed):
     assert content.cid not in store.pins()
 
 
-@pytest.mark.parametrize("size", [262_144 - 100, 262_145])
+@pytest.mark.parametrize("size", [262_144 - 100, pytest.param(262_145, marks=pytest.mark.extended)])
 def test_an_id_that_is_spelled_otherwise_sealed_than_open_is_pinned_all_the_same(sealed, size):
     """Just below a block what is sealed is longer than one, and its id has another codec."""
     store = sealed.client(0).store

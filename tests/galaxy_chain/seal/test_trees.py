@@ -34,7 +34,14 @@ def test_partial_sums_and_their_list_are_sealed_and_audited(summed):
     assert summed.audit(summed.own(summed.clients[1])) == [1]
 
 
-@pytest.mark.parametrize("lost", ["a node", "the list of them", "an update"])
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "a node",
+        pytest.param("the list of them", marks=pytest.mark.extended),
+        pytest.param("an update", marks=pytest.mark.extended),
+    ],
+)
 def test_what_is_missing_is_made_again_under_its_id(summed, lost):
     member = summed.newcomer(0)
     [commit] = member.history.commits.values()
