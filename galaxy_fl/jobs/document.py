@@ -184,9 +184,11 @@ class JobDocument(JobChoices):
     def _each_tensor_once(self) -> JobDocument:
         counted = Counter([tensor.name for tensor in self.tensors.tensors])
         counted.update(tensor.name for tensor in self.local)
-        counted.update(tensor.name for tensor in (*self.frozen, *self.personal))
+        counted.update(name for tensor in (*self.frozen, *self.personal) for name in tensor.names)
         if twice := [name for name, times in counted.items() if times > 1]:
             raise ValueError(f"the tensor {twice[0]!r:.80} is there twice, in layout, local, frozen and personal")
+        if tied := [tensor for tensor in self.personal if tensor.tied]:
+            raise ValueError(f"the tensor {tied[0].name!r:.80} is personal, and only frozen ones are said to be tied")
         check_base(self.base, [*self.frozen, *self.personal])
         return self
 

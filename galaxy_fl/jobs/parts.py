@@ -92,6 +92,8 @@ class PartTensor(Strict):
     type: TensorType
     """The name of torch's dtype."""
     shape: Annotated[list[Annotated[int, Field(ge=0)]], Field(max_length=64)]
+    tied: Annotated[list[Annotated[str, Field(min_length=1, max_length=1000)]], Field(min_length=1)] | None = None
+    """Further keys, of the same parameter, which the base has once; of frozen tensors only."""
 
     @model_validator(mode="after")
     def _not_too_large(self) -> PartTensor:
@@ -99,6 +101,11 @@ class PartTensor(Strict):
         if math.prod(max(n, 1) for n in self.shape) > MAX_PARAMETERS // 16:
             raise ValueError(f"{self.name!r:.80} has more elements than there can be")
         return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All its keys."""
+        return self.name, *(self.tied or ())
 
     @property
     def bytes(self) -> int:

@@ -27,6 +27,7 @@ from galaxy_fl.jobs.start import load_start, round_of_job
 from galaxy_fl.jobs.structure import decide_ending
 from galaxy_fl.jobs.submission import describe_model, floats_of
 from galaxy_fl.training.checking import check_training
+from galaxy_fl.training.frozen_weights import from_elsewhere
 from galaxy_fl.training.models import build_model
 from galaxy_fl.training.own_methods import collate_of, with_loss
 from galaxy_fl.training.private_models import check_private_model
@@ -65,7 +66,8 @@ def prepare(job: Job, job_id: str, sample: Tensor | None = None) -> JobRequest:
     try:
         with loading_model():
             text = None if source is None else source_text(source)
-            fresh = build_model(chosen, specification.seed, text)
+            with from_elsewhere():
+                fresh = build_model(chosen, specification.seed, text)
             model = job.model if isinstance(job.model, nn.Module) else build_model(chosen, specification.seed, text)
         specification = with_loss(specification, fresh)
         collate_of(type(fresh))

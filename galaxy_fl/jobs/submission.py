@@ -75,10 +75,22 @@ def describe_model(
     except VectorError as error:
         raise JobDocumentError(str(error)) from error
 
+    first = _tied(model)
+
     def part(kind: Part) -> tuple[PartTensor, ...]:
-        chosen = [(name, value) for name, value in state.items() if division[name] == kind]
+        chosen: dict[str, list[str]] = {}
+        for name in state:
+            if division[name] == kind:
+                same = first.get(name, name) if kind == "frozen" else name
+                chosen.setdefault(same if same in chosen else name, []).append(name)
         return tuple(
-            PartTensor(name=name, type=type_of(name, value), shape=list(value.shape)) for name, value in chosen
+            PartTensor(
+                name=name,
+                type=type_of(name, state[name]),
+                shape=list(state[name].shape),
+                tied=names[1:] or None,
+            )
+            for name, names in chosen.items()
         )
 
     return ModelDescription(

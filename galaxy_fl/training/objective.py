@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ from galaxy_fl.training.losses import build_loss
 from galaxy_fl.training.minibatches import output_of, split
 from galaxy_fl.training.source_model import raised
 
-__all__ = ["Objective", "Outcome", "build_objective"]
+__all__ = ["Objective", "Outcome", "build_objective", "summary"]
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,14 @@ class Outcome:
         output: What the model gave, [N, …]; None where its own step does not say it.
         target: What it should have given, [N, …].
         figures: What else its own step says of the batch.
+        weight: How many things `loss` and `figures` are means over, such as tokens; None for samples.
     """
 
     loss: Tensor
     output: Tensor | None = None
     target: Tensor | None = None
     figures: Mapping[str, float] = field(default_factory=dict)
+    weight: float | None = None
 
 
 Objective = Callable[[Any], Outcome]
@@ -56,6 +59,31 @@ def build_objective(
     if specification.loss == OWN_LOSS:
         return _OwnStep(model, specification, device)
     return _OfLoss(model, build_loss(specification, ending), specification, device)
+
+
+def summary(model: nn.Module, specification: TrainSpecification, means: Mapping[str, float]) -> dict[str, float]:
+    """Return what the model's own `summarize` says follows from the means over a data set; nothing if it has none.
+
+    Args:
+        model: The model.
+        specification: How it trains.
+        means: The mean loss, as `loss`, and the means of the figures of the model's own step.
+
+    Raises:
+        TrainingError: it fails, or returns something else than numbers by name.
+    """
+    summarize: Any = getattr(model, "summarize", None)
+    if specification.loss != OWN_LOSS or not callable(summarize):
+        return {}
+    try:
+        given = summarize(dict(means))
+    except GalaxyError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise TrainingError(f"the model's summarize {raised(error)}") from error
+    if not isinstance(given, Mapping):
+        raise TrainingError(f"the model's summarize returned {_told(given)}, expected a dict of numbers by name")
+    return _figures(given, "summarize")
 
 
 def _autocast(specification: TrainSpecification, device: str) -> AbstractContextManager[Any]:
@@ -134,19 +162,34 @@ def _outcome(given: Any, name: str) -> Outcome:
             raise TrainingError(
                 f"the model's {name} returned {_told(each)} as {what!r}, expected tensors as both 'preds' and 'target'"
             )
+    weight = entries.pop("weight", None)
+    if weight is not None and not (_one_number(weight) and 0 < float(weight) < math.inf):
+        raise TrainingError(
+            f"the model's {name} returned {_told(weight)} as 'weight', expected how many things the loss is a mean "
+            "over, more than 0"
+        )
+    figures = _figures(entries, name)
+    if output is not None and output.is_floating_point():
+        output = output.detach().float()
+    return Outcome(loss.reshape(()).float(), output, target, figures, None if weight is None else float(weight))
+
+
+def _figures(entries: Mapping[Any, Any], name: str) -> dict[str, float]:
     figures = {}
     for what, each in entries.items():
         if not isinstance(what, str) or not 0 < len(what) <= 64 or not what.isprintable():
             raise TrainingError(f"the model's {name} returned a figure by the name {what!r:.80}, expected a short text")
-        if not isinstance(each, int | float) and not (isinstance(each, Tensor) and each.numel() == 1):
+        if not _one_number(each):
             raise TrainingError(
                 f"the model's {name} returned {_told(each)} as {what!r}, expected one number: figures are means over a "
                 "batch's samples; outputs and targets for metrics are 'preds' and 'target'"
             )
         figures[what] = float(each)
-    if output is not None and output.is_floating_point():
-        output = output.detach().float()
-    return Outcome(loss.reshape(()).float(), output, target, figures)
+    return figures
+
+
+def _one_number(value: object) -> TypeGuard[int | float | Tensor]:
+    return isinstance(value, int | float) or (isinstance(value, Tensor) and value.numel() == 1)
 
 
 def _told(value: object) -> str:

@@ -84,7 +84,7 @@ def train_privately(
         expected_batch_size=samples * rate,
         loss_reduction="mean" if mean else "sum",
     )
-    tally = Tally(specification, ending, device)
+    tally = Tally(model, specification, ending, device)
     buffers = {name: value.clone() for name, value in model.named_buffers()}
     per_example = hooks(model, loss_reduction="sum")
     try:

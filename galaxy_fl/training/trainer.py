@@ -16,13 +16,13 @@ from galaxy_fl.data.batches import count
 from galaxy_fl.exceptions import DataError, DivergedError, TrainingError
 from galaxy_fl.jobs.ending import Ending
 from galaxy_fl.jobs.privacy import ExamplePrivacy, Privacy
-from galaxy_fl.jobs.specification import TrainSpecification
+from galaxy_fl.jobs.specification import OWN_LOSS, TrainSpecification
 from galaxy_fl.training.accuracy import Accuracy
 from galaxy_fl.training.descent import Descent
 from galaxy_fl.training.distillation import Lessons
 from galaxy_fl.training.metrics import Metrics
 from galaxy_fl.training.minibatches import EVALUATION_BATCH, in_order, leaves_one, shuffled
-from galaxy_fl.training.objective import Outcome, build_objective
+from galaxy_fl.training.objective import Outcome, build_objective, summary
 from galaxy_fl.training.randomness import seed_torch
 from galaxy_fl.training.results import Evaluation, TrainResult
 
@@ -78,7 +78,7 @@ def train(
     with torch.random.fork_rng(devices=[]):
         seed_torch(seed, device)
         for epoch in range(1, specification.local_epochs + 1):
-            tally = Tally(specification, ending, device)
+            tally = Tally(model, specification, ending, device)
             epoch_batches = shuffled(dataset, specification.batch_size, order, none_alone, together)
             for number, part in enumerate(epoch_batches, start=1):
                 outcome = objective(structure.to(part.batch, device))
@@ -123,15 +123,18 @@ def evaluate(
 
     The accuracy is that of `galaxy_fl.training.accuracy`, or the model's own step's, or the mean of `score`, weighted
     by samples. The job's metrics are of all data at once, as torchmetrics computes them; what a model's own step says
-    of a batch is averaged over the samples. `ending` is what the model ends in.
+    of a batch is averaged over the samples, or over what its `weight` counts, and what its `summarize` makes of the
+    means is added. A model with a step of its own gets no larger batches than in training. `ending` is what the model
+    ends in.
 
     Raises DivergedError when the loss is NaN or infinite, DataError when the data do not fit the model.
     """
     model.to(device).eval()
     objective = build_objective(model, specification, ending, device)
-    tally = Tally(specification, ending, device)
+    tally = Tally(model, specification, ending, device)
     scores = 0.0
-    for part in in_order(dataset, EVALUATION_BATCH):
+    own, size = specification.loss == OWN_LOSS, specification.batch_size
+    for part in in_order(dataset, min(size, EVALUATION_BATCH) if own and size else EVALUATION_BATCH):
         outcome = objective(structure.to(part.batch, device))
         tally.add(outcome, outcome.loss.item(), len(part.pick))
         if score is not None:
@@ -150,8 +153,11 @@ def evaluate(
 class Tally:
     """Sums over batches."""
 
-    def __init__(self, specification: TrainSpecification, ending: Ending, device: str) -> None:
+    def __init__(self, model: nn.Module, specification: TrainSpecification, ending: Ending, device: str) -> None:
         self.samples = 0
+        self._model = model
+        self._specification = specification
+        self._weight = 0.0
         self._loss = 0.0
         self._accuracy = Accuracy(specification, ending)
         self._metrics = Metrics(specification.metrics, device)
@@ -170,23 +176,26 @@ class Tally:
                 "one, or leave out the other"
             )
         self.samples += samples
-        self._loss += loss * samples
+        weight = samples if outcome.weight is None else outcome.weight
+        self._weight += weight
+        self._loss += loss * weight
         for name, value in outcome.figures.items():
-            self._figures[name] = self._figures.get(name, 0.0) + value * samples
+            self._figures[name] = self._figures.get(name, 0.0) + value * weight
         if outcome.output is not None and outcome.target is not None:
             self._accuracy.add(outcome.output, outcome.target)
         self._metrics.add(outcome.output, outcome.target)
 
     @property
     def loss(self) -> float:
-        return self._loss / self.samples
+        return self._loss / self._weight
 
     @property
     def accuracy(self) -> float | None:
         own = self._figures.get("accuracy")
-        return self._accuracy.value if own is None else own / self.samples
+        return self._accuracy.value if own is None else own / self._weight
 
     @property
     def metrics(self) -> dict[str, float | None]:
-        means = {name: total / self.samples for name, total in self._figures.items() if name != "accuracy"}
-        return {name: mean if math.isfinite(mean) else None for name, mean in means.items()} | self._metrics.values()
+        means = {name: total / self._weight for name, total in self._figures.items() if name != "accuracy"}
+        found = means | summary(self._model, self._specification, means | {"loss": self.loss})
+        return {name: mean if math.isfinite(mean) else None for name, mean in found.items()} | self._metrics.values()

@@ -18,6 +18,7 @@ from galaxy_fl.jobs.base import read_base
 from galaxy_fl.jobs.document import BuiltinModel, JobDocument
 from galaxy_fl.jobs.first_model import read_weights
 from galaxy_fl.jobs.likeness import same_bits
+from galaxy_fl.training.frozen_weights import from_elsewhere
 from galaxy_fl.training.models import build_model
 from galaxy_fl.training.own_methods import collate_of, with_loss
 from galaxy_fl.training.private_models import check_private_model
@@ -62,7 +63,7 @@ class LoadedJob:
         if (document.base is None) != (base is None):
             raise JobDocumentError("a job's frozen and personal tensors, and the base that has them, belong together")
         mapped = {} if base is None else read_base(base, [*document.frozen, *document.personal])
-        self._frozen = {tensor.name: mapped[tensor.name] for tensor in document.frozen}
+        self._frozen = {name: mapped[tensor.name] for tensor in document.frozen for name in tensor.names}
         """Mapped, and shared by all models and processes."""
         self._personal = {tensor.name: mapped[tensor.name] for tensor in document.personal}
         """What they begin with."""
@@ -101,7 +102,8 @@ class LoadedJob:
             JobDocumentError: the document does not describe its model.
             TrainingError: running the model's source fails.
         """
-        model = build_model(self.document.model, self.document.train.seed, self._source)
+        with from_elsewhere(bool(self._frozen)):
+            model = build_model(self.document.model, self.document.train.seed, self._source)
         with_loss(self.document.train, model, named=True)
         self._kind = type(model)
         self._check_state(model)
@@ -125,8 +127,9 @@ class LoadedJob:
         }
         given |= {tensor.name: (tuple(tensor.shape), tensor.type) for tensor in self.document.local}
         given |= {
-            tensor.name: (tuple(tensor.shape), tensor.type)
+            name: (tuple(tensor.shape), tensor.type)
             for tensor in (*self.document.frozen, *self.document.personal)
+            for name in tensor.names
         }
         apart = self._local.keys() | self._frozen.keys() | self._personal.keys()
         expected = {}

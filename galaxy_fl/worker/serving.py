@@ -21,6 +21,7 @@ from galaxy_fl.jobs.start import load_start
 from galaxy_fl.jobs.structure import decide_ending
 from galaxy_fl.jobs.submission import describe_model, floats_of
 from galaxy_fl.training.checking import check_training
+from galaxy_fl.training.frozen_weights import from_elsewhere
 from galaxy_fl.training.models import build_model
 from galaxy_fl.training.own_methods import collate_of, with_loss
 from galaxy_fl.training.private_models import check_private_model
@@ -124,7 +125,9 @@ class Server:
 
 def describe(asked: Describe) -> Described:
     """Return what a document says of its model, which can be trained so; write the model's initial vector."""
-    built, fresh = (build_model(asked.model, asked.train.seed, asked.source) for _ in range(2))
+    built = build_model(asked.model, asked.train.seed, asked.source)
+    with from_elsewhere():
+        fresh = build_model(asked.model, asked.train.seed, asked.source)
     try:
         specification = with_loss(asked.train, fresh, asked.names_loss)
         collate_of(type(fresh))
@@ -155,6 +158,8 @@ def export(asked: Export) -> Done:
     state |= {tensor.name: tensor.tensor() for tensor in document.local}
     if asked.base is not None:
         state |= read_base(asked.base, [*document.frozen, *document.personal])
+        # In memory of their own, as safetensors has them.
+        state |= {name: state[tensor.name].clone() for tensor in document.frozen for name in tensor.names[1:]}
     elif document.base is not None:
         raise TrainingError("the model's frozen and personal tensors are not here: the job's base is missing")
     state |= OwnTensors(document).personal(asked.own)

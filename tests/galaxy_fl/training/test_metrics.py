@@ -64,7 +64,9 @@ class Own(nn.Linear):
 
 
 def test_what_the_models_own_step_says_is_averaged_over_samples():
-    specification = TrainSpecification(loss="training_step", metrics={"Accuracy": MULTICLASS | {"average": "micro"}})
+    specification = TrainSpecification(
+        loss="training_step", batch_size=512, metrics={"Accuracy": MULTICLASS | {"average": "micro"}}
+    )
     model, data = Own(3, 3), classes()
     found = evaluate(model, data, specification)
     right = float((model(data.tensors[0]).argmax(dim=1) == data.tensors[1]).double().mean())

@@ -296,9 +296,53 @@ def test_an_accuracy_function_needs_what_the_step_says_of_the_output(worker, stu
     job, source = described(worker)
     test = studies("test")
     _, _, evaluation = run(worker, job, source, SERVED, ServedData(test, test, lambda output, target: len(target)))
-    assert evaluation.accuracy == 30
+    assert evaluation.accuracy == (3 * 8 * 8 + 6 * 6) / 30
     unsaid = STEPS.replace("def validation_step", "def unused").replace("assert self.training", "")
     job, source = described(worker, unsaid)
     worker.prepare(job, SERVED, source, ServedData(test, test, lambda output, target: 1.0))
     with pytest.raises(DataError, match="accuracy function.*'preds' and 'target'"):
         worker.evaluate(Path("initial"))
+
+
+WEIGHED = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def training_step(self, batch):
+        return {"loss": (self.scale * batch["values"]).mean(), "weight": batch["values"].sum(), "first": 1}
+
+    def summarize(self, means):
+        return {"twice": 2 * means["loss"], "sum": means["loss"] + means["first"]}
+"""
+VALUES = [{"values": float(value)} for value in range(1, 7)]
+
+
+def test_means_are_over_what_a_step_says_that_they_are_over(worker):
+    job, source = described(worker, WEIGHED, TRAIN.model_copy(update={"batch_size": 4}))
+    worker.prepare(job, SERVED, source, ServedData(VALUES, VALUES))
+    found = worker.evaluate(Path("initial"))
+    # Batches as large as in training: of 1 to 4, and of 5 and 6.
+    assert found.loss == pytest.approx((2.5 * 10 + 5.5 * 11) / 21)
+    assert found.metrics == {"first": 1, "twice": 2 * found.loss, "sum": found.loss + 1}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ('batch["values"].sum()', "0", "returned 0 as 'weight', expected how many things the loss is a mean over"),
+        ('batch["values"].sum()', '"all"', "returned 'all' as 'weight', expected how many"),
+        ('batch["values"].sum()', 'batch["values"]', "as 'weight', expected how many"),
+        ('{"twice": 2', '3 or {"twice": 2', "summarize returned 3, expected a dict of numbers by name"),
+        ('2 * means["loss"]', '"2"', "summarize returned '2' as 'twice', expected one number"),
+        ('means["first"]', 'means["last"]', r"summarize raised KeyError: 'last' \(line 14 of the source\)"),
+    ],
+)
+def test_a_weight_or_a_summary_that_is_none_is_told(worker, before, after, message):
+    job, source = described(worker, WEIGHED.replace(before, after))
+    with pytest.raises(TrainingError, match=message):
+        worker.prepare(job, SERVED, source, ServedData(VALUES, VALUES))
