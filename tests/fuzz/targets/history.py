@@ -125,6 +125,8 @@ def _arguments(name: str, history: JobHistory, reader: Reader) -> dict[str, Any]
     if name == "DemandExpired" and demand is not None:
         arguments["demander"] = demand.demander
     arguments["amount"] = likely(lambda: _amount(name, history, arguments), number)
+    if name in ("KeyRegistered", "KeyShared"):
+        arguments |= {"key": reader.take(32), "digest": reader.take(32), "wraps": reader.take(reader.integer())}
     if name == "RewardsClaimed":
         arguments |= {"word": 0, "entries": arguments["bits"]}
     if name == "RoundCommitted":

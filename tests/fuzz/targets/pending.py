@@ -26,7 +26,7 @@ def fuzz(data: bytes) -> bool:
         name = reader.take(reader.integer() % 16).translate(None, b"\0/")
         (home / (f"{NAME}-".encode() + name if number else b"x" + name).decode(errors="surrogateescape")).touch()
     pending, store = Pending(home, NAME), LocalStore(folder() / "pending-store")
-    content = pending.keep(1, MODEL, 7, np.arange(5, dtype=np.int32))
+    content = pending.keep(1, MODEL, 7, np.arange(5, dtype=np.int32), store)
     pending.reveal(store, 8, content.digest)
     assert pending.wasted(1, MODEL, 8) == 0
     pending.reveal(store, 7, content.digest)
