@@ -13,7 +13,7 @@ import keyword
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, make_dataclass
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -65,9 +65,10 @@ def _form(value: Any, leaves: list[Any], where: str, depth: int) -> Form:
         leaves.append(value)
         return None
     if isinstance(value, np.ndarray | np.generic):
-        try:
-            leaves.append(torch.as_tensor(value))
-        except TypeError as error:
+        try:  # ascontiguousarray, because torch has no negative strides, which flips leave
+            flipped = any(stride < 0 for stride in value.strides)
+            leaves.append(torch.as_tensor(np.ascontiguousarray(value) if flipped else value))
+        except (TypeError, ValueError) as error:
             raise DataError(f"a sample has an array of type {value.dtype}{_at(where)}: {error}") from error
         return None
     kind, name, entries = "", "", list[tuple[Any, Any]]()
@@ -84,7 +85,10 @@ def _form(value: Any, leaves: list[Any], where: str, depth: int) -> Form:
         leaves.append(value)
         return None
     elif isinstance(value, list) and where and value and all(isinstance(each, int | float) for each in value):
-        leaves.append(torch.tensor(value))
+        try:
+            leaves.append(torch.tensor(value))
+        except (ValueError, RuntimeError) as error:
+            raise DataError(f"a sample has a list of numbers{_at(where)} that torch can't take: {error}") from error
         return None
     elif isinstance(value, tuple | list):
         kind, entries = "list" if isinstance(value, list) else "tuple", list(enumerate(value))
@@ -97,7 +101,7 @@ def _form(value: Any, leaves: list[Any], where: str, depth: int) -> Form:
 
 
 def _at(where: str) -> str:
-    return f" at {where}" if where else ""
+    return f" at {where:.200}" if where else ""
 
 
 def unflatten(form: Form, leaves: Sequence[Any]) -> Any:
@@ -123,10 +127,10 @@ def _value(form: Form, leaves: Any) -> Any:
     return _class(kind, name, tuple(keys))(*values)
 
 
-@cache
+@lru_cache(1024)
 def _class(kind: str, name: str, names: tuple[str, ...]) -> Any:
     name = name if name.isidentifier() and not keyword.iskeyword(name) else "Sample"
-    return namedtuple(name, names) if kind == "named" else make_dataclass(name, names)
+    return namedtuple(name, names, rename=True) if kind == "named" else make_dataclass(name, names)
 
 
 # ---- Batches ----------------------------------------------------------------------------------------------
@@ -167,7 +171,7 @@ def _told(form: Form) -> str:
     if form is None:
         return "a tensor or a number"
     kind, name, entries = form
-    keys = ", ".join(str(key) for key, _ in entries[:10])
+    keys = ", ".join(f"{key!s:.40}" for key, _ in entries[:10])
     return f"a {name or kind} of {keys}" if kind in ("dict", "data", "named") else f"a {kind} of {len(entries)}"
 
 
@@ -247,8 +251,15 @@ def encode_each(samples: Sequence[Any]) -> tuple[str, dict[str, Tensor]]:
 
 def _encoded(form: Form, leaves: list[Any]) -> tuple[str, dict[str, Tensor]]:
     others = [None if isinstance(leaf, Tensor) else [leaf] for leaf in leaves]
-    tensors = {str(number): leaf for number, leaf in enumerate(leaves) if isinstance(leaf, Tensor)}
-    return json.dumps([form, others]), {name: leaf.detach().contiguous() for name, leaf in tensors.items()}
+    tensors, memory = dict[str, Tensor](), set[int]()
+    for number, leaf in enumerate(leaves):
+        if isinstance(leaf, Tensor):
+            flat = leaf.detach().contiguous()
+            begin = flat.untyped_storage().data_ptr()
+            # safetensors has no tensors that share memory, as labels and inputs of a language model may, and windows.
+            tensors[str(number)] = flat.clone() if begin in memory else flat
+            memory.add(begin)
+    return json.dumps([form, others]), tensors
 
 
 def decode(text: str, tensors: Mapping[str, Tensor]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,6 +73,7 @@ class Guard:
     def admits(self, round: int) -> bool:
         """Put the training of a round on the account, and return True; or False where that would exceed the budget."""
         delta = self._privacy.delta
+        self._account.read()  # a program before this one may have trained since
         following = self._account.epsilon(delta, self._mechanism)
         if self._stop_at is not None and following > self._stop_at:
             self._emit(
@@ -90,10 +92,13 @@ class Guard:
         self._emit(Spent(round=round, epsilon=following, delta=delta, trainings=trainings, stop_at=self._stop_at))
         return True
 
-    def protect(self, start: Path, trained: Path) -> None:
-        """Make a trained vector one that others may see."""
+    def protect(self, start: Path, raw: Path, trained: Path) -> None:
+        """Make of a trained vector, which is gone then, one that others may see."""
         if isinstance(self._privacy, UpdatePrivacy):
-            protect(start, trained, self._document, self._privacy)
+            protect(start, raw, trained, self._document, self._privacy)
+            raw.unlink()
+        else:
+            os.replace(raw, trained)
 
     def notes(self, rounds: int) -> list[str]:
         """Return what the client's operator should know, of a job with so many rounds."""

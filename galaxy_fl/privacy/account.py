@@ -40,13 +40,21 @@ class Account:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file = _File()
+        self.read()
+
+    def read(self) -> None:
+        """Take in what another program has put on it since; one that is gone meanwhile is forgotten by nobody here.
+
+        Raises:
+            ConfigurationError: it is damaged.
+        """
         try:
-            self._file = _File.model_validate_json(path.read_bytes())
+            self._file = _File.model_validate_json(self._path.read_bytes())
         except FileNotFoundError:
             return
         except ValidationError as error:
             raise ConfigurationError(
-                f"{path}, the account of what this client has spent of its privacy in the job, is damaged "
+                f"{self._path}, the account of what this client has spent of its privacy in the job, is damaged "
                 f"({explain(error):.200}): bring it back from a copy; without it nobody knows how much is left"
             ) from error
 

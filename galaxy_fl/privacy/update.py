@@ -34,12 +34,14 @@ _MARGIN = 1 - 1e-9
 """More than all roundings of a norm in 64-bit floats, so that none makes an update longer than it may be."""
 
 
-def protect(start: Path, trained: Path, document: JobDocument, privacy: UpdatePrivacy) -> None:
-    """Replace a trained vector by the one it began with, plus the clipped update, plus noise.
+def protect(start: Path, raw: Path, trained: Path, document: JobDocument, privacy: UpdatePrivacy) -> None:
+    """Write, of a trained vector, the one it began with, plus the clipped update, plus noise.
 
     Args:
         start: The file of the vector that the training began with, which the others know.
-        trained: The file of the trained one.
+        raw: The file of the trained one. The worker knows no other, so that none of its processes can replace what was
+            protected by what was not.
+        trained: The file to write.
         document: The job's.
         privacy: Its section.
 
@@ -47,7 +49,7 @@ def protect(start: Path, trained: Path, document: JobDocument, privacy: UpdatePr
         VectorError, OSError: a file is not such a vector, or can't be read or written.
     """
     parameters = document.tensors.parameters
-    vector = protected(read_weights(document, start), read_vector(trained, parameters), spans_of(document), privacy)
+    vector = protected(read_weights(document, start), read_vector(raw, parameters), spans_of(document), privacy)
     with handing_over(trained) as new:
         write_vector(new, vector)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from galaxy_fl.exceptions import RoundMovedOnError
+from galaxy_fl.files import FileLock
 from galaxy_fl.jobs.first_model import read_weights
 from galaxy_fl.rounds.coordinator import ClientCoordinator, Phase, Previous, Round
 from galaxy_fl.rounds.kept import Kept, KeptUpdate, digest_of
@@ -42,8 +43,8 @@ class Guard(Protocol):
         """Puts the training of a round on the client's account, durably, and returns True; False where its budget does
         not allow that."""
 
-    def protect(self, start: Path, trained: Path) -> None:
-        """Makes a vector that was trained from `start` one that others may see, in its file."""
+    def protect(self, start: Path, raw: Path, trained: Path) -> None:
+        """Makes of the file of a vector that was trained from `start` that of one that others may see, in its place."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +111,9 @@ def run_client(
             shown = rounds
             model(rounds, vector, kept.own_before(rounds + 1))
 
-    with tempfile.TemporaryDirectory(prefix="galaxy-client-") if folder is None else nullcontext(folder) as place:
+    with tempfile.TemporaryDirectory(prefix="galaxy-client-") if folder is None else _alone(folder) as place:
         kept = Kept(Path(place))
+        kept.raw.unlink(missing_ok=True)
         while not round.over:
             if not retired and coordinator.wants_update(round):
                 try:
@@ -151,6 +153,21 @@ def run_client(
     return round
 
 
+@contextmanager
+def _alone(folder: Path) -> Iterator[Path]:
+    """Keep other programs from the folder, which would overwrite what this one has trained and protected.
+
+    Raises:
+        ConfigurationError: another program has it.
+    """
+    busy = f"another program takes part in this job with the folder {folder}: stop it, or use another home"
+    lock = FileLock.claim(folder.with_name(f"{folder.name}.lock"), busy)
+    try:
+        yield folder
+    finally:
+        lock.release()
+
+
 def _train(
     coordinator: ClientCoordinator, trainer: Trainer, round: Round, begin: Path, kept: Kept, guard: Guard | None
 ) -> TrainResult | None:
@@ -171,13 +188,14 @@ def _train(
         teachers = sorted(previous.peers, key=digest_of)
     seed = round_seed(coordinator.job.train.seed, round.number, round.draw)
     before, after = kept.own_before(round.number), kept.own_new
-    task = TrainTask(start, kept.vector(round.number), round.number, seed, teachers, before, after)
+    vector = kept.vector(round.number)
+    task = TrainTask(start, vector if guard is None else kept.raw, round.number, seed, teachers, before, after)
     if guard is not None and not guard.admits(round.number):
         return None
     kept.about_to_train(round.number)
     result = trainer.train(task)
     if guard is not None:  # before it is kept, as what is kept is handed in
-        guard.protect(start, task.trained)
+        guard.protect(start, kept.raw, vector)
     trained = KeptUpdate(round=round.number, begin=digest, draw=round.draw, result=result)
     kept.keep(trained, coordinator.first_open(round))
     return result

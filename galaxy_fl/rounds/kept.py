@@ -67,6 +67,11 @@ class Kept:
         return self._folder / f"trained-{round}"
 
     @property
+    def raw(self) -> Path:
+        """Where the vector goes that a private job's training leaves, until it is protected."""
+        return self._folder / "raw"
+
+    @property
     def own_new(self) -> Path:
         """Where the client's own tensors go that a training leaves, until they are kept with what was trained."""
         return self._folder / "own-new"
@@ -107,6 +112,7 @@ class Kept:
         for round in owns[:-1] if personal else owns:
             self._own(round).unlink(missing_ok=True)
         self.own_new.unlink(missing_ok=True)
+        self.raw.unlink(missing_ok=True)
         self.last = None
 
     def keep(self, trained: KeptUpdate, first: int = 1) -> None:

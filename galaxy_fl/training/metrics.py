@@ -20,7 +20,10 @@ from galaxy_fl.training.names import torch_name
 __all__ = ["Metrics", "check_metrics", "metric_name"]
 
 MISSING = "the job has metrics of torchmetrics, which is not installed here: pip install 'galaxy-fl[metrics]'"
-DOMAINS = ("", ".classification", ".regression", ".text", ".segmentation", ".nominal")
+DOMAINS = (".classification", ".regression", ".text", ".segmentation", ".nominal", "")
+OF_TEXTS, OF_TOKENS = "torchmetrics.text.", {"Perplexity"}
+"""Metrics of texts compare no tensors, and some (BERTScore, InfoLM) load whatever model their options name from
+wherever, which nobody who takes part was asked about."""
 
 
 def metric_name(name: str) -> str:
@@ -114,14 +117,15 @@ def _classes() -> dict[str, Any]:
     """The classes of torchmetrics that compare `preds` with `target`."""
     try:
         modules = [importlib.import_module(f"torchmetrics{domain}") for domain in DOMAINS]
-        kind = modules[0].Metric
+        kind = modules[-1].Metric
     except ImportError as error:
         raise TrainingError(MISSING) from error
     found: dict[str, Any] = {}
     for module in modules:
         for name in module.__all__:
             each = getattr(module, name)
-            if inspect.isclass(each) and issubclass(each, kind):
+            of_texts = getattr(each, "__module__", "").startswith(OF_TEXTS) and name not in OF_TOKENS
+            if inspect.isclass(each) and issubclass(each, kind) and not of_texts:
                 found.setdefault(name, each)
     return found
 

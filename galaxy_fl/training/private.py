@@ -33,7 +33,7 @@ from galaxy_fl.privacy.accountant import MISSING, sampling
 from galaxy_fl.privacy.entropy import gaussians, uniforms
 from galaxy_fl.training.descent import Descent
 from galaxy_fl.training.minibatches import output_of, split
-from galaxy_fl.training.objective import Outcome, build_objective
+from galaxy_fl.training.objective import Objective, Outcome, build_objective
 from galaxy_fl.training.randomness import secret_seed, seed_torch
 from galaxy_fl.training.results import TrainResult
 from galaxy_fl.training.trainer import OnBatch, Tally, evaluate
@@ -47,6 +47,11 @@ IGNORED = -100
 APART = 4
 """Examples of which is tried whether each is computed apart from the others."""
 TOLERANCE = 1e-3
+NOT_APART = (
+    "Opacus does not find the gradient of each example for this model: a layer is given something else than one row an "
+    "example (as by a reshape that joins examples with another dimension), or its weight is used past its forward; "
+    "give each layer [examples, …] and call the layer itself, or use privacy of the mode 'update'"
+)
 
 
 def train_privately(
@@ -99,7 +104,7 @@ def train_privately(
                         value = _finite(outcome, specification)
                         (outcome.loss * size if mean else outcome.loss).backward()  # type: ignore[no-untyped-call]
                         tally.add(outcome, value, size)
-                        _take(optimizer, descent, last)
+                        _take(optimizer, descent, size, last)
                     if math.isnan(value):  # nothing was drawn, which nobody may see
                         optimizer.sum_of_none()
                         descent.step()
@@ -166,8 +171,12 @@ def _finite(outcome: Outcome, specification: TrainSpecification) -> float:
     return value
 
 
-def _take(optimizer: Any, descent: Descent, last: bool) -> None:
+def _take(optimizer: Any, descent: Descent, size: int, last: bool) -> None:
     """Clip the gradients of some examples, and with the last ones of a step take it."""
+    for parameter in optimizer.params:
+        rows = parameter.grad_sample
+        if isinstance(rows, Tensor) and len(rows) != size:
+            raise TrainingError(NOT_APART)  # what would be clipped are not examples
     optimizer.signal_skip_step(not last)
     try:
         complete = optimizer.pre_step()
@@ -224,9 +233,15 @@ def expect_indexed(dataset: Dataset[Any]) -> None:
         )
 
 
-@torch.no_grad()
-def check_examples_apart(model: nn.Module, dataset: Dataset[Any], device: str) -> None:
-    """Make sure that a model computes each example apart from the others of its batch, on some examples.
+def check_examples_apart(
+    model: nn.Module,
+    dataset: Dataset[Any],
+    specification: TrainSpecification,
+    device: str = "cpu",
+    ending: Ending = "logits",
+) -> None:
+    """Make sure that a model computes each example apart from the others of its batch, on some examples; and that
+    what Opacus takes for the gradient of an example is that.
 
     A model that draws at random, beyond torch's dropout layers, can't be compared with itself, and is let through.
 
@@ -234,10 +249,13 @@ def check_examples_apart(model: nn.Module, dataset: Dataset[Any], device: str) -
         TrainingError: it does not.
     """
 
-    def output(*indices: int) -> Tensor:
+    def some(*indices: int) -> Any:
         [batch] = batches(dataset, [torch.tensor(indices)])
-        inputs, _ = split(structure.to(batch, device))
-        return output_of(model, *inputs)
+        return structure.to(batch, device)
+
+    @torch.no_grad()
+    def output(*indices: int) -> Tensor:
+        return output_of(model, *split(some(*indices))[0])
 
     numbers = range(min(APART, count(dataset)))
     dropouts = [module for module in model.modules() if isinstance(module, nn.modules.dropout._DropoutNd)]
@@ -249,14 +267,45 @@ def check_examples_apart(model: nn.Module, dataset: Dataset[Any], device: str) -
         together, again = output(*numbers), output(*numbers)
         if not torch.equal(together, again):
             return
-        apart = [output(number) for number in numbers]
+        for one, number in zip(together, numbers, strict=True):
+            other = output(number)
+            if one.shape != other.shape[1:] or not torch.allclose(one, other[0], rtol=TOLERANCE, atol=TOLERANCE):
+                raise TrainingError(
+                    "what the model gives for an example depends on the others of its batch (as batch normalisation's "
+                    "does), so that no example can be protected on its own: let each be computed by itself, or use "
+                    "privacy of the mode 'update'"
+                )
+        objective = build_objective(model, specification, ending, device)
+        _check_gradients(model, objective, [some(*numbers), *map(some, numbers)], specification)
     finally:
         for module, rate in zip(dropouts, rates, strict=True):
             module.p = rate
-    for one, other in zip(together, apart, strict=True):
-        if one.shape != other.shape[1:] or not torch.allclose(one, other[0], rtol=TOLERANCE, atol=TOLERANCE):
-            raise TrainingError(
-                "what the model gives for an example depends on the others of its batch (as batch normalisation's "
-                "does), so that no example can be protected on its own: let each be computed by itself, or use privacy "
-                "of the mode 'update'"
-            )
+
+
+def _check_gradients(
+    model: nn.Module, objective: Objective, given: list[Any], specification: TrainSpecification
+) -> None:
+    """Compare the gradients of examples in a batch, the first of those given, with those of batches of one each."""
+    hooks, _ = _opacus()
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    mean = specification.loss_options.get("reduction", "mean") != "sum"
+    per_example = hooks(model, loss_reduction="sum")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of hooks on inputs that need no gradient
+            loss = objective(given[0]).loss
+            (loss * (len(given) - 1) if mean else loss).backward()  # type: ignore[no-untyped-call]
+        found = [getattr(parameter, "grad_sample", None) for parameter in trained]
+    finally:
+        per_example.cleanup()
+        model.zero_grad(set_to_none=True)
+    for number, batch in enumerate(given[1:]):
+        expected = torch.autograd.grad(objective(batch).loss, trained, allow_unused=True)
+        for rows, gradient in zip(found, expected, strict=True):
+            if rows is None or gradient is None:
+                continue  # the first step says which parameter is not used
+            size = float(gradient.abs().max())
+            if len(rows) != len(given) - 1 or not torch.allclose(
+                rows[number], gradient, rtol=TOLERANCE, atol=TOLERANCE * size + 1e-7, equal_nan=True
+            ):
+                raise TrainingError(NOT_APART)

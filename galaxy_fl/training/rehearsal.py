@@ -114,7 +114,7 @@ def rehearse(
             from galaxy_fl.training.private import check_examples_apart, expect_indexed
 
             expect_indexed(dataset)
-            check_examples_apart(model.to(device), few, device)
+            check_examples_apart(model.to(device), few, specification, device, ending)
         try:
             with suppress(DivergedError):
                 train(model, few, once, 0, device, lessons=ask(few), ending=ending, privacy=privacy)

@@ -8,15 +8,17 @@ from pydantic import AfterValidator, Field
 
 from galaxy_fl.validation import Strict, printable
 
-__all__ = ["Evaluation", "TrainResult"]
+__all__ = ["Count", "Evaluation", "TrainResult"]
 
+Count = Annotated[int, Field(ge=1, lt=2**63)]
+"""Models' code may have made it up: no more than what databases and floats take."""
 MetricName = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(printable)]
 
 
 class Evaluation(Strict):
     """How good a model is on a data set."""
 
-    samples: int = Field(ge=1)
+    samples: Count
     loss: float
     """Mean over the samples."""
     accuracy: float | None
@@ -29,5 +31,5 @@ class TrainResult(Evaluation):
     """What training in a round came to. `loss` and `accuracy` are means over the last local epoch, as it ran."""
 
     seconds: float = Field(ge=0)
-    batches: int = Field(ge=1)
+    batches: Count
     """Optimizer steps, over all local epochs."""

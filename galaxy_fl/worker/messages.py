@@ -18,7 +18,7 @@ from galaxy_fl.jobs.local_tensors import LocalTensor
 from galaxy_fl.jobs.parts import ALL_SHARED, Parts, PartTensor
 from galaxy_fl.jobs.privacy import Privacy
 from galaxy_fl.jobs.specification import LossName, TrainSpecification
-from galaxy_fl.training.results import Evaluation, TrainResult
+from galaxy_fl.training.results import Count, Evaluation, TrainResult
 from galaxy_fl.training.task import TrainTask
 from galaxy_fl.validation import Strict
 
@@ -212,7 +212,7 @@ class Prepared(Strict):
     """What a worker found when it loaded its data."""
 
     kind: Literal["prepared"] = "prepared"
-    samples: int = Field(ge=1)
+    samples: Count
     notes: list[Annotated[str, Field(max_length=1_000), AfterValidator(_printable)]] = Field(
         default_factory=list, max_length=100
     )

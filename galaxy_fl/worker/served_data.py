@@ -90,6 +90,7 @@ class ServedData:
                 form, tensors = structure.encode_each(read(dataset, asked.indices))
             else:
                 form, tensors = structure.encode(take(dataset, asked.indices))
+            return form, save(tensors)
         except GalaxyError:
             raise
         except Exception as error:
@@ -97,7 +98,6 @@ class ServedData:
                 f"the data set {type(dataset).__name__} raised {type(error).__name__}: {error}, for one of the samples "
                 f"{', '.join(map(str, asked.indices[:5]))}{', …' if len(asked.indices) > 5 else ''}"
             ) from error
-        return form, save(tensors)
 
     def _score(self, content: bytes) -> float:
         from safetensors import SafetensorError

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load, save
 from torch.utils.data import default_collate
 
 from galaxy_fl.data import structure
@@ -125,3 +126,28 @@ def test_a_sample_within_itself_ends():
     sample[0] = sample
     with pytest.raises(DataError, match="more than 32 levels deep"):
         structure.stack([sample])
+
+
+def test_tensors_that_share_memory_and_arrays_that_are_flipped_travel():
+    """A language model's labels are often its inputs, and its samples windows of one text."""
+    text = torch.arange(6)
+    for value in ({"inputs": text, "labels": text}, {"inputs": text[:4], "labels": text[1:5]}):
+        sent = load(save(structure.encode(value)[1]))
+        found = structure.decode(structure.encode(value)[0], sent)
+        assert {name: each.tolist() for name, each in found.items()} == {k: v.tolist() for k, v in value.items()}
+    assert travelled({"image": np.arange(6).reshape(2, 3)[:, ::-1]})["image"].tolist() == [[2, 1, 0], [5, 4, 3]]
+
+
+def test_names_that_python_made_up_travel():
+    made_up = namedtuple("Made", ["class", "x"], rename=True)
+    assert tuple(travelled(made_up(1, 2))) == (1, 2)
+
+
+def test_an_error_is_no_longer_than_people_read_whatever_the_keys():
+    with pytest.raises(DataError) as long:
+        structure.flatten({"k" * 10**6: object()})
+    with pytest.raises(DataError) as other:
+        structure.stack([{"k" * 10**6: 1}, {"j" * 10**6: 1}])
+    assert max(len(str(long.value)), len(str(other.value))) < 1000
+    with pytest.raises(DataError, match=r"a list of numbers at \[0\] that torch can't take"):
+        structure.flatten(([2**70],))

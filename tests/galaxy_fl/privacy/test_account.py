@@ -193,6 +193,61 @@ def test_what_was_trained_and_kept_is_handed_in_again_for_nothing(table):
     assert client.of(Spent)[-1].trainings == 3
 
 
+def test_what_the_worker_may_write_later_is_not_what_is_handed_in(table):
+    """Its code may have left a thread or a process behind, which writes once more what it was told to write."""
+    handed_in = []
+
+    class Lingering(Watched):
+        def train(self, task):
+            self.task = task
+            return super().train(task)
+
+    client = Client(table)
+    trainer = Lingering(client.folder)
+
+    class Seat(ClientSeat):
+        def submit(self, round, update, weight):
+            handed_in.append(update.copy())
+            return super().submit(round, update, weight)
+
+    class Late(Guard):
+        def protect(self, start, raw, trained):
+            super().protect(start, raw, trained)
+            assert not raw.exists()
+            Counting.train(trainer, trainer.task)
+
+    guard = Late(table.job, 10, client.folder / "spent.json", None, client.heard.append)
+    run_client(Seat(table, "a", *[advance(table)] * 3), trainer, 10, folder=client.folder, guard=guard)
+    assert len(handed_in) == 3
+    assert all(len(np.unique(update)) > 50 for update in handed_in)
+    assert not (client.folder / "raw").exists()
+
+
+def test_two_programs_do_not_train_in_one_folder(table):
+    """The second would overwrite what the first has protected, and each what the other has spent."""
+    client, other = Client(table), Client(table)
+
+    def begins():
+        with pytest.raises(
+            ConfigurationError, match=r"another program takes part in this job with the folder .*client"
+        ):
+            other.run()
+        table.next_attempt(advance=True)
+
+    client.run(begins, *[advance(table)] * 2)
+    assert client.trainer.seen == [1, 2, 3]
+    assert other.trainer.seen == []
+
+
+def test_what_another_program_has_spent_since_counts(table):
+    client, other = Client(table, epsilon(4)), Client(table, epsilon(4))
+    guard = Guard(table.job, 10, client.folder / "spent.json", epsilon(4), client.heard.append)  # before the other
+    other.run(*[advance(table)] * 3)
+    assert guard.admits(4)
+    assert not guard.admits(5)
+    assert Account(client.folder / "spent.json").trainings == 4
+
+
 def test_a_round_that_is_collected_again_costs_nothing_and_another_drawing_does(table):
     client = Client(table)
     client.run(reopen(table), *[advance(table)] * 3)

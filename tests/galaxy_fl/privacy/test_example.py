@@ -296,7 +296,55 @@ def test_a_model_that_mixes_examples_is_refused_before_the_first_round():
     with pytest.raises(TrainingError, match=r"depends on the others of its batch"):
         rehearse(Mixing(), data(3), specification(), "cpu", "logits", privacy=privacy())
     rehearse(nn.Sequential(nn.Dropout(0.5), linear()), data(3), specification(), "cpu", "logits", privacy=privacy())
-    check_examples_apart(nn.Sequential(nn.Dropout(0.5), linear()), data(3), "cpu")
+    check_examples_apart(nn.Sequential(nn.Dropout(0.5), linear()), data(3), specification())
+
+
+class Folded(nn.Module):
+    """Joins the steps of a series with the examples: what is clipped then are steps, of which an example has two."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3, 1)
+
+    def forward(self, x):
+        return self.layer(torch.stack([x, 2 * x], 1).reshape(-1, 3)).reshape(len(x), 2).sum(1, keepdim=True)
+
+
+class OneExample(Folded):
+    """All examples are one to its layer."""
+
+    def forward(self, x):
+        return self.layer(x.unsqueeze(0))[0]
+
+
+class Exchanged(nn.Module):
+    """One layer has the examples in another order than the other."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.last = nn.Linear(3, 3), nn.Linear(3, 1)
+
+    def forward(self, x):
+        return self.last(self.layer(x.flip(0)).flip(0))
+
+
+class Past(Exchanged):
+    """A weight is used past its layer."""
+
+    def forward(self, x):
+        return self.last(nn.functional.linear(torch.tanh(self.layer(x)), self.layer.weight))
+
+
+@pytest.mark.parametrize("model", [Folded, OneExample, Exchanged, Past])
+def test_a_model_whose_examples_are_not_told_apart_is_refused_before_the_first_round(model):
+    with pytest.raises(TrainingError, match=r"does not find the gradient of each example"):
+        rehearse(model(), data(3), specification(), "cpu", "logits", privacy=privacy())
+
+
+@pytest.mark.parametrize("model", [Folded, OneExample])
+def test_and_no_step_is_taken_either_should_it_do_so_later(model):
+    with pytest.raises(TrainingError, match=r"does not find the gradient of each example"):
+        train_privately(model(), data(3), specification(), privacy())
 
 
 def test_a_parameter_that_is_not_used_is_refused_before_the_first_round():

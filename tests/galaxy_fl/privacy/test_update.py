@@ -42,9 +42,10 @@ class Client:
     def protected(self, start, trained):
         """What is handed in, as numbers; the vectors are numbers, too."""
         steps = 2**BITS
-        for path, values in ((self.start, start), (self.trained, trained)):
+        raw = self.start.with_name("raw")
+        for path, values in ((self.start, start), (raw, trained)):
             write_vector(path, np.rint(np.asarray(values) * steps).astype(np.int32))
-        update.protect(self.start, self.trained, self.document, self.document.privacy)
+        update.protect(self.start, raw, self.trained, self.document, self.document.privacy)
         handed = read_vector(self.trained, self.document.tensors.parameters)
         return (handed.astype(np.int64) - read_vector(self.start, len(handed))) / steps
 
@@ -83,11 +84,11 @@ def test_the_clip_holds_over_tensors_of_different_fixed_point(tmp_path, monkeypa
     fine = document(privacy(clip=1.0), 50)
     layout = [{"name": "a", "shape": [25], "fraction_bits": 20}, {"name": "b", "shape": [25], "fraction_bits": 10}]
     mixed = JobDocument.model_validate(fine.model_dump() | {"layout": layout})
-    start, trained = tmp_path / "start", tmp_path / "trained"
+    start, raw, trained = (tmp_path / name for name in ("start", "raw", "trained"))
     steps = np.repeat([2**20, 2**10], 25)
     write_vector(start, np.zeros(50, np.int32))
-    write_vector(trained, (3 * steps).astype(np.int32))
-    update.protect(start, trained, mixed, mixed.privacy)
+    write_vector(raw, (3 * steps).astype(np.int32))
+    update.protect(start, raw, trained, mixed, mixed.privacy)
     handed = read_vector(trained, 50) / steps
     assert 0.98 < np.linalg.norm(handed) <= 1.0
 

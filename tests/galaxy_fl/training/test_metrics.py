@@ -11,6 +11,7 @@ from torch.utils.data import TensorDataset
 from galaxy_fl.exceptions import DataError, JobDocumentError, TrainingError
 from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.jobs.train import Train
+from galaxy_fl.training.metrics import check_metrics
 from galaxy_fl.training.trainer import evaluate, train
 
 MULTICLASS = {"task": "multiclass", "num_classes": 3, "average": "macro"}
@@ -120,3 +121,11 @@ def test_without_torchmetrics_the_message_names_the_extra():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100)
     assert "not installed here: pip install 'galaxy-fl[metrics]'" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("name", ["BERTScore", "InfoLM", "ROUGEScore", "WordErrorRate"])
+def test_a_metric_that_loads_what_its_options_name_is_none(name):
+    """Of strangers' jobs, too, those with a builtin model run without a word of trust."""
+    with pytest.raises(TrainingError, match=f"unknown metric '{name}'"):
+        check_metrics({name: {"model_name_or_path": "somebody/anything"}})
+    check_metrics({"Perplexity": {}})

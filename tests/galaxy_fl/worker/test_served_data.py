@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import save
 from torch.utils.data import Dataset, TensorDataset
 
@@ -17,7 +18,7 @@ from galaxy_fl.exceptions import DataError, TrainingError
 from galaxy_fl.jobs.document import BuiltinModel, JobDocument, RuleChoice, SourceModel, source_id
 from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.training.task import TrainTask
-from galaxy_fl.worker.messages import MOST_SAMPLES, Fetch, WorkerSettings
+from galaxy_fl.worker.messages import MOST_SAMPLES, Fetch, WorkerSettings, parse_said
 from galaxy_fl.worker.served_data import ServedData
 from galaxy_fl.worker.worker import Worker
 from tests.fuzz.hostile_worker import SEPARATOR, HostileWorker
@@ -236,6 +237,8 @@ def test_jobs_read_a_users_data_one_at_a_time():
     assert not failed
 
 
+EVALUATION = {"samples": 4, "loss": 0.5, "accuracy": None}
+RESULT = EVALUATION | {"seconds": 0.1, "batches": 1}
 SCORE = b'{"kind": "score"}'
 SCORED = {"output": torch.zeros(2, 3), "target": torch.zeros(2)}
 
@@ -270,6 +273,26 @@ def test_a_worker_that_asks_for_what_it_may_not_have_gets_nothing_and_is_closed(
         with pytest.raises(TrainingError, match="the worker was closed"):
             worker.evaluate(Path("said"))
         wait_until_gone(worker.pid)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"kind": "prepared", "samples": 10**400},
+        {"kind": "prepared", "samples": 2**63},
+        {"kind": "trained", "result": RESULT | {"samples": 10**400}},
+        {"kind": "trained", "result": RESULT | {"batches": 10**400}},
+        {"kind": "trained", "result": RESULT | {"metrics": {"f1\x1b[2J": 0.5}}},
+        {"kind": "trained", "result": RESULT | {"metrics": {"f" * 65: 0.5}}},
+        {"kind": "trained", "result": RESULT | {"metrics": dict.fromkeys(map(str, range(101)), 0.5)}},
+        {"kind": "evaluated", "evaluation": EVALUATION | {"samples": 10**400}},
+        {"kind": "evaluated", "evaluation": EVALUATION | {"loss": 10**400}},
+    ],
+)
+def test_figures_that_no_model_has_are_no_answer(answer):
+    """They go on to terminals, tables, trackers and the ledger."""
+    with pytest.raises(ValidationError):
+        parse_said(json.dumps(answer).encode())
 
 
 def test_nobody_is_scored_without_an_accuracy_of_the_users():
