@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 
 from galaxy_chain.rpc.rpc import Rpc
 from galaxy_fl.worker import forkserver
-from tests.end_to_end.forked import PRELOADED
-from tests.end_to_end.processes import anvil, run
+from tests.end_to_end.forked import PRELOADED, Forked
+from tests.end_to_end.processes import anvil
 from tests.examples.stage import EXAMPLES, Stage
 
 pytestmark = pytest.mark.xdist_group("language-models")
@@ -121,7 +121,8 @@ def test_language_model(stage: Stage, tmp_path: Path, anvil_url: str) -> None:
     ledger.mkdir()
     (ledger / "base").symlink_to(tmp_path / "base")
     (ledger / "job.py").write_text(f"import sys\nsys.path.insert(0, {str(EXAMPLES / here)!r})\n{LEDGER}")
-    run(ledger, "deploy", "--account", "dev:0", GALAXY_RPC=anvil_url)
+    with Forked(ledger, "deploy", "--account", "dev:0", GALAXY_RPC=anvil_url) as deploying:
+        deploying.finish()
     trust = {"GALAXY_TRUST": Rpc(anvil_url).request("eth_accounts")[0], "GALAXY_POLL": "0.1"}
 
     def play(role: str, account: int) -> Path:

@@ -52,6 +52,12 @@ class GPT2(CausalLM):
     dtype = "bfloat16"
 
 
+class Dora(Llama):
+    """Part of its adapters is made from the base's weights."""
+
+    lora = Llama.lora | {"use_dora": True, "modules_to_save": ["norm"]}
+
+
 @pytest.fixture(autouse=True)
 def _one_thread():
     before = torch.get_num_threads()
@@ -200,6 +206,7 @@ def test_bases_that_do_not_fit_are_refused(tmp_path):
             type("Wrong", (Llama,), {name: value})()
 
 
+@pytest.mark.parametrize("kind", [Llama, GPT2, Dora], indirect=True)
 def test_adapters_go_out_and_in_again_in_pefts_format(kind, folder, tmp_path):
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
@@ -264,7 +271,8 @@ def test_room_is_made_for_a_base_without_its_weights(monkeypatch):
     drawn.clear()
     with from_elsewhere():
         model = Llama()
-    assert not drawn
+        assert not drawn
+        assert all(bool(value.isfinite().all()) for value in Dora().parameters())
     adapters = dict(model.named_parameters())
     assert all(bool(value.any()) for name, value in adapters.items() if "lora_A" in name)
     assert not any(bool(value.any()) for name, value in adapters.items() if "lora_B" in name)
