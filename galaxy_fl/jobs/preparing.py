@@ -88,7 +88,7 @@ def prepare(job: Job, job_id: str, sample: Tensor | None = None) -> JobRequest:
     fields = described.fields(None if base is None else base.described)
     averaged = averaged_by(job.method.choice.name, described.buffers)
     document = job.document(train=specification, model=chosen, output=output, averaged=averaged, **fields)
-    check_private_model(model, document.privacy, described.layout)
+    check_private_model(model, document.privacy, described.layout, {tensor.name for tensor in described.frozen})
     initial = encode(floats_of(model, document.tensors), document.tensors)
     return JobRequest(job_id, document, job.terms(), initial, source, base)
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from galaxy_fl.exceptions import JobDocumentError
 from galaxy_fl.jobs.specification import OWN_LOSS, TrainSpecification
 from galaxy_fl.validation import Strict
+from galaxy_fl.vectors import Layout
 
-__all__ = ["ExamplePrivacy", "Privacy", "UpdatePrivacy", "expect_examples_apart"]
+__all__ = ["ExamplePrivacy", "Privacy", "UpdatePrivacy", "check_noise", "expect_examples_apart"]
 
 LEAST_NOISE, MOST_NOISE = 0.01, 1_000.0
+MOST_STEPS = 2.0**30
+"""Steps of the fixed point that the noise may deviate: int32 has twice that at each side."""
 
 
 class _Privacy(Strict):
@@ -88,6 +93,23 @@ class UpdatePrivacy(_Privacy):
 
 
 Privacy = Annotated[ExamplePrivacy | UpdatePrivacy, Field(discriminator="mode")]
+
+
+def check_noise(privacy: UpdatePrivacy, layout: Layout) -> None:
+    """Make sure that the fixed point of each tensor can carry its noise.
+
+    Raises:
+        JobDocumentError: one can't; names it.
+    """
+    deviation = privacy.noise_multiplier * privacy.clip
+    for tensor in layout.tensors:
+        steps = math.ldexp(deviation, tensor.fraction_bits)
+        if not 1 <= steps <= MOST_STEPS:
+            raise JobDocumentError(
+                f"privacy: noise of deviation {deviation:g} (noise_multiplier times clip) is {steps:.3g} steps of the "
+                f"fixed point of {tensor.name!r}, expected 1 to {MOST_STEPS:.0f}: change clip or noise_multiplier, or "
+                f"the tensor's fraction_bits, {tensor.fraction_bits}"
+            )
 
 
 def expect_examples_apart(train: TrainSpecification) -> None:

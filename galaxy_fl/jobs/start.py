@@ -13,6 +13,7 @@ import numpy as np
 from galaxy_fl.exceptions import JobDocumentError, VectorError
 from galaxy_fl.jobs.document import JobDocument
 from galaxy_fl.jobs.local_tensors import LocalTensor
+from galaxy_fl.jobs.privacy import UpdatePrivacy, check_noise
 from galaxy_fl.vectors import INT32_MAX, INT32_MIN, VECTOR_DTYPE, Layout, TensorLayout, Vector
 
 if TYPE_CHECKING:
@@ -104,17 +105,22 @@ def begin_with(document: JobDocument, start: Start, fraction_bits: Mapping[str, 
             f"start: {start.what} is sealed, and this job is not, so that anybody could read it: give this one "
             f"seal = {given.seal!r}, too"
         )
+    other_parts = JobDocumentError(
+        f"start: the frozen and personal tensors of {start.what} are not those of this job: begin with a file of "
+        "the whole model, or name the same parts of the same model"
+    )
+    if (given.frozen, given.personal) != (document.frozen, document.personal):
+        raise other_parts
     _check_tensors(start.what, given.tensors.tensors, document.tensors.tensors)
     _check_local(start.what, given.local, document.local)
     if given.base != document.base:
-        raise JobDocumentError(
-            f"start: the frozen and personal tensors of {start.what} are not those of this job: begin with a file of "
-            "the whole model, or name the same parts of the same model"
-        )
+        raise other_parts
     try:
         layout = given.tensors.with_bits(fraction_bits)
     except VectorError as error:
         raise JobDocumentError(str(error)) from error
+    if isinstance(document.privacy, UpdatePrivacy):
+        check_noise(document.privacy, layout)
     vector = start.vector if layout == given.tensors else _rescaled(start, layout)
     begun = document.model_copy(update={"layout": layout.to_json(), "local": list(given.local)})
     return JobDocument.from_bytes(begun.to_bytes()), vector

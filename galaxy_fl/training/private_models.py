@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Collection
 from typing import Any
 
 from torch import nn
 
 from galaxy_fl.exceptions import ConfigurationError, JobDocumentError
-from galaxy_fl.jobs.privacy import Privacy, UpdatePrivacy
+from galaxy_fl.jobs.privacy import Privacy, UpdatePrivacy, check_noise
 from galaxy_fl.privacy.accountant import MISSING
 from galaxy_fl.vectors import Layout
 
 __all__ = ["check_private_model"]
 
-MOST_STEPS = 2.0**30
-"""Steps of the fixed point that the noise may deviate: int32 has twice that at each side."""
 
-
-def check_private_model(model: nn.Module, privacy: Privacy | None, layout: Layout) -> None:
+def check_private_model(
+    model: nn.Module, privacy: Privacy | None, layout: Layout, frozen: Collection[str] = ()
+) -> None:
     """Make sure that a job's privacy covers all that leaves a client.
 
     Args:
         model: The job's.
         privacy: The job's; None for none, which every model suits.
         layout: What of the model is in its vectors.
+        frozen: Names of tensors that nobody trains, whether or not they require gradients here.
 
     Raises:
         JobDocumentError: something of the model isn't covered; names it.
@@ -33,9 +33,9 @@ def check_private_model(model: nn.Module, privacy: Privacy | None, layout: Layou
         return
     _check_buffers(model, layout)
     if isinstance(privacy, UpdatePrivacy):
-        _check_noise(privacy, layout)
+        check_noise(privacy, layout)
     else:
-        _check_layers(model)
+        _check_layers(model, frozen)
 
 
 def _check_buffers(model: nn.Module, layout: Layout) -> None:
@@ -62,20 +62,7 @@ def _check_buffers(model: nn.Module, layout: Layout) -> None:
         )
 
 
-def _check_noise(privacy: UpdatePrivacy, layout: Layout) -> None:
-    """Make sure that the fixed point of each tensor can carry its noise."""
-    deviation = privacy.noise_multiplier * privacy.clip
-    for tensor in layout.tensors:
-        steps = math.ldexp(deviation, tensor.fraction_bits)
-        if not 1 <= steps <= MOST_STEPS:
-            raise JobDocumentError(
-                f"privacy: noise of deviation {deviation:g} (noise_multiplier times clip) is {steps:.3g} steps of the "
-                f"fixed point of {tensor.name!r}, expected 1 to {MOST_STEPS:.0f}: change clip or noise_multiplier, or "
-                f"the tensor's fraction_bits, {tensor.fraction_bits}"
-            )
-
-
-def _check_layers(model: nn.Module) -> None:
+def _check_layers(model: nn.Module, frozen: Collection[str]) -> None:
     """Make sure that Opacus can tell the gradients of single examples apart in each layer that is trained."""
     try:
         from opacus.grad_sample import GradSampleModule
@@ -84,8 +71,11 @@ def _check_layers(model: nn.Module) -> None:
     except ImportError as error:
         raise ConfigurationError(f"{MISSING} ({error})") from error
     training = model.training
+    held = [value for name, value in model.named_parameters() if name in frozen and value.requires_grad]
     model.train()
     try:
+        for value in held:
+            value.requires_grad_(False)
         for name, module in trainable_modules(model):
             if errors := [*_own_errors(ModuleValidator, module), *GradSampleModule.validate(module, strict=False)]:
                 what = str(errors[0]).strip().splitlines()[0]
@@ -94,6 +84,8 @@ def _check_layers(model: nn.Module) -> None:
                     f"({type(module).__name__}): {what:.300}; use another layer there, or the mode 'update'"
                 )
     finally:
+        for value in held:
+            value.requires_grad_(True)
         model.train(training)
 
 

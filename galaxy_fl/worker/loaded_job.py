@@ -118,6 +118,7 @@ class LoadedJob:
             else:
                 buffers[name].copy_(value)  # so that a change is seen, and is this model's alone
         _hold_statistics(model, self._frozen)
+        check_private_model(model, self.document.privacy, self.layout)  # as it will be trained
         return model
 
     def _check_state(self, model: nn.Module) -> None:
@@ -145,7 +146,6 @@ class LoadedJob:
         parameters = dict(model.named_parameters(remove_duplicate=False))
         if changed := [name for name in self._constants if name in parameters]:
             raise JobDocumentError(f"the job takes the parameter {changed[0]!r} for a constant; only buffers can be")
-        check_private_model(model, self.document.privacy, self.layout)
 
     # Batches
 

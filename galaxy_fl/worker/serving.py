@@ -137,7 +137,7 @@ def describe(asked: Describe) -> Described:
     if asked.start is not None:
         load_start(built, asked.start)
     described = describe_model(built, fresh, asked.fraction_bits, asked.parts)
-    check_private_model(built, asked.privacy, described.layout)
+    check_private_model(built, asked.privacy, described.layout, {tensor.name for tensor in described.frozen})
     if described.has_base and asked.base is not None:
         write_base(asked.base, [*described.frozen, *described.personal], built.state_dict())
     write_vector(asked.vector, encode(floats_of(built, described.layout), described.layout))

@@ -283,6 +283,17 @@ def test_layers_that_it_handles_pass():
     check_private_model(model, privacy(), Layout.of(model.state_dict(), set()).padded())
 
 
+def test_a_layer_that_nobody_trains_needs_no_protection():
+    """What is frozen may be whatever it is: it sees examples, and keeps nothing of them."""
+    model = Named(inner=nn.BatchNorm1d(4), last=nn.Linear(4, 2))
+    layout = Layout.of(model.last.state_dict(prefix="last."), set()).padded()
+    frozen = [name for name in model.state_dict() if name.startswith("inner.")]
+    check_private_model(model, privacy(), layout, frozen)
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    with pytest.raises(JobDocumentError, match=r"the layer 'inner' \(BatchNorm1d\)"):
+        check_private_model(model, privacy(), layout)
+
+
 class Mixing(nn.Module):
     def __init__(self):
         super().__init__()

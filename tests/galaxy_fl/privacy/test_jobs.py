@@ -7,14 +7,17 @@ import json
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 import galaxy_fl as galaxy
 from galaxy_fl.exceptions import ConfigurationError, JobDocumentError
 from galaxy_fl.jobs.document import JobDocument
 from galaxy_fl.jobs.privacy import ExamplePrivacy, UpdatePrivacy
+from galaxy_fl.modes.job_folder import JobsFolder
 from galaxy_fl.participants.events import Exhausted, Failed, Finished, Spent, Started, Trained
 from galaxy_fl.privacy.accountant import epsilon_of, mechanism_of
+from galaxy_fl.rounds.kept import kept_folder
 from galaxy_fl.training.private_models import check_private_model
 from galaxy_fl.vectors import Layout
 from tests.galaxy_fl.participants.test_client_and_server import Heard, run
@@ -204,3 +207,49 @@ def test_a_job_that_protects_examples_says_what_each_client_spends(folder):
         assert {event.batches for event in heard.of(Trained)} == {-(-samples // 32)}
     assert first.of(Finished)[0].sha256 == second.of(Finished)[0].sha256
     assert (folder / f"final_model_pars_{number}").exists()
+
+
+# ---- With other things that a job may have ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", [pytest.param("weighted_mean", marks=pytest.mark.extended), "fedadam"])
+def test_personal_tensors_are_neither_noised_nor_handed_in(folder, rule):
+    """They are as training left them, to the bit; what travels is not."""
+    own, shared = [], []
+    for name, privacy in (("plain", None), ("private", UPDATE)):
+        place = folder / name
+        method = galaxy.Averaging(rule)
+        number = galaxy.submit(job(privacy, rounds=1, personal=["3.*"], method=method), at=place)
+        document = JobsFolder(place).open(number).document
+        handed = []
+
+        def watch(event, job, place=place, handed=handed):
+            if isinstance(event, Trained):
+                handed.extend(path.stat().st_size for path in place.rglob("updates/**/*") if path.is_file())
+
+        [outcome], _ = run(
+            galaxy.Client("digits", shard="1/8", name="1", at=place, output=place, listeners=[watch]),
+            galaxy.Server(at=place, output=place, listeners=[]),
+        )
+        assert outcome.error is None
+        assert {tensor.name for tensor in document.tensors.tensors}.isdisjoint({"3.weight", "3.bias"})
+        assert set(handed) <= {4 * document.tensors.parameters}
+        kept = kept_folder(place, number, "1", document)
+        own.append(load_file(kept / "own-1"))
+        assert not (kept / "raw").exists()
+        assert (kept / "spent.json").exists() == (privacy is not None)
+        shared.append(torch.load(outcome.final_model, weights_only=True)["1.weight"])
+    assert own[0].keys() == {"3.weight", "3.bias"}
+    assert all(torch.equal(own[0][name], value) for name, value in own[1].items())
+    assert (shared[0] == shared[1]).float().mean() < 0.6  # a step of Adam knows two directions, and no size
+
+
+def test_noise_has_to_suit_what_a_job_begins_with(folder):
+    number = galaxy.submit(job(None, rounds=1, fraction_bits={"*": 2}))
+    run(galaxy.Server(listeners=[]), client(1, Heard()))
+    small = UPDATE | {"clip": 0.01}
+    with pytest.raises(JobDocumentError, match=r"0.08 steps of the fixed point of '1.weight', expected 1 to"):
+        galaxy.submit(job(small, rounds=1, start=f"{number}:last"))
+    galaxy.submit(job(small, rounds=1, start=f"{number}:last", fraction_bits={"*": 20}))
+    with pytest.raises(JobDocumentError, match=r"frozen and personal tensors of round 1 of job \d+ are not those"):
+        galaxy.submit(job(None, rounds=1, start=f"{number}:last", personal=["3.*"]))
