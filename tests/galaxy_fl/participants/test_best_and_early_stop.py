@@ -14,11 +14,14 @@ from safetensors.torch import load_file
 
 import galaxy_fl as galaxy
 from galaxy_fl.exceptions import ConfigurationError
+from galaxy_fl.jobs.document import source_id
 from galaxy_fl.modes.job_folder import JobsFolder
 from galaxy_fl.participants.aim import Aim
 from galaxy_fl.participants.events import Best, Committed, Ending, Finished
 from galaxy_fl.participants.progress import Progress
 from galaxy_fl.rounds.coordinator import Phase
+from tests.galaxy_chain import stepping_model
+from tests.galaxy_chain.stepping_model import Net, Studies
 from tests.galaxy_fl.participants.test_client_and_server import Heard, run
 
 
@@ -100,6 +103,22 @@ def test_a_job_ends_once_a_condition_holds_and_its_clients_have_its_model(folder
 
 
 def test_a_further_metric_of_the_job_is_a_measure_like_any(folder):
+    """What the model's own step says; those of torchmetrics take the same way."""
+    galaxy.submit(galaxy.Job(Net, rounds=2, train=galaxy.Train(learning_rate=0.1)), clients=1)
+    trust, heard = [source_id(Path(stepping_model.__file__).read_bytes())], Heard()
+    _, [outcome] = run(
+        galaxy.Client(data=Studies(1, 50), trust=trust, listeners=[]),
+        galaxy.Server(
+            test_data=Studies(9, 30), trust=trust, best="longest:max", stop_when="longest>=0.01", listeners=[heard]
+        ),
+    )
+    [committed] = heard.of(Committed)
+    [best] = heard.of(Best)
+    assert (best.metric, best.value, outcome.best_round) == ("longest", committed.metrics["longest"], 1)
+
+
+@pytest.mark.extended  # three processes import torchmetrics, which takes seconds
+def test_a_metric_of_torchmetrics_is_a_measure_like_any(folder):
     submit(2, metrics={"f1_score": {"task": "multiclass", "num_classes": 10, "average": "macro"}})
     heard = Heard()
     _, [outcome] = run(client(), server(best="F1Score:max", stop_when="F1Score>=0.01", listeners=[heard]))

@@ -12,8 +12,6 @@ import threading
 from pathlib import Path
 
 import pytest
-from mlflow import MlflowClient
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import galaxy_fl as galaxy
 from galaxy_fl.exceptions import ConfigurationError
@@ -59,9 +57,19 @@ def track(target: str, *told: events.Event, about: About = ABOUT) -> None:
             one.of(about)(event, about.job)
 
 
+# Imported when they are needed: every process of the tests imports every module of them.
+
+
+def accumulator(folder: Path):
+    """A run's folder as TensorBoard itself reads it."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    return EventAccumulator(str(folder)).Reload()
+
+
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
     """What TensorBoard itself reads in a run's folder."""
-    found = EventAccumulator(str(folder)).Reload()
+    found = accumulator(folder)
     return {tag: [(each.step, each.value) for each in found.Scalars(tag)] for tag in found.Tags()["scalars"]}
 
 
@@ -71,6 +79,8 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def mlflow_runs(folder: Path):
+    from mlflow import MlflowClient
+
     there = MlflowClient(tracking_uri=folder.as_uri())
     experiment = there.get_experiment_by_name("galaxy")
     return there, there.search_runs([experiment.experiment_id])
@@ -105,7 +115,7 @@ def test_tensorboard_has_each_step_once_over_restarts(tmp_path):
     found = scalars(folder)
     assert found["test/loss"] == [(1, 1.0), (2, 0.5), (3, pytest.approx(1 / 3))]
     assert [step for step, _ in found["round/gas"]] == [1, 2, 3]
-    texts = EventAccumulator(str(folder)).Reload()
+    texts = accumulator(folder)
     assert [each.tensor_proto.string_val[0] for each in texts.Tensors("model")] == [
         *(f"{number:02}".encode() * 32 for number in (1, 2, 3)), b"cd" * 32,
     ]  # fmt: skip

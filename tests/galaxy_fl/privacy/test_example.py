@@ -8,7 +8,6 @@ import sys
 import numpy as np
 import pytest
 import torch
-from scipy.stats import beta
 from torch import nn
 from torch.utils.data import IterableDataset, TensorDataset
 
@@ -197,6 +196,8 @@ def attacked(runs, with_it, chosen, spec):
 
 
 def empirical_epsilon(with_, without, confidence=1e-10):
+    from scipy.stats import beta  # here: every process of the tests imports every module of them
+
     best = 0.0
     for threshold in (0.1, 0.5, 1.0, 2.0, 3.0):
         hits, errors, runs = int((with_ > threshold).sum()), int((without > threshold).sum()), len(with_)

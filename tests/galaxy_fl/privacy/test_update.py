@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.special import log_ndtr
-from scipy.stats import beta
 
 from galaxy_fl.jobs.document import BuiltinModel, JobDocument
 from galaxy_fl.jobs.privacy import UpdatePrivacy
@@ -161,6 +159,8 @@ def empirical_epsilon(with_, without, delta, confidence=1e-10):
 
     There are a few thresholds, which are not chosen by looking at the runs.
     """
+    from scipy.stats import beta  # here: every process of the tests imports every module of them
+
     runs = len(with_)
     best = 0.0
     for threshold in (0.0, 0.5, 1.0, 1.5, 2.0):
@@ -174,6 +174,8 @@ def empirical_epsilon(with_, without, delta, confidence=1e-10):
 
 def gaussian_epsilon(multiplier, delta):
     """The exact epsilon of one Gaussian mechanism (Balle and Wang, ICML 2018), by bisection."""
+    from scipy.special import log_ndtr
+
     low, high = 0.0, 100.0
     for _ in range(80):
         epsilon = (low + high) / 2

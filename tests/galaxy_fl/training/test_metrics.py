@@ -1,8 +1,5 @@
 """Metrics of torchmetrics, and what a model's own step says."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
 from torch import nn
@@ -13,6 +10,7 @@ from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.jobs.train import Train
 from galaxy_fl.training.metrics import check_metrics
 from galaxy_fl.training.trainer import evaluate, train
+from tests.examples.stage import Stage
 
 MULTICLASS = {"task": "multiclass", "num_classes": 3, "average": "macro"}
 
@@ -110,8 +108,9 @@ def test_several_numbers_are_no_metric_and_outputs_have_to_fit():
                  TrainSpecification(metrics={"F1Score": MULTICLASS}))  # fmt: skip
 
 
-def test_without_torchmetrics_the_message_names_the_extra():
-    program = (
+def test_without_torchmetrics_the_message_names_the_extra(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(
         "import sys; sys.modules['torchmetrics'] = None\n"
         "from galaxy_fl.jobs.train import Train\n"
         "from galaxy_fl.exceptions import JobDocumentError\n"
@@ -119,8 +118,8 @@ def test_without_torchmetrics_the_message_names_the_extra():
         "try:\n    Train(metrics=['F1Score'])\n"
         "except JobDocumentError as error:\n    print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100)
-    assert "not installed here: pip install 'galaxy-fl[metrics]'" in done.stdout, done.stderr
+    with Stage(tmp_path) as stage:
+        assert "not installed here: pip install 'galaxy-fl[metrics]'" in stage.run(str(program))
 
 
 @pytest.mark.parametrize("name", ["BERTScore", "InfoLM", "ROUGEScore", "WordErrorRate"])
