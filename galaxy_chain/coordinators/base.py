@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from galaxy_chain.coordinators.shared_job import SharedJob
+from galaxy_chain.coordinators.tending import Tending
 from galaxy_chain.exceptions import ErrorName, LedgerRefusedError, TransactionFailedError
 from galaxy_chain.following import turns
 from galaxy_chain.following.follower import JobFollower
@@ -85,6 +86,8 @@ class LedgerCoordinator:
     leave = False
     role = "reader"
     """An account may take part in several."""
+    _tending: Tending
+    """What it does to keep the job going."""
     entered_not: ErrorName | None = None
     """The ledger's refusal of one who has not entered."""
 
@@ -137,8 +140,6 @@ class LedgerCoordinator:
         self._model: tuple[Model, Path] | None = None
         self._took = 0.0
         """Seconds that the last look has taken."""
-        self._keys_said = False
-        """Whether it was said that a key is waited for."""
         self._cancelled = False
         """Whether it was said that the job was cancelled."""
 
@@ -206,20 +207,24 @@ class LedgerCoordinator:
 
     def _wait_for_keys(self) -> None:
         """Waits until all of a sealed job's keys are here, which only its owner can see to. Without them a participant
-        can't tell whether somebody lies, so it puts nothing at stake, and accuses nobody.
+        can't tell whether somebody lies, so it puts nothing at stake, and accuses nobody. Meanwhile it does all else
+        that keeps the job going, or ends it; an owner shares what it waits for itself.
 
         Raises:
             KeyMissingError: the job is over without them, or this account is expelled.
         """
         while self.keys is not None and not self._has_keys():
+            over = self.round().over
+            if self._has_keys():
+                break
             error = self.keys.missing()
-            if self.address in self.history.expelled or LedgerCoordinator.round(self).over:
+            if over or self.address in self.history.expelled:
                 raise error
-            if not self._keys_said:
-                self._keys_said = True
+            if self._tending.keyless_since is None:
+                self._tending.keyless_since = self._follower.chain_time
                 LOG.warning("job %d: waits for its keys: %s", self.number, error)
             self._follower.pause(self.patience.poll, lambda history: self._has_keys())
-        self._keys_said = False
+        self._tending.keyless_since = None
 
     def _register_key(self, vault: Vault) -> None:
         """Registers this operator's public key for the account, unless that was done."""

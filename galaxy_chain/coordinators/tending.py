@@ -46,6 +46,9 @@ class Tending:
         """The words of records that nobody built upon in time although their models can be had."""
         self._refused: set[str] = set()
         """Refusals that were logged."""
+        self.keyless_since: int | None = None
+        """Since when this account waits for a key of a job that is sealed, in seconds of the chain; None where it has
+        all."""
 
     def look(self, history: JobHistory, now: int, *, bonded: bool) -> bool:
         """Does what is due.
@@ -106,7 +109,9 @@ class Tending:
 
     def _cancel(self, history: JobHistory, now: int) -> bool:
         """Has the job end with its current round, where its servers are gone."""
-        if self._serves or not is_abandoned(self._verifier, history, self._address, now - self._delay):
+        if self._serves:
+            return False
+        if not is_abandoned(self._verifier, history, self._address, now - self._delay, self.keyless_since):
             return False
         LOG.warning("job %d is cancelled, because nobody brings round %d to its end", self._job, history.round)
         return self._sent(self._ledger.cancel_job(self._job), once=f"{self._job}")

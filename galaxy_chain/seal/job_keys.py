@@ -30,8 +30,9 @@ class JobKeys:
         self._history = history
         self._open: dict[bytes, bytes] = {}
         """The keys by their digests."""
-        self._tried: dict[bytes, int] = {}
-        """How many times something was wrapped of each that is not open, when that was looked at last."""
+        self._tried: dict[bytes, tuple[bytes, ...]] = {}
+        """What was wrapped of each that is not open, when that was looked at last: a reorganisation may put as many
+        other wraps in the place of some."""
         self._said: set[bytes] = set()
 
     def current(self) -> bytes:
@@ -47,10 +48,12 @@ class JobKeys:
         return key
 
     def known(self) -> list[bytes]:
-        """The keys that this operator has, the newest first."""
+        """The keys that this operator has, the newest first; last those of epochs that a reorganisation has taken away:
+        what was sealed with them may be in again before they are."""
         history = self._history()
         found = (self._find(history, digest) for digest in reversed(list(history.epochs)))
-        return [key for key in found if key is not None]
+        gone = [key for digest, key in list(self._open.items()) if digest not in history.epochs]
+        return [key for key in found if key is not None] + gone
 
     def lacking(self) -> list[int]:
         """The epochs whose key this operator does not have, from 1 on."""
@@ -76,13 +79,11 @@ class JobKeys:
         if (key := self._open.get(digest)) is not None:
             return key
         wraps = history.epochs[digest]
-        if self._tried.get(digest) == len(wraps):
-            return None
-        key = self.vault.find(digest)
-        if key is None:
+        key = self.vault.find(digest)  # which another program may have put there
+        if key is None and self._tried.get(digest) != wraps:
             key = self._unwrapped(history, digest, wraps)
         if key is None:
-            self._tried[digest] = len(wraps)
+            self._tried[digest] = wraps
         else:
             self._open[digest] = key
         return key

@@ -55,6 +55,8 @@ class KeyKeeper:
         self._vault = vault
         self._wrapping = Wrapping(ledger.chain_id, ledger.address, job)
         self._said: set[str] = set()
+        self._made: dict[bytes, frozenset[bytes]] = {}
+        """The keys of epochs that were begun here, and the public keys that they were wrapped for."""
 
     def look(self, history: JobHistory, store: Store) -> bool:
         """Shares with members what they lack, and begins a new epoch where one that was expelled has the running
@@ -129,10 +131,20 @@ class KeyKeeper:
         entitled = self._public(history, self._entitled(history))
         gone = self._stale(history, {*history.expelled, *without})
         by_hand = [holder for holder in sorted(self._having(history)) if holder not in gone and holder not in entitled]
-        key = self._vault.make()
+        members = [*by_hand, *entitled]
+        key = self._taken_back(history, gone) or self._vault.make()
+        self._made[key] = self._made.get(key, frozenset()).union(members)
         # Those who are members by nobody's list first: after a crash they could not be told from who has gone.
-        self._send(history, key, [*by_hand, *entitled])
+        self._send(history, key, members)
         return key_digest(key)
+
+    def _taken_back(self, history: JobHistory, gone: Collection[bytes]) -> bytes | None:
+        """The key of an epoch that was begun here and that a reorganisation has taken away, which content may be sealed
+        with; None where somebody could read it who has to go."""
+        for key, members in self._made.items():
+            if key_digest(key) not in history.epochs and not members.intersection(gone):
+                return key
+        return None
 
     def _entitled(self, history: JobHistory) -> set[str]:
         assert history.owner is not None
