@@ -24,8 +24,9 @@ RUN = """
             application().main(args=arguments, prog_name="galaxy-chain")
         except SystemExit as ended:
             assert not ended.code, (arguments, ended.code)
-    json.dump(sorted(sys.modules), out)
-    out.write("\\n")
+        sys.stdout.flush()
+        out.write("\\n" + json.dumps(sorted(sys.modules)) + "\\n")
+        out.flush()
 """
 
 TRAINING = {"torch", "torchvision", "sympy", "PIL"}
@@ -40,12 +41,12 @@ ALL = {*ALWAYS, *SERVING, *CHAIN, *SIGNING, *FETCHING}
 NUMBERS = {"numpy", "eth_abi", "eth_utils", "urllib3", "safetensors"}
 
 
-def loaded(*commands: list[str]) -> set[str]:
-    """The packages and modules that are there once the commands have run, one after the other, in a process."""
+def loaded(*commands: list[str]) -> list[set[str]]:
+    """The packages and modules that are there after each of the commands, run one after the other in a process."""
     program = [sys.executable, "-c", textwrap.dedent(RUN), json.dumps(commands)]
     done = subprocess.run(program, check=False, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
-    return set(json.loads(done.stdout.splitlines()[-1]))
+    return [set(json.loads(line)) for line in done.stdout.splitlines() if line.startswith('["')]
 
 
 def leaves(command: object = None, path: tuple[str, ...] = ()) -> Iterable[tuple[str, ...]]:
@@ -57,41 +58,56 @@ def leaves(command: object = None, path: tuple[str, ...] = ()) -> Iterable[tuple
         yield from leaves(inner, (*path, name))
 
 
-@pytest.mark.parametrize("asked", [["--help"], ["job", "--help"], ["store", "--help"]])
-def test_a_list_of_commands_imports_next_to_nothing(asked):
-    assert not loaded(asked) & (ALL | NUMBERS | {"galaxy_chain.place", "galaxy_chain.rpc"})
+def check(commands: list[list[str]], not_needed: list[set[str]]) -> None:
+    """Nothing is there after a command that it does not need, nor those before it: the first that imports it is shown."""
+    found = loaded(*commands)
+    for command, modules, without in zip(commands, found, not_needed, strict=True):
+        assert not modules & without, command
+
+
+def test_lists_of_commands_import_next_to_nothing():
+    asked = [["--help"], ["job", "--help"], ["store", "--help"]]
+    check(asked, [ALL | NUMBERS | {"galaxy_chain.place", "galaxy_chain.rpc"}] * 3)
+
+
+def test_help_imports_nothing_that_only_the_command_needs():
+    commands = [[*path, "--help"] for path in leaves()]
+    assert len(commands) > 40
+    check(commands, [ALL] * len(commands))
 
 
 @pytest.mark.parametrize(
-    "command", [path[0] for path in leaves() if len(path) == 1] + ["account", "bond", "job", "key", "store"]
-)
-def test_help_imports_nothing_that_only_the_command_needs(command):
-    assert not loaded(*([*path, "--help"] for path in leaves() if path[0] == command)) & ALL
-
-
-@pytest.mark.parametrize(
-    ("command", "not_needed"),
+    "commands",
     [
-        (["--version"], ALL),  # with numpy, which the kernels that it tells of work for
-        (["job", "example"], ALL | NUMBERS),
-        (["job", "list"], ALL | {"galaxy_chain.following.history", "galaxy_chain.verify"}),
-        (["job", "show", "JOB"], ALL | {"galaxy_chain.verify"}),
-        (["bond", "show", "JOB", "ACCOUNT"], ALL),
-        (["bond", "deposit", "JOB", "1", "--account", "dev:1"], ALL),
-        (["job", "admit", "JOB", "ACCOUNT", "--account", "dev:0"], ALL),
-        (["job", "cancel", "JOB", "--account", "dev:0"], ALL),
-        (["audit", "JOB"], ALL),
-        (["account", "list"], ALL),
-        (["key", "show"], ALL | {"galaxy_chain.following"}),
-        (["key", "list", "JOB"], ALL | {"galaxy_chain.verify"}),
-        (["store", "list"], ALL | NUMBERS),
-        (["store", "put", "FILE"], ALL | NUMBERS),
-        (["store", "gc"], ALL | NUMBERS),
-        (["store", "verify"], ALL | NUMBERS),
+        # Of several in one process each needs what those before it have imported.
+        [
+            (["job", "example"], ALL | NUMBERS),
+            (["store", "list"], ALL | NUMBERS),
+            (["store", "put", "FILE"], ALL | NUMBERS),
+            (["store", "gc"], ALL | NUMBERS),
+            (["store", "verify"], ALL | NUMBERS),
+            (["--version"], ALL),  # with numpy, which the kernels that it tells of work for
+        ],
+        [
+            (["key", "show"], ALL | {"galaxy_chain.following", "galaxy_chain.verify"}),
+            (["job", "list"], ALL | {"galaxy_chain.following.history", "galaxy_chain.verify"}),
+            (["job", "show", "JOB"], ALL | {"galaxy_chain.verify"}),
+            (["key", "list", "JOB"], ALL | {"galaxy_chain.verify"}),
+            (["bond", "show", "JOB", "ACCOUNT"], ALL),
+            (["bond", "deposit", "JOB", "1", "--account", "dev:1"], ALL),
+            (["job", "admit", "JOB", "ACCOUNT", "--account", "dev:0"], ALL),
+            (["audit", "JOB"], ALL),
+            (["account", "list"], ALL),
+            (["job", "cancel", "JOB", "--account", "dev:0"], ALL),
+        ],
     ],
+    ids=["without a chain", "at a ledger"],
 )
-def test_a_command_imports_what_it_needs(at_ledger, federation, command, not_needed):
+def test_commands_import_what_they_need(at_ledger, federation, commands):
     file = at_ledger.folder / "file"
     file.write_text("something to put")
     names = {"JOB": str(federation.job), "ACCOUNT": federation.owner, "FILE": str(file)}
-    assert not loaded([names.get(part, part) for part in command]) & not_needed
+    check(
+        [[names.get(part, part) for part in command] for command, _ in commands],
+        [not_needed for _, not_needed in commands],
+    )
