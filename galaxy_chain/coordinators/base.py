@@ -28,7 +28,7 @@ from galaxy_chain.transactions.manager import Receipt
 from galaxy_chain.verify.early import Early, Sight
 from galaxy_chain.verify.verifier import Verifier
 from galaxy_fl.content import Store, parse
-from galaxy_fl.content.fetched_once import fetched_once
+from galaxy_fl.content.fetched_once import expect_room, fetched_once
 from galaxy_fl.content.gathering import soon
 from galaxy_fl.exceptions import ContentMissingError, RoundMovedOnError
 from galaxy_fl.jobs.document import SourceModel
@@ -243,8 +243,11 @@ class LedgerCoordinator:
         """The file of the job's frozen and personal tensors, verified; fetched once for all of a home."""
         assert self.job.base is not None
         content = self.job.base.id
-        if not fetch and not self.plain.has(content):
-            return None
+        if not self.plain.has(content):
+            if not fetch:
+                return None
+            if self._bases is not None:
+                expect_room(content, self._bases, "the base of the job, its frozen and personal tensors,")
         if self._bases is None:
             return self._patiently(lambda: self.plain.path(content))
         folder = self._bases

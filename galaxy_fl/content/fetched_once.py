@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from galaxy_fl.content.content_id import ContentId
-from galaxy_fl.exceptions import ContentMissingError
+from galaxy_fl.exceptions import ConfigurationError, ContentMissingError
 from galaxy_fl.files import FileLock, explained, make_folder
 
-__all__ = ["fetched_once"]
+__all__ = ["expect_room", "fetched_once"]
 
 Stamp = tuple[int, int, int, int]
 _verified: dict[tuple[Path, ContentId], tuple[Path, Stamp]] = {}
@@ -44,6 +45,28 @@ def fetched_once(content: ContentId, folder: Path, fetch: Callable[[], Path]) ->
         return path
     finally:
         lock.release()
+
+
+def expect_room(content: ContentId, folder: Path, what: str) -> None:
+    """Make sure that a content fits the disk, before a byte of it is fetched: its size is what a stranger says.
+
+    Args:
+        content: What is wanted.
+        folder: Where it would be put; it may be made.
+        what: What it is, for people.
+
+    Raises:
+        ConfigurationError: there is no room for it.
+        ContentError: the folder can't be used.
+    """
+    with explained(f"look at {folder}"):
+        make_folder(folder)
+        free = shutil.disk_usage(folder).free
+    if content.size > free:
+        raise ConfigurationError(
+            f"{what} has {content.size:,} bytes, and the disk of {folder} has {free:,} free: free as many, or keep the "
+            "folder on another disk; take no part in a job that you don't believe to be so large"
+        )
 
 
 def _stamp(path: Path) -> Stamp | None:

@@ -168,7 +168,8 @@ class JobParticipant(Generic[AnyCoordinator]):
                 Challenged(round=number, server=server, node=node, chunk=chunk)
             ),
         )
-        with giving_up(self.coordinator):
+        private = self.role == "client" and self.coordinator.job.privacy is not None
+        with giving_up(self.coordinator, private):
             round = self._run()
             if self._lacking is not None:
                 raise self._lacking

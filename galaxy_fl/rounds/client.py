@@ -131,7 +131,9 @@ def run_client(
                     update = read_vector(vector, parameters)
                     if not document.distils:
                         update = difference(update, read_weights(document, begin))
-                    weight = UNIFORM if document.weighting == "uniform" else trained.samples
+                    # A private job's weight is one number for all rounds: what else it told, no noise would cover.
+                    counted = trained.samples if guard is None else samples
+                    weight = UNIFORM if document.weighting == "uniform" else counted
                     try:
                         gas = coordinator.submit(round, update, weight)
                     except RoundMovedOnError:

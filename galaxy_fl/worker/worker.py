@@ -203,6 +203,12 @@ class Worker:
         forget = sorted(self._forgotten)
         request = Prepare(session=session, settings=settings, offer=offer, again=again, forget=forget)
         prepared = self._ask(request, Prepared, served)
+        if offer is not None and prepared.samples != offer.train.samples:
+            self.close()
+            raise TrainingError(
+                f"prepare: the worker counts {prepared.samples} samples, and there are {offer.train.samples}: it was "
+                "closed; the model's code lies"
+            )
         self._forgotten.clear()
         self._sessions[session] = served
         return prepared

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from galaxy_fl.content import ContentId, LocalStore, Store, parse
-from galaxy_fl.content.fetched_once import fetched_once
+from galaxy_fl.content.fetched_once import expect_room, fetched_once
 from galaxy_fl.content.http_store import HttpStore
 from galaxy_fl.exceptions import (
     ContentAlteredError,
@@ -221,6 +221,7 @@ class ClusterClientCoordinator(WithoutLedger):
             copies = LocalStore(folder)
             if not copies.renew(content):
                 copies.gc(UNUSED)
+                expect_room(content, folder, "the base of the job, its frozen and personal tensors,")
                 if self._sources is not None:
                     with suppress(ContentError):  # then the server has it
                         return self._sources(folder).path(content)

@@ -190,6 +190,9 @@ def test_what_can_not_be_reached_is_said_before_a_job_is_served(folder):
     galaxy.submit(galaxy.Job(model="mlp", rounds=1, method=galaxy.Distillation(alpha=0.5)), clients=2, at="distils")
     with pytest.raises(ConfigurationError, match="distils: its server has no model to evaluate"):
         server(at="distils", best="loss").run()
+    galaxy.submit(galaxy.Job(model="mlp", rounds=1, personal=["3.*"]), clients=1, at="personal")
+    with pytest.raises(ConfigurationError, match=r"has personal tensors, such as '3.weight', which stay with the cl"):
+        server(at="personal", stop_when="loss<=1").run()
 
 
 @pytest.mark.parametrize(

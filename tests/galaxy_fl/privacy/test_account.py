@@ -223,6 +223,26 @@ def test_what_the_worker_may_write_later_is_not_what_is_handed_in(table):
     assert not (client.folder / "raw").exists()
 
 
+def test_a_worker_can_not_tell_anything_by_the_weight(table):
+    """It says of each training how many samples it was, and a weight is public."""
+    weights = []
+
+    class Telling(Watched):
+        def train(self, task):
+            return super().train(task).model_copy(update={"samples": 1000 + task.round})
+
+    class Seat(ClientSeat):
+        def submit(self, round, update, weight):
+            weights.append(weight)
+            return super().submit(round, update, weight)
+
+    client = Client(table)
+    guard = Guard(table.job, 10, client.folder / "spent.json", None, client.heard.append)
+    seat = Seat(table, "a", *[advance(table)] * 3)
+    run_client(seat, Telling(client.folder), 10, folder=client.folder, guard=guard)
+    assert weights == [10, 10, 10]
+
+
 def test_two_programs_do_not_train_in_one_folder(table):
     """The second would overwrite what the first has protected, and each what the other has spent."""
     client, other = Client(table), Client(table)

@@ -9,11 +9,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
+from torch.utils.data import Dataset
 
 import galaxy_fl as galaxy
 from galaxy_fl.exceptions import ConfigurationError, JobDocumentError
 from galaxy_fl.jobs.document import JobDocument
 from galaxy_fl.jobs.privacy import ExamplePrivacy, UpdatePrivacy
+from galaxy_fl.modes import folder_coordinators
 from galaxy_fl.modes.job_folder import JobsFolder
 from galaxy_fl.participants.events import Exhausted, Failed, Finished, Spent, Started, Trained
 from galaxy_fl.privacy.accountant import epsilon_of, mechanism_of
@@ -253,3 +255,28 @@ def test_noise_has_to_suit_what_a_job_begins_with(folder):
     galaxy.submit(job(small, rounds=1, start=f"{number}:last", fraction_bits={"*": 20}))
     with pytest.raises(JobDocumentError, match=r"frozen and personal tensors of round 1 of job \d+ are not those"):
         galaxy.submit(job(None, rounds=1, start=f"{number}:last", personal=["3.*"]))
+
+
+class Telling(Dataset):
+    """Its errors tell of the data."""
+
+    def __len__(self):
+        return 20
+
+    def __getitem__(self, index):
+        raise ValueError("patient 17 has gout")
+
+
+def test_a_client_that_can_not_go_on_says_so_and_not_why(folder, monkeypatch):
+    monkeypatch.setattr(folder_coordinators, "LEAST_PATIENCE", 0)
+    for privacy in (UPDATE, None):
+        place = folder / ("plain" if privacy is None else "private")
+        galaxy.submit(job(privacy, deadline=0), clients=1, at=place)
+        mine, ended = run(
+            galaxy.Client(Telling(), name="1", at=place, listeners=[]), galaxy.Server(at=place, listeners=[])
+        )
+        assert "gout" in str(mine)
+        assert ("gout" in str(ended)) == (privacy is None)
+        told = [path for path in place.rglob("*") if path.is_file() and b"gout" in path.read_bytes()]
+        assert bool(told) == (privacy is None)
+    assert "every client that came has given up" in str(ended)

@@ -308,3 +308,15 @@ def test_a_worker_that_lies_about_what_it_wants_is_closed(worker, digits):
     with pytest.raises(TrainingError, match="evaluate: the worker was closed"):
         worker.evaluate(Path("initial"))
     wait_until_gone(worker.pid)
+
+
+def test_a_worker_that_lies_about_how_many_samples_there_are_is_closed(worker, digits):
+    """Their number is an update's weight, and public."""
+    source = Path(__file__).with_name("forging_model.py").read_bytes()
+    lie = b'{"kind": "prepared", "samples": 7}'
+    lying = source.replace(b'{"kind": "fetch", "split": "/etc/passwd", "indices": [0]}', lie)
+    assert lie in lying
+    job = described(worker, SourceModel(source=source_id(lying), class_name="Forger"), source=lying)
+    with pytest.raises(TrainingError, match=rf"counts 7 samples, and there are {len(digits)}: it was closed"):
+        worker.prepare(job, SERVED, lying, ServedData(digits))
+    wait_until_gone(worker.pid)
