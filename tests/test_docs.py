@@ -22,6 +22,7 @@ SHORT = {
     "trees": "tests/galaxy_chain/verify/test_trees.py",
     "relay": "tests/galaxy_chain/lane/test_relay.py",
     "sealed": "tests/adversary/test_sealed.py",
+    "late": "tests/adversary/test_keys_withheld.py",
     "keys": "tests/galaxy_chain/seal/test_keys.py",
     "sealing": "tests/galaxy_chain/seal/test_sealing.py",
     "wraps": "tests/galaxy_chain/seal/test_wraps.py",

@@ -14,7 +14,13 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from galaxy_chain.exceptions import InsufficientFundsError, LedgerRefusedError, RpcError, TransactionError
+from galaxy_chain.exceptions import (
+    InsufficientFundsError,
+    KeyMissingError,
+    LedgerRefusedError,
+    RpcError,
+    TransactionError,
+)
 from galaxy_chain.following.history import JobHistory
 from galaxy_chain.lane.inbox import Inbox
 from galaxy_chain.lane.messages import SignedJoin, SignedUpdate
@@ -263,11 +269,13 @@ class Relay:
             return
         found, missing = gather(new, lambda entry: self._verifier.update(entry, f"the update of {entry.client}"), 0)
         self._had |= {(entry.client, entry.update.content) for entry in found}
-        for entry in missing:
+        for entry, error in missing.items():
             key = entry.client, entry.update.content
             times = self._missed.get(key, (0, now))[0] + 1
             self._missed[key] = times, now + _PAUSES.after(times)
             what = "its last update was never revealed" if self._reveals_late else "its content is not there"
+            if isinstance(error, KeyMissingError):
+                what = f"what it has sealed can't be read here: {error}"
             self._say(f"round {history.round}: {entry.client} is not handed in, because {what}")
 
     def _is_time(self, history: JobHistory, ready: Sequence[SignedUpdate], room: int, now: int) -> bool:

@@ -131,6 +131,15 @@ class KeyKeeper:
         entitled = self._public(history, self._entitled(history))
         gone = self._stale(history, {*history.expelled, *without})
         by_hand = [holder for holder in sorted(self._having(history)) if holder not in gone and holder not in entitled]
+        named = gone & self._having(history)
+        for account, keys in history.keys.items():
+            if keys[-1] in named and account not in history.expelled and account not in without:
+                LOG.warning(
+                    "job %d: %s is not given the new key, because one that has to go has named the same public key as "
+                    "its own: if it is to stay, have it run `galaxy-chain key register %d` in another folder (--home), "
+                    "and share with it again",
+                    *(self._job, account, self._job),
+                )
         members = [*by_hand, *entitled]
         key = self._taken_back(history, gone) or self._vault.make()
         self._made[key] = self._made.get(key, frozenset()).union(members)
@@ -151,9 +160,16 @@ class KeyKeeper:
         return (history.admitted - history.expelled) | {history.owner, history.terms.server}
 
     def _stale(self, history: JobHistory, without: Collection[str]) -> set[bytes]:
-        """The public keys that nothing is wrapped for any more: of those who have gone, and replaced ones."""
-        stale = {key for account, keys in history.keys.items() for key in (keys if account in without else keys[:-1])}
-        return stale - set(self._public(history, self._entitled(history)))
+        """The public keys that nothing is wrapped for any more: of those who have gone, and those that were replaced by
+        whoever was the first to register them. Anybody can name the key of a watchtower, and then another."""
+        gone = {key for account in without for key in history.keys.get(account, ())}
+        replaced = {
+            key
+            for account, keys in history.keys.items()
+            for key in keys[:-1]
+            if key != keys[-1] and history.first_with[key] == account
+        }
+        return (gone | replaced) - set(self._public(history, self._entitled(history)))
 
     def _having(self, history: JobHistory) -> set[bytes]:
         """The public keys that the running epoch's key is wrapped for."""

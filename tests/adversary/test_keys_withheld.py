@@ -11,8 +11,9 @@ from galaxy_chain.exceptions import KeyMissingError
 from galaxy_chain.seal import owner
 from galaxy_chain.seal.sealing import key_digest
 from galaxy_chain.seal.wraps import Wrapping
-from tests.galaxy_chain.federation import SAMPLES, made_up
+from tests.galaxy_chain.federation import SAMPLES, made_up, said
 from tests.galaxy_chain.seal.conftest import sealed  # noqa: F401
+from tests.galaxy_chain.seal.test_keys import having
 
 
 def test_an_owner_whose_server_comes_before_the_first_key_does_not_wait_for_itself(sealed, monkeypatch):  # noqa: F811
@@ -137,3 +138,19 @@ def test_a_rotation_that_a_reorganisation_takes_away_comes_again_with_its_key(se
     assert sealed.rpc.request("evm_revert", snapshot) is True
     sealed.ledger(sealed.owner).expel(sealed.job, sealed.clients[2]).transact()
     assert keeper.rotate(sealed.history()) != first
+
+
+def test_a_member_that_names_a_watchtowers_key_takes_it_from_nobody(sealed, caplog):  # noqa: F811
+    """Neither by replacing it, nor unnoticed by being expelled: then who else has it has to go as well."""
+    client, account = sealed.client(0), sealed.node.accounts[6]
+    sealed.grant(account)
+    tower, own = sealed.vault(account).public, client.keys.vault.public
+    for key in (tower, own):
+        sealed.ledger(sealed.clients[0]).register_key(sealed.job, key).transact()
+    sealed.keeper().rotate(sealed.history())
+    assert {tower, own} <= having(sealed)
+    sealed.ledger(sealed.owner).expel(sealed.job, sealed.clients[0]).transact()
+    assert sealed.keep()
+    assert not {tower, own} & having(sealed)
+    assert any(f"{account} is not given the new key" in line for line in said(caplog))
+    assert not sealed.keep()

@@ -91,6 +91,8 @@ class Facts:
     """The samples that each client declared."""
     keys: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
     """The public keys that each account has registered for content keys, of which the last counts."""
+    first_with: dict[bytes, str] = field(default_factory=dict)
+    """The account that was the first to register each of them."""
     epochs: dict[bytes, tuple[bytes, ...]] = field(default_factory=dict)
     """The content keys by their digests, in the order in which they were first shared, and what was wrapped of each."""
     admitted: set[str] = field(default_factory=set)

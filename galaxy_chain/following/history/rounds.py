@@ -51,6 +51,7 @@ class Rounds(Facts):
         self._has_key(event.account, event.key)
 
     def _has_key(self, account: str, key: bytes) -> None:
+        self.first_with.setdefault(key, account)
         self.keys[account] = (*self.keys.get(account, ()), key)
 
     def _on_key_shared(self, event: KeyShared) -> None:

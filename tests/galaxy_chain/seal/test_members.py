@@ -127,7 +127,7 @@ def test_keys_that_are_not_the_jobs_open_nothing(sealed, tmp_path):
         sealed.audit(tmp_path / "auditor")
 
 
-def test_a_client_without_ether_names_its_key_by_the_signature_by_which_it_joins(sealed):
+def test_a_client_without_ether_names_its_key_by_the_signature_by_which_it_joins(sealed, caplog):
     poor = LocalSigner(Account.from_key(b"\x64" * 32))
     ledger, address = sealed.ledger(sealed.owner), poor.address
     ledger.admit(sealed.job, [address]).transact()
@@ -152,6 +152,13 @@ def test_a_client_without_ether_names_its_key_by_the_signature_by_which_it_joins
     handing_in = background(
         lambda: client.submit(client.round(), made_up(1), 40) if client.model(client.round()) else 0
     )
+    keyless = sealed.new_server(sealed.node.accounts[7])
+    mute = Relay(
+        keyless.ledger, inbox_of(sealed.store, domain), keyless.verifier, sealed.job, RelaySettings(wait=0),
+        sealed.folder / "keyless.json", reveals_late=False,
+    )  # fmt: skip
+    until(lambda: look(mute, keyless) or any("can't be read here" in line for line in said(caplog)))
+    assert not keyless.history.has_entry(address), "what can't be judged is not handed in"
     until(lambda: look(relay, server) or server.history.has_entry(address))
     handing_in.result()
     round = server.round()
