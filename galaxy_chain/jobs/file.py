@@ -310,7 +310,7 @@ class JobFile(JobChoices):
         try:
             return cls.model_validate(value)
         except ValidationError as error:
-            found = zip(error.errors(), explanations(error), strict=True)
+            found = zip(error.errors(), explanations(error, cls), strict=True)
             raise JobDocumentError(
                 "\n".join(f"{path}:{_line(text, field_of(detail['loc']))}: {clause}" for detail, clause in found)
             ) from error

@@ -77,6 +77,10 @@ class Condition:
                 f"stop_when is {text!r:.80}, expected a measure, >= or <=, and a number, such as 'accuracy>=0.95' or "
                 "'loss<=0.1'"
             )
+        if found[1] == "accuracy" and not 0 <= value <= 1:
+            raise ConfigurationError(
+                f"stop_when is {text!r:.80}, but accuracy is a fraction from 0 to 1: of 95 % write 'accuracy>=0.95'"
+            )
         return cls(found[1], found[2] == ">=", value)
 
     def __str__(self) -> str:

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from galaxy_chain.cli.console import console, print_json, print_table
-from galaxy_chain.cli.job_views import lost, readable_terms, terms_shown
+from galaxy_chain.cli.document_view import choices_of, readable_choices
+from galaxy_chain.cli.job_views import document_of, lost, readable_terms, terms_shown
 from galaxy_chain.cli.limits import TermsLimits
 from galaxy_chain.cli.options import Account, Json, Where
 from galaxy_chain.jobs.costs import costs, lie
@@ -60,6 +61,7 @@ def create(
     created = create_job(ledger, rules, store, job_file, file.parent, terms.limits(), model, home=where.home)
     for concern in created.concerns:
         typer.echo(f"warning: {concern.message}", err=True)
+    document = document_of(store, created.terms.spec)
     price = ledger.rpc.number("eth_gasPrice") if gas_price is None else int(gas_price * 10**9)
     costly = costs(created.terms, job_file.rule.name, price)
     false = lie(created.terms, job_file.terms.reward)
@@ -70,6 +72,7 @@ def create(
                 "parameters": created.parameters,
                 "start": None if begins is None else begins if model is None else model.what,
                 "gas": created.gas,
+                "document": None if document is None else choices_of(document),
                 "terms": terms_shown(created.terms),
                 "costs": [{"what": each.what, "who": each.who, "gas": each.gas, "wei": each.wei} for each in costly],
                 "lie": vars(false),
@@ -79,6 +82,9 @@ def create(
     console.print(f"job {created.job}: “{job_file.name}”, {created.parameters} parameters, {created.gas} gas")
     if begins is not None:
         console.print(f"it begins with {begins if model is None else model.what}")
+    if document is not None:
+        print_table(("document", "value"), readable_choices(choices_of(document)).items())
+        console.print()
     print_table(("term", "value"), readable_terms(created.terms, created.owner).items())
     console.print(f"\nwhat it costs at most, at {price / 10**9:g} gwei a unit of gas", style="bold")
     print_table(("what", "who pays", "gas", "costs"), [(c.what, c.who, c.gas, ether(c.wei)) for c in costly])

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from galaxy_chain.cli.console import console, print_json, print_table, short
+from galaxy_chain.cli.document_view import choices_of, readable_choices
 from galaxy_chain.cli.job_views import (
     digits,
     document_of,
-    name_of,
     readable_terms,
     rounds_of,
     state_of,
@@ -43,7 +43,7 @@ def show(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Show a job: terms, participants, money, and rounds with their hashes and what may still happen to them.
+    """Show a job: document, terms, participants, money, and rounds with their hashes and what may still happen to them.
 
     A server's metrics are shown on its own machine.
     """
@@ -64,15 +64,17 @@ def show(
         for server, own in sorted(history.accounts.items())
         if own.bond or own.barred or server in servers
     }
+    document = document_of(where.existing(), terms.spec)
     shown: dict[str, Any] = {
         "job": job,
-        "name": name_of(where.existing(), terms.spec),
+        "name": None if document is None else document.name,
         "owner": history.owner,
         "status": status_of(history.round, history.last_round, history.status, history.cancelled),
         "cancelled": history.cancelled,
         "round": history.round,
         "last_round": history.last_round,
         "settled": history.settled,
+        "document": None if document is None else choices_of(document),
         "terms": terms_shown(terms),
         "clients": history.clients,
         "expelled": sorted(history.expelled),
@@ -82,7 +84,6 @@ def show(
         "model": history.model.root.hex(),
         "rounds": rounds,
     }
-    document = document_of(where.existing(), terms.spec)
     if document is not None and document.privacy is not None:
         from galaxy_chain.jobs.published import published  # few jobs are private
 
@@ -98,6 +99,9 @@ def show(
         return
     console.print(f"job {job}: {shown['name'] or '(its document is not in the store)'}", style="bold", end="")
     console.print(f"  {shown['status']}, owner {history.owner}")
+    if document is not None:
+        print_table(("document", "value"), readable_choices(shown["document"]).items())
+        console.print()
     print_table(("term", "value"), (shown["terms"] | readable_terms(terms)).items())
     console.print()
     print_table(

@@ -275,11 +275,12 @@ def test_job_files_that_are_wrong_register_nothing(at_ledger):
 def test_what_was_chosen_for_a_job_is_shown(at_ledger, federation):
     owner = federation.node.accounts[0]
     text = JOB.replace('server = "anyone"\n', "").replace("max_clients = 1\n", "")
-    Path("job.toml").write_text(text.replace("open = true", "open = false"))
+    parts = 'seal = "members"\npersonal = ["3.*"]\n'
+    Path("job.toml").write_text(parts + text.replace("open = true", "open = false"))
     terms = at_ledger.json("job", "create", "job.toml", "--account", "dev:0")["terms"]
     assert (terms["server"], terms["open"], terms["max_clients"]) == (owner, False, terms["max_excluded"] + 1)
     assert at_ledger.run("job", "create", "job.toml", "--account", "dev:0") == 0
-    for said in (f"{owner} (this account)", "only whom its owner admits", "0.02 ether"):
+    for said in (f"{owner} (this account)", "only whom its owner admits", "0.02 ether", "members", "3.weight, 3.bias"):
         assert said in at_ledger.out
     assert "open is true" not in at_ledger.err
     Path("job.toml").write_text(JOB + 'answer_seconds = 1\nbond = "3 ether"\n')
@@ -297,6 +298,8 @@ def test_a_private_job_shows_what_its_clients_have_published(at_ledger):
     assert (shown["mode"], shown["clip"], shown["delta"], shown["clients"]) == ("update", 1.0, 1e-5, {})
     assert at_ledger.run("job", "show", job) == 0
     assert "trainings published" in at_ledger.out
+    for said in ("builtin mlp", "name weighted_mean", "mode update", "noise_multiplier 2.0, delta 1e-05, clip 1.0"):
+        assert said in at_ledger.out  # what the document says, beside the terms of the ledger
 
 
 def test_what_it_costs_is_shown_at_a_price_of_gas(at_ledger):

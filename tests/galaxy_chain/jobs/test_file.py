@@ -196,7 +196,14 @@ def test_what_is_no_amount(amount):
 @pytest.mark.parametrize(
     ("old", "new", "line", "said"),
     [
-        ('name = "digits"', 'name = "digits"\ncolour = "red"', 2, "colour: there is no such key"),
+        ('name = "digits"', 'name = "digits"\ncolour = "red"', 2, "colour: there is no such key, only distillation_"),
+        (
+            'name = "digits"',
+            'name = "digits"\nperssonal = ["*"]',
+            2,
+            "perssonal: there is no such key; did you mean pe",
+        ),
+        ("[train]", "[train]\nmu = 0.1", 7, "train.mu: there is no such key, only accumulate, .*proximal"),
         ('name = "digits"', "name = 5", 1, "name: .*valid string.*found 5"),
         ('name = "digits"', 'name = "a\\nb"', 1, "name: .*line breaks"),
         ('name = "digits"', "", 1, "name: Field required"),

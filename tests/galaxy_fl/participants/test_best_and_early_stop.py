@@ -204,6 +204,7 @@ def test_what_can_not_be_reached_is_said_before_a_job_is_served(folder):
         ({"stop_when": "accuracy>0.9"}, "stop_when is 'accuracy>0.9', expected a measure, >= or <=, and a number"),
         ({"stop_when": ["loss<=nan"]}, "stop_when is 'loss<=nan'"),
         ({"stop_when": "loss<=1e999"}, "stop_when is"),
+        ({"stop_when": "accuracy>=95"}, "stop_when is 'accuracy>=95', but accuracy is a fraction from 0 to 1"),
         ({"patience": 3}, "nothing says which model is better"),
         ({"best": "loss", "patience": 0}, "patience is 0, expected a whole number of rounds from 1 on"),
         ({"best": "loss", "patience": True}, "patience is True"),
