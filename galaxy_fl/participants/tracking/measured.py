@@ -127,7 +127,8 @@ def _is_number(value: object) -> bool:
 
 def _tag(name: str) -> str:
     """Return a metric's name, which may be a stranger's, with nothing in it that means something to anybody."""
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:LONGEST_NAME] or "_"
+    # MLflow takes no names of dots, which are folders, and none of the other numbers beside one.
+    return re.sub(r"[^A-Za-z0-9_.-]|^\.+", "_", name)[:LONGEST_NAME] or "_"
 
 
 def harmless(text: str, longest: int = 250) -> str:

@@ -182,6 +182,18 @@ def test_half_a_line_of_csv_is_ended_and_another_table_refused(tmp_path):
     assert other.read_text() == "a,b\n1,2\n"
 
 
+def test_the_name_of_a_figure_hides_no_other_number(tmp_path, mlflow_folder):
+    """Names come from a model's code; MLflow refuses those that are folders, and all of an event with one."""
+    event = trained(1).model_copy(update={"metrics": {"..": 0.25, ".": 0.5, "../../x": 0.75, "=1+1": 1.0}})
+    path = tmp_path / "all.csv"
+    for target in (f"csv:{path}", f"mlflow:{mlflow_folder}"):
+        track(target, event)
+    _, [run] = mlflow_runs(mlflow_folder)
+    assert run.data.metrics["train/loss"] == event.loss
+    assert {0.5, 0.75, 1.0} < set(run.data.metrics.values())
+    assert all(row["metric"].startswith("train/") and ".." not in row["metric"][:8] for row in rows(path))
+
+
 @pytest.mark.parametrize("name", ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(1)", "\t=1", "\n=1", 'a","b\nc', "\x1b[2J"])
 def test_a_strangers_name_is_made_harmless(tmp_path, mlflow_folder, name):
     hostile = About("7", "ab" * 32, name, "server", 4)
