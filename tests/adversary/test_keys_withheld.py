@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 
+from galaxy_chain.coordinators.abandoned import is_abandoned
 from galaxy_chain.exceptions import KeyMissingError
 from galaxy_chain.seal import owner
 from galaxy_chain.seal.sealing import key_digest
@@ -50,6 +51,10 @@ def test_a_client_that_an_owner_keeps_waiting_for_ever_ends_the_job_and_gets_its
     begin_epoch(sealed, b"\1" * 32)
     client = sealed.client(0)
     ended: list[BaseException] = []
+    later, abandoned = client._follower.chain_time + 10**6, {}
+    for who, account in (("client", sealed.clients[0]), ("newcomer", sealed.node.accounts[6])):
+        # Of a ledger that lets anybody cancel by then.
+        abandoned[who] = is_abandoned(client.verifier, client.history, account, later, later - 10**5)
 
     def wait() -> None:
         try:
@@ -66,6 +71,8 @@ def test_a_client_that_an_owner_keeps_waiting_for_ever_ends_the_job_and_gets_its
         sealed.travel(20_000)
     assert [type(error) for error in ended] == [KeyMissingError]
     assert sealed.history().cancelled
+    assert abandoned["client"]
+    assert not abandoned["newcomer"], "who has nothing in the job does not end it"
     paid: list[int] = []
     client.listen(paid.append, lambda *seen: None)
     for _ in range(60):

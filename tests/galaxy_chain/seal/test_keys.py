@@ -240,6 +240,15 @@ def test_an_id_that_is_spelled_otherwise_sealed_than_open_is_pinned_all_the_same
     assert store.get(content) == bytes(size)
 
 
+def test_what_was_opened_may_be_removed_and_is_opened_again(sealed):
+    store = sealed.client(0).store
+    content = store.put(made_up(3).data)
+    for path in (sealed.home(sealed.clients[0]) / "opened").rglob("*"):
+        if path.is_file():
+            path.unlink()
+    assert store.get(content) == made_up(3).tobytes()
+
+
 def test_a_job_that_anybody_may_join_is_not_sealed(sealed):
     with pytest.raises(JobDocumentError, match="terms.open is true"):
         sealed.register(open=True)
