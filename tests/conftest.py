@@ -38,6 +38,7 @@ LONGEST = (
     "end_to_end/test_many_jobs.py",
     "end_to_end/test_terminal.py",
     "examples/test_examples.py",
+    "examples/test_extras.py",
     "galaxy_chain/coordinators/test_coordinator.py",
     "galaxy_chain/following/test_follower.py",
     "galaxy_chain/following/test_history_on_contract.py",

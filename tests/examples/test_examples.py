@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.end_to_end.processes import LONG, embedded, environment, run
-from tests.examples.stage import EXAMPLES, Stage
+from tests.examples.stage import EXAMPLES, Stage, accuracies, final_models
 
 pytestmark = pytest.mark.xdist_group("examples")  # they share a process that has loaded torch
 
@@ -28,26 +28,6 @@ pytestmark = pytest.mark.xdist_group("examples")  # they share a process that ha
 def stage(tmp_path: Path) -> Iterator[Stage]:
     with Stage(tmp_path) as stage:
         yield stage
-
-
-def final_models(folder: Path) -> list[dict[str, torch.Tensor]]:
-    """The final models in a folder, each of which is there twice."""
-    models = [path for path in sorted(folder.glob("final_model_pars_*")) if path.suffix != ".safetensors"]
-    for path in models:
-        twin = load_file(path.with_name(path.name + ".safetensors"))
-        assert {name: tensor.tolist() for name, tensor in twin.items()} == {
-            name: tensor.tolist() for name, tensor in torch.load(path, weights_only=True).items()
-        }
-    return [torch.load(path, weights_only=True) for path in models]
-
-
-def accuracies(folder: Path) -> list[float]:
-    """The last accuracy on test data in each report of a folder that has one."""
-    found = []
-    for path in sorted(folder.glob("report_*.json")):
-        tests = [round_["test"]["accuracy"] for round_ in json.loads(path.read_text())["rounds"] if round_["test"]]
-        found += tests[-1:]
-    return found
 
 
 def test_hello(stage: Stage, tmp_path: Path) -> None:
@@ -119,18 +99,6 @@ def test_distillation(stage: Stage, tmp_path: Path) -> None:
     assert not torch.equal(students[0]["layers.1.weight"], students[1]["layers.1.weight"])
     assert len(students) == len(accuracies(tmp_path))
     assert min(accuracies(tmp_path)) > 0.4
-
-
-def test_private(stage: Stage, tmp_path: Path) -> None:
-    stage.run("private/model.py")
-    server = stage.start("private/server.py")
-    said = stage.run("private/client.py")
-    stage.finish(server)
-    assert re.search(r"private \(each example\): epsilon \d\.\d+ after 3 rounds, at delta 1e-05", said)
-    assert re.search(r"round 3: 4 clients trained on .*, epsilon \d\.\d+ at most", said)
-    [model], [accuracy] = final_models(tmp_path), accuracies(tmp_path)
-    assert model["layers.1.weight"].shape == (10, 64)
-    assert accuracy > 0.4  # noise has its price
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
-"""The example of a language model: in a folder as its programs say, and the same job on a ledger, to the same bits."""
+"""The examples that need extras, whose packages take seconds to import: they share a process that has loaded them.
+
+That of a language model runs in a folder as its programs say, and as the same job on a ledger, to the same bits.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,7 @@ from galaxy_chain.rpc.rpc import Rpc
 from galaxy_fl.worker import forkserver
 from tests.end_to_end.forked import PRELOADED, Forked
 from tests.end_to_end.processes import anvil
-from tests.examples.stage import EXAMPLES, Stage
-
-pytestmark = pytest.mark.xdist_group("language-models")
+from tests.examples.stage import EXAMPLES, Stage, accuracies, final_models
 
 LEDGER = """
 import sys
@@ -64,7 +65,7 @@ def loaded() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(forkserver, "_server", None)
         patch.setattr(forkserver, "_address", None)
-        forkserver.start(*PRELOADED, "tests.examples.language_models")
+        forkserver.start(*PRELOADED, "tests.examples.extras")
         server, address = forkserver._server, forkserver._address
         yield
     assert server is not None
@@ -135,3 +136,15 @@ def test_language_model(stage: Stage, tmp_path: Path, anvil_url: str) -> None:
     assert final(ledger).read_bytes() == final(tmp_path).read_bytes()
     adapters = [name for name in load_file(final(ledger)) if ".lora_" in name]
     assert len(adapters) == 14
+
+
+def test_private(stage: Stage, tmp_path: Path) -> None:
+    stage.run("private/model.py")
+    server = stage.start("private/server.py")
+    said = stage.run("private/client.py")
+    stage.finish(server)
+    assert re.search(r"private \(each example\): epsilon \d\.\d+ after 3 rounds, at delta 1e-05", said)
+    assert re.search(r"round 3: 4 clients trained on .*, epsilon \d\.\d+ at most", said)
+    [model], [accuracy] = final_models(tmp_path), accuracies(tmp_path)
+    assert model["layers.1.weight"].shape == (10, 64)
+    assert accuracy > 0.4  # noise has its price
