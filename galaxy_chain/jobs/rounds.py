@@ -92,7 +92,7 @@ def round_meant(history: JobHistory, wanted: str, metrics: Path) -> int:
         )
     if not last:
         raise RoundMovedOnError(
-            f"no round of job {history.job} is committed yet: wait for its server, or take --round 0, the initial model"
+            f"no round of job {history.job} is committed yet: wait for its server, or take round 0, the initial model"
         )
     return last if wanted == "last" else _best(history, metrics)
 
