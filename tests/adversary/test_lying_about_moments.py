@@ -29,7 +29,7 @@ from tests.adversary.arena import (
     stranger,
     tower,
 )
-from tests.galaxy_chain.federation import CHUNK, DOCUMENT, PARAMETERS, PATIENCE, SAMPLES, Federation
+from tests.galaxy_chain.federation import CHUNK, DOCUMENT, PARAMETERS, PATIENCE, SAMPLES, Federation, made_up
 from tests.galaxy_chain.verify.trees import commit_tree, large, off
 from tests.vectors.generate_optimizers import LANES
 
@@ -185,3 +185,22 @@ def test_a_job_that_begins_with_moments_is_taken_part_in_by_nobody(federation, r
     serving = federation.serve()
     with pytest.raises(JobDocumentError, match=reason):
         serving.model(serving.round())
+
+
+@pytest.mark.parametrize("rule", ["fedavgm"])
+def test_a_model_that_has_the_bytes_of_its_own_sum_is_challenged(federation, rule):
+    """With two lanes a model's chunk is as long as a sum's, so both are one content, with one root."""
+    federation.document = DOCUMENT.model_copy(update={"rule": RuleChoice(name=rule), "averaged": []})
+    many = large(federation)
+
+    def as_sum(path):
+        sums = np.zeros(PARAMETERS, "<i8")
+        for index in range(len(many.clients)):
+            sums += (SAMPLES - index) * made_up(100 + index).astype("<i8")
+        path.write_bytes(sums.tobytes())
+
+    liar = commit_tree(many, final=as_sum)
+    commit = liar.history.commits[1]
+    assert commit.record.next.root == commit.nodes[-1].root
+    assert [verdict for verdict, _ in found(tower(many).look())] == ["challenged"]
+    punished(many, many.node.accounts[6])
