@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -144,8 +145,24 @@ def client(number, heard, **more):
 
 
 def test_a_client_whose_budget_is_spent_leaves_and_the_job_goes_on(folder):
-    number = galaxy.submit(job(rounds=3), clients=1)
-    first, second = Heard(), Heard()
+    number = galaxy.submit(job(rounds=3))
+    here = threading.Event()
+
+    class First(Heard):
+        """Trains once the other takes part, so that each round waits for both."""
+
+        def __call__(self, event, job):
+            super().__call__(event, job)
+            if isinstance(event, Spent):
+                assert here.wait(60)
+
+    class Second(Heard):
+        def __call__(self, event, job):
+            super().__call__(event, job)
+            if isinstance(event, Spent):
+                here.set()
+
+    first, second = First(), Second()
     epsilon_of_two = 7.2
     ends = run(
         galaxy.Server(listeners=[]),
