@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from galaxy_chain.coordinators.shared_job import SharedJob
 from galaxy_chain.coordinators.tending import Tending
-from galaxy_chain.exceptions import ErrorName, LedgerRefusedError, TransactionFailedError
+from galaxy_chain.exceptions import ErrorName, KeyMissingError, LedgerRefusedError, TransactionFailedError
 from galaxy_chain.following import turns
 from galaxy_chain.following.follower import JobFollower
 from galaxy_chain.following.history import JobHistory
@@ -218,7 +218,13 @@ class LedgerCoordinator:
             if self._has_keys():
                 break
             error = self.keys.missing()
-            if over or self.address in self.history.expelled:
+            if self.address in self.history.expelled:
+                raise KeyMissingError(
+                    f"{self.address} is expelled from job {self.number}, and gets no further key; what it has earned "
+                    f"before is got out by `galaxy-chain claim {self.number}` and `galaxy-chain withdraw "
+                    f"{self.number}` ({error})"
+                )
+            if over:
                 raise error
             if self._tending.keyless_since is None:
                 self._tending.keyless_since = self._follower.chain_time

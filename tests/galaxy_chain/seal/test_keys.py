@@ -54,6 +54,8 @@ def test_who_is_expelled_reads_the_past_and_nothing_after(sealed):
     ):
         with pytest.raises(KeyMissingError, match="epochs 2 are not here"):
             read()
+    with pytest.raises(KeyMissingError, match="is expelled from job.*galaxy-chain claim"):
+        expelled.model(expelled.round())
     assert sealed.audit(sealed.own(sealed.clients[0])) == [1, 2]
 
 
