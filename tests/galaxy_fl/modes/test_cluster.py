@@ -93,12 +93,14 @@ class Cutter:
 
     def _serve(self, client):
         with client, socket.create_connection(("127.0.0.1", self._port)) as server:
-            up = threading.Thread(target=self._pass_on, args=(client, server, "up"), daemon=True)
+            ended = threading.Event()
+            up = threading.Thread(target=self._pass_on, args=(client, server, "up", ended), daemon=True)
             up.start()
-            self._pass_on(server, client, "down")
+            self._pass_on(server, client, "down", ended)
+            ended.set()
             up.join()
 
-    def _pass_on(self, source, target, way):
+    def _pass_on(self, source, target, way, ended):
         passed = 0
         with suppress(OSError):
             while piece := source.recv(16_384):
@@ -108,6 +110,9 @@ class Cutter:
                     self.begun.append(int(found[1] or found[2]))
                 if self._cuts[way] and passed > self._cuts[way][0]:
                     self._cuts[way].pop(0)
+                    if way == "up":  # a reset takes away what is not read yet: the server shall have read it
+                        target.shutdown(socket.SHUT_WR)
+                        assert ended.wait(300)
                     for end in (source, target):
                         end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     break
