@@ -15,6 +15,7 @@ from pydantic import (
     Field,
     Tag,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -279,6 +280,13 @@ class JobFile(JobChoices):
     start: Annotated[str, AfterValidator(check_start)] | None = None
     """What round 1 begins with: `JOB:ROUND` of the same ledger, or a safetensors file, relative to the job file."""
     terms: TermsSection
+
+    @field_validator("shared")
+    @classmethod
+    def _shares_something(cls, patterns: list[str]) -> list[str]:
+        if not patterns:
+            raise ValueError("it is empty, so nothing would travel: name what does, or leave it out to share all")
+        return patterns
 
     @model_validator(mode="after")
     def _suits_the_method(self) -> JobFile:

@@ -203,6 +203,7 @@ def test_what_is_no_amount(amount):
             2,
             "perssonal: there is no such key; did you mean pe",
         ),
+        ('name = "digits"', 'name = "digits"\nshared = []', 2, "shared: .*nothing would travel"),
         ("[train]", "[train]\nmu = 0.1", 7, "train.mu: there is no such key, only accumulate, .*proximal"),
         ('name = "digits"', "name = 5", 1, "name: .*valid string.*found 5"),
         ('name = "digits"', 'name = "a\\nb"', 1, "name: .*line breaks"),
