@@ -32,13 +32,14 @@ class Demand:
 
 def is_wrong(job: Job, commit: Commit, index: int, node: int) -> bool:
     """Whether a chunk of a node is not what its children make of it; of node 0: of the next model."""
-    size, nodes = job.terms["chunkParameters"], commit.nodes
+    rule, word, nodes = job.rule.name, job.terms["ruleParameters"], commit.nodes
+    size = job.terms["chunkParameters"] * (job.lanes if node == 0 else 1)
     chunk = slice(index * size, (index + 1) * size)
     if node == 0:
         if nodes is None:
-            right = aggregate(job.rule.name, job.terms["ruleParameters"], commit.attempt, commit.excluded)
+            right = aggregate(rule, word, commit.attempt, commit.excluded)
         else:
-            right = finished(commit.attempt.model, nodes)
+            right = finished(commit.attempt.model, nodes, rule, word)
         return bool((right[chunk] != commit.next[chunk]).any())
     assert nodes is not None
     subject = nodes[node]
