@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,19 +51,20 @@ def demo(
     json: Json = False,
 ) -> None:
     """Run a real federated job on a development chain: a server, clients that share a process, and an audit."""
+    run = partial(
+        demonstrate,
+        clients,
+        rounds,
+        home,
+        keep=keep,
+        cheat=cheat,
+        verify=verify,
+        chain=chain,
+        track=track or (),
+        device=device,
+    )
     if json:
-        demonstrate(
-            clients,
-            rounds,
-            home,
-            print_json,
-            keep=keep,
-            cheat=cheat,
-            verify=verify,
-            chain=chain,
-            track=track or (),
-            device=device,
-        )
+        run(print_json)
         return
     audited: list[int] = []
     earned: list[str] = []
@@ -125,15 +127,4 @@ def demo(
                     console.print("\nThe chain runs until Ctrl-C. In another terminal:")
                     console.print(f"  galaxy-chain job show 1 {where}\n  galaxy-chain audit 1 {where}")
 
-        demonstrate(
-            clients,
-            rounds,
-            home,
-            say,
-            keep=keep,
-            cheat=cheat,
-            verify=verify,
-            chain=chain,
-            track=track or (),
-            device=device,
-        )
+        run(say)

@@ -16,14 +16,13 @@ from torch.nn import functional
 from galaxy_fl.exceptions import ConfigurationError, DataError, JobDocumentError
 from galaxy_fl.lm.adapter import read_adapter, read_trained, write_adapter
 from galaxy_fl.lm.libraries import libraries, quietly
+from galaxy_fl.training.accuracy import IGNORED
 from galaxy_fl.training.frozen_weights import come_from_elsewhere
 
 __all__ = ["CausalLM"]
 
 _folder: ContextVar[str | os.PathLike[str] | None] = ContextVar("folder of the base", default=None)
 
-IGNORED = -100
-"""In place of a token that is not predicted."""
 LARGEST = 700.0
 """A loss whose power is still a float."""
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

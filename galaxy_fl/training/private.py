@@ -31,6 +31,7 @@ from galaxy_fl.jobs.privacy import ExamplePrivacy
 from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.privacy.accountant import MISSING, sampling
 from galaxy_fl.privacy.entropy import gaussians, uniforms
+from galaxy_fl.training.accuracy import IGNORED
 from galaxy_fl.training.descent import Descent
 from galaxy_fl.training.minibatches import output_of, split
 from galaxy_fl.training.objective import Objective, Outcome, build_objective
@@ -42,8 +43,6 @@ __all__ = ["check_examples_apart", "expect_indexed", "train_privately"]
 
 PART = 64
 """Examples at a time whose gradients are in memory: each is as large as the model."""
-IGNORED = -100
-"""The label that torch's categorical losses leave out."""
 APART = 4
 """Examples of which is tried whether each is computed apart from the others."""
 TOLERANCE = 1e-3

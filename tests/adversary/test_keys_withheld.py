@@ -5,11 +5,9 @@ from __future__ import annotations
 import threading
 
 import numpy as np
-import pytest
 
 from galaxy_chain.coordinators.abandoned import is_abandoned
 from galaxy_chain.exceptions import KeyMissingError
-from galaxy_chain.seal import owner
 from galaxy_chain.seal.sealing import key_digest
 from galaxy_chain.seal.wraps import Wrapping
 from tests.galaxy_chain.federation import SAMPLES, made_up, said
@@ -17,19 +15,8 @@ from tests.galaxy_chain.seal.conftest import sealed  # noqa: F401
 from tests.galaxy_chain.seal.test_keys import having
 
 
-def test_an_owner_whose_server_comes_before_the_first_key_does_not_wait_for_itself(sealed, monkeypatch):  # noqa: F811
-    class Stopped(Exception):
-        pass
-
-    def stop(point):
-        if point == "before-first-key":
-            raise Stopped
-
-    monkeypatch.setattr(owner, "fault_point", stop)
-    with pytest.raises(Stopped):
-        sealed.register()
-    monkeypatch.undo()
-    sealed.job = sealed.ledger().jobs()
+def test_an_owner_whose_server_comes_before_the_first_key_does_not_wait_for_itself(sealed):  # noqa: F811
+    sealed.job = sealed.register_without_key()
     server = sealed.new_server(sealed.owner)
     entering = threading.Thread(target=server.enter, daemon=True)
     entering.start()

@@ -6,12 +6,15 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoordinator
 from galaxy_chain.following.follower import JobFollower
 from galaxy_chain.following.history import JobHistory
 from galaxy_chain.jobs.creation import register_job
 from galaxy_chain.jobs.file import TermsSection
 from galaxy_chain.ledger.deployment import Deployment
+from galaxy_chain.seal import owner
 from galaxy_chain.seal.owner import KeyKeeper
 from galaxy_chain.seal.vault import Vault, vault_of
 from galaxy_chain.verify.audit import Auditor
@@ -45,6 +48,22 @@ class SealedFederation(Federation):
         return register_job(
             ledger, rules, self.store, document, self.initial, None, section, self.limits, home=self.home(self.owner)
         ).job
+
+    def register_without_key(self, document: Any = SEALED) -> int:
+        """A job whose owner is stopped before it has shared the first key."""
+
+        class Stopped(Exception):
+            pass
+
+        def stop(point: str) -> None:
+            if point == "before-first-key":
+                raise Stopped
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(owner, "fault_point", stop)
+            with pytest.raises(Stopped):
+                self.register(document)
+        return self.ledger().jobs()
 
     def home(self, account: str) -> Path:
         """The folder of whoever has that account."""

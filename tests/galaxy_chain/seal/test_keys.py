@@ -154,24 +154,13 @@ def test_naming_a_members_key_as_ones_own_lets_nobody_in_and_keeps_nobody_out(se
 
 
 @pytest.mark.parametrize("rule", ["weighted_mean", pytest.param("fedadam", marks=pytest.mark.extended)])
-def test_an_owner_that_was_stopped_before_the_first_key_was_shared_goes_on(sealed, monkeypatch, rule):
+def test_an_owner_that_was_stopped_before_the_first_key_was_shared_goes_on(sealed, rule):
     """With moments beside it a model is longer than an update."""
     document = SEALED
     if rule != "weighted_mean":
         document = SEALED.model_copy(update={"rule": RuleChoice(name=rule), "averaged": []})
 
-    class Stopped(Exception):
-        pass
-
-    def stop(point):
-        if point == "before-first-key":
-            raise Stopped
-
-    monkeypatch.setattr(owner, "fault_point", stop)
-    with pytest.raises(Stopped):
-        sealed.register(document)
-    monkeypatch.undo()
-    sealed.job = sealed.ledger().jobs()
+    sealed.job = sealed.register_without_key(document)
     sealed.vault(sealed.owner).make()  # one of another job
     assert not sealed.history().epochs
     stranger = owner.KeyKeeper(sealed.ledger(sealed.owner), sealed.job, sealed.vault(sealed.clients[0]))
