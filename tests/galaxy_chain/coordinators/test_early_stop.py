@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 
 import pytest
 
@@ -54,7 +55,7 @@ def test_a_server_that_is_not_the_owner_is_refused_before_it_stakes_anything(fed
     participant = JobServer(
         server, LocalData(None, "digits"), Trust(), output=tmp_path, aim=Aim.of("loss", "loss<=0.1"), alone=True
     )
-    with pytest.raises(ConfigurationError) as refused:
+    with closing(server), pytest.raises(ConfigurationError) as refused:
         participant.run()
     assert f"can be ended early by its owner {federation.owner} alone" in str(refused.value)
     assert f"`galaxy-chain job cancel {federation.job}`" in str(refused.value)
