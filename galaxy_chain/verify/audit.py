@@ -139,6 +139,7 @@ class Auditor:
         store: Where the content is.
         job: The job's number.
         home: Where the keys of a sealed job are, and what is opened with them is kept.
+        follower: Of the job, where there is one already.
 
     Raises:
         AuditError: the events contradict each other.
@@ -146,16 +147,26 @@ class Auditor:
         JobMismatchError, JobDocumentError, ContentError: the job itself is not what it says.
     """
 
-    def __init__(self, ledger: LedgerContract, store: Store, job: int, home: Path | None = None) -> None:
+    def __init__(
+        self,
+        ledger: LedgerContract,
+        store: Store,
+        job: int,
+        home: Path | None = None,
+        follower: JobFollower | None = None,
+    ) -> None:
         self.ledger = ledger
         self.store = store
         self.job = job
-        self._follower = JobFollower(ledger, job)
+        self._follower = JobFollower(ledger, job) if follower is None else follower
         self.history: JobHistory = self._follower.history
         self.document: JobDocument = check_job(ledger, store, job, self.history.terms)
         contents = contents_of(store, self.document, job, home, lambda: self.history)
         self.verifier = Verifier(contents, self.history.terms, self.document)
         self._checks = Checks(self.verifier)
+
+    def __repr__(self) -> str:
+        return f"Auditor(job={self.job}, rounds={len(self.history.commits)})"
 
     def rounds(self) -> Iterator[AuditedRound]:
         """Audits what is committed, round by round.
@@ -166,12 +177,9 @@ class Auditor:
             ContentAlteredError: content that a store holds is not what its id says.
         """
         history = self.history
-        with _lies():
-            self.verifier.model(history.initial, "the initial model")
+        self.check_initial_model()
         for number, commit in sorted(history.commits.items()):
-            self._record(commit)
-            with _lies():
-                self._aggregate(commit)
+            self.check(commit)
             record = commit.record
             yield AuditedRound(
                 number,
@@ -183,9 +191,34 @@ class Auditor:
                 record.reward,
                 server_amount(record),
                 client_amount(record),
-                (*self._unannounced(commit), *self._excluded(commit.excluded)),
+                tuple(self.objections(commit)),
             )
-        self._state()
+        self.check_state()
+
+    def check_initial_model(self) -> None:
+        """Make sure that the model that the job begins with is what the ledger says of it.
+
+        Raises:
+            GalaxyError: as `rounds`.
+        """
+        with _lies():
+            self.verifier.model(self.history.initial, "the initial model")
+
+    def check(self, commit: Commit) -> None:
+        """Recompute one commit, whether it stands or was taken back.
+
+        Raises:
+            GalaxyError: as `rounds`.
+        """
+        if self.history.commits.get(commit.record.round) == commit:
+            self._record(commit)
+        with _lies():
+            self._aggregate(commit)
+
+    def objections(self, commit: Commit) -> Iterator[str]:
+        """What is to be said against a commit though its arithmetic is right."""
+        yield from self._unannounced(commit)
+        yield from self._excluded(commit.excluded)
 
     def reopenings(self) -> Iterator[AuditedAttempt]:
         """The attempts that were given up, in order, by what is available of them now."""
@@ -263,8 +296,12 @@ class Auditor:
             return False
         return True
 
-    def _state(self) -> None:
-        """The contract's own state has to be where the events lead; new events may come in between the two looks."""
+    def check_state(self) -> None:
+        """Make sure that the contract's own state is where the events lead; new events may come between the two looks.
+
+        Raises:
+            AuditError: it is not.
+        """
         for _ in range(10):
             self._follower.poll()
             self.history = history = self._follower.history
