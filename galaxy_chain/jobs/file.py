@@ -15,7 +15,6 @@ from pydantic import (
     Field,
     Tag,
     ValidationError,
-    field_validator,
     model_validator,
 )
 
@@ -37,7 +36,7 @@ from galaxy_fl.aggregation.sum_tree import DEFAULT_FAN_IN, LARGEST_FAN_IN, SMALL
 from galaxy_fl.exceptions import JobDocumentError
 from galaxy_fl.jobs.document import BuiltinModel, JobChoices, RuleChoice, kind_of_model
 from galaxy_fl.jobs.ending import Ending
-from galaxy_fl.jobs.parts import Parts, Patterns
+from galaxy_fl.jobs.parts import Parts, Patterns, SharedPatterns
 from galaxy_fl.jobs.start import check_start
 from galaxy_fl.validation import Strict, explanations, field_of
 from galaxy_fl.vectors import SHORTEST_VECTOR, fitting_chunk, usual_chunk
@@ -269,7 +268,7 @@ class JobFile(JobChoices):
     ]
     output: Ending | None = None
     """What the model ends in; without it, its structure says it."""
-    shared: Patterns = Field(default_factory=list)
+    shared: SharedPatterns = None
     """Which tensors travel, by name or pattern, or `trainable`; the rest is frozen then."""
     personal: Patterns = Field(default_factory=list)
     """Which tensors each client trains and keeps to itself."""
@@ -280,13 +279,6 @@ class JobFile(JobChoices):
     start: Annotated[str, AfterValidator(check_start)] | None = None
     """What round 1 begins with: `JOB:ROUND` of the same ledger, or a safetensors file, relative to the job file."""
     terms: TermsSection
-
-    @field_validator("shared")
-    @classmethod
-    def _shares_something(cls, patterns: list[str]) -> list[str]:
-        if not patterns:
-            raise ValueError("it is empty, so nothing would travel: name what does, or leave it out to share all")
-        return patterns
 
     @model_validator(mode="after")
     def _suits_the_method(self) -> JobFile:

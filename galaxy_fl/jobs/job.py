@@ -105,7 +105,7 @@ class Job:
     deadline: float | None = 600
     fan_in: int = DEFAULT_FAN_IN
     output: Ending | None = None
-    shared: Sequence[str] = ()
+    shared: Sequence[str] | None = None
     personal: Sequence[str] = ()
     frozen: Sequence[str] = ()
     fraction_bits: Mapping[str, int] = field(default_factory=dict)
@@ -193,6 +193,8 @@ class Job:
             JobDocumentError: they are not lists of names or patterns, or belong to no job of this method.
         """
         given = {part: getattr(self, part) for part in ("shared", "personal", "frozen")}
+        if self.shared is None:
+            del given["shared"]
         for part, patterns in given.items():
             if isinstance(patterns, str) or not isinstance(patterns, Sequence):
                 raise JobDocumentError(

@@ -39,6 +39,7 @@ __all__ = [
     "PartTensor",
     "Parts",
     "Patterns",
+    "SharedPatterns",
     "check_base",
     "divide",
 ]
@@ -68,6 +69,16 @@ Patterns = Annotated[
 """Names of tensors, or patterns as of file names, such as `bn*` and `*.running_mean`; or `trainable`."""
 
 
+def _something(patterns: list[str] | None) -> list[str] | None:
+    if patterns is not None and not patterns:
+        raise ValueError("it is empty, so nothing would travel: name what does, or leave it out to share all")
+    return patterns
+
+
+SharedPatterns = Annotated[Patterns | None, AfterValidator(_something)]
+"""The same for what travels, of which there is something; None where nothing is said."""
+
+
 class Parts(Strict):
     """Which tensors of a model are which part, as a job's author says it.
 
@@ -75,7 +86,7 @@ class Parts(Strict):
     is frozen in any case.
     """
 
-    shared: Patterns = Field(default_factory=list)
+    shared: SharedPatterns = None
     personal: Patterns = Field(default_factory=list)
     frozen: Patterns = Field(default_factory=list)
 
@@ -197,7 +208,7 @@ def divide(model: nn.Module, parts: Parts, unfit: Collection[str] = ()) -> dict[
 
 
 def _claims(parts: Parts) -> tuple[tuple[Part, list[str]], ...]:
-    return ("frozen", parts.frozen), ("personal", parts.personal), ("shared", parts.shared)
+    return ("frozen", parts.frozen), ("personal", parts.personal), ("shared", parts.shared or [])
 
 
 def _fits(part: Part, pattern: str, names: list[str], trained: set[str]) -> list[str]:

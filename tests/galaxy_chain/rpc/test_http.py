@@ -61,7 +61,8 @@ def test_a_connection_that_the_node_ends_is_not_used(end):
 
 
 def test_what_nobody_asked_for_is_nobodys_answer():
-    with once(http(b'{"id": 1, "result": "0x1"}'), http(b'{"id": 2, "result": "0x2"}')) as server:
+    # In one piece: one that comes once the second request is sent is an answer to it.
+    with once(http(b'{"id": 1, "result": "0x1"}') + http(b'{"id": 2, "result": "0x2"}')) as server:
         rpc = Rpc(server.url, patience=0.0)
         assert rpc.number("eth_gasPrice") == 1
         with pytest.raises(RpcError, match="the answer to another request"):

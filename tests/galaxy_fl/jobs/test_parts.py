@@ -110,6 +110,7 @@ def test_tensors_that_are_one_stay_one_part():
     ("given", "said"),
     [
         ({"personal": "bn*"}, r"personal is 'bn\*', expected a list"),
+        ({"shared": []}, "shared: it is empty, so nothing would travel"),
         ({"frozen": 3}, "frozen is 3, expected a list"),
         ({"shared": ["a", "a"]}, "the pattern 'a' is there twice"),
         ({"frozen": [""]}, "frozen"),
