@@ -1,0 +1,372 @@
+"""Verdicts on commits, recomputed by this process, one after the other in the background: from ledger and content alone.
+
+What was asked for last comes first, then the newest. What is not to be checked because content is missing is tried
+again, with pauses that grow. Nothing that anybody else found is believed, and nothing is remembered longer than this
+process lives.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from galaxy_chain.dashboard.lies import lie_of
+from galaxy_chain.dashboard.schema import Judgement, Lie, NodeState, Progress
+from galaxy_chain.exceptions import AuditError, ContentMismatchError, JobMismatchError, KeyMissingError
+from galaxy_chain.following.history import Commit, JobHistory
+from galaxy_chain.jobs.check import check_job
+from galaxy_chain.ledger.contract import LedgerContract
+from galaxy_chain.seal.store import contents_of
+from galaxy_chain.verify.checks import Checks
+from galaxy_chain.verify.faults import Fault, Kind
+from galaxy_chain.verify.verifier import Verifier
+from galaxy_fl.content import Store
+from galaxy_fl.exceptions import ContentAlteredError, ContentError, ContentMissingError, GalaxyError, JobDocumentError
+from galaxy_fl.patience import Backoff
+
+__all__ = ["Found", "Job", "Judge", "key_of"]
+
+_log = logging.getLogger(__name__)
+
+FIRST_RETRY, LAST_RETRY = 2.0, 120.0
+"""Seconds until what could not be checked is tried again."""
+TOLD_EVERY = 0.4
+"""Seconds between two words about a computation that runs."""
+MOST_NODES = 1_000
+"""Nodes of a commit of which it is remembered that they are not right."""
+LONGEST = 1_000
+_LACKING = (ContentMissingError, ContentAlteredError)
+
+Key = tuple[bytes, int, bytes, bytes]
+"""What tells a commit from all others, the same one in another block after a reorganisation included."""
+
+
+def key_of(commit: Commit) -> Key:
+    """What a verdict is about."""
+    return commit.word, commit.block, commit.transaction, commit.nodes_content
+
+
+@dataclass(eq=False)
+class Found:
+    """What is known of a commit. One thread writes; `nodes` tells only of those that are not right."""
+
+    commit: Commit
+    judgement: Judgement = Judgement.WAITING
+    progress: Progress | None = None
+    missing: str | None = None
+    retry_at: float | None = None
+    tries: int = 0
+    lie: Lie | None = None
+    objections: tuple[str, ...] = ()
+    seconds: float | None = None
+    looked: int = 0
+    """Up to which node all were looked at; one more than there are once the last step was, too."""
+    nodes: dict[int, tuple[NodeState, str]] = field(default_factory=dict)
+    asked: float = 0.0
+    """When somebody wanted to see it."""
+
+
+class Job(Protocol):
+    """A job whose commits are judged."""
+
+    number: int
+    asked: float
+    """When somebody wanted to see it."""
+
+    @property
+    def history(self) -> JobHistory:
+        """What is known of it; nobody changes it any more."""
+
+
+class _Bench:
+    """What it takes to judge one job's commits."""
+
+    def __init__(self, job: Job, ledger: LedgerContract, store: Store, home: Path | None) -> None:
+        history = job.history
+        document = check_job(ledger, store, job.number, history.terms)
+        contents = contents_of(store, document, job.number, home, lambda: job.history)
+        self.verifier = Verifier(contents, history.terms, document)
+        self.checks = Checks(self.verifier)
+
+
+@dataclass(eq=False)
+class _Docket:
+    """The commits of one job."""
+
+    job: Job
+    found: dict[Key, Found] = field(default_factory=dict)
+    bench: _Bench | None = None
+    problem: str | None = None
+    """Why none can be judged."""
+    retry_at: float = 0.0
+    tries: int = 0
+
+
+class Judge:
+    """Judges the commits of the jobs that are looked at, in a thread of its own between `start` and `stop`.
+
+    Args:
+        ledger: To read.
+        store: Where the contents are.
+        home: Where the keys of sealed jobs are, for those who have some.
+        tell: Called with a job's number and a round whenever its verdict, or how far it is, has changed.
+    """
+
+    def __init__(
+        self, ledger: LedgerContract, store: Store, home: Path | None, tell: Callable[[int, int], None]
+    ) -> None:
+        self._ledger = ledger
+        self._store = store
+        self._home = home
+        self._tell = tell
+        self._dockets: dict[int, _Docket] = {}
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name="judges commits", daemon=True)
+        self.store_problem: str | None = None
+        """Why the store can't be used, as far as was seen."""
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self, seconds: float = 5.0) -> None:
+        """End, once the node or update that is being looked at is done; wait that long for it."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        if self._thread.is_alive():
+            self._thread.join(seconds)
+
+    # What others ask and say
+
+    def take(self, job: Job) -> None:
+        """Take what a job's history has now: new commits are judged, and those of another chain forgotten."""
+        history = job.history
+        commits = {key_of(commit): commit for commit in (*history.commits.values(), *history.void.values())}
+        with self._changed:
+            docket = self._dockets.setdefault(job.number, _Docket(job))
+            docket.job = job
+            docket.found = {key: docket.found.get(key) or Found(commit) for key, commit in commits.items()}
+            self._changed.notify_all()
+
+    def drop(self, job: int) -> None:
+        """Forget a job."""
+        with self._changed:
+            self._dockets.pop(job, None)
+
+    def found(self, job: int, commit: Commit, asked: bool = False) -> Found | None:
+        """What is known of a commit; if it is asked for, it comes before others."""
+        with self._changed:
+            docket = self._dockets.get(job)
+            found = None if docket is None else docket.found.get(key_of(commit))
+            if found is not None and asked:
+                found.asked = time.monotonic()
+                self._changed.notify_all()
+            return found
+
+    def all(self, job: int) -> list[Found]:
+        """What is known of all commits of a job."""
+        with self._changed:
+            docket = self._dockets.get(job)
+            return [] if docket is None else list(docket.found.values())
+
+    def problem(self, job: int) -> str | None:
+        """Why no commit of a job can be judged."""
+        with self._changed:
+            docket = self._dockets.get(job)
+            return None if docket is None else docket.problem
+
+    # The work
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                while not self._closed and (case := self._next()) is None:
+                    self._changed.wait(self._pause())
+                if self._closed or case is None:
+                    return
+            docket, found = case
+            try:
+                self._judge(docket, found)
+            except Exception as error:  # one commit must not keep the others from being judged
+                if not isinstance(error, GalaxyError):
+                    _log.exception("round %d of job %d", found.commit.record.round, docket.job.number)
+                self._put_off(docket, found, f"it can't be computed: {error or type(error).__name__}")
+            self._tell(docket.job.number, found.commit.record.round)
+
+    def _next(self) -> tuple[_Docket, Found] | None:
+        """What comes next: what was asked for last, then what is newest."""
+        now = time.monotonic()
+        best: tuple[tuple[float, float, int, int], _Docket, Found] | None = None
+        for docket in self._dockets.values():
+            if docket.retry_at > now:
+                continue
+            for found in docket.found.values():
+                if found.judgement is Judgement.UNCHECKED:
+                    if found.retry_at is None or found.retry_at > now:
+                        continue
+                elif found.judgement is not Judgement.WAITING:
+                    continue
+                # What has been tried before waits for what has not, however often somebody looks.
+                asked = found.asked if found.tries == 0 else 0.0
+                rank = (asked, -found.tries, docket.job.asked, found.commit.block)
+                if best is None or rank > best[0]:
+                    best = rank, docket, found
+        return None if best is None else best[1:]
+
+    def _pause(self) -> float | None:
+        """Seconds until something may be tried again."""
+        now = time.monotonic()
+        times = [
+            max(found.retry_at or 0.0, docket.retry_at)
+            for docket in self._dockets.values()
+            for found in docket.found.values()
+            if found.retry_at is not None or (found.judgement is Judgement.WAITING and docket.retry_at > now)
+        ]
+        return max(0.01, min(times) - now) if times else None
+
+    def _judge(self, docket: _Docket, found: Found) -> None:
+        if docket.bench is None:
+            try:
+                docket.bench = _Bench(docket.job, self._ledger, self._store, self._home)
+                docket.problem, docket.tries = None, 0
+            except (JobMismatchError, JobDocumentError) as error:
+                docket.problem = f"the job itself is not what it says: {error}"[:LONGEST]
+            except GalaxyError as error:
+                docket.problem = str(error)[:LONGEST]
+            if docket.bench is None:
+                docket.tries += 1
+                docket.retry_at = time.monotonic() + _again(docket.tries)
+                for each in docket.found.values():
+                    self._put_off(docket, each, docket.problem or "")
+                    each.tries = 0
+                return
+        began = time.monotonic()
+        found.judgement, found.missing, found.retry_at, found.lie = Judgement.COMPUTING, None, None, None
+        found.looked, found.nodes, found.objections = 0, {}, ()
+        lacking: str | None = None
+        doubt: Lie | None = None
+        history = docket.job.history
+        try:
+            for fault in self._faults(docket, history, found):
+                if self._closed:
+                    self._put_off(docket, found, "the dashboard ends")
+                    return
+                if fault.kind is Kind.PROVED:
+                    found.lie = lie_of(docket.bench.verifier, history, found.commit, fault)
+                    break
+                if fault.kind is Kind.MISSING:
+                    lacking = lacking or fault.reason
+                else:
+                    doubt = doubt or lie_of(docket.bench.verifier, history, found.commit, fault)
+            found.lie = found.lie or doubt
+            if found.lie is None and lacking is None:
+                found.objections = tuple(_objections(docket.bench.verifier, history, found.commit))
+        except ContentMismatchError as error:
+            found.lie = _plain(str(error))
+        except (*_LACKING, KeyMissingError) as error:
+            lacking = str(error)
+        except ContentError as error:
+            self.store_problem = str(error)[:LONGEST]
+            docket.tries += 1
+            docket.retry_at = time.monotonic() + _again(docket.tries)
+            self._put_off(docket, found, str(error))
+            return
+        except AuditError as error:
+            found.lie = _plain(str(error))
+        self.store_problem, docket.tries = None, 0
+        found.seconds, found.progress = time.monotonic() - began, None
+        if found.lie is not None:
+            found.judgement = Judgement.WRONG
+        elif lacking is not None:
+            self._put_off(docket, found, lacking)
+        else:
+            found.judgement = Judgement.RIGHT
+
+    def _faults(self, docket: _Docket, history: JobHistory, found: Found) -> Iterator[Fault]:
+        """What is wrong in a commit, piece by piece, telling how far it is."""
+        assert docket.bench is not None
+        commit, bench = found.commit, docket.bench
+        included, nodes = commit.included, len(commit.nodes)
+        total, told = len(included) + (nodes + 1 if nodes else 1), 0.0
+
+        def at(done: int, what: str) -> None:
+            nonlocal told
+            found.progress = Progress(done=done, total=total, what=what)
+            if time.monotonic() - told > TOLD_EVERY:
+                told = time.monotonic()
+                self._tell(docket.job.number, commit.record.round)
+
+        for done, entry in enumerate(included):
+            at(done, "updates")
+            if self._closed:
+                return
+            try:
+                bench.verifier.update(entry, f"the update of {entry.client}")
+            except ContentMismatchError:  # it counts, and is not what its client committed to
+                raise
+            except _LACKING:
+                pass  # what else is there may make up for it
+        if not nodes:
+            at(total - 1, "updates")
+            yield from bench.checks.everything(history, commit)
+            return
+        tree = bench.checks.tree(history, commit)
+        for fault in tree.weights():
+            self._note(found, fault)
+            yield fault
+        for node in range(1, nodes + 1):
+            at(len(included) + node - 1, "nodes")
+            for fault in tree.node(node):
+                self._note(found, fault)
+                yield fault
+            found.looked = node
+        at(total - 1, "nodes")
+        for fault in tree.last_step():
+            self._note(found, fault)
+            yield fault
+        found.looked = nodes + 1
+
+    def _note(self, found: Found, fault: Fault) -> None:
+        if len(found.nodes) < MOST_NODES:
+            state = NodeState.UNCHECKED if fault.kind is Kind.MISSING else NodeState.WRONG
+            found.nodes.setdefault(fault.node, (state, fault.reason[:LONGEST]))
+
+    def _put_off(self, docket: _Docket, found: Found, missing: str) -> None:
+        if found.judgement in (Judgement.RIGHT, Judgement.WRONG):
+            return
+        found.tries += 1
+        found.missing, found.progress = missing[:LONGEST], None
+        found.retry_at = time.monotonic() + _again(found.tries)
+        found.judgement = Judgement.UNCHECKED
+
+
+def _again(tries: int) -> float:
+    return Backoff(FIRST_RETRY, LAST_RETRY, 2.0).after(tries)
+
+
+def _plain(reason: str) -> Lie:
+    """A lie that shows by what the ledger says of content, and in no number."""
+    return Lie(
+        node=0, chunk=0, parameter=None, tensor=None, lane=None, committed=None, right=None, committed_number=None,
+        right_number=None, of_sum=False, reason=reason[:LONGEST], provable=False,
+    )  # fmt: skip
+
+
+def _objections(verifier: Verifier, history: JobHistory, commit: Commit) -> Iterator[str]:
+    """What is to be said against a commit though its arithmetic is right, as `galaxy-chain audit` says it."""
+    record = commit.record
+    if record.reward and record.share != history.terms.server_share:
+        yield f"{record.server} has not announced it, and so earns nothing with it: it may have copied it"
+    for entry in commit.excluded:
+        try:
+            verifier.update(entry, f"the update of {entry.client}")
+        except _LACKING:
+            continue
+        yield f"{entry.client} was excluded, though its update is there and right"
