@@ -83,7 +83,9 @@ class Guard:
             return 413, "too_large", f"a request has at most {MOST_BYTES} bytes"
         if scope["method"] not in ("GET", "HEAD"):
             return 405, "method", "the dashboard only shows: ask with GET"
-        if any(name == b"transfer-encoding" or (name == b"content-length" and value != b"0") for name, value in headers):
+        if any(
+            name == b"transfer-encoding" or (name == b"content-length" and value != b"0") for name, value in headers
+        ):
             return 413, "too_large", "a request has no body"
         return None
 

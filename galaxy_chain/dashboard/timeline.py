@@ -144,9 +144,7 @@ class Timeline:
                 self._commit(event)
             case RoundReopened():
                 running = self._running()
-                running.ended = Ended(
-                    "reopened", event.transaction, event.block, event.time, event.round, event.sender
-                )
+                running.ended = Ended("reopened", event.transaction, event.block, event.time, event.round, event.sender)
                 self._open(event.attempt + 1, running.round, event.attempt + 1, event.time, event.block)
             case RoundReverted():
                 self._take_back(event, "reverted", None)

@@ -1,4 +1,4 @@
-"""Verdicts on commits, recomputed by this process, one after the other in the background: from ledger and content alone.
+"""Verdicts on commits, recomputed by this process in the background, from ledger and content alone, one by one.
 
 What was asked for last comes first, then the newest. What is not to be checked because content is missing is tried
 again, with pauses that grow. Nothing that anybody else found is believed, and nothing is remembered longer than this
@@ -15,16 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from galaxy_chain.dashboard.lies import lie_of
+from galaxy_chain.dashboard.lies import lie_of, lie_of_content
 from galaxy_chain.dashboard.schema import Judgement, Lie, NodeState, Progress
 from galaxy_chain.exceptions import AuditError, ContentMismatchError, JobMismatchError, KeyMissingError
+from galaxy_chain.following.follower import JobFollower
 from galaxy_chain.following.history import Commit, JobHistory
-from galaxy_chain.jobs.check import check_job
 from galaxy_chain.ledger.contract import LedgerContract
-from galaxy_chain.seal.store import contents_of
-from galaxy_chain.verify.checks import Checks
+from galaxy_chain.verify.audit import Auditor
 from galaxy_chain.verify.faults import Fault, Kind
-from galaxy_chain.verify.verifier import Verifier
 from galaxy_fl.content import Store
 from galaxy_fl.exceptions import ContentAlteredError, ContentError, ContentMissingError, GalaxyError, JobDocumentError
 from galaxy_fl.patience import Backoff
@@ -78,20 +76,11 @@ class Job(Protocol):
     asked: float
     """When somebody wanted to see it."""
 
+    follower: JobFollower
+
     @property
     def history(self) -> JobHistory:
         """What is known of it; nobody changes it any more."""
-
-
-class _Bench:
-    """What it takes to judge one job's commits."""
-
-    def __init__(self, job: Job, ledger: LedgerContract, store: Store, home: Path | None) -> None:
-        history = job.history
-        document = check_job(ledger, store, job.number, history.terms)
-        contents = contents_of(store, document, job.number, home, lambda: job.history)
-        self.verifier = Verifier(contents, history.terms, document)
-        self.checks = Checks(self.verifier)
 
 
 @dataclass(eq=False)
@@ -100,7 +89,7 @@ class _Docket:
 
     job: Job
     found: dict[Key, Found] = field(default_factory=dict)
-    bench: _Bench | None = None
+    auditor: Auditor | None = None
     problem: str | None = None
     """Why none can be judged."""
     retry_at: float = 0.0
@@ -203,7 +192,7 @@ class Judge:
     def _next(self) -> tuple[_Docket, Found] | None:
         """What comes next: what was asked for last, then what is newest."""
         now = time.monotonic()
-        best: tuple[tuple[float, float, int, int], _Docket, Found] | None = None
+        best: tuple[tuple[float, int, float, int], _Docket, Found] | None = None
         for docket in self._dockets.values():
             if docket.retry_at > now:
                 continue
@@ -232,15 +221,15 @@ class Judge:
         return max(0.01, min(times) - now) if times else None
 
     def _judge(self, docket: _Docket, found: Found) -> None:
-        if docket.bench is None:
+        if docket.auditor is None:
             try:
-                docket.bench = _Bench(docket.job, self._ledger, self._store, self._home)
+                docket.auditor = Auditor(self._ledger, self._store, docket.job.number, self._home, docket.job.follower)
                 docket.problem, docket.tries = None, 0
             except (JobMismatchError, JobDocumentError) as error:
                 docket.problem = f"the job itself is not what it says: {error}"[:LONGEST]
             except GalaxyError as error:
                 docket.problem = str(error)[:LONGEST]
-            if docket.bench is None:
+            if docket.auditor is None:
                 docket.tries += 1
                 docket.retry_at = time.monotonic() + _again(docket.tries)
                 for each in docket.found.values():
@@ -252,24 +241,26 @@ class Judge:
         found.looked, found.nodes, found.objections = 0, {}, ()
         lacking: str | None = None
         doubt: Lie | None = None
-        history = docket.job.history
+        auditor = docket.auditor
+        # What a check begins with it ends with: nobody changes this history any more.
+        history = auditor.history = docket.job.history
         try:
             for fault in self._faults(docket, history, found):
                 if self._closed:
                     self._put_off(docket, found, "the dashboard ends")
                     return
                 if fault.kind is Kind.PROVED:
-                    found.lie = lie_of(docket.bench.verifier, history, found.commit, fault)
+                    found.lie = lie_of(auditor, found.commit, fault)
                     break
                 if fault.kind is Kind.MISSING:
                     lacking = lacking or fault.reason
                 else:
-                    doubt = doubt or lie_of(docket.bench.verifier, history, found.commit, fault)
+                    doubt = doubt or lie_of(auditor, found.commit, fault)
             found.lie = found.lie or doubt
             if found.lie is None and lacking is None:
-                found.objections = tuple(_objections(docket.bench.verifier, history, found.commit))
+                found.objections = tuple(auditor.objections(found.commit))
         except ContentMismatchError as error:
-            found.lie = _plain(str(error))
+            found.lie = lie_of_content(str(error))
         except (*_LACKING, KeyMissingError) as error:
             lacking = str(error)
         except ContentError as error:
@@ -279,7 +270,7 @@ class Judge:
             self._put_off(docket, found, str(error))
             return
         except AuditError as error:
-            found.lie = _plain(str(error))
+            found.lie = lie_of_content(str(error))
         self.store_problem, docket.tries = None, 0
         found.seconds, found.progress = time.monotonic() - began, None
         if found.lie is not None:
@@ -291,8 +282,8 @@ class Judge:
 
     def _faults(self, docket: _Docket, history: JobHistory, found: Found) -> Iterator[Fault]:
         """What is wrong in a commit, piece by piece, telling how far it is."""
-        assert docket.bench is not None
-        commit, bench = found.commit, docket.bench
+        auditor, commit = docket.auditor, found.commit
+        assert auditor is not None
         included, nodes = commit.included, len(commit.nodes)
         total, told = len(included) + (nodes + 1 if nodes else 1), 0.0
 
@@ -308,16 +299,16 @@ class Judge:
             if self._closed:
                 return
             try:
-                bench.verifier.update(entry, f"the update of {entry.client}")
+                auditor.verifier.update(entry, f"the update of {entry.client}")
             except ContentMismatchError:  # it counts, and is not what its client committed to
                 raise
             except _LACKING:
                 pass  # what else is there may make up for it
         if not nodes:
             at(total - 1, "updates")
-            yield from bench.checks.everything(history, commit)
+            yield from auditor.checks.everything(history, commit)
             return
-        tree = bench.checks.tree(history, commit)
+        tree = auditor.checks.tree(history, commit)
         for fault in tree.weights():
             self._note(found, fault)
             yield fault
@@ -349,24 +340,3 @@ class Judge:
 
 def _again(tries: int) -> float:
     return Backoff(FIRST_RETRY, LAST_RETRY, 2.0).after(tries)
-
-
-def _plain(reason: str) -> Lie:
-    """A lie that shows by what the ledger says of content, and in no number."""
-    return Lie(
-        node=0, chunk=0, parameter=None, tensor=None, lane=None, committed=None, right=None, committed_number=None,
-        right_number=None, of_sum=False, reason=reason[:LONGEST], provable=False,
-    )  # fmt: skip
-
-
-def _objections(verifier: Verifier, history: JobHistory, commit: Commit) -> Iterator[str]:
-    """What is to be said against a commit though its arithmetic is right, as `galaxy-chain audit` says it."""
-    record = commit.record
-    if record.reward and record.share != history.terms.server_share:
-        yield f"{record.server} has not announced it, and so earns nothing with it: it may have copied it"
-    for entry in commit.excluded:
-        try:
-            verifier.update(entry, f"the update of {entry.client}")
-        except _LACKING:
-            continue
-        yield f"{entry.client} was excluded, though its update is there and right"

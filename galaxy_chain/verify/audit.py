@@ -163,7 +163,7 @@ class Auditor:
         self.document: JobDocument = check_job(ledger, store, job, self.history.terms)
         contents = contents_of(store, self.document, job, home, lambda: self.history)
         self.verifier = Verifier(contents, self.history.terms, self.document)
-        self._checks = Checks(self.verifier)
+        self.checks = Checks(self.verifier)
 
     def __repr__(self) -> str:
         return f"Auditor(job={self.job}, rounds={len(self.history.commits)})"
@@ -237,7 +237,7 @@ class Auditor:
             commit, objections = superseding.commit, list[str]()
             try:
                 self.verifier.model(commit.record.next, f"the model after round {commit.record.round}")
-                faults = list(self._checks.everything(history, commit))
+                faults = list(self.checks.everything(history, commit))
                 if not faults:
                     objections.append("its model is there and right")
                 elif any(fault.kind is Kind.PROVED for fault in faults):
@@ -376,7 +376,7 @@ class Auditor:
     def _tree(self, commit: Commit) -> None:
         """Audits every node of a commit, and the step from the root to the next model."""
         lacking: Fault | None = None
-        for fault in self._checks.everything(self.history, commit):
+        for fault in self.checks.everything(self.history, commit):
             what = f"round {commit.record.round}: {fault.reason}"
             if fault.kind is Kind.PROVED:
                 raise WrongAggregateError(what, commit, fault.node, fault.chunk)

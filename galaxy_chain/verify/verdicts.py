@@ -15,12 +15,13 @@ from galaxy_chain.exceptions import AuditError
 from galaxy_chain.following.history import Commit, JobHistory
 from galaxy_chain.verify.audit import Auditor, WrongAggregateError
 from galaxy_chain.verify.verifier import Verifier
+from galaxy_fl.aggregation.rule import sum_bounds
 from galaxy_fl.aggregation.sum_tree import wrong_weight
 from galaxy_fl.exceptions import AggregationError, ContentError, VectorError
 from galaxy_fl.tables import Html, table
 from galaxy_fl.vectors import blocks, read_sums
 
-__all__ = ["Difference", "Outcome", "Verdict", "Verdicts", "commits_of", "verdict_on", "verdicts_on"]
+__all__ = ["Difference", "Outcome", "Verdict", "Verdicts", "commits_of", "difference_of", "verdict_on", "verdicts_on"]
 
 
 class Outcome(StrEnum):
@@ -42,6 +43,8 @@ class Difference:
         what: What it is, in words, such as `parameter 77`.
         committed: What was committed.
         recomputed: What the updates make.
+        parameter: Which parameter it is of; None where it is a weight.
+        lane: Which moment of that, of a rule that keeps some; 0 for the parameter itself.
     """
 
     node: int
@@ -49,6 +52,8 @@ class Difference:
     what: str
     committed: int
     recomputed: int
+    parameter: int | None = None
+    lane: int = 0
 
     @property
     def where(self) -> str:
@@ -126,7 +131,7 @@ def verdict_on(auditor: Auditor, commit: Commit) -> Verdict:
         auditor.check(commit)
         return Verdict(commit, Outcome.RIGHT, objections=tuple(auditor.objections(commit)))
     except WrongAggregateError as error:
-        found = _difference(auditor.verifier, auditor.history, commit, error.node, error.chunk)
+        found = difference_of(auditor.verifier, auditor.history, commit, error.node, error.chunk)
         return Verdict(commit, Outcome.WRONG, str(error), found)
     except AuditError as error:
         return Verdict(commit, Outcome.WRONG, str(error))
@@ -134,8 +139,9 @@ def verdict_on(auditor: Auditor, commit: Commit) -> Verdict:
         return Verdict(commit, Outcome.UNCHECKED, str(error))
 
 
-def _difference(verifier: Verifier, history: JobHistory, commit: Commit, node: int, chunk: int) -> Difference | None:
-    """The number of a node, or of the next model, that was found wrong in a chunk, beside what it should be."""
+def difference_of(verifier: Verifier, history: JobHistory, commit: Commit, node: int, chunk: int) -> Difference | None:
+    """The number of a node, or of the next model, that was found wrong in a chunk, beside what it should be; None where
+    what it takes to show it is missing."""
     try:
         return _in_sum(verifier, commit, node, chunk) if node else _in_model(verifier, history, commit)
     except ContentError:  # it was there a moment ago
@@ -149,7 +155,7 @@ def _in_model(verifier: Verifier, history: JobHistory, commit: Commit) -> Differ
     index, theirs, ours = wrong
     parameter, lane = divmod(index, verifier.rule.lanes)
     what = f"moment {lane} of parameter {parameter}" if lane else f"parameter {parameter}"
-    return Difference(0, index // verifier.model_chunk, what, theirs, ours)
+    return Difference(0, index // verifier.model_chunk, what, theirs, ours, parameter, lane)
 
 
 def _in_sum(verifier: Verifier, commit: Commit, node: int, chunk: int) -> Difference | None:
@@ -166,7 +172,22 @@ def _in_sum(verifier: Verifier, commit: Commit, node: int, chunk: int) -> Differ
             if len(differing := np.flatnonzero(ours[block] != theirs[block])):
                 index = int(block.start) + int(differing[0])
                 what = f"the weighted sum of parameter {index}"
-                return Difference(
-                    node, index // terms.chunk_parameters, what, int(theirs[index]), int(ours[index])
-                )  # fmt: skip
+                at = index // terms.chunk_parameters
+                return Difference(node, at, what, int(theirs[index]), int(ours[index]), index)
+    return _beyond_bounds(verifier, commit, node)
+
+
+def _beyond_bounds(verifier: Verifier, commit: Commit, node: int) -> Difference | None:
+    """The number of a child of a node that no updates of its weight sum to, beside the nearest one that some do."""
+    terms = verifier.terms
+    for child in verifier.nodes.place(commit, node).child_nodes:
+        sums = read_sums(verifier.nodes.found(commit, child), terms.parameters)
+        lowest, highest = sum_bounds(commit.nodes[child - 1].weight)
+        for block in blocks(terms.parameters):
+            if len(beyond := np.flatnonzero((sums[block] < lowest) | (sums[block] > highest))):
+                index = int(block.start) + int(beyond[0])
+                value = int(sums[index])
+                bound = int(lowest if value < lowest else highest)
+                what = f"the weighted sum of parameter {index} in partial sum {child}, which is beyond its bounds"
+                return Difference(node, index // terms.chunk_parameters, what, value, bound, index)
     return None

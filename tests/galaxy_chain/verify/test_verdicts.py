@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from galaxy_chain.verify.audit import Auditor
-from galaxy_chain.verify.verdicts import Difference, Outcome, Verdicts, commits_of, verdicts_on
+from galaxy_chain.verify.verdicts import Difference, Outcome, Verdicts, commits_of, difference_of, verdicts_on
 from galaxy_fl.content import LocalStore
 from tests.galaxy_chain.federation import CHUNK
 from tests.galaxy_chain.verify.trees import WRONG, commit_tree, large, off
@@ -26,7 +26,7 @@ def test_a_lie_is_shown_with_both_values_and_does_not_end_the_look(federation):
     federation.commit()
     first, second = verdicts(federation)
     assert (first.outcome, second.outcome) == (Outcome.WRONG, Outcome.RIGHT)
-    assert first.difference == Difference(0, 77 // CHUNK, "parameter 77", right + 1, right)
+    assert first.difference == Difference(0, 77 // CHUNK, "parameter 77", right + 1, right, 77)
     assert first.difference.where == "chunk 1 of the next model"
     assert second.difference is None
 
@@ -82,3 +82,18 @@ def test_a_notebook_shows_them_as_a_table(federation):
     assert "right" in shown
     assert found[0].commit.record.next.root.hex() in shown
     assert "was excluded, though its update is there and right" in shown
+
+
+def test_a_sum_beyond_what_updates_come_to_is_shown_with_its_bound(federation):
+    def beyond(vectors, weights):
+        vectors[0][WRONG] = weights[0] * 2**31  # one more than the greatest
+        return 1
+
+    many = large(federation)
+    commit_tree(many, beyond)
+    verifier = Auditor(many.ledger(), many.store, many.job)
+    (commit,) = verifier.history.commits.values()
+    found = difference_of(verifier.verifier, verifier.history, commit, 4, 0)
+    weight = commit.nodes[0].weight
+    assert (found.committed, found.recomputed, found.parameter) == (weight * 2**31, weight * (2**31 - 1), WRONG)
+    assert found.what.endswith("in partial sum 1, which is beyond its bounds")
