@@ -101,17 +101,10 @@ def _serve(told: Instructions, ledger: LedgerContract, back: _Told, track: Seque
             server = LyingServerCoordinator(ledger, store, told.job, PATIENCE, leave=True)
         listeners: list[Listener] = [back.of(account), MetricsFile(Path(told.metrics))]
         data, output = LocalData(None, "digits", device=told.device), Path(told.output)
-        # What draws the report at the end takes half a second to load, and here is time while others join and train.
-        threading.Thread(target=_load_what_draws, daemon=True).start()
         JobServer(server, data, Trust(), listeners=listeners, track=track, output=output, alone=True).run()
         back.tell(account, None)
     except GalaxyError as error:
         back.tell(account, Failed(message=str(error)))
-
-
-def _load_what_draws() -> None:
-    import matplotlib.backends.backend_agg
-    import matplotlib.figure  # noqa: F401
 
 
 def _take_part(told: Instructions, ledger: LedgerContract, back: _Told, track: Sequence[Tracker]) -> None:

@@ -130,10 +130,12 @@ class Reporter:
     """
 
     def __init__(self, urls: Sequence[str], job: int) -> None:
-        from galaxy_fl.content.remote import check_url  # which loads httpx
-
-        self._urls = [check_url(url, "a watchtower") for url in urls]
+        self._urls = list(urls)
         self._job = job
+        if urls:
+            from galaxy_fl.content.remote import check_url  # which loads httpx
+
+            self._urls = [check_url(url, "a watchtower") for url in urls]
 
     def report(self, word: bytes, node: int) -> bool:
         """Whether a watchtower has taken a report; what keeps one from it is logged."""

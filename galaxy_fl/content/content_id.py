@@ -12,6 +12,7 @@ import base64
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
@@ -183,6 +184,7 @@ def parse(cid: str) -> tuple[bytes, Codec]:
     )
 
 
+@lru_cache(1_000)  # base32 is Python, and what is asked for is asked for again at once
 def spelled(cid: bytes) -> str:
     """A binary CID in lower-case base32."""
     return "b" + base64.b32encode(cid).decode().rstrip("=").lower()

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, assert_never
+from typing import Annotated, Any, assert_never
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from galaxy_fl.files import handing_over, replacing
 from galaxy_fl.participants import events
+from galaxy_fl.participants.curves import Curve, draw
 from galaxy_fl.participants.events import Event
 from galaxy_fl.participants.progress import BestRound
 from galaxy_fl.training.results import Evaluation, TrainResult
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 __all__ = ["Report", "ReportFile", "RoundLine"]
 
 DRAW_SECONDS = 20.0
-"""Between two pictures, each of which takes a fifth of a second, for which a server's round waits; the final one is
-always drawn."""
-_drawing = threading.Lock()  # matplotlib's fonts and caches are shared by all threads
+"""Between two pictures; the final one is always drawn."""
 
 
 class RoundLine(BaseModel):
@@ -59,7 +54,7 @@ class Report(BaseModel):
 
 
 class ReportFile:
-    """A listener that keeps a report in `<path>.json` and `<path>.png`: the first is written after every round, the
+    """A listener that keeps a report in `<path>.json` and `<path>.svg`: the first is written after every round, the
     picture every 20 seconds and at the end.
 
     A report of the same job and participant that is there already is continued.
@@ -139,7 +134,7 @@ class ReportFile:
         now = time.monotonic()
         # Whoever comes after the end has measured nothing, so there are no curves.
         if self._picture and self.report.rounds and (last or now - self._drawn > DRAW_SECONDS):
-            with replacing(self._file(".png")) as new:
+            with replacing(self._file(".svg")) as new:
                 _draw(self.report, new)
             self._drawn = time.monotonic()
 
@@ -152,43 +147,18 @@ def _fields(event: BaseModel, of: type[BaseModel], *apart: str) -> dict[str, Any
 
 
 def _draw(report: Report, path: Path) -> None:
-    with _drawing:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(9, 3.6), dpi=110, layout="constrained")
-        FigureCanvasAgg(figure)
-        # Not the job's name: it is a stranger's, and not every font has its letters.
-        figure.suptitle(f"Job {report.job}, {report.participant}", fontsize=11, parse_math=False)
-        loss, accuracy = figure.subplots(1, 2)
-        _curves(loss, report.rounds, "loss", 1)
-        _curves(accuracy, report.rounds, "accuracy", 100)
-        loss.set_ylabel("loss")
-        accuracy.set_ylabel("accuracy in %")
-        if loss.get_ylim()[0] >= 0:  # it may be negative, as PoissonNLLLoss is
-            loss.set_ylim(bottom=0)
-        accuracy.set_ylim(top=101)
-        figure.savefig(path, format="png")
+    losses, accuracies = _curves(report.rounds, "loss", 1), _curves(report.rounds, "accuracy", 100)
+    # It may be negative, as PoissonNLLLoss is.
+    below = any(value < 0 for _, _, points in losses for _, value in points)
+    panels = [("loss", losses, None if below else 0.0, None), ("accuracy in %", accuracies, None, 101.0)]
+    # Not the job's name: it is a stranger's, and not every font has its letters.
+    text = draw(f"Job {report.job}, {report.participant}", report.rounds[-1].round, panels)
+    path.write_text(text, encoding="utf-8")
 
 
-def _curves(axes: Axes, rounds: list[RoundLine], measure: str, scale: float) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    for kind, colour, marker in (("train", "#4477aa", "o"), ("test", "#ee6677", "s")):
+def _curves(rounds: list[RoundLine], measure: str, scale: float) -> list[Curve]:
+    found: list[Curve] = []
+    for kind, colour in (("train", "#4477aa"), ("test", "#ee6677")):
         measured = [(line.round, getattr(getattr(line, kind), measure, None)) for line in rounds]
-        points = [(round, scale * value) for round, value in measured if value is not None]
-        if points:
-            size = 5 if len(points) <= 30 else 0
-            axes.plot(
-                *zip(*points, strict=True), color=colour, marker=marker, markersize=size, linewidth=1.8, label=kind
-            )
-    axes.set_xlabel("round")
-    axes.set_xlim(0.5, rounds[-1].round + 0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.grid(color="#dddddd", linewidth=0.7)
-    axes.spines[["top", "right"]].set_visible(False)
-    if axes.lines:
-        axes.legend(frameon=False)
-    else:
-        axes.set_yticks([])
-        axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", va="center", color="#888888")
+        found.append((kind, colour, [(round, scale * value) for round, value in measured if value is not None]))
+    return found

@@ -136,7 +136,7 @@ def test_everybody_leaves_the_final_model_and_a_report_of_its_own(undisturbed):
     reports = {}
     for who, number in (("server", 1), ("client", 2), ("client", 3)):
         name = f"report_{job}_{who}_{to_checksum_address(accounts[number])}"
-        assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert (folder / f"{name}.svg").read_text().startswith("<svg ")
         reports[number] = json.loads((folder / f"{name}.json").read_text())
     assert len({report["final_model"] for report in reports.values()}) == 1
     assert [line["updates"] for line in reports[1]["rounds"]] == [2, 2]

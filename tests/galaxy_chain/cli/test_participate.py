@@ -30,7 +30,7 @@ def test_a_client_evaluates_on_its_own_and_leaves_what_it_was_asked_to(at_ledger
         f"final_model_pars_{job}",
         f"final_model_pars_{job}.safetensors",
         f"report_{job}_client_{account}.json",
-        f"report_{job}_client_{account}.png",
+        f"report_{job}_client_{account}.svg",
     }
     finished, path = said[-1], Path("out", f"final_model_pars_{job}").absolute()
     assert finished["final_model"] == str(path)

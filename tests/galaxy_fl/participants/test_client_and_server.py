@@ -79,7 +79,7 @@ def test_a_job_leaves_its_model_and_reports_where_it_was_told(folder):
         assert (outcome.job, outcome.rounds, outcome.cancelled, outcome.error) == (job, 2, False, None)
         assert outcome.final_model == folder / "out" / where / f"final_model_pars_{job}"
         assert outcome.report == folder / "out" / where / f"report_{job}_{who}.json"
-        assert outcome.report.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+        assert outcome.report.with_suffix(".svg").read_text().startswith("<svg ")
     models = [end[0].final_model for end in ends]
     assert models[0].read_bytes() == models[1].read_bytes()
     state = torch.load(models[0], weights_only=True)
@@ -198,7 +198,7 @@ def test_a_model_that_can_not_be_written_is_an_error_at_the_end_and_no_earlier(f
 
 def test_a_report_that_can_not_be_written_ends_nothing(folder):
     job = galaxy.submit(galaxy.Job(model="mlp", rounds=1, train=galaxy.Train(learning_rate=0.1)))
-    (folder / "mine" / f"report_{job}_client_0.png" / "in the way").mkdir(parents=True)
+    (folder / "mine" / f"report_{job}_client_0.svg" / "in the way").mkdir(parents=True)
     heard = Heard()
     _, [outcome] = run(Server(listeners=[]), Client("digits", shard="1/8", output="mine", listeners=[heard]))
     assert outcome.final_model.exists()

@@ -61,7 +61,7 @@ def test_hosted_clients_give_the_model_of_as_many_programs(folder):
     for client in ("1", "2", "3", "4"):
         report = folder / "hosted" / f"report_{job}_client_{client}.json"
         assert [line["round"] for line in json.loads(report.read_text())["rounds"]] == [1, 2]
-        assert not report.with_suffix(".png").exists()
+        assert not report.with_suffix(".svg").exists()
         heard = told.heard[client]
         assert [event.account for event in heard.of(Started)] == [client]
         assert [event.round for event in heard.of(Trained)] == [1, 2]

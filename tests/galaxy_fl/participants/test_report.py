@@ -42,8 +42,19 @@ def test_round_by_round(tmp_path):
     assert (found["job"], found["participant"], found["final_model"]) == ("7", "client 1", "ab")
     assert [line["test"] for line in found["rounds"]] == [TESTED.model_dump()] * 2
     assert found["rounds"][1]["updates"] == 3
-    assert (tmp_path / "report_7_client_1.png").read_bytes().startswith(b"\x89PNG")
-    assert sorted(os.listdir(tmp_path)) == ["report_7_client_1.json", "report_7_client_1.png"]
+    picture = (tmp_path / "report_7_client_1.svg").read_text()
+    # Two rounds with a loss on test data, one with a loss and an accuracy in training.
+    assert [picture.count(f'<circle cx="{x}" cy=') for x in ("171.8", "371.2", "666.8")] == [2, 1, 1]
+    assert all(f">{text}</text>" in picture for text in ("Job 7, client 1", "train", "test"))
+    assert sorted(os.listdir(tmp_path)) == ["report_7_client_1.json", "report_7_client_1.svg"]
+
+
+def test_a_loss_below_zero_is_in_the_picture(tmp_path):
+    file = report(tmp_path)
+    file(trained(1, loss=-2.0), "7")
+    file(Finished(rounds=1, model=None, sha256="ab"), "7")
+    picture = (tmp_path / "report_7_client_1.svg").read_text()
+    assert ">-2</text>" in picture
 
 
 def test_who_comes_after_the_end_has_a_report_without_a_picture(tmp_path):
