@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
@@ -12,6 +13,9 @@ MOST_ROWS = 200
 """Rows that a notebook is given: a job may have a hundred thousand updates."""
 _UNSEEN = frozenset(("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"))
 """Unicode's categories of what has no shape of its own, or turns around what others look like."""
+
+_HASH = re.compile(r"(0x)?[0-9a-fA-F]{40,64}|baf[a-z2-7]{56}")
+"""An address, a hash, or a content id."""
 
 
 class Html(str):
@@ -65,4 +69,10 @@ def _cells(row: Sequence[object], headed: bool) -> Iterable[str]:
         elif isinstance(cell, Html):
             yield f"<td>{cell}</td>"
         else:
-            yield f"<td>{'' if cell is None else f'<bdi>{html.escape(visible(cell))}</bdi>'}</td>"
+            yield _text("" if cell is None else visible(cell))
+
+
+def _text(cell: str) -> str:
+    if _HASH.fullmatch(cell):
+        return f'<td class="hash">{cell}</td>'
+    return f"<td><bdi>{html.escape(cell)}</bdi></td>" if cell else "<td></td>"

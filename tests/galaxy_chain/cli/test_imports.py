@@ -97,6 +97,7 @@ def test_help_imports_nothing_that_only_the_command_needs():
             (["bond", "deposit", "JOB", "1", "--account", "dev:1"], ALL),
             (["job", "admit", "JOB", "ACCOUNT", "--account", "dev:0"], ALL),
             (["audit", "JOB"], ALL),
+            (["job", "report", "JOB", "--to", "FILE.html"], ALL),
             (["account", "list"], ALL),
             (["job", "cancel", "JOB", "--account", "dev:0"], ALL),
         ],
@@ -106,7 +107,12 @@ def test_help_imports_nothing_that_only_the_command_needs():
 def test_commands_import_what_they_need(at_ledger, federation, commands):
     file = at_ledger.folder / "file"
     file.write_text("something to put")
-    names = {"JOB": str(federation.job), "ACCOUNT": federation.owner, "FILE": str(file)}
+    names = {
+        "JOB": str(federation.job),
+        "ACCOUNT": federation.owner,
+        "FILE": str(file),
+        "FILE.html": str(file.with_suffix(".html")),
+    }
     check(
         [[names.get(part, part) for part in command] for command, _ in commands],
         [not_needed for _, not_needed in commands],

@@ -1,0 +1,50 @@
+"""galaxy-chain job report: anybody gets a file to be filed, without a key."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def job(federation, at_ledger):
+    """A job with one committed round."""
+    federation.submit(0, 1, 2)
+    federation.commit()
+    return federation.job
+
+
+def test_it_is_written_and_its_hash_is_said(at_ledger, job):
+    assert at_ledger.run("job", "report", job) == 0
+    path = Path(f"report-job-{job}.html")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert "round 1, attempt 1: right" in at_ledger.out
+    assert f"sha256 {digest}" in at_ledger.out
+    assert f"{path} is written" in at_ledger.out
+    said = at_ledger.json("job", "report", job, "--to", "again.html", "--round", "1")
+    assert said["sha256"] == hashlib.sha256(Path("again.html").read_bytes()).hexdigest()
+    assert (said["right"], said["wrong"], said["unchecked"], said["lies"], said["lacking"]) == (1, 0, 0, 0, None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--to", "report.pdf"], 2, "report.pdf ends in '.pdf', but a report is HTML: let it end in .html"),
+        (["--to", "folder.html"], 2, "folder.html is a folder: name a file"),
+        (["--to", "nowhere/r.html"], 2, "there is no folder nowhere: make it first"),
+        (["--round", "2"], 2, "'2' is not a round of job .* that is committed: its commits are of the rounds 1 to 1"),
+        (["--round", "first"], 2, "'first' are not rounds: expected numbers from 1 on, ranges, or last"),
+        (["--round", "1-"], 2, "'1-' are not rounds"),
+        (["--store", "elsewhere"], 2, "the store .*elsewhere is not there"),
+    ],
+)
+def test_what_can_not_be_reported(at_ledger, job, arguments, code, said):
+    Path("folder.html").mkdir()
+    at_ledger.fails(code, said, "job", "report", job, *arguments)
+    assert [path.name for path in at_ledger.folder.glob("*.html")] == ["folder.html"]
+
+
+def test_an_unknown_job(at_ledger, job):
+    at_ledger.fails(23, "there is no job 999", "job", "report", 999)
