@@ -69,6 +69,7 @@ def application() -> TyperGroup:
         Deferred("relay", "relay:relay", "Hand in what clients have signed."),
         Deferred("audit", "audit:audit", "Recompute every round of a job."),
         Deferred("watch", "watch:watch", "Run a watchtower: audit commits as they come."),
+        Deferred("dashboard", "dashboard:dashboard", "Serve a page that shows jobs as they happen."),
         group(
             "bond",
             "The bond of a server in a job.",

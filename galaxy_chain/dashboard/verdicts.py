@@ -76,7 +76,9 @@ class Job(Protocol):
     asked: float
     """When somebody wanted to see it."""
 
-    follower: JobFollower
+    @property
+    def follower(self) -> JobFollower:
+        """What follows it."""
 
     @property
     def history(self) -> JobHistory:
@@ -306,7 +308,9 @@ class Judge:
                 pass  # what else is there may make up for it
         if not nodes:
             at(total - 1, "updates")
-            yield from auditor.checks.everything(history, commit)
+            for fault in auditor.checks.everything(history, commit):
+                self._note(found, fault)
+                yield fault
             return
         tree = auditor.checks.tree(history, commit)
         for fault in tree.weights():
