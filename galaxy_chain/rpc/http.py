@@ -1,4 +1,4 @@
-"""One node by HTTP, on urllib3's connections, with an answer that is bounded in time and in bytes."""
+"""One node by HTTP, on connections that urllib3 makes (through proxies, and with TLS) and keeps."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import threading
 import time
 import weakref
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cached_property
 from http.client import HTTPResponse
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 from urllib.request import getproxies, proxy_bypass
 
@@ -19,7 +19,9 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, NewConnectionError
-from urllib3.util import Timeout, Url, parse_url
+from urllib3.util import Url, parse_url
+
+from galaxy_chain.rpc.http_answer import Answer, TooLarge, read_answer
 
 if TYPE_CHECKING:
     import socket
@@ -27,15 +29,10 @@ if TYPE_CHECKING:
 
     from _typeshed import WriteableBuffer
 
-__all__ = ["BUSY", "Answer", "HttpNode", "TooLarge", "shown", "tls_context"]
+__all__ = ["HttpNode", "shown", "tls_context"]
 
-BUSY = (429, 503)
-"""The statuses of a node that has too much to do. What else it says then is not read."""
 KEEP_ALIVE_SECONDS = 60.0
 """Less than a node's own: geth closes an idle connection after 120 s."""
-PIECE = 2**18
-"""Bytes of an answer for which memory is taken at a time."""
-
 # What they say otherwise has whole urls, and so the keys of providers.
 logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
 logging.getLogger("urllib3.connectionpool").setLevel(logging.WARNING)
@@ -61,18 +58,6 @@ def shown(url: str) -> str:
         return f"{scheme}://…"
     secret = (parsed.path or "").strip("/") or parsed.query or parsed.fragment or parsed.auth
     return f"{scheme}://{parsed.netloc}/…" if secret and parsed.netloc else url
-
-
-class TooLarge(Exception):
-    """An answer is larger than what is read."""
-
-
-class Answer(NamedTuple):
-    """What came back, the body as it was sent."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
 
 
 class HttpNode:
@@ -109,31 +94,33 @@ class HttpNode:
                 part of the url that may be a secret.
         """
         self._bounds.set(timeout, largest, sending)
-        response = None
         try:
-            response = self._manager.urlopen(
-                "POST",
-                self._place.url,
-                body=request,
-                headers=self._headers,
-                timeout=Timeout(connect=self._connect_seconds, read=timeout),
-                redirect=False,
-                retries=False,
-                preload_content=False,
-                decode_content=False,
-            )
-            body = None if response.status in BUSY else _body(response, largest)
+            pool = self._connections_to
+            connection = pool._get_conn()
+            try:
+                if connection.sock is None:
+                    connection.timeout = self._connect_seconds
+                    if pool.proxy is not None and pool.scheme == "https":
+                        pool._prepare_proxy(connection)
+                    else:
+                        connection.connect()
+                whole = b"%b%d\r\n\r\n%b" % (self._head, len(request), request)  # two packets would wake the node twice
+                answer: Answer
+                answer, again = connection.exchange(whole, largest)
+            except BaseException:
+                again = False  # an answer that comes later must not be taken for that of the next request
+                raise
+            finally:
+                if not again:
+                    connection.close()
+                pool._put_conn(connection)
         except BaseException as error:
-            if response is not None:
-                response.close()  # an answer that comes later must not be taken for that of the next request
             raise _plain(error) from error
-        if body is None:
-            response.close()
-        response.release_conn()
-        return Answer(response.status, response.headers, body or b"")
+        return answer
 
     def close(self) -> None:
         """End the connections that no request has."""
+        vars(self).pop("_connections_to", None)
         if "_manager" in vars(self):
             self._manager.clear()
 
@@ -142,6 +129,7 @@ class HttpNode:
         for connection in tuple(self._connections):
             if connection.sock is not None:
                 connection.sock.close()
+        vars(self).pop("_connections_to", None)
         _abandoned.append(vars(self).pop("_manager", None))
 
     @cached_property
@@ -150,13 +138,30 @@ class HttpNode:
         return _parsed(self._url, "the url")._replace(auth=None, fragment=None)
 
     @cached_property
-    def _headers(self) -> dict[str, str]:
-        return {
+    def _head(self) -> bytes:
+        """Of a request, up to how long it is."""
+        place, proxy = self._place, _proxy_of(self._place)
+        target, more = place.request_uri, _password(_parsed(self._url, "the url"), "Authorization")
+        if proxy is not None and place.scheme == "http":
+            target, more = place.url, more | _password(proxy, "Proxy-Authorization")
+        headers = {
+            "Host": place.netloc,
             "Accept-Encoding": "gzip",
             "Content-Type": "application/json",
             "User-Agent": "galaxy-chain",
-            **_password(_parsed(self._url, "the url"), "Authorization"),
+            **more,
         }
+        lines = [
+            f"POST {target} HTTP/1.1",
+            *(f"{name}: {value}" for name, value in headers.items()),
+            "Content-Length: ",
+        ]
+        return "\r\n".join(lines).encode()
+
+    @cached_property
+    def _connections_to(self) -> Any:
+        """The pool of the manager that has the connections; urllib3's, of which this asks for connections alone."""
+        return self._manager.connection_from_url(self._place.url)
 
     @cached_property
     def _manager(self) -> urllib3.PoolManager:
@@ -207,47 +212,35 @@ def _pool(kind: type[HTTPConnectionPool], connection: type[HTTPConnection], node
 
     class Bounded(connection):  # type: ignore[misc, valid-type]
         used = float("-inf")
-        _held: bytearray | None = None
 
         def connect(self) -> None:
             node._connecting()
             node._connections.add(self)
             super().connect()
 
-        def request(self, *arguments: Any, **options: Any) -> None:
-            if self.sock is None:
-                self.connect()
+        def exchange(self, request: bytes, largest: int) -> tuple[Answer, bool]:
+            """The answer to a request, and whether there may be another on this connection."""
             node._bounds.begin()
             self.used = time.monotonic()
-            self._held = held = bytearray()
-            try:
-                super().request(*arguments, **options)
-            finally:
-                self._held = None
-            super().send(held)
-
-        def send(self, data: Any) -> None:
-            """Send, or hold the head of a request until its body is there: two packets wake the node twice."""
-            if self._held is None:
-                super().send(data)
-            else:
-                self._held += data
+            self.sock.settimeout(node._bounds.timeout)
+            self.sock.sendall(request)
+            return read_answer(self.sock, node._bounds.deadline, largest)
 
         @property
         def is_connected(self) -> bool:
             return super().is_connected and time.monotonic() - self.used < KEEP_ALIVE_SECONDS
 
         def response_class(self, sock: socket.socket, **options: Any) -> HTTPResponse:
-            return HTTPResponse(_Incoming(sock, node._bounds), **options)  # type: ignore[arg-type]
+            return HTTPResponse(_OfProxy(sock, node._bounds), **options)  # type: ignore[arg-type]
 
     return type(kind.__name__, (kind,), {"ConnectionCls": Bounded})
 
 
-class _Incoming(io.RawIOBase):
-    """What a connection still gives until a deadline, which no single byte moves, and no more than so many bytes.
+class _OfProxy(io.RawIOBase):
+    """What a proxy answers that is to connect further, until a deadline, and no more than so many bytes.
 
-    It takes a socket's place, of which the standard library asks only for its file. Neither it nor urllib3 bounds
-    trailers, interim answers and the lines between parts.
+    It takes a socket's place, of which the standard library asks only for its file, and bounds neither interim answers
+    nor the time.
     """
 
     def __init__(self, sock: socket.socket, bounds: _Bounds) -> None:
@@ -275,18 +268,6 @@ class _Incoming(io.RawIOBase):
     def close(self) -> None:
         self._file.close()
         super().close()
-
-
-def _body(response: urllib3.BaseHTTPResponse, largest: int) -> bytes:
-    """The body of an answer, of which no piece is read before the one before it has come: a size is only said."""
-    if (response.length_remaining or 0) > largest:
-        raise TooLarge
-    body = bytearray()
-    for piece in response.stream(PIECE):
-        body += piece
-        if len(body) > largest:
-            raise TooLarge
-    return bytes(body)
 
 
 def _parsed(url: str, what: str) -> Url:

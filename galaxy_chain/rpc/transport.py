@@ -17,7 +17,8 @@ from typing import Any
 
 from galaxy_chain.rpc.answers import read_answer
 from galaxy_chain.rpc.errors import Trouble
-from galaxy_chain.rpc.http import BUSY, Answer, HttpNode, TooLarge, shown
+from galaxy_chain.rpc.http import HttpNode, shown
+from galaxy_chain.rpc.http_answer import BUSY, Answer, TooLarge
 from galaxy_chain.rpc.websocket import WebSocket, is_websocket
 
 __all__ = ["LARGEST_ANSWER", "Transport"]
@@ -32,7 +33,7 @@ AT_ONCE = 8
 def _retry_after(headers: Mapping[str, str]) -> float:
     """Seconds; 0 where the header is missing or makes no sense (RFC 9110, section 10.2.3)."""
     try:
-        value = headers.get("Retry-After", "").strip()
+        value = headers.get("retry-after", "").strip()
         if value.isdecimal():
             return float(value)
         return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
@@ -133,7 +134,7 @@ class Transport:
             raise Trouble(_nobody(name, error), acted=sent) from error
 
     def _decoded(self, name: str, method: str, answer: Answer) -> bytes:
-        encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
+        encoding = answer.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in ("gzip", "identity"):
             raise Trouble(f"{name} answers {method} in an encoding that was not asked for")
         if encoding == "identity" or not answer.body:

@@ -39,13 +39,15 @@ class Server:
     Args:
         reply: What it does with a request; with CONNECT, it connects its client to where that wants to go.
         tls: For a server that is asked by TLS.
+        ends: Whether it ends a connection after an answer.
 
     Attributes:
         asked: The number of the connection and the head of each request, in order.
     """
 
-    def __init__(self, reply: Reply, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, reply: Reply, tls: ssl.SSLContext | None = None, *, ends: bool = False) -> None:
         self._reply = reply
+        self._ends = ends
         self._tls = tls
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._socket.getsockname()[1]
@@ -100,6 +102,9 @@ class Server:
                 lengths = [line[15:] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
                 for piece in self._reply(head, reader.read(int(lengths[0]))):
                     connection.sendall(piece)
+                if self._ends:
+                    connection.shutdown(socket.SHUT_WR)
+                    return
 
     def _connect(self, head: bytes, connection: socket.socket) -> None:
         host, _, port = head.split()[1].partition(b":")

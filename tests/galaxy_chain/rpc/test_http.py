@@ -148,6 +148,57 @@ def test_no_part_of_an_answer_is_without_end(monkeypatch, first, again):
         Rpc(server.url, timeout=600).request("eth_chainId")
 
 
+CHAIN = b'{"id": 1, "result": "0x1"}'
+
+
+@pytest.mark.parametrize(
+    ("head", "connections"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", 1),
+        (b"HTTP/1.1 200\nCONTENT-LENGTH:%d \n\n", 1),
+        (b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", 1),
+        (b"HTTP/1.1 200 OK\r\nConnection: Close\r\nContent-Length: %d\r\n\r\n", 2),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n", 2),
+    ],
+    ids=["usual", "line feeds alone", "hints before", "ended", "HTTP/1.0"],
+)
+def test_heads_that_are_understood(head, connections):
+    def reply(asked: bytes, body: bytes) -> Iterable[bytes]:
+        answer = json.dumps({"id": json.loads(body)["id"], "result": "0x1"}).encode()
+        return [head % len(answer) + answer]
+
+    with Server(reply) as server:
+        rpc = Rpc(server.url)
+        assert [rpc.number("eth_gasPrice") for _ in range(2)] == [1, 1]
+    assert len({number for number, _ in server.asked}) == connections
+
+
+def test_a_body_may_end_with_the_connection():
+    with Server(lambda head, body: [b"HTTP/1.1 200 OK\r\n\r\n" + CHAIN], ends=True) as server:
+        assert Rpc(server.url).number("eth_chainId") == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "its answer is not HTTP"),
+        (b"HTTP/1.1 20 OK\r\n\r\n", "its answer is not HTTP"),
+        (b"HTTP/2 200\r\n\r\n", "its answer is not HTTP"),
+        (b"HTTP/1.1 200 OK\r\nno field\r\n\r\n", "a field of the head"),
+        (b"HTTP/1.1 200 OK\r\nX: y\r\n folded: z\r\n\r\n", "a field of the head"),
+        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", "another protocol"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", "transfer encoding that was not asked for"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nfives", "is no number"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nfives", "is no number"),
+        ("HTTP/1.1 200 OK\r\nContent-Length: ²\r\n\r\nfives".encode("latin-1"), "is no number"),
+        (HEAD + b"2\r\nfive\r\n", "longer than it says"),
+    ],
+)
+def test_what_is_not_http(answer, said):
+    with once(answer) as server, pytest.raises(RpcError, match=f"no Ethereum node answers at .*{said}"):
+        Rpc(server.url).request("eth_chainId")
+
+
 @pytest.mark.parametrize("size", [b"7fffffffffffffff", b"f" * 40, b"-5", b"nonsense", b""])
 def test_a_part_of_a_size_that_can_not_be(size):
     with once(HEAD + size + b"\r\n[]\r\n", b"0\r\n\r\n") as server, pytest.raises(RpcError):
