@@ -7,10 +7,12 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-__all__ = ["Html", "table", "visible"]
+__all__ = ["Html", "listing", "table", "visible"]
 
 MOST_ROWS = 200
 """Rows that a notebook is given: a job may have a hundred thousand updates."""
+LONG = 100
+"""Rows beyond which a list is lines of text: a browser has room for a hundred thousand of these, not of cells."""
 _UNSEEN = frozenset(("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"))
 """Unicode's categories of what has no shape of its own, or turns around what others look like."""
 
@@ -58,6 +60,17 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], most: int | 
     more = f"<p>and {len(rows) - len(shown)} more rows</p>" if len(rows) > len(shown) else ""
     top = f"<thead><tr>{head}</tr></thead>\n" if columns else ""
     return Html(f"<table>\n{top}<tbody>\n{body}\n</tbody></table>{more}")
+
+
+def listing(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Html:
+    """Return a table of all rows or, where there are many, lines of text."""
+    rows = list(rows)
+    if len(rows) <= LONG:
+        return table(columns, rows, None)
+    texts = [list(columns), *([visible("" if cell is None else cell) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    lines = "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in texts)
+    return Html(f'<pre class="lines">{html.escape(lines)}</pre>')
 
 
 def _cells(row: Sequence[object], headed: bool) -> Iterable[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from galaxy_fl.content import Store
 from galaxy_fl.exceptions import ConfigurationError, GalaxyError, JobDocumentError
 from galaxy_fl.jobs.document import JobDocument
 
-__all__ = ["Code", "Facts", "Place", "Versions", "gather", "rounds_meant"]
+__all__ = ["Code", "Facts", "Place", "Trouble", "Versions", "gather", "rounds_meant"]
 
 MOST_TIMES = 2_000
 """Blocks whose time is asked for where events do not have it: each takes a request."""
@@ -68,6 +68,15 @@ class Versions:
 
 
 @dataclass(frozen=True)
+class Trouble:
+    """What is not as the ledger says, or could not be checked: what, why, and which of the two."""
+
+    what: str
+    why: str
+    wrong: bool
+
+
+@dataclass(frozen=True)
 class Facts:
     """What a report is made of.
 
@@ -77,8 +86,7 @@ class Facts:
         document: The job's; None where it is not at hand.
         lacking: Why nothing could be recomputed; empty where that was tried.
         verdicts: By the word of the commit's record; of some only those that were asked for.
-        state: Why the contract's own state is not that of the events, or could not be compared; empty where it is.
-        initial: Why the initial model is not what the ledger says, or could not be checked; empty where it is.
+        troubles: What else is wrong, or could not be checked: the initial model, and the contract's own state.
         asides: Attempts that were given up, and commits that were superseded.
         measured: A server's measurements on this machine, by attempt and model.
         published: What clients of a private job have published, by their address: trainings and epsilon.
@@ -92,8 +100,7 @@ class Facts:
     document: JobDocument | None
     lacking: str
     verdicts: dict[bytes, Verdict]
-    state: str
-    initial: str
+    troubles: tuple[Trouble, ...]
     asides: tuple[AuditedAttempt, ...]
     measured: dict[tuple[int, str], dict[str, Any]]
     published: dict[str, tuple[int, float | None]]
@@ -171,8 +178,8 @@ def gather(
     follower = JobFollower(ledger, job)
     history = follower.history
     meant = rounds_meant(rounds, history)
-    lacking = state = initial = ""
-    auditor, asides = None, list[AuditedAttempt]()
+    lacking, auditor = "", None
+    asides, troubles = list[AuditedAttempt](), list[Trouble]()
     verdicts: dict[bytes, Verdict] = {}
     try:
         auditor = Auditor(ledger, store, job, home, follower)
@@ -181,12 +188,12 @@ def gather(
             raise
         lacking = str(error)
     if auditor is not None:
-        initial = _said(auditor.check_initial_model)
+        troubles += _checked("the initial model", auditor.check_initial_model)
         for commit in commits_of(history):
             if meant is None or commit.record.round in meant:
                 verdict = verdicts[commit.word] = verdict_on(auditor, commit)
                 say(verdict)
-        state = _said(auditor.check_state)
+        troubles += _checked("the contract's own state", auditor.check_state)
         if meant is None:
             asides = [*auditor.reopenings(), *auditor.supersedings()]
         history = auditor.history
@@ -205,8 +212,7 @@ def gather(
         document=document,
         lacking=lacking,
         verdicts=verdicts,
-        state=state,
-        initial=initial,
+        troubles=tuple(troubles),
         asides=tuple(asides),
         measured=metrics_of(metrics),
         published=_published(history, document),
@@ -222,15 +228,14 @@ def _of_content(error: Exception) -> bool:
     return isinstance(error, ContentError | JobDocumentError | JobMismatchError | OSError)
 
 
-def _said(check: Callable[[], None]) -> str:
-    """What a check finds wrong or missing; nothing where it passes."""
+def _checked(what: str, check: Callable[[], None]) -> Iterator[Trouble]:
+    """What a check finds wrong, or can't check."""
     try:
         check()
     except (GalaxyError, OSError) as error:
-        if isinstance(error, AuditError) or _of_content(error):
-            return str(error)
-        raise
-    return ""
+        if not isinstance(error, AuditError) and not _of_content(error):
+            raise
+        yield Trouble(what, str(error), wrong=isinstance(error, AuditError))
 
 
 def _document(store: Store, history: JobHistory) -> JobDocument | None:

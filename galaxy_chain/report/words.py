@@ -91,7 +91,7 @@ def terms_in_words(terms: Terms, document: JobDocument | None, pool: int) -> Ite
     )
     yield (
         "Pay",
-        f"{amount(pool)} were paid into the pool. Each round is worth an equal part of what is left of it: "
+        f"The pool has {amount(pool)}. Each round is worth an equal part of what is left of it: "
         f"{terms.server_share / 100:g} % to whoever commits it, the rest in equal parts to the clients that it includes"
         if pool
         else "Nothing was paid into the pool, so no round pays anybody",

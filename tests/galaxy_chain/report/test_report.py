@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import html5lib
 
+from galaxy_chain.ledger.structs import Model
 from galaxy_chain.report.facts import gather
 from galaxy_chain.report.page import render
 from galaxy_fl.content import LocalStore
@@ -50,7 +51,7 @@ def test_a_whole_job_is_there_with_every_hash(federation, tmp_path):
     facts = facts_of(federation, tmp_path)
     read, _ = seen(report(federation, tmp_path))
     assert "All 2 rounds that were committed are right" in read
-    assert "1 ether were paid into the pool" in read
+    assert "The pool has 1 ether. Each round is worth an equal part" in read
     for commit in facts.history.commits.values():
         record = commit.record
         for digest in (commit.word, record.previous_root, record.next.root, record.head, commit.transaction):
@@ -110,7 +111,7 @@ def test_a_lie_is_shown_with_both_values_and_with_what_punished_it(federation, t
     (verdict,) = facts.lies
     assert (verdict.commit.word, verdict.difference.what) == (lie.word, f"parameter {OffByOne.wrong}")
     read, tree = seen(report(federation, tmp_path))
-    assert "A wrong commit of round 1 was found, and taken back" in read
+    assert "What had first been committed in round 1 was wrong. It was taken back, and 1 server lost a bond" in read
     assert "The one round is right" in read
     (shown,) = [each for each in tree.iter("table") if each.get("class") == "lie"]
     cells = ["".join(cell.itertext()) for cell in shown.iter("td")]
@@ -138,11 +139,25 @@ def test_what_can_not_be_checked_is_said_and_nothing_is_called_right(federation,
     assert " are right" not in read
 
 
+def test_an_initial_model_that_is_missing_is_not_a_lie_and_one_with_another_root_is(federation, tmp_path):
+    federation.content(facts_of(federation, tmp_path).history.initial.content).unlink()
+    read, _ = seen(report(federation, tmp_path))
+    assert "About the initial model" in read
+    assert "WRONG" not in read
+    content = federation.store.put(federation.initial.data)
+    ledger = federation.ledger(federation.owner)
+    ledger.register_job(federation.terms(), Model(b"\7" * 32, content.digest)).transact()
+    federation.job = ledger.jobs()
+    (trouble,) = facts_of(federation, tmp_path).troubles
+    assert trouble.wrong
+    assert trouble.why in seen(report(federation, tmp_path))[0]
+
+
 def test_rounds_that_were_not_asked_for_are_not_called_right(federation, tmp_path):
     two_rounds(federation)
     read, _ = seen(report(federation, tmp_path, rounds="last"))
     assert "1 of 2 rounds were recomputed and are right" in read
-    assert "1 round were not asked for" in read.replace("was not asked for", "were not asked for")
+    assert "1 round not asked for, and not recomputed." in read
     assert "Round 1: not recomputed" in read
 
 
@@ -194,7 +209,7 @@ def test_measurements_are_drawn_and_a_name_of_one_is_a_text(federation, tmp_path
 
 
 def test_many_updates_are_lines_and_are_folded(federation, tmp_path, monkeypatch):
-    monkeypatch.setattr("galaxy_chain.report.page.LONG_TABLE", 2)
+    monkeypatch.setattr("galaxy_fl.tables.LONG", 2)
     monkeypatch.setattr("galaxy_chain.report.page.FEW_ENTRIES", 2)
     two_rounds(federation)
     text = report(federation, tmp_path)
