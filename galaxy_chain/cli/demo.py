@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -40,6 +41,13 @@ def demo(
         typer.Option(help="What it runs on: the embedded chain, or anvil, Foundry's node, which is much quicker."),
     ] = DemoChain.EMBEDDED,
     device: Annotated[str, typer.Option(envvar="GALAXY_DEVICE", help="Torch device: cpu, cuda, cuda:1, mps.")] = "cpu",
+    dashboard: Annotated[
+        bool,
+        typer.Option(
+            "--dashboard",
+            help="Show the job on a page as it happens, a lie with both values and what became of it, until Ctrl-C.",
+        ),
+    ] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the chain running at the end, to look around.")] = False,
     track: Annotated[
         list[str] | None,
@@ -62,6 +70,7 @@ def demo(
         chain=chain,
         track=track or (),
         device=device,
+        dashboard=dashboard,
     )
     if json:
         run(print_json)
@@ -70,6 +79,7 @@ def demo(
     earned: list[str] = []
     paid: list[int] = []
     rpc: list[str] = []
+    pages: list[str] = []
     console.print(f"digits, {clients} clients, {rounds} rounds; everything is kept in {home}")
     with console.status("loading torch and the chain"):
 
@@ -83,6 +93,15 @@ def demo(
                 case "created":
                     console.print(f"job        {said['job']}, {said['parameters']:,} parameters, {said['gas']:,} gas\n")
                     console.print("round    loss  accuracy  updates        gas  seconds  model", style="bold")
+                case "dashboard":
+                    pages.append(said["url"])
+                    console.print(f"dashboard  {said['url']}", soft_wrap=True)
+                    if not cheat:
+                        _open(said["url"])
+                case "shown":
+                    pages.append(said["url"])
+                    console.print(f"       on the page: {said['url']}", soft_wrap=True)
+                    _open(said["url"])
                 case "committed":
                     console.print(
                         f"{said['round']:>5}  {said['loss']:6.3f}  {100 * said['accuracy']:6.1f} %  "
@@ -124,7 +143,18 @@ def demo(
                     console.print(f"metrics    {home / 'metrics'}")
                 case "kept":
                     where = f"--rpc {rpc[0]} --home {home}"
+                    if pages:
+                        console.print(f"\nThe page is at {pages[-1]}", soft_wrap=True)
                     console.print("\nThe chain runs until Ctrl-C. In another terminal:")
                     console.print(f"  galaxy-chain job show 1 {where}\n  galaxy-chain audit 1 {where}")
 
         run(say)
+
+
+def _open(url: str) -> None:
+    """Opens a page where somebody sits at a screen."""
+    has_screen = sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if sys.stdout.isatty() and has_screen:
+        import webbrowser
+
+        webbrowser.open(url)

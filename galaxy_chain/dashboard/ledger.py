@@ -36,6 +36,8 @@ _log = logging.getLogger(__name__)
 
 MOST_JOBS = 16
 """Jobs that are followed at a time; the one that nobody has asked for longest is let go."""
+NEWEST = 3
+"""Jobs, the newest ones, that are followed before anybody asks for them."""
 MOST_ROWS = 2_000
 MOST_DOCUMENTS = 2_000
 DOCUMENT_RETRY = 15.0
@@ -183,6 +185,7 @@ class WatchedLedger:
         self._look()
         self.judge.start()
         self.receipts.start()
+        self._follow_newest()
         self._thread.start()
 
     def stop(self) -> None:
@@ -275,6 +278,15 @@ class WatchedLedger:
             raise Refused(503, "loading", f"the events of job {number} are being read", {"Retry-After": "1"})
         return job
 
+    def _follow_newest(self) -> None:
+        """Follow the newest jobs, where there is room, so that their commits are judged before somebody looks."""
+        with self._lock:
+            for number in range(max(1, self.count - NEWEST + 1), self.count + 1):
+                if number not in self._jobs and len(self._jobs) < MOST_JOBS and not self._closed.is_set():
+                    job = self._jobs[number] = self._new(number)
+                    job.asked = 0.0  # whoever asks comes first, and this one goes first
+                    job.start()
+
     def _new(self, number: int) -> FollowedJob:
         source, address = self.source, self.ledger.address
         name = f"{address}-{number}.jsonl"
@@ -358,6 +370,8 @@ class WatchedLedger:
         self.health, self.problem, self._since = Health.OK, None, None
         for job in jobs:
             job.wake()
+        if new and before is not None:
+            self._follow_newest()
         self.hub.tell("ledger", Update(block=latest.number))
         if new or touched is None or len(touched) > MOST_TOLD:
             self.hub.tell("jobs", Update())

@@ -84,11 +84,10 @@ class Dashboard(HttpServer):
         super().stop()
         self.watched.stop()
 
-    def url_of(self, job: int | None = None, round: int | None = None) -> str:
-        """The address of the page, or of a job or a round on it."""
-        if job is None:
-            return f"{self.url}/"
-        return f"{self.url}/#/jobs/{job}" + ("" if round is None else f"/rounds/{round}")
+    def url_of(self, job: int | None = None, round: int | None = None, attempt: int | None = None) -> str:
+        """The address of the page, or of a job, a round or an attempt on it."""
+        place = "" if job is None else f"#/jobs/{job}" + ("" if round is None else f"/rounds/{round}")
+        return f"{self.url}/{place}" + ("" if attempt is None else f"?attempt={attempt}")
 
 
 def _is_address(host: str) -> bool:

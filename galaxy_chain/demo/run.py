@@ -47,11 +47,12 @@ def demonstrate(
     chain: DemoChain = DemoChain.EMBEDDED,
     track: Sequence[str] = (),
     device: str = "cpu",
+    dashboard: bool = False,
 ) -> None:
     """Runs the digits job: chain, ledger, job, one server and so many clients, and an audit at the end.
 
     Says `chain`, `deployed`, `created`, whatever the server says, `ahead` (the chain's clock), `audited` (a round),
-    `earned` (a participant) and `finished`.
+    `earned` (a participant) and `finished`; with a dashboard also `dashboard` and, once a lie is proved, `shown`.
 
     Args:
         clients: How many, each with its own part of the digits.
@@ -63,6 +64,7 @@ def demonstrate(
         track: Where participants write what they measure, as `galaxy-chain server --track` has it.
         keep: Wait for an interrupt at the end, the chain still running.
         chain: What it runs on.
+        dashboard: Show the job on a page as it happens, and wait for an interrupt at the end.
         device: Where clients train and the server evaluates, as torch names it.
 
     Raises:
@@ -119,6 +121,12 @@ def demonstrate(
         ledger = LedgerContract(rpc, deployment.ledger, transactions, first_block=deployment.block)
         store = LocalStore(home / "store")
         created = create_job(ledger, deployment.rules, store, job_file)
+        page = None
+        if dashboard:
+            from galaxy_chain.demo.page import dashboard as page_of  # with a web framework
+
+            page = stack.enter_context(page_of(rpc.url, deployment, home))
+            say({"event": "dashboard", "url": page.url_of(created.job)})
         say({"event": "created", "job": created.job, "parameters": created.parameters, "gas": created.gas})
 
         started = time.monotonic()
@@ -148,6 +156,7 @@ def demonstrate(
         roles = dict(running)
         gas_of: dict[int, list[int]] = {}
         earned: dict[str, int] = {}
+        attempts: dict[tuple[str, int], int] = {}
         waiting: set[str] = set()
         trained = 0.0
         committed: dict[int, Committed] = {}
@@ -172,12 +181,16 @@ def demonstrate(
                         raise GalaxyError(f"the {roles[account]} {account} failed: {event.message}")
                     case Challenged():
                         say(event.model_dump(mode="json") | {"client": account})
+                        if page is not None:
+                            of = attempts.get((event.server, event.round))
+                            say({"event": "shown", "url": page.url_of(created.job, event.round, of)})
                     case Trained():
                         number = event.round
                         gas_of.setdefault(number, []).append(event.gas or 0)
                     case Committed():
                         number = event.round
                         committed[number] = event
+                        attempts[account, number] = event.attempt
                     case Finished() if roles[account] == "server":
                         finished = event
                     case Staying():
@@ -203,7 +216,7 @@ def demonstrate(
                 say({"event": "earned", "role": role, "account": account, "amount": earned.get(account, 0)})
         assert finished is not None
         say(finished.model_dump(mode="json") | {"seconds": trained})
-        if keep:
+        if keep or page is not None:
             say({"event": "kept"})
             while True:
                 time.sleep(3600)
