@@ -368,6 +368,14 @@ class LedgerClientCoordinator(LedgerCoordinator):
 
     def submit(self, round: Round, update: Vector, weight: int) -> int:
         """Puts the update into the store, then commits to it on the ledger."""
+        promised = self._promise(round, update, weight)
+        model = self.history.model.root
+        if self._lane is None:
+            return self._submit(round, model, promised)
+        return self._submit_signed(self._lane, round, model, promised)
+
+    def _promise(self, round: Round, update: Vector, weight: int) -> Update:
+        """Puts the update into the store, and returns what commits to it."""
         self._expect(round)
         fault_point("after-kept")
         root = tree_root(update, self.terms.chunk_parameters)
@@ -389,13 +397,8 @@ class LedgerClientCoordinator(LedgerCoordinator):
             content = self.store.put(update.data)
         self.verifier.know(content, root)
         fault_point("after-store-put")
-        promised = Update(
-            commitment(root, address_bytes(self.address)), content.digest, min(weight, self.terms.max_weight)
-        )
-        model = self.history.model.root
-        if self._lane is None:
-            return self._submit(round, model, promised)
-        return self._submit_signed(self._lane, round, model, promised)
+        weight = min(weight, self.terms.max_weight)
+        return Update(commitment(root, address_bytes(self.address)), content.digest, weight)
 
     def _submit(self, round: Round, model: bytes, update: Update) -> int:
         """Submits by an own transaction."""

@@ -20,7 +20,7 @@ from galaxy_chain.following import turns
 from galaxy_chain.following.claims import earnings
 from galaxy_chain.following.history import Commit, JobHistory
 from galaxy_chain.jobs.terms import Limits, Role
-from galaxy_chain.lane.inbox import inbox_of
+from galaxy_chain.lane.inbox import Inbox, inbox_of
 from galaxy_chain.lane.relay import Relay, RelaySettings
 from galaxy_chain.ledger.announcing import announce_commit
 from galaxy_chain.ledger.contract import ContractCall, LedgerContract
@@ -69,7 +69,8 @@ class LedgerServerCoordinator(LedgerCoordinator):
             Such a commit is announced, because it earns its share only so.
         keep: Which rounds' contents stay pinned. After each commit the others are let go, as far as they can't be
             challenged any more; what the job starts from stays, because other jobs may start from it.
-        relay: How it hands in what clients have signed and left in the store's inbox; None: it does not.
+        relay: How it hands in what clients have signed and left in the inbox; None: it does not.
+        inbox: Where they leave it; None for the store's.
         leave: Don't stay after the job's end: whoever means that answers for the bond in another way, or gives it up.
 
     Besides, it keeps the job going: it settles rounds as they can be settled, supersedes a commit whose model can't be
@@ -92,6 +93,7 @@ class LedgerServerCoordinator(LedgerCoordinator):
         limits: Limits = Limits(),
         leave: bool = False,
         relay: RelaySettings | None = None,
+        inbox: Inbox | None = None,
     ) -> None:
         super().__init__(ledger, store, job, patience, own, limits)
         self.keep = keep
@@ -121,7 +123,7 @@ class LedgerServerCoordinator(LedgerCoordinator):
         if relay is not None:
             self._relay = Relay(
                 ledger,
-                inbox_of(store, Domain(ledger.chain_id, ledger.address)),
+                inbox_of(store, Domain(ledger.chain_id, ledger.address)) if inbox is None else inbox,
                 self.verifier,
                 job,
                 relay,

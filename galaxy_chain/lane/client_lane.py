@@ -94,10 +94,14 @@ class SignedLane:
         self._poor: int | None = None
         """What the account had when it could not pay."""
 
+    def before(self, attempt: int, model: bytes) -> SignedUpdate | None:
+        """The entry that this client has signed for an attempt on that model; None where it has signed none."""
+        return self._kept.find(attempt, model)
+
     def signed(self, attempt: int, model: bytes, update: Update) -> SignedUpdate:
         """The one entry that this client signs for an attempt on that model: of this update, unless another was signed
         before. It is on disk when this returns."""
-        if (before := self._kept.find(attempt, model)) is not None:
+        if (before := self.before(attempt, model)) is not None:
             return before
         signature = sign_update(self._signer, self._ledger.rpc, self._domain, self._job, attempt, model, update)
         kept = self._kept.keep(attempt, SignedUpdate.of(self._signer.address, model, update, signature))
@@ -114,13 +118,17 @@ class SignedLane:
 
     def joining(self, samples: int, time: int) -> HandingIn:
         """Hands in that this client joins; signs it at `time`, in seconds of the chain."""
+        join = self.join(samples, time)
+        return HandingIn(self, lambda: self._inbox.ask_to_join(self._job, join))
+
+    def join(self, samples: int, time: int) -> SignedJoin:
+        """That this client joins, signed at `time`, in seconds of the chain."""
         deadline = time + JOIN_SECONDS
         key = self._key()
         signature = sign_join(self._signer, self._ledger.rpc, self._domain, self._job, samples, deadline, key)
-        join = SignedJoin(
+        return SignedJoin(
             client=self._signer.address, samples=samples, key=key.hex(), deadline=deadline, signature=signature.hex()
         )
-        return HandingIn(self, lambda: self._inbox.ask_to_join(self._job, join))
 
     @property
     def relayed(self) -> bool:

@@ -13,7 +13,7 @@ from galaxy_fl.exceptions import RoundMovedOnError
 from galaxy_fl.rounds.coordinator import Committed, Phase, Round, ServerCoordinator, Submitted
 from galaxy_fl.rounds.weights import overweight
 
-__all__ = ["ServerReport", "run_server"]
+__all__ = ["ServerReport", "run_server", "serve_round"]
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _serve(
         if round.phase is Phase.CLOSED:
             # Somebody else may be faster, or the chain be reorganised: then look again.
             with suppress(RoundMovedOnError):
-                report(_serve_round(coordinator, round, next_model))
+                report(serve_round(coordinator, round, next_model))
             round = coordinator.round()
             continue
         waiting(round)
@@ -86,7 +86,18 @@ def _serve(
     return round
 
 
-def _serve_round(coordinator: ServerCoordinator, round: Round, next_model: Path) -> ServerReport:
+def serve_round(coordinator: ServerCoordinator, round: Round, next_model: Path) -> ServerReport:
+    """Aggregate and commit a closed round, or have it collected again where too few of its updates can be used.
+
+    Args:
+        coordinator: Where the job is.
+        round: The round, which is closed.
+        next_model: Takes the vector file of what is committed.
+
+    Raises:
+        RoundMovedOnError: somebody else was faster, or the chain was reorganised: look again.
+        GalaxyError: as the methods of the coordinator.
+    """
     started = time.monotonic()
     updates = coordinator.updates(round)
     overweighted = {

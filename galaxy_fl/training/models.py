@@ -21,6 +21,8 @@ __all__ = ["build_model", "find_builder"]
 # Documents come from strangers: a size beyond this is a mistake, or an attack on the client's memory.
 Size = Annotated[int, Field(strict=True, ge=1, le=65_536)]
 TORCHVISION = "torchvision:"
+ELSEWHERE = "flower"
+"""The model of a Flower app, which its clients have and Galaxy has not."""
 
 
 def mlp(*, inputs: Size = 64, hidden: Size = 64, outputs: Size = 10) -> nn.Module:
@@ -105,6 +107,11 @@ def find_builder(name: str) -> Callable[..., nn.Module]:
 
 
 def _builtin(name: str) -> Callable[..., nn.Module]:
+    if name == ELSEWHERE:
+        raise JobDocumentError(
+            "the job's model is that of a Flower app, whose code trains it: take part with that app "
+            "(galaxy_chain.flower, docs/how-to/flower.md); `galaxy-chain audit` needs no model"
+        )
     if name not in BUILTIN:
         known = [*BUILTIN, f"{TORCHVISION}resnet18"]
         raise JobDocumentError(
