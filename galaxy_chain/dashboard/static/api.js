@@ -25,7 +25,7 @@ async function get(path, signal) {
   const seconds = Number(response.headers.get("Retry-After"));
   throw new Problem(
     response.status,
-    String(said.problem ?? said.type ?? ""),
+    String(said.type ?? ""),
     String(said.detail ?? said.title ?? `The dashboard answered ${response.status}.`),
     Number.isFinite(seconds) && seconds > 0 ? seconds * 1000 : null,
   );
@@ -37,25 +37,28 @@ export class Source {
   problem = null;
   #path;
   #changed;
+  #stale;
   #running = false;
   #again = false;
   #timer = null;
   #last = -Infinity;
   #stop = new AbortController();
 
-  constructor(path, changed) {
+  /** @param stale What is shown until there is an answer: that of the page before, so that focus has where to stay. */
+  constructor(path, changed, stale = null) {
     this.#path = path;
     this.#changed = changed;
+    this.#stale = stale;
     this.ask();
+  }
+
+  /** What there is to show. */
+  get shown() {
+    return this.value ?? (this.problem === null ? this.#stale : null);
   }
 
   get path() {
     return this.#path;
-  }
-
-  /** Whether there has been any answer. */
-  get settled() {
-    return this.value !== null || this.problem !== null;
   }
 
   ask() {

@@ -47,7 +47,7 @@ export class JobView {
     const path = `/api/jobs/${this.#job}/${question}`;
     if (source?.path === path) return source;
     source?.close();
-    return new Source(path, changed);
+    return new Source(path, changed, source?.shown);
   }
 
   title() {
@@ -127,10 +127,11 @@ export class JobView {
   render(now) {
     const job = this.#detail.value;
     const place = crumbs(h("a", { href: "#/" }, "Jobs"), h("span", { "aria-current": "page" }, `Job ${this.#job}`));
-    if (!job) return [place, h("h1", { tabindex: "-1" }, `Job ${this.#job}`), unanswered(this.#detail, `job ${this.#job}`)];
+    const head = (...content) => h("div", { class: "head" }, h("div", {}, ...content));
+    if (!job) return [place, head(h("h1", { tabindex: "-1" }, `Job ${this.#job}`)), unanswered(this.#detail, `job ${this.#job}`)];
     return [
       place,
-      h("div", { class: "head" }, h("div", {}, h("h1", { tabindex: "-1" }, job.name === null ? `Job ${job.job}` : foreign(job.name)), status(job.status))),
+      head(h("h1", { tabindex: "-1" }, job.name === null ? `Job ${job.job}` : foreign(job.name)), status(job.status)),
       h(
         "div",
         { class: "stack" },

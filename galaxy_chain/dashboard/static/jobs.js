@@ -21,7 +21,7 @@ export class JobsView {
   #ask(query) {
     this.#from = query.from ?? null;
     this.#jobs?.close();
-    this.#jobs = new Source(`/api/jobs?count=${PAGE}${this.#from === null ? "" : `&from=${this.#from}`}`, () => this.#changed());
+    this.#jobs = new Source(`/api/jobs?count=${PAGE}${this.#from === null ? "" : `&from=${this.#from}`}`, this.#changed, this.#jobs?.shown);
   }
 
   title() {
@@ -47,7 +47,7 @@ export class JobsView {
   }
 
   render() {
-    const found = this.#jobs.value;
+    const found = this.#jobs.shown;
     const head = h("div", { class: "head" }, h("h1", { tabindex: "-1" }, "Jobs"), found && h("span", { class: "muted" }, counted(found.total, "job")));
     if (!found) return [head, unanswered(this.#jobs, "the jobs")];
     return [head, h("section", { class: "card", "aria-label": "Jobs of this ledger" }, table(this.#table(found.jobs)), this.#pages(found))];

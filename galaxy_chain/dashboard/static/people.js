@@ -10,7 +10,7 @@ export const PAGE = 20;
 const LANES = { direct: "direct", signed: "signed", contract: "by contract" };
 
 export function participantsCard(job, source, query) {
-  const found = source.value;
+  const found = source.shown;
   if (!found) return card("Clients", unanswered(source, "the clients"), { id: "clients" });
   const secret = found.participants.some(({ epsilon }) => epsilon !== null);
   const columns = [

@@ -59,7 +59,7 @@ export class RoundView {
   #turned(source, path) {
     if (source?.path === path) return source;
     source?.close();
-    return new Source(path, this.#changed);
+    return new Source(path, this.#changed, source?.shown);
   }
 
   #detailed(before) {
@@ -107,11 +107,12 @@ export class RoundView {
     const name = job?.name ? foreign(job.name) : `Job ${this.#job}`;
     const place = crumbs(h("a", { href: "#/" }, "Jobs"), h("a", { href: to(this.#job) }, name), h("span", { "aria-current": "page" }, `Round ${count(this.#round)}`));
     const title = h("h1", { tabindex: "-1" }, `Round ${count(this.#round)}`);
-    if (!found) return [place, title, unanswered(this.#detail, `round ${this.#round}`)];
+    const head = (...states) => h("div", { class: "head" }, h("div", {}, title, states), this.#neighbours(job));
+    if (!found) return [place, head(), unanswered(this.#detail, `round ${this.#round}`)];
     const { attempt } = found;
     return [
       place,
-      h("div", { class: "head" }, h("div", {}, title, phase(attempt.phase), attempt.verdict && judgement(attempt.verdict.judgement)), this.#neighbours(job)),
+      head(phase(attempt.phase), attempt.verdict && judgement(attempt.verdict.judgement)),
       this.#attempts(found),
       h(
         "div",
@@ -226,7 +227,7 @@ export class RoundView {
   }
 
   #entriesCard(detail) {
-    const found = this.#entries?.value;
+    const found = this.#entries?.shown;
     if (!found) return card("Updates", this.#entries ? unanswered(this.#entries, "the updates") : null, { id: "entries" });
     const columns = [
       { name: "Entry", cell: (entry) => count(entry.number) },

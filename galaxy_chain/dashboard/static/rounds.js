@@ -8,7 +8,7 @@ import { to } from "./place.js";
 export const PAGE = 12;
 
 export function roundsCard(job, source, { now, fresh, query }) {
-  const found = source.value;
+  const found = source.shown;
   if (!found) return card("Rounds", unanswered(source, "the rounds"), { id: "rounds" });
   const rows = lines(found.rounds);
   const measured = (name) => rows.some(({ attempt }) => (attempt.measured?.[name] ?? null) !== null);

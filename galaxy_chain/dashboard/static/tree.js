@@ -11,7 +11,7 @@ const STATES = { right: ["recomputed: right", "good", "right"], wrong: ["wrong",
 
 export function treeCard(detail, source, { job, query, open, changed }) {
   if (detail.attempt.verdict === null) return card("Tree of sums", h("p", { class: "nothing" }, "There are no sums before the commit."), { id: "tree" });
-  const found = source?.value;
+  const found = source?.shown;
   if (!found) return card("Tree of sums", source ? unanswered(source, "the tree") : null, { id: "tree" });
   const known = new Map(found.nodes.map((node) => [node.node, node]));
   const root = known.get(0);
