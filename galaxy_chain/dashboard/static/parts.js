@@ -166,13 +166,13 @@ function copier(text, label) {
 export function hash(text, label, { whole = false, to = null } = {}) {
   if (text === null || text === undefined) return h("span", { class: "muted" }, "–");
   const shown = h("code", { title: text }, whole ? text : short(text));
-  const link = to === null ? shown : h("a", { href: to, rel: "noreferrer" }, shown);
+  const link = to === null ? shown : h("a", { href: to, rel: "noreferrer", download: to.startsWith("/") }, shown);
   return h("span", { class: "hash" }, link, copier(text, label));
 }
 
-/** A content id, with a link where the store is served. */
+/** A content id, with a link where contents are served: by the store, or by this process. */
 export function contentId(text, label, below, options = {}) {
-  const served = typeof below === "string" && /^https?:\/\//.test(below) && text;
+  const served = typeof below === "string" && text !== null && /^(https?:\/\/|\/(?!\/))/.test(below);
   return hash(text, label, { ...options, to: served ? below + encodeURIComponent(text) : null });
 }
 

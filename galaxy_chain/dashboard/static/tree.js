@@ -7,15 +7,18 @@ import { to } from "./place.js";
 
 export const PAGE = 500;
 
-const STATES = { right: ["recomputed: right", "good", "right"], wrong: ["wrong", "bad", "wrong"], unchecked: ["not to be checked", "warn", "unchecked"], waiting: ["waiting", "", null] };
+const STATES = { right: ["recomputed: right", "good", "right"], wrong: ["wrong", "bad", "wrong"], unchecked: ["not to be checked", "warn", "unchecked"], waiting: ["waiting", "", null], passed: ["not recomputed", "", null] };
 
 export function treeCard(detail, source, { job, query, open, changed }) {
   if (detail.attempt.verdict === null) return card("Tree of sums", h("p", { class: "nothing" }, "There are no sums before the commit."), { id: "tree" });
   const found = source?.shown;
   if (!found) return card("Tree of sums", source ? unanswered(source, "the tree") : null, { id: "tree" });
-  const known = new Map(found.nodes.map((node) => [node.node, node]));
+  // Once something is wrong nothing above it is worth a computation.
+  const over = !["waiting", "computing"].includes(detail.attempt.verdict.judgement);
+  const nodes = found.nodes.map((node) => (over && node.state === "waiting" ? { ...node, state: "passed" } : node));
+  const known = new Map(nodes.map((node) => [node.node, node]));
   const root = known.get(0);
-  const right = found.nodes.filter(({ state }) => state === "right").length;
+  const right = nodes.filter(({ state }) => state === "right").length;
   const flat = detail.nodes === 0;
   const what = flat ? `One step from ${counted(detail.entries, "update")} to the next model` : `${counted(detail.nodes, "partial sum")} of up to ${count(detail.fan_in)} each, and the step to the next model`;
   const place = (from) => to(job, detail.round, { ...query, nodes: from });
@@ -27,12 +30,12 @@ export function treeCard(detail, source, { job, query, open, changed }) {
       ["Above", end >= found.total ? null : end + PAGE >= found.total ? place(null) : place(end)],
     ]);
   const context = { detail, known, open, changed, job, query };
-  const list = root ? [root] : topmost(found.nodes);
+  const list = root ? [root] : topmost(nodes);
   return card(
     "Tree of sums",
     [
       h("p", { class: "small muted" }, `${what}. ${count(right)} of ${count(found.nodes.length)}${found.total > PAGE ? " shown" : ""} recomputed and right.`),
-      map(detail, found, known),
+      map(detail, known),
       h("ul", { class: "tree", "aria-label": "Tree of sums" }, list.map((node) => branch(node, context))),
       pages,
     ],
@@ -107,7 +110,7 @@ const ROW = 44;
 const SIDE = 18;
 const MOST = 1200; // squares in a row that can still be told apart
 
-function map(detail, found, known) {
+function map(detail, known) {
   const rows = [[known.get(0) ?? { node: 0, level: 0, state: "waiting", first_child: 0, last_child: -1 }]];
   let number = 1;
   const levels = detail.levels.map((size) => {
@@ -133,7 +136,7 @@ function map(detail, found, known) {
   });
   rows.forEach((row, depth) => row.forEach((node, index) => shapes.push(square(at(depth, index), depth, cells[depth], node?.state ?? "waiting"))));
   for (let index = 0; index < detail.entries; index++) shapes.push(square(at(cells.length - 1, index), cells.length - 1, detail.entries, "included"));
-  const counts = Object.keys(STATES).map((state) => [state, found.nodes.filter((node) => node.state === state).length]).filter(([, amount]) => amount > 0);
+  const counts = Object.keys(STATES).map((state) => [state, [...known.values()].filter((node) => node.state === state).length]).filter(([, amount]) => amount > 0);
   const label = `Map of the tree of sums, ${counted(detail.entries, "update")} below: ${counts.map(([state, amount]) => `${count(amount)} ${STATES[state][0]}`).join(", ")}`;
   return h("svg", { class: "map", viewBox: `0 0 ${WIDTH} ${height}`, preserveAspectRatio: "xMidYMid meet", role: "img", "aria-label": label }, shapes);
 }
