@@ -17,13 +17,16 @@ import fcntl
 import os
 import secrets
 import stat
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from galaxy_fl.exceptions import ContentAlteredError, ContentError, ContentMissingError
 from galaxy_fl.files import NEW_PREFIX, FileLock, explained, lock_is_held, sync, write_all, write_durably
+from galaxy_fl.joint_work import JointWork
 
 from .content_id import BLOCK_SIZE, Codec, ContentId, Hasher, blocks, parse
 from .store import GcReport, Source
@@ -47,13 +50,33 @@ _TICK = 0.01
 _Fingerprint = tuple[int, int, int, int, int]
 
 
+class _Known:
+    """What a process knows of the files of a folder, whoever in it has asked."""
+
+    def __init__(self) -> None:
+        self.verified: dict[ContentId, _Fingerprint] = {}
+        self.hashing: JointWork[tuple[ContentId, _Fingerprint], None] = JointWork()
+
+
+_folders: WeakValueDictionary[Path, _Known] = WeakValueDictionary()
+_folders_lock = threading.Lock()
+
+
+def _known_of(root: Path) -> _Known:
+    with _folders_lock:
+        known = _folders.get(root)
+        if known is None:
+            known = _folders[root] = _Known()
+        return known
+
+
 class LocalStore:
     """A `Store` in the folder `root`, which is made if it is not there.
 
-    A file that was hashed is not hashed again by this instance as long as its (device, inode, size,
+    A file that was hashed is not hashed again by this process as long as its (device, inode, size,
     modification time, change time) stay the same: a write changes the last of them, which no program can
     set back. As file systems stamp writes late, a file that changed within the last two seconds is not
-    remembered, unless this instance has written it itself. What can escape is a write through a memory map
+    remembered, unless this process has written it itself. What can escape is a write through a memory map
     made writable long before, and a failing disk: for these there is `verify`, which hashes everything afresh.
 
     Raises ContentError if the folder can't be used, or holds something that is not a store.
@@ -65,7 +88,7 @@ class LocalStore:
         self._pins = self.root / "pins"
         self._temporary = self.root / "temporary"
         self._lock = self.root / "lock"
-        self._verified: dict[ContentId, _Fingerprint] = {}
+        self._known = _known_of(self.root)
         self._open()
 
     def _open(self) -> None:
@@ -304,13 +327,18 @@ class LocalStore:
             os.close(descriptor)
 
     def _verify(self, content: ContentId, descriptor: int) -> None:
-        now = time.time_ns()
         before = _fingerprint(descriptor)
-        if self._verified.get(content) == before:
+        if self._known.verified.get(content) == before:
             return
-        size, changed = before[2], before[4]
-        if size != content.size:
+        if (size := before[2]) != content.size:
             raise self._altered(content, f"it has {size} bytes, not {content.size}")
+        if size < _LARGE:
+            self._hash(content, descriptor, before)
+        else:  # many clients of a process ask for a model at the same time
+            self._known.hashing.do((content, before), lambda: self._hash(content, descriptor, before))
+
+    def _hash(self, content: ContentId, descriptor: int, before: _Fingerprint) -> None:
+        now, size, changed = time.time_ns(), before[2], before[4]
         hasher = Hasher()
         position = 0
         while piece := os.pread(descriptor, min(_READ_SIZE, size + 1), position):
@@ -323,9 +351,9 @@ class LocalStore:
             self._remember(content, before)
 
     def _remember(self, content: ContentId, found: _Fingerprint) -> None:
-        if len(self._verified) >= _REMEMBERED:
-            self._verified.clear()
-        self._verified[content] = found
+        if len(self._known.verified) >= _REMEMBERED:
+            self._known.verified.clear()
+        self._known.verified[content] = found
 
     def _missing(self, what: str) -> ContentMissingError:
         return ContentMissingError(

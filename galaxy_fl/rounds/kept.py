@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from galaxy_fl.files import make_folder, sync, write_durably
 from galaxy_fl.jobs.document import JobDocument
+from galaxy_fl.joint_work import JointWork
 from galaxy_fl.training.results import TrainResult
 
 __all__ = ["Kept", "KeptUpdate", "digest_of", "kept_folder"]
@@ -22,9 +23,17 @@ def kept_folder(working: Path, job_id: str, client: str, document: JobDocument) 
 
 
 def digest_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
+    """The SHA-256 of a file, in hexadecimal. Of several threads that ask at once, as the clients of a process do when a
+    round begins, one computes it."""
+    return _digesting.do(path, lambda: _digest(path))
+
+
+def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+_digesting: JointWork[Path, str] = JointWork()
 
 
 class KeptUpdate(BaseModel):

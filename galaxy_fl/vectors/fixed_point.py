@@ -115,12 +115,19 @@ def difference(trained: Vector, model: Vector) -> Vector:
     model = as_vector(model)
     trained = as_vector(trained, len(model))
     update = np.empty(len(model), VECTOR_DTYPE)
-    wide = np.empty(min(len(model), BLOCK_PARAMETERS), np.int64)
+    longest = min(len(model), BLOCK_PARAMETERS)
+    signs, changes = np.empty(longest, VECTOR_DTYPE), np.empty(longest, VECTOR_DTYPE)
     for block in blocks(len(model)):
-        part = wide[: block.stop - block.start]
-        np.subtract(trained[block], model[block], out=part, dtype=np.int64)
-        np.clip(part, INT32_MIN, INT32_MAX, out=part)
-        update[block] = part
+        after, before, part = trained[block], model[block], update[block]
+        np.subtract(after, before, out=part)
+        # It has wrapped where the two differ in their signs, and the difference has not that of the first.
+        wrapped, changed = signs[: len(part)], changes[: len(part)]
+        np.bitwise_xor(after, before, out=wrapped)
+        np.bitwise_xor(after, part, out=changed)
+        np.bitwise_and(wrapped, changed, out=wrapped)
+        if wrapped.min() < 0:
+            where = wrapped < 0
+            part[where] = np.where(after[where] < 0, INT32_MIN, INT32_MAX)
     return update
 
 

@@ -54,6 +54,7 @@ STDIN = 0
 
 _lock = threading.Lock()
 _server: subprocess.Popen[bytes] | None = None  # in the process that started it only
+_has_forked = False  # whether anything was asked of it, by that process
 _address: str | None = None  # in that process and in all that were forked from the server
 
 
@@ -129,7 +130,9 @@ def fork(target: str) -> Child:
 
     Raises TrainingError when the server can't be reached or can't import what it should.
     """
+    global _has_forked
     start()
+    _has_forked = True
     assert _address is not None
     request = json.dumps({"target": target, "directory": os.getcwd()}).encode()
     control = socket.socket(socket.AF_UNIX)
@@ -168,7 +171,8 @@ def _stop(server: subprocess.Popen[bytes], folder: str) -> None:
     assert server.stdin is not None
     server.stdin.close()
     try:
-        server.wait(LAST_IMPORT)
+        # A program that ends with an error before it has trained waits for nothing.
+        server.wait(LAST_IMPORT if _has_forked else 0)
     except subprocess.TimeoutExpired:  # it still imports, and has no children yet
         server.kill()
         server.wait()
@@ -185,10 +189,14 @@ def main(listener_fd: int, modules: list[str]) -> NoReturn:
     with socket.socket(fileno=listener_fd) as listener:
         _address = listener.getsockname()
         try:
+            # The collector would go through all that torch consists of again and again, an eighth of the time, to find
+            # nothing.
+            gc.disable()
             for module in modules:
                 importlib.import_module(module)
             # Objects moved out of the collector's sight stay in pages that children continue to share.
             gc.freeze()
+            gc.enable()
             _serve(listener)
         finally:
             shutil.rmtree(Path(listener.getsockname()).parent)

@@ -204,7 +204,8 @@ class WorkerPool:
             sha256: That of the vector, in hexadecimal.
             base, own: As those of `Worker.export`.
         """
-        what = document.digest, sha256, own
+        # Of a client's own tensors the personal ones alone are written: without any, the file is the same for all.
+        what = document.digest, sha256, own if document.personal else None
         with self._exporting:
             beside = destination.with_name(f"{destination.name}.safetensors")
             if self._exported.get(destination) == what and destination.is_file() and beside.is_file():

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from galaxy_fl.content import ContentId, GcReport, LocalStore
+from galaxy_fl.content import ContentId, GcReport, LocalStore, local
 from galaxy_fl.exceptions import ContentAlteredError, ContentError
 
 from .conformance import StoreConformance
@@ -191,6 +191,18 @@ def test_an_alteration_of_what_was_just_put_is_found(store):
         alter(store, content, "flip")
         with pytest.raises(ContentAlteredError):
             store.path(content)
+
+
+def test_what_one_instance_has_written_another_of_the_process_does_not_hash_again(store, monkeypatch):
+    """Clients that share a process have an instance each."""
+    data = fill("count", 2_000_000)
+    other, content = LocalStore(store.root), store.put(memoryview(data))
+    monkeypatch.setattr(local, "Hasher", None)
+    assert other.path(content).read_bytes() == data
+    monkeypatch.undo()
+    alter(store, content, "flip")
+    with pytest.raises(ContentAlteredError):
+        other.path(content)
 
 
 def test_a_write_through_a_memory_map_is_found(store):

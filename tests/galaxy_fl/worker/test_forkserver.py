@@ -135,3 +135,18 @@ def test_a_script_keeps_its_secrets_runs_once_and_leaves_nothing_behind(end, tmp
     for one in (*children.split(), pid):
         wait_until_gone(int(one))
     assert not Path(folder).exists()
+
+
+def test_a_program_that_forks_nothing_does_not_wait_for_what_is_imported(tmp_path):
+    (tmp_path / "endless.py").write_text("import time; time.sleep(3600)")
+    program = (
+        "from pathlib import Path; from galaxy_fl.worker import forkserver; forkserver.start('endless'); "
+        "forkserver.LAST_IMPORT = None; print(forkserver._server.pid, Path(forkserver._address).parent)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    pid, folder = done.stdout.strip().split(" ", 1)
+    wait_until_gone(int(pid))
+    assert not Path(folder).exists()
