@@ -24,7 +24,6 @@ from galaxy_fl.participants.telling import listeners_of
 from galaxy_fl.participants.tracking import Tracker
 from galaxy_fl.participants.work import Work
 from galaxy_fl.trust import Trust
-from galaxy_fl.worker import forkserver
 
 __all__ = ["host_clients"]
 
@@ -71,7 +70,6 @@ def host_clients(
         JobCancelledError: the job was cancelled.
     """
     clients = {shard.partition("/")[0]: data for shard, data in parts.items()}
-    forkserver.start()  # it loads torch while keys are opened
 
     def say(message: str) -> None:
         for listener in listeners:

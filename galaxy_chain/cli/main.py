@@ -17,6 +17,8 @@ __all__ = ["application", "main"]
 
 INTERRUPTED = 130
 TERMINATED = 143
+TRAINING = (("client",), ("job", "create"))
+"""Commands that have torch at work in any case: the others know more first, and `demo` needs more of it."""
 
 
 def application() -> TyperGroup:
@@ -119,8 +121,18 @@ def main() -> None:
         gc.freeze()  # Python would go through all that was imported once more, to take apart what ends with it
 
 
+def _train_soon() -> None:
+    """Have torch loaded while all else is, for a command that trains: each takes a second or two."""
+    arguments = sys.argv[1:]
+    if any(arguments[: len(command)] == [*command] for command in TRAINING) and "--help" not in arguments:
+        from galaxy_fl.worker import forkserver
+
+        forkserver.start()
+
+
 def _run() -> None:
     try:
+        _train_soon()
         # Here, so that an interrupt meanwhile ends as quietly as a later one.
         application().main(prog_name="galaxy-chain")
     except GalaxyError as error:

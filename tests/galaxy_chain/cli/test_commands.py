@@ -14,9 +14,11 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from galaxy_chain.cli import main
 from galaxy_chain.cli.commands import Deferred, ungrouped
 from galaxy_chain.cli.main import application
 from galaxy_fl.vectors import kernels as kernels_room
+from galaxy_fl.worker import forkserver
 
 SLOW = ("torch", "web3", "matplotlib", "eth_account", "eth", "uvicorn")
 
@@ -195,3 +197,26 @@ def test_two_groups_can_not_have_an_option_of_one_name():
     area.__annotations__ = {"size": Size, "door": Door, "return": None}
     with pytest.raises(ValueError, match="duplicate parameter name: 'width'"):
         ungrouped(area)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "starts"),
+    [
+        (["client", "--job", "1"], True),
+        (["job", "create", "job.toml"], True),
+        (["client", "--help"], False),
+        (["job", "create", "job.toml", "--help"], False),
+        (["server", "--job", "1"], False),
+        (["job", "show", "1"], False),
+        (["job"], False),
+        ([], False),
+    ],
+)
+def test_torch_is_loaded_from_the_first_moment_by_commands_that_train(arguments, starts, monkeypatch):
+    started = []
+    monkeypatch.setattr(forkserver, "start", lambda *modules: started.append(modules))
+    monkeypatch.setattr(main, "application", lambda: sys.exit(2))
+    monkeypatch.setattr(sys, "argv", ["galaxy-chain", *arguments])
+    with pytest.raises(SystemExit):
+        main._run()
+    assert started == [()] * starts
