@@ -2,9 +2,9 @@
 """Jobs as a plain PyTorch loop, as Galaxy on a development chain, audit included, and as Flower's simulation.
 
 Whole processes, in turn: model, data, trainer and seeds are the same. Prints the median seconds of each, the ratios
-pair by pair, and Galaxy's peak memory: the proportional set size, summed over all of its processes (shared pages
-counted once). Galaxy's clients verify their branch of every commit. Each line names its chain: `embedded` is a virtual
-machine in Python that comes with Galaxy, `anvil` Foundry's node.
+pair by pair, and Galaxy's peak memory: that of all of its processes, what they share counted once, whatever else on the
+machine maps the same libraries. Galaxy's clients verify their branch of every commit. Each line names its chain:
+`embedded` is a virtual machine in Python that comes with Galaxy, `anvil` Foundry's node.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,22 +54,40 @@ def descendants(root: int) -> set[int]:
     """A process and all below it."""
     found = {root}
     for task in Path(f"/proc/{root}/task").glob("*/children"):
-        for child in task.read_text().split():
-            found |= descendants(int(child))
+        with suppress(OSError):  # it has ended meanwhile
+            for child in task.read_text().split():
+                found |= descendants(int(child))
     return found
 
 
 def memory(root: int) -> int:
-    """Proportional set size of a process and all below it, in bytes; those that end meanwhile count as nothing."""
-    total = 0
-    try:
-        for pid in descendants(root):
-            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-                if line.startswith("Pss:"):
-                    total += 1024 * int(line.split()[1])
-    except (OSError, ValueError):
-        pass
-    return total
+    """Memory of a process and all below it, in bytes; those that end meanwhile count as nothing.
+
+    Memory that is no file's by its proportional set size, which has each page once, because none but these processes
+    share it. Pages of files once, too: their proportional set size would depend on what else runs on the machine, as
+    each process that has loaded PyTorch takes its share of 250 MB.
+    """
+    own, files = 0, dict[tuple[str, ...], int]()
+    for pid in descendants(root):
+        try:
+            lines = Path(f"/proc/{pid}/smaps").read_text().splitlines()
+        except OSError:
+            continue
+        mapped: tuple[str, ...] | None = None
+        for line in lines:
+            name, *rest = line.split()
+            if not name.endswith(":"):  # ADDRESSES rights OFFSET DEVICE INODE [NAME]
+                mapped = None if rest[3] == "0" else (rest[2], rest[3], rest[1])
+            elif name == "Rss:":
+                resident = int(rest[0])
+            elif name == "Pss:":
+                proportional = int(rest[0])
+            elif name == "Anonymous:":
+                anonymous = int(rest[0])
+                own += min(proportional, anonymous) if mapped else proportional
+                if mapped:
+                    files[mapped] = max(files.get(mapped, 0), resident - anonymous)
+    return 1024 * (own + sum(files.values()))
 
 
 def seconds(command: list[str]) -> float:
