@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from web3 import Web3
 
     from galaxy_chain.following.history import JobHistory
-    from galaxy_chain.ledger.contract import JobOnLedger, LedgerContract
+    from galaxy_chain.ledger.contract import Jobs, LedgerContract
     from galaxy_chain.ledger.deployment import Deployment
     from galaxy_chain.mode import LedgerClientPlace, LedgerServerPlace
     from galaxy_chain.rpc.rpc import Rpc
@@ -164,14 +164,16 @@ class Ledger:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def jobs(self) -> dict[int, JobOnLedger]:
-        """What the ledger stores of all of its jobs, by their numbers.
+    def jobs(self) -> Jobs:
+        """What the ledger stores of all of its jobs, by their numbers; a notebook shows it as a table.
 
         Raises:
             GalaxyError: as `open`.
         """
+        from galaxy_chain.ledger.contract import Jobs
+
         contract = self._read()
-        return {number: contract.job_of(number) for number in range(1, contract.jobs() + 1)}
+        return Jobs({number: contract.job_of(number) for number in range(1, contract.jobs() + 1)})
 
     def job(self, number: int) -> JobHistory:
         """A job's history from its first event to the newest block: its terms, commits, clients and accounts.
@@ -198,6 +200,21 @@ class Ledger:
         from galaxy_chain.verify.audit import Auditor
 
         return Auditor(self._read(), self.store(), number, self.home)
+
+    def report(self, number: int, file: str | os.PathLike[str]) -> str:
+        """Write the report of a job, an HTML file to be filed, every round recomputed, as `galaxy-chain job report`.
+
+        Returns:
+            The SHA-256 of the file, in hexadecimal.
+
+        Raises:
+            UnknownJobError: there is none with that number.
+            ConfigurationError: the file can't be written there.
+            GalaxyError: as `open`.
+        """
+        from galaxy_chain.report.file import write_report
+
+        return write_report(self, self._read(), self.store(), number, Path(file)).sha256
 
     def admit(self, number: int, accounts: Sequence[str]) -> None:
         """Admit clients to a job that is not open, as its owner.

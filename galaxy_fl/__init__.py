@@ -45,6 +45,7 @@ if _typing.TYPE_CHECKING:
     from galaxy_fl.participants.events import Event, Listener
     from galaxy_fl.participants.json_lines import JsonLines
     from galaxy_fl.participants.participant import Outcome
+    from galaxy_fl.participants.report import Report
     from galaxy_fl.participants.server import Server
 
     __version__: str
@@ -70,6 +71,7 @@ __all__ = [
     "JsonLines",
     "Listener",
     "Outcome",
+    "Report",
     "RoundMovedOnError",
     "Server",
     "Train",
@@ -92,6 +94,7 @@ _HOMES = {
     "JsonLines": "galaxy_fl.participants.json_lines",
     "Listener": "galaxy_fl.participants.events",
     "Outcome": "galaxy_fl.participants.participant",
+    "Report": "galaxy_fl.participants.report",
     "Server": "galaxy_fl.participants.server",
     "Train": "galaxy_fl.jobs.train",
     "events": "galaxy_fl.participants",

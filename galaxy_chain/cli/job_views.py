@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from galaxy_chain.ledger.structs import ZERO_ADDRESS, Status, Terms
+from galaxy_chain.ledger.structs import ZERO_ADDRESS, Terms, status_of
 from galaxy_chain.shown import date, ether
 from galaxy_fl.exceptions import GalaxyError
 from galaxy_fl.jobs.document import JobDocument
@@ -121,13 +121,6 @@ def name_of(store: Any, spec: bytes) -> str | None:
     """A job's name, where its document is at hand."""
     document = document_of(store, spec)
     return None if document is None else document.name
-
-
-def status_of(round: int, last_round: int, status: int, cancelled: bool) -> str:
-    """`finished` once all rounds are committed, `final` once the books are closed, `cancelled` while it only ends."""
-    if status != Status.RUNNING:
-        return Status(status).name.lower()
-    return "finished" if round > last_round else "cancelled" if cancelled else "running"
 
 
 def digits(value: float | None) -> str:

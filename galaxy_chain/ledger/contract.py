@@ -15,11 +15,12 @@ from galaxy_chain.ledger.abi import ledger_abi
 from galaxy_chain.ledger.events import Event
 from galaxy_chain.ledger.genuine import check_code
 from galaxy_chain.ledger.refusals import refusals
-from galaxy_chain.ledger.structs import Account, Client, Demand, Mark, Model, Record, State, Terms, Update
+from galaxy_chain.ledger.structs import Account, Client, Demand, Mark, Model, Record, State, Terms, Update, status_of
 from galaxy_chain.rpc.rpc import Rpc
 from galaxy_chain.transactions.manager import Receipt, Signer, Transactions
+from galaxy_fl.tables import table
 
-__all__ = ["ContractCall", "JobOnLedger", "LedgerContract"]
+__all__ = ["ContractCall", "JobOnLedger", "Jobs", "LedgerContract"]
 
 Value = TypeVar("Value")
 Kind = TypeVar("Kind", bound=Event)
@@ -35,6 +36,38 @@ class JobOnLedger(NamedTuple):
     head: bytes
     pool: int
     allotted: int
+
+    @property
+    def status(self) -> str:
+        """Where it stands: `running`, `cancelled`, `finished` or `final`."""
+        return status_of(self.state.round, self.state.last_round, self.state.status, self.state.cancelled)
+
+    def _cells(self) -> dict[str, object]:
+        """What a table says of it."""
+        return {
+            "owner": self.owner,
+            "status": self.status,
+            "round": f"{min(self.state.round, self.state.last_round)} of {self.state.last_round}",
+            "settled": self.state.settled,
+            "updates": self.state.updates,
+            "parameters": self.terms.parameters,
+            "pool in wei": self.pool,
+            "model": self.root.hex(),
+        }
+
+    def _repr_html_(self) -> str:
+        return table((), self._cells().items())
+
+
+class Jobs(dict[int, JobOnLedger]):
+    """A ledger's jobs by their numbers; a notebook shows them as a table."""
+
+    def __repr__(self) -> str:
+        return f"Jobs({', '.join(f'{number}: {job.status}' for number, job in self.items())})"
+
+    def _repr_html_(self) -> str:
+        rows = [{"job": number, **job._cells()} for number, job in self.items()]
+        return table(list(rows[0]) if rows else (), [list(row.values()) for row in rows])
 
 
 @dataclass(frozen=True)

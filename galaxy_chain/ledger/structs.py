@@ -21,6 +21,7 @@ __all__ = [
     "Terms",
     "Update",
     "python_name",
+    "status_of",
 ]
 
 ZERO_ADDRESS = "0x0000000000000000000000000000000000000000"
@@ -51,6 +52,13 @@ class Status(IntEnum):
     NONE = 0
     RUNNING = 1
     FINAL = 2
+
+
+def status_of(round: int, last_round: int, status: int, cancelled: bool) -> str:
+    """`finished` once all rounds are committed, `final` once the books are closed, `cancelled` while it only ends."""
+    if status != Status.RUNNING:
+        return Status(status).name.lower()
+    return "finished" if round > last_round else "cancelled" if cancelled else "running"
 
 
 class Fault(IntEnum):
@@ -90,6 +98,12 @@ class Terms:
     fan_in: int
     open: bool
     parameters: int
+
+    def _repr_html_(self) -> str:
+        from galaxy_chain.report.words import terms_in_words  # for notebooks alone
+        from galaxy_fl.tables import table
+
+        return table((), terms_in_words(self, None, None))
 
 
 @dataclass(frozen=True)

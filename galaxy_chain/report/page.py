@@ -12,9 +12,9 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined
 
 from galaxy_chain.cli.document_view import choices_of, readable_choices
-from galaxy_chain.cli.job_views import status_of
 from galaxy_chain.following.books import books
 from galaxy_chain.ledger.events import ClientJoined, JobRegistered, UpdatesSubmitted
+from galaxy_chain.ledger.structs import status_of
 from galaxy_chain.report.facts import Facts
 from galaxy_chain.report.findings import findings, unchecked
 from galaxy_chain.report.parts import Contents, Person, people, shown_commits, when

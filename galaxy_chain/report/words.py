@@ -60,8 +60,13 @@ def ranges(numbers: Iterable[int]) -> str:
     return ", ".join(found)
 
 
-def terms_in_words(terms: Terms, document: JobDocument | None, pool: int) -> Iterator[tuple[str, str]]:
-    """What was agreed, term by term."""
+def terms_in_words(terms: Terms, document: JobDocument | None, pool: int | None) -> Iterator[tuple[str, str]]:
+    """What was agreed, term by term.
+
+    Args:
+        document: The job's; None where it is not at hand.
+        pool: What is in the job's pool, in wei; None where that is not said.
+    """
     most = "" if terms.max_clients == terms.min_clients else f" and at most {count(terms.max_clients, 'update')}"
     yield "Rounds", f"{count(terms.rounds, 'round')}, each of at least {count(terms.min_clients, 'update')}{most}"
     yield (
@@ -91,9 +96,10 @@ def terms_in_words(terms: Terms, document: JobDocument | None, pool: int) -> Ite
     )
     yield (
         "Pay",
-        f"The pool has {amount(pool)}. Each round is worth an equal part of what is left of it: "
-        f"{terms.server_share / 100:g} % to whoever commits it, the rest in equal parts to the clients that it includes"
-        if pool
+        f"{'' if pool is None else f'The pool has {amount(pool)}. '}Each round is worth an equal part of what is left "
+        f"of the pool: {terms.server_share / 100:g} % to whoever commits it, the rest in equal parts to the clients "
+        "that it includes"
+        if pool != 0
         else "Nothing was paid into the pool, so no round pays anybody",
     )
     yield (

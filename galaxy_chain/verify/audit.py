@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from galaxy_chain.exceptions import AuditError, ContentMismatchError
 from galaxy_chain.following.claims import claims
@@ -28,6 +29,10 @@ from galaxy_chain.verify.verifier import Verifier
 from galaxy_fl.content import Store
 from galaxy_fl.exceptions import ContentAlteredError, ContentMissingError
 from galaxy_fl.jobs.document import JobDocument
+from galaxy_fl.tables import table
+
+if TYPE_CHECKING:
+    from galaxy_chain.verify.verdicts import Verdicts
 
 __all__ = [
     "AuditedAttempt",
@@ -104,6 +109,9 @@ class AuditedMoney:
     claimable: int
     dust: int
     unsettled: int
+
+    def _repr_html_(self) -> str:
+        return table(("", "wei"), vars(self).items())
 
 
 class WrongAggregateError(AuditError):
@@ -219,6 +227,15 @@ class Auditor:
         """What is to be said against a commit though its arithmetic is right."""
         yield from self._unannounced(commit)
         yield from self._excluded(commit.excluded)
+
+    def verdicts(self) -> Verdicts:
+        """What is found of every commit that stands: right, wrong, with both values, or not to be checked.
+
+        An audit by `rounds` ends on the first lie; this does not, and a notebook shows it as a table.
+        """
+        from galaxy_chain.verify.verdicts import Verdicts, verdicts_on  # which is about audits
+
+        return Verdicts(verdicts_on(self))
 
     def reopenings(self) -> Iterator[AuditedAttempt]:
         """The attempts that were given up, in order, by what is available of them now."""

@@ -19,7 +19,7 @@ from galaxy_fl.jobs.first_model import averaged_by
 from galaxy_fl.jobs.main_guard import expect_program
 from galaxy_fl.jobs.method import Averaging, Distillation
 from galaxy_fl.jobs.parts import Parts
-from galaxy_fl.jobs.shown import shown
+from galaxy_fl.jobs.shown import shown, tabled
 from galaxy_fl.jobs.start import check_start
 from galaxy_fl.jobs.terms import Terms
 from galaxy_fl.jobs.train import Train
@@ -142,6 +142,9 @@ class Job:
 
     def __repr__(self) -> str:
         return shown(self)
+
+    def _repr_html_(self) -> str:
+        return tabled(self)
 
     def _check_model(self) -> None:
         from torch import nn

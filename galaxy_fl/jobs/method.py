@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from galaxy_fl.exceptions import JobDocumentError
 from galaxy_fl.jobs.document import RuleChoice
 from galaxy_fl.jobs.rule_choice import OPTIONS
-from galaxy_fl.jobs.shown import shown
+from galaxy_fl.jobs.shown import shown, tabled
 from galaxy_fl.validation import explain
 
 __all__ = ["Averaging", "Distillation"]
@@ -74,6 +74,9 @@ class Averaging:
     def __repr__(self) -> str:
         return shown(self)
 
+    def _repr_html_(self) -> str:
+        return tabled(self)
+
     @property
     def choice(self) -> RuleChoice:
         """The rule as a job document has it."""
@@ -104,6 +107,9 @@ class Distillation:
 
     def __repr__(self) -> str:
         return shown(self)
+
+    def _repr_html_(self) -> str:
+        return tabled(self)
 
     @property
     def choice(self) -> RuleChoice:

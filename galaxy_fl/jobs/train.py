@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from galaxy_fl.exceptions import JobDocumentError, TrainingError
-from galaxy_fl.jobs.shown import shown
+from galaxy_fl.jobs.shown import shown, tabled
 from galaxy_fl.jobs.specification import OWN_LOSS, TrainSpecification
 from galaxy_fl.validation import explain
 
@@ -123,6 +123,9 @@ class Train:
 
     def __repr__(self) -> str:
         return shown(self)
+
+    def _repr_html_(self) -> str:
+        return tabled(self)
 
     def specification(self) -> TrainSpecification:
         """Return the `train` section of a job document.

@@ -20,7 +20,7 @@ from galaxy_fl.participants.events import Listener
 from galaxy_fl.participants.group_console import GroupConsole
 from galaxy_fl.participants.guard import check_budget
 from galaxy_fl.participants.job_client import JobClient
-from galaxy_fl.participants.participant import Outcome
+from galaxy_fl.participants.participant import Outcome, Outcomes
 from galaxy_fl.participants.participation import (
     STOPPED,
     Participation,
@@ -169,7 +169,7 @@ class Client:
             KeyboardInterrupt: it was interrupted, and has been closed. Called again, it continues where it was.
         """
         try:
-            return raise_if_all_failed(self.take_part(forever))
+            return Outcomes(raise_if_all_failed(self.take_part(forever)))
         except KeyboardInterrupt:
             raise KeyboardInterrupt(STOPPED) from None  # without a trace of where it waited
 

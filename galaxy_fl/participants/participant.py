@@ -27,17 +27,18 @@ from galaxy_fl.participants.events import (
     Staying,
 )
 from galaxy_fl.participants.giving_up import giving_up
-from galaxy_fl.participants.report import ReportFile
+from galaxy_fl.participants.report import Report, ReportFile
 from galaxy_fl.participants.tracking import About, Tracker
 from galaxy_fl.participants.work import Work
 from galaxy_fl.rounds.coordinator import Coordinator, Phase, Round
 from galaxy_fl.rounds.kept import digest_of
+from galaxy_fl.tables import table
 from galaxy_fl.training.results import Evaluation
 from galaxy_fl.trust import Trust
 from galaxy_fl.worker.messages import Prepared
 from galaxy_fl.worker.pool import PoolSession
 
-__all__ = ["JobParticipant", "Outcome"]
+__all__ = ["JobParticipant", "Outcome", "Outcomes"]
 
 AnyCoordinator = TypeVar("AnyCoordinator", bound=Coordinator)
 
@@ -72,6 +73,36 @@ class Outcome:
     client: str = ""
     best_model: Path | None = None
     best_round: int | None = None
+
+    @property
+    def curves(self) -> Report | None:
+        """What the participant measured, which a notebook shows as a picture; None where no files are kept."""
+        return None if self.report is None else Report.read(self.report)
+
+    def _repr_html_(self) -> str:
+        return table((), [(name, value) for name, value in self._cells().items() if value is not None])
+
+    def _cells(self) -> dict[str, str | int | None]:
+        """What a table says of it."""
+        ended = "cancelled" if self.cancelled else "over" if self.error is None else f"given up: {self.error}"
+        files = {name: getattr(self, name) for name in ("final_model", "best_model", "report")}
+        return {
+            "job": self.job,
+            "client": self.client or None,
+            "rounds": self.rounds,
+            "ended": ended,
+            "best round": self.best_round,
+            **{name.replace("_", " "): None if path is None else str(path) for name, path in files.items()},
+        }
+
+
+class Outcomes(list[Outcome]):
+    """How jobs ended; a notebook shows them as a table."""
+
+    def _repr_html_(self) -> str:
+        rows = [each._cells() for each in self]
+        columns = [name for name in (rows[0] if rows else {}) if any(row[name] is not None for row in rows)]
+        return table(columns, [[row[name] for name in columns] for row in rows])
 
 
 class JobParticipant(Generic[AnyCoordinator]):

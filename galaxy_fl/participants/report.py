@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Annotated, Any, assert_never
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.files import handing_over, replacing
 from galaxy_fl.participants import events
 from galaxy_fl.participants.curves import Curve, draw
 from galaxy_fl.participants.events import Event
 from galaxy_fl.participants.progress import BestRound
 from galaxy_fl.training.results import Evaluation, TrainResult
+from galaxy_fl.validation import explain
 
 __all__ = ["Report", "ReportFile", "RoundLine"]
 
@@ -36,7 +39,14 @@ class RoundLine(BaseModel):
 
 
 class Report(BaseModel):
-    """What is in the JSON file."""
+    """What one participant saw of a job, round by round: its own claims, which nobody can recompute.
+
+    A notebook shows it as a picture.
+
+    Example:
+        >>> import galaxy_fl as galaxy
+        >>> galaxy.Report.read("report_1_server.json").rounds[-1].test.loss  # doctest: +SKIP
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -51,6 +61,26 @@ class Report(BaseModel):
     """The round whose model a server has kept as the best."""
     final_model: str | None = None
     """SHA-256 of the final model's vector, in hexadecimal; None until there is one."""
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Report:
+        """Read a participant's report, its JSON file.
+
+        Raises:
+            ConfigurationError: there is none, or it is not such a file.
+        """
+        try:
+            return cls.model_validate_json(Path(path).read_bytes())
+        except OSError as error:
+            raise ConfigurationError(f"the report {path} can't be read: {error.strerror}") from error
+        except ValidationError as error:
+            raise ConfigurationError(f"{path} is not a participant's report: {explain(error):.200}") from error
+
+    def __repr__(self) -> str:
+        return f"Report(job={self.job!r}, participant={self.participant!r}, rounds={len(self.rounds)})"
+
+    def _repr_svg_(self) -> str | None:
+        return drawn(self) if self.rounds else None
 
 
 class ReportFile:
@@ -135,7 +165,7 @@ class ReportFile:
         # Whoever comes after the end has measured nothing, so there are no curves.
         if self._picture and self.report.rounds and (last or now - self._drawn > DRAW_SECONDS):
             with replacing(self._file(".svg")) as new:
-                _draw(self.report, new)
+                new.write_text(drawn(self.report), encoding="utf-8")
             self._drawn = time.monotonic()
 
     def _file(self, suffix: str) -> Path:
@@ -146,14 +176,14 @@ def _fields(event: BaseModel, of: type[BaseModel], *apart: str) -> dict[str, Any
     return {name: getattr(event, name) for name in of.model_fields if name not in apart}
 
 
-def _draw(report: Report, path: Path) -> None:
+def drawn(report: Report) -> str:
+    """Return the picture of a report that has rounds, as SVG."""
     losses, accuracies = _curves(report.rounds, "loss", 1), _curves(report.rounds, "accuracy", 100)
     # It may be negative, as PoissonNLLLoss is.
     below = any(value < 0 for _, _, points in losses for _, value in points)
     panels = [("loss", losses, None if below else 0.0, None), ("accuracy in %", accuracies, None, 101.0)]
     # Not the job's name: it is a stranger's, and not every font has its letters.
-    text = draw(f"Job {report.job}, {report.participant}", report.rounds[-1].round, panels)
-    path.write_text(text, encoding="utf-8")
+    return draw(f"Job {report.job}, {report.participant}", report.rounds[-1].round, panels)
 
 
 def _curves(rounds: list[RoundLine], measure: str, scale: float) -> list[Curve]:

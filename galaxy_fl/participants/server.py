@@ -16,7 +16,7 @@ from galaxy_fl.participants.console import Console
 from galaxy_fl.participants.data import LocalData
 from galaxy_fl.participants.events import Listener, Opened
 from galaxy_fl.participants.job_server import JobServer
-from galaxy_fl.participants.participant import Outcome
+from galaxy_fl.participants.participant import Outcome, Outcomes
 from galaxy_fl.participants.participation import (
     STOPPED,
     Participation,
@@ -129,7 +129,7 @@ class Server:
             KeyboardInterrupt: it was interrupted, and has been closed. Called again, it continues where it was.
         """
         try:
-            return raise_if_all_failed(self.serve(forever))
+            return Outcomes(raise_if_all_failed(self.serve(forever)))
         except KeyboardInterrupt:
             raise KeyboardInterrupt(STOPPED) from None  # without a trace of where it waited
 

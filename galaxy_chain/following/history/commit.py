@@ -11,6 +11,7 @@ from galaxy_chain.ledger.records import record_word
 from galaxy_chain.ledger.structs import Model, Record
 from galaxy_chain.ledger.submissions import Block, Entry
 from galaxy_fl.aggregation.sum_tree import Node
+from galaxy_fl.tables import table
 
 __all__ = ["Commit", "OpenDemand", "Reopening", "Superseding"]
 
@@ -35,6 +36,22 @@ class Commit:
     transaction: bytes
     nodes: tuple[Node, ...] = ()
     nodes_content: bytes = bytes(32)
+
+    def __repr__(self) -> str:
+        return f"Commit(round={self.record.round}, attempt={self.attempt}, word={self.word.hex()})"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (
+                number,
+                entry.client,
+                entry.update.weight,
+                "left out" if number in self.left_out else "",
+                entry.update.commitment.hex(),
+            )
+            for number, entry in enumerate(self.entries)
+        ]
+        return table(("update", "client", "weight", "", "commitment"), rows)
 
     @cached_property
     def word(self) -> bytes:

@@ -36,6 +36,7 @@ from galaxy_chain.ledger.events import (
 )
 from galaxy_chain.ledger.structs import Status
 from galaxy_fl.aggregation.sum_tree import LARGEST_FAN_IN, SMALLEST_FAN_IN
+from galaxy_fl.tables import table
 
 __all__ = ["JobHistory"]
 
@@ -105,6 +106,24 @@ class JobHistory(Rounds, Money, Disputes):
                 self._on_bond_slashed(event)
             case _:
                 assert_never(event)
+
+    def __repr__(self) -> str:
+        return f"JobHistory(job={self.job}, round={self.round}, rounds={len(self.commits)}, settled={self.settled})"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (
+                number,
+                len(commit.included),
+                len(commit.excluded) or "",
+                commit.record.server,
+                commit.block,
+                "settled" if number <= self.settled else "open",
+                commit.record.next.root.hex(),
+            )
+            for number, commit in sorted(self.commits.items())
+        ]
+        return table(("round", "updates", "excluded", "committed by", "block", "state", "model"), rows)
 
     # The job
 

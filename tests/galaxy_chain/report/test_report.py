@@ -51,7 +51,7 @@ def test_a_whole_job_is_there_with_every_hash(federation, tmp_path):
     facts = facts_of(federation, tmp_path)
     read, _ = seen(report(federation, tmp_path))
     assert "All 2 rounds that were committed are right" in read
-    assert "The pool has 1 ether. Each round is worth an equal part" in read
+    assert "The pool has 1 ether. Each round is worth an equal part of what is left of the pool" in read
     for commit in facts.history.commits.values():
         record = commit.record
         for digest in (commit.word, record.previous_root, record.next.root, record.head, commit.transaction):
