@@ -426,9 +426,9 @@ def _state(found: Found | None, node: int, nodes: int) -> tuple[NodeState, str |
     """What was found of a node; 0 for the step to the next model."""
     if found is None:
         return NodeState.WAITING, None
-    if node in found.nodes:
-        return found.nodes[node]
+    if node in found.view.nodes:
+        return found.view.nodes[node]
     if found.judgement is Judgement.RIGHT:
         return NodeState.RIGHT, None
-    looked = found.looked >= (node or nodes + 1) if nodes else False
+    looked = found.view.looked >= (node or nodes + 1) if nodes else False
     return (NodeState.RIGHT, None) if looked else (NodeState.WAITING, None)

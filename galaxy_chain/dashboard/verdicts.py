@@ -10,21 +10,20 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from galaxy_chain.dashboard.lies import lie_of, lie_of_content
-from galaxy_chain.dashboard.schema import Judgement, Lie, NodeState, Progress
-from galaxy_chain.exceptions import AuditError, ContentMismatchError, JobMismatchError, KeyMissingError
+from galaxy_chain.dashboard.judging import View, judged
+from galaxy_chain.dashboard.schema import Judgement, Lie, Progress
+from galaxy_chain.exceptions import JobMismatchError
 from galaxy_chain.following.follower import JobFollower
 from galaxy_chain.following.history import Commit, JobHistory
 from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.verify.audit import Auditor
-from galaxy_chain.verify.faults import Fault, Kind
 from galaxy_fl.content import Store
-from galaxy_fl.exceptions import ContentAlteredError, ContentError, ContentMissingError, GalaxyError, JobDocumentError
+from galaxy_fl.exceptions import ContentError, GalaxyError, JobDocumentError
 from galaxy_fl.patience import Backoff
 
 __all__ = ["Found", "Job", "Judge", "key_of"]
@@ -35,10 +34,7 @@ FIRST_RETRY, LAST_RETRY = 2.0, 120.0
 """Seconds until what could not be checked is tried again."""
 TOLD_EVERY = 0.4
 """Seconds between two words about a computation that runs."""
-MOST_NODES = 1_000
-"""Nodes of a commit of which it is remembered that they are not right."""
 LONGEST = 1_000
-_LACKING = (ContentMissingError, ContentAlteredError)
 
 Key = tuple[bytes, int, bytes, bytes]
 """What tells a commit from all others, the same one in another block after a reorganisation included."""
@@ -51,7 +47,7 @@ def key_of(commit: Commit) -> Key:
 
 @dataclass(eq=False)
 class Found:
-    """What is known of a commit. One thread writes; `nodes` tells only of those that are not right."""
+    """What is known of a commit. One thread writes."""
 
     commit: Commit
     judgement: Judgement = Judgement.WAITING
@@ -62,9 +58,7 @@ class Found:
     lie: Lie | None = None
     objections: tuple[str, ...] = ()
     seconds: float | None = None
-    looked: int = 0
-    """Up to which node all were looked at; one more than there are once the last step was, too."""
-    nodes: dict[int, tuple[NodeState, str]] = field(default_factory=dict)
+    view: View = field(default_factory=View)
     asked: float = 0.0
     """When somebody wanted to see it."""
 
@@ -83,6 +77,10 @@ class Job(Protocol):
     @property
     def history(self) -> JobHistory:
         """What is known of it; nobody changes it any more."""
+
+
+class _Ended(Exception):
+    """The dashboard ends."""
 
 
 @dataclass(eq=False)
@@ -183,13 +181,17 @@ class Judge:
                 if self._closed or case is None:
                     return
             docket, found = case
+            before = found.judgement, found.missing
             try:
                 self._judge(docket, found)
+            except _Ended:
+                return
             except Exception as error:  # one commit must not keep the others from being judged
                 if not isinstance(error, GalaxyError):
                     _log.exception("round %d of job %d", found.commit.record.round, docket.job.number)
-                self._put_off(docket, found, f"it can't be computed: {error or type(error).__name__}")
-            self._tell(docket.job.number, found.commit.record.round)
+                self._put_off(found, f"it can't be computed: {error or type(error).__name__}")
+            if (found.judgement, found.missing) != before:
+                self._tell(docket.job.number, found.commit.record.round)
 
     def _next(self) -> tuple[_Docket, Found] | None:
         """What comes next: what was asked for last, then what is newest."""
@@ -235,105 +237,42 @@ class Judge:
                 docket.tries += 1
                 docket.retry_at = time.monotonic() + _again(docket.tries)
                 for each in docket.found.values():
-                    self._put_off(docket, each, docket.problem or "")
+                    self._put_off(each, docket.problem or "")
                     each.tries = 0
                 return
-        began = time.monotonic()
-        found.judgement, found.missing, found.retry_at, found.lie = Judgement.COMPUTING, None, None, None
-        found.looked, found.nodes, found.objections = 0, {}, ()
-        lacking: str | None = None
-        doubt: Lie | None = None
-        auditor = docket.auditor
-        # What a check begins with it ends with: nobody changes this history any more.
-        history = auditor.history = docket.job.history
+        began, told = time.monotonic(), 0.0
+        view, first = View(), found.tries == 0
+        if first:  # what was tried before is shown as it was, until there is more to say
+            found.judgement, found.view = Judgement.COMPUTING, view
+
+        def at(done: int, total: int, what: str) -> None:
+            nonlocal told
+            if self._closed:
+                raise _Ended
+            found.progress = Progress(done=done, total=total, what=what)
+            if first and time.monotonic() - told > TOLD_EVERY:
+                told = time.monotonic()
+                self._tell(docket.job.number, found.commit.record.round)
+
+        docket.auditor.history = docket.job.history  # which nobody changes: a check ends with what it began with
         try:
-            for fault in self._faults(docket, history, found):
-                if self._closed:
-                    self._put_off(docket, found, "the dashboard ends")
-                    return
-                if fault.kind is Kind.PROVED:
-                    found.lie = lie_of(auditor, found.commit, fault)
-                    break
-                if fault.kind is Kind.MISSING:
-                    lacking = lacking or fault.reason
-                else:
-                    doubt = doubt or lie_of(auditor, found.commit, fault)
-            found.lie = found.lie or doubt
-            if found.lie is None and lacking is None:
-                found.objections = tuple(auditor.objections(found.commit))
-        except ContentMismatchError as error:
-            found.lie = lie_of_content(str(error))
-        except (*_LACKING, KeyMissingError) as error:
-            lacking = str(error)
+            result = judged(docket.auditor, found.commit, view, at)
         except ContentError as error:
             self.store_problem = str(error)[:LONGEST]
             docket.tries += 1
             docket.retry_at = time.monotonic() + _again(docket.tries)
-            self._put_off(docket, found, str(error))
+            self._put_off(found, str(error))
             return
-        except AuditError as error:
-            found.lie = lie_of_content(str(error))
         self.store_problem, docket.tries = None, 0
-        found.seconds, found.progress = time.monotonic() - began, None
-        if found.lie is not None:
-            found.judgement = Judgement.WRONG
-        elif lacking is not None:
-            self._put_off(docket, found, lacking)
-        else:
-            found.judgement = Judgement.RIGHT
-
-    def _faults(self, docket: _Docket, history: JobHistory, found: Found) -> Iterator[Fault]:
-        """What is wrong in a commit, piece by piece, telling how far it is."""
-        auditor, commit = docket.auditor, found.commit
-        assert auditor is not None
-        included, nodes = commit.included, len(commit.nodes)
-        total, told = len(included) + (nodes + 1 if nodes else 1), 0.0
-
-        def at(done: int, what: str) -> None:
-            nonlocal told
-            found.progress = Progress(done=done, total=total, what=what)
-            if time.monotonic() - told > TOLD_EVERY:
-                told = time.monotonic()
-                self._tell(docket.job.number, commit.record.round)
-
-        for done, entry in enumerate(included):
-            at(done, "updates")
-            if self._closed:
-                return
-            try:
-                auditor.verifier.update(entry, f"the update of {entry.client}")
-            except ContentMismatchError:  # it counts, and is not what its client committed to
-                raise
-            except _LACKING:
-                pass  # what else is there may make up for it
-        if not nodes:
-            at(total - 1, "updates")
-            for fault in auditor.checks.everything(history, commit):
-                self._note(found, fault)
-                yield fault
+        found.seconds, found.progress, found.view = time.monotonic() - began, None, view
+        if result.missing is not None:
+            self._put_off(found, result.missing)
             return
-        tree = auditor.checks.tree(history, commit)
-        for fault in tree.weights():
-            self._note(found, fault)
-            yield fault
-        for node in range(1, nodes + 1):
-            at(len(included) + node - 1, "nodes")
-            for fault in tree.node(node):
-                self._note(found, fault)
-                yield fault
-            found.looked = node
-        at(total - 1, "nodes")
-        for fault in tree.last_step():
-            self._note(found, fault)
-            yield fault
-        found.looked = nodes + 1
+        found.lie, found.objections, found.missing, found.retry_at = result.lie, result.objections, None, None
+        found.judgement = Judgement.RIGHT if result.lie is None else Judgement.WRONG
 
-    def _note(self, found: Found, fault: Fault) -> None:
-        if len(found.nodes) < MOST_NODES:
-            state = NodeState.UNCHECKED if fault.kind is Kind.MISSING else NodeState.WRONG
-            found.nodes.setdefault(fault.node, (state, fault.reason[:LONGEST]))
-
-    def _put_off(self, docket: _Docket, found: Found, missing: str) -> None:
+    @staticmethod
+    def _put_off(found: Found, missing: str) -> None:
         if found.judgement in (Judgement.RIGHT, Judgement.WRONG):
             return
         found.tries += 1
