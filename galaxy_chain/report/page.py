@@ -18,7 +18,7 @@ from galaxy_chain.ledger.structs import status_of
 from galaxy_chain.report.facts import Facts
 from galaxy_chain.report.findings import findings, unchecked
 from galaxy_chain.report.parts import Contents, Person, people, shown_commits, when
-from galaxy_chain.report.rounds import hash_of, overview, round_shown
+from galaxy_chain.report.rounds import hash_of, overview, round_shown, uncommitted_shown
 from galaxy_chain.report.words import amount, count, event_in_words, moment, ranges, terms_in_words
 from galaxy_fl.participants.curves import Panel, draw
 from galaxy_fl.tables import Html, listing, table, visible
@@ -104,6 +104,7 @@ class _Page:
             curves=self._curves(),
             rounds=[round_shown(facts, each) for each in self._commits],
             overview=overview(facts, self._commits),
+            uncommitted=uncommitted_shown(facts),
             events=listing(
                 ("time", "block", "what happened", "transaction"),
                 [

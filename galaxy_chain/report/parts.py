@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from dataclasses import dataclass, field
 
 from galaxy_chain.following.history import Commit
@@ -19,6 +18,7 @@ from galaxy_chain.ledger.events import (
     UpdatesSubmitted,
 )
 from galaxy_chain.ledger.records import client_amount, record_word, server_amount
+from galaxy_chain.ledger.submissions import Entry
 from galaxy_chain.report.facts import Facts
 from galaxy_chain.report.words import moment
 from galaxy_chain.seal.sealing import sealed_size
@@ -26,7 +26,7 @@ from galaxy_chain.verify.node_vectors import manifest_id
 from galaxy_chain.verify.verdicts import Verdict, commits_of
 from galaxy_fl.content import ContentId
 
-__all__ = ["Contents", "Person", "Shown", "people", "shown_commits", "when"]
+__all__ = ["Contents", "Person", "Shown", "Uncommitted", "people", "shown_commits", "uncommitted", "when"]
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,6 @@ class Shown:
         """Whether nobody took it back."""
         return self.ended is None
 
-    def carrier(self, number: int) -> UpdatesSubmitted:
-        """The event by which an entry came in."""
-        return self.handed_in[bisect_right([event.first for event in self.handed_in], number) - 1]
-
     def state(self, facts: Facts) -> str:
         """What may still happen to it."""
         number, history = self.commit.record.round, facts.history
@@ -134,6 +130,38 @@ def shown_commits(facts: Facts) -> list[Shown]:
         )
         for commit in commits_of(facts.history)
     ]
+
+
+@dataclass(frozen=True)
+class Uncommitted:
+    """Updates that are in no commit: of an attempt that was given up, or of the one that runs.
+
+    Attributes:
+        given_up_by: Who had the round collected again; None for what is still collected.
+    """
+
+    round: int
+    attempt: int
+    entries: tuple[Entry, ...]
+    handed_in: tuple[UpdatesSubmitted, ...]
+    given_up_by: str | None
+
+
+def uncommitted(facts: Facts) -> list[Uncommitted]:
+    """All updates that are in no commit."""
+    history = facts.history
+    handed_in: dict[int, list[UpdatesSubmitted]] = {}
+    for event in facts.events:
+        if isinstance(event, UpdatesSubmitted):
+            handed_in.setdefault(event.attempt, []).append(event)
+    found = [
+        Uncommitted(each.round, each.attempt, each.entries, tuple(handed_in.get(each.attempt, ())), each.sender)
+        for each in history.reopened
+    ]
+    if history.attempt == history.origin and len(history.entries):
+        now = tuple(handed_in.get(history.attempt, ()))
+        found.append(Uncommitted(history.round, history.attempt, tuple(history.entries), now, None))
+    return [each for each in found if each.handed_in]  # those of a rollback are with their commit
 
 
 @dataclass

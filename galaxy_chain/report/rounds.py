@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from galaxy_chain.ledger.events import UpdatesSubmitted
 from galaxy_chain.ledger.records import client_amount, server_amount
-from galaxy_chain.ledger.submissions import ENTRY_BYTES
+from galaxy_chain.ledger.submissions import ENTRY_BYTES, Entry
 from galaxy_chain.report.facts import Facts
-from galaxy_chain.report.parts import Contents, Shown, when
+from galaxy_chain.report.parts import Contents, Shown, uncommitted, when
 from galaxy_chain.report.words import amount, moment, ranges
 from galaxy_chain.verify.verdicts import Outcome
 from galaxy_fl.tables import Html, listing, table
 
-__all__ = ["hash_of", "overview", "round_shown"]
+__all__ = ["hash_of", "overview", "round_shown", "uncommitted_shown"]
 
 _SAID = {Outcome.RIGHT: "right", Outcome.WRONG: "WRONG", Outcome.UNCHECKED: "not to be checked"}
 
@@ -78,19 +79,8 @@ def round_shown(facts: Facts, shown: Shown) -> dict[str, Any]:
         "slashed": shown.slashed,
         "rows": table((), rows, None),
         "updates": len(commit.entries),
-        "entries": listing(("no.", "client", "weight", "commitment", "content"), _entries(contents, shown)),
-        "handed_in": listing(
-            ("updates", "transaction", "block", "time"),
-            [
-                (
-                    ranges(range(event.first, event.first + len(event.entries) // ENTRY_BYTES)),
-                    hash_of(event.transaction),
-                    event.block,
-                    when(facts, event.block),
-                )
-                for event in shown.handed_in
-            ],
-        ),
+        "entries": _entries(contents, commit.entries, commit.left_out),
+        "handed_in": _handed_in(facts, shown.handed_in),
         "nodes": listing(
             ("no.", "weight", "root"),
             [(number, node.weight, node.root.hex()) for number, node in enumerate(commit.nodes, 1)],
@@ -100,18 +90,50 @@ def round_shown(facts: Facts, shown: Shown) -> dict[str, Any]:
     }
 
 
-def _entries(contents: Contents, shown: Shown) -> Iterable[Sequence[object]]:
-    commit = shown.commit
-    for number, entry in enumerate(commit.entries):
-        left_out = " (left out)" if number in commit.left_out else ""
-        update = entry.update
-        yield (
-            number,
-            entry.client + left_out,
-            update.weight,
-            update.commitment.hex(),
-            contents.update(update.content),
-        )
+def uncommitted_shown(facts: Facts) -> list[dict[str, Any]]:
+    """What the template has of updates that are in no commit."""
+    return [
+        {
+            "round": each.round,
+            "attempt": each.attempt,
+            "given_up_by": each.given_up_by,
+            "updates": len(each.entries),
+            "entries": _entries(Contents(facts), each.entries, frozenset()),
+            "handed_in": _handed_in(facts, each.handed_in),
+        }
+        for each in uncommitted(facts)
+    ]
+
+
+def _entries(contents: Contents, entries: Sequence[Entry], left_out: frozenset[int]) -> Html:
+    return listing(
+        ("no.", "client", "weight", "commitment", "content"),
+        [
+            (
+                number,
+                entry.client + (" (left out)" if number in left_out else ""),
+                entry.update.weight,
+                entry.update.commitment.hex(),
+                contents.update(entry.update.content),
+            )
+            for number, entry in enumerate(entries)
+        ],
+    )
+
+
+def _handed_in(facts: Facts, handed_in: Iterable[UpdatesSubmitted]) -> Html:
+    return listing(
+        ("updates", "transaction", "block", "time"),
+        [
+            (
+                ranges(range(event.first, event.first + len(event.entries) // ENTRY_BYTES)),
+                hash_of(event.transaction),
+                event.block,
+                when(facts, event.block),
+            )
+            for event in handed_in
+        ],
+    )
 
 
 def _said_of(shown: Shown) -> str:

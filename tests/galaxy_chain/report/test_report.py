@@ -12,10 +12,13 @@ import html5lib
 from galaxy_chain.ledger.structs import Model
 from galaxy_chain.report.facts import gather
 from galaxy_chain.report.page import render
-from galaxy_fl.content import LocalStore
+from galaxy_fl.content import ContentId, LocalStore
 from galaxy_fl.jobs.document import JobDocument
 from tests.adversary.arena import OffByOne, rival, serve_round, server, tower
 from tests.galaxy_chain.federation import DOCUMENT, alter
+from tests.galaxy_chain.seal.conftest import sealed
+
+__all__ = ["sealed"]
 
 NOW = 1_800_000_000
 
@@ -71,8 +74,6 @@ def test_a_whole_job_is_there_with_every_hash(federation, tmp_path):
 
 
 def facts_content(digest):
-    from galaxy_fl.content import ContentId
-
     return ContentId(digest, 600).cid
 
 
@@ -170,6 +171,51 @@ def test_a_job_under_way_and_one_that_was_cancelled_say_so(federation, tmp_path)
     federation.ledger(federation.owner).cancel_job(federation.job).transact()
     read, _ = seen(report(federation, tmp_path))
     assert "The job was cancelled, and ends with round 2 of 2" in read
+
+
+def test_updates_that_are_in_no_commit_are_there(federation, tmp_path):
+    federation.submit(0, 1)
+    serving = federation.serve()
+    federation.travel(100 + 4 * 600 + 100)
+    serving.reopen(serving.round(), {})
+    federation.submit(2, seed=2)
+    facts = facts_of(federation, tmp_path)
+    (given_up,) = facts.history.reopened
+    read, _ = seen(report(federation, tmp_path))
+    assert "Round 1, attempt 1: given up" in read
+    assert f"{federation.server} had the round collected again" in read
+    assert "Round 1, attempt 2: still collected" in read
+    assert "2 of 2 updates are there and right, and 2 make a round" in read
+    for entry in (*given_up.entries, *facts.history.entries):
+        assert entry.update.commitment.hex() in read
+
+
+def test_a_commit_that_was_set_aside_is_there_with_its_verdict(federation, tmp_path):
+    federation.submit(0, 1, 2)
+    federation.commit()
+    other = federation.serve(federation.node.accounts[5])
+    commit = other.history.commits[1]
+    federation.travel(7_300)
+    other.ledger.supersede(federation.job, commit.record).transact()
+    read, _ = seen(report(federation, tmp_path))
+    assert "Round 1 (attempt 1, taken back): right State set aside" in read
+    assert f"{other.address} set the commit of round 1 by {federation.server} aside" in read
+    assert f"set aside by {other.address}: its model is there and right" in read
+
+
+def test_of_a_sealed_job_nothing_is_called_right_without_the_keys(sealed, tmp_path):
+    sealed.submit(0, 1, 2)
+    sealed.commit()
+    read, _ = seen(report(sealed, sealed.home(sealed.node.accounts[9])))
+    assert "1 round could not be recomputed" in read
+    assert " are right" not in read
+    assert "are not here: ask its owner" in read
+    assert "encrypted; only members" in read
+    commit = facts_of(sealed, sealed.home(sealed.clients[0])).history.commits[1]
+    lying = ContentId(commit.record.next.content, 32 + 600 + 16)
+    assert lying.cid in read
+    assert sealed.store.has(lying)
+    assert "The one round is right" in seen(report(sealed, sealed.home(sealed.clients[0])))[0]
 
 
 HOSTILE = "a<script>alert(1)</script>\"&'</title><!-- é שלום"
