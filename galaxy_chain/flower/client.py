@@ -15,6 +15,7 @@ from galaxy_chain.lane.client_lane import Lane
 from galaxy_chain.lane.messages import SignedJoin
 from galaxy_chain.mode import ChainSettings
 from galaxy_chain.place import Ledger
+from galaxy_chain.transactions.manager import Signer
 from galaxy_chain.verify.how import Verify
 from galaxy_chain.verify.inspection import Withheld
 from galaxy_fl.exceptions import ConfigurationError, RoundMovedOnError
@@ -33,11 +34,12 @@ class SigningClient(LedgerClientCoordinator):
     """A client that signs its entries and leaves it to whoever asked to hand them in. Has to be closed."""
 
     @classmethod
-    def at(cls, ledger: Ledger, settings: ChainSettings, job: int) -> SigningClient:
+    def at(cls, ledger: Ledger, signer: Signer, settings: ChainSettings, job: int) -> SigningClient:
         """Open a job for an account of the ledger.
 
         Args:
-            ledger: With the client's account.
+            ledger: Where the job is.
+            signer: The client's account.
             settings: How it takes part.
             job: Its number, as a server says.
 
@@ -52,7 +54,7 @@ class SigningClient(LedgerClientCoordinator):
                 f"{', '.join(map(str, settings.jobs))} alone: ask its operator which is right, then name it "
                 f"(--node-config 'galaxy-job={job}', or galaxy_mod(jobs=[{job}]))"
             )
-        contract = ledger.hosting(ledger.signer)
+        contract = ledger.hosting(signer)
         client = cls(
             contract,
             ledger.store(contract, job),

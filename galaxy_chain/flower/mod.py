@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Mapping
+from logging import ERROR
 from pathlib import Path
 from typing import Any
 
 import galaxy_chain.flower.installed  # noqa: F401  # isort: skip
 from flwr.app import ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
 from flwr.common.constant import ErrorCode
+from flwr.supercore import log
 
 from galaxy_chain.flower.arrays import Arrays, numpy_arrays
 from galaxy_chain.flower.client import SigningClient
 from galaxy_chain.flower.messages import RECORD, Answer, Asked, samples_of
 from galaxy_chain.mode import ChainSettings
-from galaxy_chain.place import Ledger
+from galaxy_chain.place import Ledger, ask_password
+from galaxy_chain.transactions.accounts import PASSWORD_VARIABLE, Keystore, find_signer, take_secret
+from galaxy_chain.transactions.manager import Signer
 from galaxy_chain.transactions.several import parse_accounts
 from galaxy_fl.exceptions import ConfigurationError, GalaxyError
 
 __all__ = ["galaxy_mod"]
-
-LOG = logging.getLogger(__name__)
 
 PREFIX = "galaxy-"
 NODE_SETTINGS = ("account", "home", "ipfs", "ledger", "rpc", "store")
@@ -31,8 +32,10 @@ METRICS, OF = "galaxy-metrics", "galaxy-of"
 
 Mod = Callable[[Message, Context, Callable[[Message, Context], Message]], Message]
 
-_ledgers: dict[tuple[object, ...], Ledger] = {}
-"""By their settings: to open a key takes a second, and a process has one client's messages, or those of a few."""
+_accounts: dict[tuple[object, ...], tuple[Ledger, Signer]] = {}
+"""By their settings: to open a key takes a second, and an actor of a simulation has the messages of several clients."""
+_passwords: list[str] = []
+"""What GALAXY_PASSWORD was, which is taken out of the environment."""
 _lock = threading.Lock()
 
 
@@ -66,7 +69,7 @@ def galaxy_mod(**settings: Any) -> Mod:
         try:
             return _reply(message, context, call_next, settings)
         except (GalaxyError, OSError) as error:
-            LOG.error("nothing is sent of this round: %s", error)
+            log(ERROR, "nothing is sent of this round: %s", error)
             return Message(Error(ErrorCode.MOD_FAILED_PRECONDITION, f"galaxy_mod: {error}"), reply_to=message)
 
     return mod
@@ -78,7 +81,7 @@ def _reply(
     """What becomes of a message that asks for training."""
     asked = Asked.of(message.content.config_records.get(RECORD))
     settings = node_settings(given, context.node_config)
-    with SigningClient.at(_ledger(settings, context.node_config), settings, asked.job) as client:
+    with SigningClient.at(*_account(settings, context.node_config), settings, asked.job) as client:
         round = client.reach(asked.attempt)
         client.check(round, _only_arrays(message.content, "the server's message"))
         of = {"attempt": round.attempt, "model": client.history.model.root.hex()}
@@ -117,8 +120,13 @@ def node_settings(given: Mapping[str, Any], node: Mapping[str, Any]) -> ChainSet
     return ChainSettings.of({**given, **own})
 
 
-def _ledger(settings: ChainSettings, node: Mapping[str, Any]) -> Ledger:
-    """The ledger, with the account of the node that a message is for."""
+def _account(settings: ChainSettings, node: Mapping[str, Any]) -> tuple[Ledger, Signer]:
+    """The ledger, and the account of the node that a message is for.
+
+    Raises:
+        ConfigurationError: it is not said which account is whose.
+        AccountError: there is no such account, or its key can't be opened.
+    """
     account, partitions = settings.account, node.get("num-partitions")
     if f"{PREFIX}account" not in node and settings.accounts is not None:
         if type(partitions) is not int or type(number := node.get("partition-id")) is not int:
@@ -136,7 +144,15 @@ def _ledger(settings: ChainSettings, node: Mapping[str, Any]) -> Ledger:
     chosen = settings.model_copy(update={"account": account, "accounts": None})
     key = (chosen.rpc, str(Path(chosen.home).absolute()), chosen.ledger, chosen.store, account)
     with _lock:
-        return _ledgers.setdefault(key, chosen.at())
+        if key not in _accounts:
+            at = chosen.at()
+            _passwords.extend(filter(None, [take_secret(PASSWORD_VARIABLE)]))
+            _accounts[key] = at, find_signer(account, Keystore(at.home / "keystore"), at.rpc(), _password)
+        return _accounts[key]
+
+
+def _password(name: str) -> str:
+    return _passwords[-1] if _passwords else ask_password(name)
 
 
 def _only_arrays(content: RecordDict, what: str) -> Arrays:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from galaxy_chain.coordinators import LedgerServerCoordinator
 from galaxy_chain.coordinators.keep import Keep
+from galaxy_chain.exceptions import AuditError
 from galaxy_chain.flower.arrays import Arrays, as_arrays, difference_of, encoded
 from galaxy_chain.flower.job import check_fit
 from galaxy_chain.flower.messages import Answer
@@ -154,6 +155,7 @@ class Serving:
         until = self._patience()
         while True:
             round = self.coordinator.round()
+            self._check_standing()
             if round.phase is Phase.COLLECTING or _is_done(round):
                 return round
             with suppress(RoundMovedOnError):
@@ -214,6 +216,7 @@ class Serving:
         while True:
             now = self.coordinator.round()
             if now.attempt != asked.attempt or _is_done(now):
+                self._check_standing()
                 return None
             if now.phase is Phase.CLOSED:
                 with suppress(RoundMovedOnError):
@@ -236,6 +239,19 @@ class Serving:
                     f"`galaxy-chain job show {self.number}`, and start the app again, which continues there"
                 )
             time.sleep(self.coordinator.patience.poll)
+
+    def _check_standing(self) -> None:
+        """Make sure that this server may still commit.
+
+        Raises:
+            AuditError: one of its commits was proved wrong.
+        """
+        if self.coordinator.history.account(self.coordinator.address).barred:
+            raise AuditError(
+                f"{self.coordinator.address} has lost its bond in job {self.number}, because a commit of its own was "
+                "proved wrong, and is barred from it: look for what has altered its models, and then for another "
+                f"server (`galaxy-chain audit {self.number}`)"
+            )
 
     def _serve(self, round: Round, until: float) -> ServerReport | None:
         try:

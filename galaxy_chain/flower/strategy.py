@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
+from logging import INFO, WARNING
 from typing import Any
 
 import galaxy_chain.flower.installed  # noqa: F401  # isort: skip
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg, Result, Strategy
+from flwr.supercore import log
 
 from galaxy_chain.flower.arrays import Arrays, numpy_arrays
 from galaxy_chain.flower.messages import RECORD, Answer, Asked, samples_of
@@ -19,8 +20,6 @@ from galaxy_fl.exceptions import ConfigurationError, GalaxyError
 from galaxy_fl.rounds.coordinator import Phase, Round
 
 __all__ = ["OnLedger"]
-
-LOG = logging.getLogger(__name__)
 
 LONGEST_REASON = 500
 """Characters that are shown of what a client says of its failure."""
@@ -64,7 +63,7 @@ class OnLedger(Strategy):
     def summary(self) -> None:
         """Log what the strategy does."""
         self.strategy.summary()
-        LOG.warning("every round stands on the ledger as one of job %d", self._job)
+        log(INFO, "\t└──> On the ledger: every round, as one of job %d", self._job)
 
     def start(
         self,
@@ -97,7 +96,7 @@ class OnLedger(Strategy):
                 round = serving.collecting()
                 left = max(0, min(num_rounds, serving.coordinator.rounds) - round.number + 1)
                 if round.number > 1:
-                    LOG.warning("job %d stands at round %d: the app continues there", self._job, round.number)
+                    log(INFO, "job %d stands at round %d: the app continues there", self._job, round.number)
                 begin = self._record(serving, round)
                 configs = (train_config, evaluate_config, evaluate_fn)
                 result = super().start(grid, begin, left, timeout, *configs)
@@ -141,7 +140,7 @@ class OnLedger(Strategy):
             if (read := self._read(serving, round, reply)) is not None:
                 client = read[0].update.client
                 if client in answers:
-                    LOG.warning("node %d: the entry of %s has come before", reply.metadata.src_node_id, client)
+                    log(WARNING, "node %d: the entry of %s has come before", reply.metadata.src_node_id, client)
                 else:
                     answers[client] = read
         done = serving.serve(round, [answer for answer, _ in answers.values()])
@@ -149,8 +148,9 @@ class OnLedger(Strategy):
             return None, None
         left_out = {submitted.client: why for submitted, why in done.excluded.items()}
         for client, why in left_out.items():
-            LOG.warning("round %d leaves out %s: %s", round.number, client, why)
-        LOG.warning(
+            log(WARNING, "round %d leaves out %s: %s", round.number, client, why)
+        log(
+            INFO,
             "round %d of job %d stands on the ledger: %d updates, model %s, transaction %s",
             round.number,
             self._job,
@@ -221,7 +221,7 @@ class OnLedger(Strategy):
                 )
         except GalaxyError as error:
             text = "".join(letter if letter.isprintable() else " " for letter in str(error))
-            LOG.warning("node %d gives nothing to round %d: %s", node, round.number, text[:LONGEST_REASON])
+            log(WARNING, "node %d gives nothing to round %d: %s", node, round.number, text[:LONGEST_REASON])
             return None
         return answer, metrics
 
@@ -232,7 +232,7 @@ class OnLedger(Strategy):
         most = max((frozenset(each) for each in metrics), key=len)
         alike = [each for each in metrics if each.keys() == most]
         if len(alike) < len(metrics):
-            LOG.warning("the metrics of %d replies lack keys, and are left out", len(metrics) - len(alike))
+            log(WARNING, "the metrics of %d replies lack keys, and are left out", len(metrics) - len(alike))
         contents = [RecordDict({"metrics": each}) for each in alike]
         mean: MetricRecord = self.strategy.train_metrics_aggr_fn(contents, self.strategy.weighted_by_key)
         return mean
@@ -240,13 +240,15 @@ class OnLedger(Strategy):
     def _tell_end(self, serving: Serving) -> None:
         round = serving.coordinator.round()
         if round.over or round.phase is Phase.SETTLING:
-            LOG.warning(
+            log(
+                INFO,
                 "job %d is at its end; this account's bond answers for its commits until their windows are over: "
                 "`galaxy-chain server --job %d` answers, settles, and gets bond and earnings out",
                 *(self._job, self._job),
             )
         else:
-            LOG.warning(
+            log(
+                WARNING,
                 "job %d stands at round %d of %d: start the app again to continue",
                 *(self._job, round.number, serving.coordinator.rounds),
             )

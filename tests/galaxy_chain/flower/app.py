@@ -60,7 +60,8 @@ class App:
         account = f"dev:{index + 2}"
         given = self.settings(f"client-{index}", account) | {"jobs": (self.job,)} | changed
         settings = ChainSettings.of(given)
-        return SigningClient.at(settings.at(), settings, self.job)
+        at = settings.at()
+        return SigningClient.at(at, at.signer, settings, self.job)
 
     def trained(self, index: int, arrays: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
         """What a client makes of a model."""
