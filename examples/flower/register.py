@@ -1,4 +1,4 @@
-"""Register the job of the app in digits_app. A whole run on one machine, in this folder; the first line needs a terminal
+"""Register the job of the app in digits_app. A whole run on one machine, in this folder; the first line in a terminal
 of its own:
 
 galaxy-chain node
