@@ -89,6 +89,7 @@ COMMANDS = [
     ("job", "admit", 1, "0x" + "11" * 20, "--account", "dev:5"),
     ("job", "cancel", 1, "--account", "dev:5"),
     ("store", "serve", "--owner", "0x" + "11" * 20),
+    ("dashboard", "--port", 0),
 ]
 
 
