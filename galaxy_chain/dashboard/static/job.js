@@ -174,21 +174,24 @@ export class JobView {
   }
 
   #state(job, now) {
-    const done = job.round > job.last_round ? job.last_round : Math.max(0, job.round - 1);
-    const over = job.status === "finished" || job.status === "final" || done === job.last_round;
+    const over = job.status === "finished" || job.status === "final";
+    const done = job.status === "final" ? job.settled : job.status === "finished" ? job.last_round : Math.max(0, job.round - 1);
+    const planned = Math.max(job.last_round, job.ending?.planned ?? 0);
+    const coming = over ? 0 : job.last_round - done;
     const verdicts = ["wrong", "unchecked", "computing", "waiting", "right"].filter((name) => job.verdicts[name] > 0);
     const collecting = [`${count(job.collected)} of at least ${count(job.least)}`, job.closes_at === null ? null : h("div", { class: "small" }, "closes ", time(job.closes_at, now))];
     return [
-      bar(progressOf({ settled: job.settled, done, planned: job.last_round })),
+      bar(progressOf({ settled: job.settled, done, planned })),
       h(
         "p",
         { class: "key" },
         h("span", { class: "a" }, counted(job.settled, "round settled", "rounds settled")),
         h("span", { class: "b" }, `${count(done - job.settled)} committed, open to challenge`),
-        h("span", {}, `${count(Math.max(0, job.last_round - done))} to come`),
+        coming > 0 && h("span", {}, `${count(coming)} to come`),
+        planned > done + coming && h("span", {}, `${count(planned - done - coming)} given up`),
       ),
       facts([
-        ["Round", over ? `all ${count(job.last_round)} committed` : `${count(job.round)} of ${count(job.last_round)}${job.attempt !== job.round ? `, attempt ${count(job.attempt)}` : ""}`],
+        ["Round", over ? (done === job.last_round ? `all ${count(done)} committed` : `ended after ${count(done)}`) : `${count(job.round)} of ${count(job.last_round)}${job.attempt !== job.round ? `, attempt ${count(job.attempt)}` : ""}`],
         over ? null : ["Updates in", collecting],
         [
           "Recomputed here",

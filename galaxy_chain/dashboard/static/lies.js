@@ -2,7 +2,7 @@
 
 import { h } from "./dom.js";
 import { count, counted, measure } from "./format.js";
-import { card, command, foreign, hash, lieWords, money, nodeName, time } from "./parts.js";
+import { card, command, facts, foreign, hash, lieWords, money, time } from "./parts.js";
 import { to } from "./place.js";
 
 /** A card that tells of a wrong commit; `level` is its heading's. */
@@ -14,7 +14,6 @@ export function lieCard({ job, round, attempt, check, now, level = "h2", linked 
   const content = [
     lie && h("p", {}, "This page's process recomputed it from ledger and content: ", h("strong", {}, lieWords(lie)), lie.tensor !== null && [" (", foreign(lie.tensor), ")"], " is not what the updates make."),
     lie && values(lie),
-    lie && h("p", { class: "small muted" }, foreign(lie.reason)),
     punished(punishment, attempt, now),
     punishment === null && check && [h("p", { class: "small muted" }, "Recompute it elsewhere:"), command(check)],
   ];
@@ -22,7 +21,7 @@ export function lieCard({ job, round, attempt, check, now, level = "h2", linked 
 }
 
 function values(lie) {
-  if (lie.committed === null || lie.right === null) return null;
+  if (lie.committed === null || lie.right === null) return h("p", { class: "small muted" }, "What was found: ", foreign(lie.reason), ".");
   const what = lie.of_sum ? "a weighted sum" : "a value of the model";
   const one = (tone, name, exact, number) =>
     h("div", { class: tone }, h("dt", {}, name), h("dd", {}, exact), number === null ? null : h("dd", {}, `${lie.of_sum ? "mean " : ""}${precise(number)}`));
@@ -33,7 +32,7 @@ function values(lie) {
       one("said", "Committed", lie.committed, lie.committed_number),
       one("made", "What the updates make", lie.right, lie.right_number),
     ),
-    h("p", { class: "small muted" }, `The integers that are compared, ${what} in fixed point, in ${nodeName(lie.node)}.`),
+    h("p", { class: "small muted" }, `These are the integers that are compared, ${what} in fixed point. What was found: `, foreign(lie.reason), "."),
   ];
 }
 
@@ -51,16 +50,11 @@ function punished(punishment, attempt, now) {
   const how = punishment.how === "challenged" ? "Punished by a challenge" : "Punished because what was demanded of it was not shown in time";
   return [
     h("p", {}, h("strong", {}, how), ` in block ${count(punishment.block)}`, punishment.time !== null && [", ", time(punishment.time)], "."),
-    h(
-      "dl",
-      { class: "pairs left" },
-      h("dt", {}, "Transaction"),
-      h("dd", {}, hash(punishment.transaction, "the transaction")),
-      h("dt", {}, "Server"),
-      h("dd", {}, hash(punishment.server, "the server's address"), " lost its bond, ", money(punishment.lost)),
-      h("dt", {}, "Found by"),
-      h("dd", {}, punishment.finder === null ? "–" : [hash(punishment.finder, "the finder's address"), " got ", money(punishment.reward)]),
-    ),
+    facts([
+      ["Transaction", hash(punishment.transaction, "the transaction")],
+      ["Server", [hash(punishment.server, "the server's address"), h("div", { class: "small muted" }, "lost its bond, ", money(punishment.lost))]],
+      ["Found by", punishment.finder && [hash(punishment.finder, "the finder's address"), h("div", { class: "small muted" }, "got ", money(punishment.reward))]],
+    ]),
   ];
 }
 

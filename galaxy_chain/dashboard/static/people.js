@@ -20,7 +20,7 @@ export function participantsCard(job, source, query) {
     },
     { name: "Samples", right: true, cell: (client) => count(client.samples) },
     { name: "Rounds", right: true, cell: (client) => [count(client.rounds), client.excluded > 0 && h("div", { class: "small muted" }, `left out of ${count(client.excluded)}`)] },
-    { name: "Came in", cell: (client) => lanes(client.lanes) },
+    found.participants.some(({ lanes }) => lanes !== null) && { name: "Came in", cell: (client) => lanes(client.lanes) },
     secret && { name: "ε spent", right: true, cell: (client) => (client.epsilon === null ? "" : `≥ ${Number(client.epsilon.toPrecision(4))}`) },
     { name: "Earned", right: true, cell: (client) => [money(client.earned), !nothing(client.claimable) && h("div", { class: "small muted" }, money(client.claimable), " to claim")] },
     { name: "Not settled", right: true, cell: (client) => (nothing(client.unsettled) ? "" : money(client.unsettled)) },

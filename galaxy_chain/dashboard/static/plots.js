@@ -140,7 +140,7 @@ class Plot {
         scales: { x: { time: false, range: (_, low, high) => (low === high ? [low - 1, high + 1] : [low, high]) } },
         axes: [
           { ...axis, size: 26, incrs: WHOLE, values: (_, splits) => splits.map((value) => count(value)) },
-          { ...axis, size: (_, labels) => 16 + 7 * Math.max(3, ...(labels ?? []).map((label) => label.length)), values: (_, splits) => ticks(splits) },
+          { ...axis, ...(this.#curves.every(({ values }) => values.every(Number.isInteger)) && { incrs: WHOLE }), size: (_, labels) => 16 + 7 * Math.max(3, ...(labels ?? []).map((label) => label.length)), values: (_, splits) => ticks(splits) },
         ],
         series: [
           {},

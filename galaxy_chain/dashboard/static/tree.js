@@ -18,6 +18,7 @@ export function treeCard(detail, source, { job, query, open, changed }) {
   const nodes = found.nodes.map((node) => (over && node.state === "waiting" ? { ...node, state: "passed" } : node));
   const known = new Map(nodes.map((node) => [node.node, node]));
   const root = known.get(0);
+  lead(nodes, open, detail.attempt.attempt);
   const right = nodes.filter(({ state }) => state === "right").length;
   const flat = detail.nodes === 0;
   const what = flat ? `One step from ${counted(detail.entries, "update")} to the next model` : `${counted(detail.nodes, "partial sum")} of up to ${count(detail.fan_in)} each, and the step to the next model`;
@@ -41,6 +42,16 @@ export function treeCard(detail, source, { job, query, open, changed }) {
     ],
     { id: "tree" },
   );
+}
+
+/** Opens the way to what is wrong, once: what is closed after that stays closed. */
+function lead(nodes, open, attempt) {
+  const wrong = nodes.filter(({ node, state }) => state === "wrong" && node !== 0);
+  if (wrong.length === 0 || open.has(`led ${attempt}`)) return;
+  open.add(`led ${attempt}`);
+  for (const each of wrong) {
+    for (let at = each; at; at = nodes.find((node) => node.level !== 1 && node.node !== at.node && node.first_child <= at.node && at.node <= node.last_child && at.node !== 0)) open.add(String(at.node));
+  }
 }
 
 function topmost(nodes) {
@@ -120,22 +131,26 @@ function map(detail, known) {
   });
   rows.push(...levels.reverse());
   if (rows.some((row) => row.length > MOST) || detail.entries > MOST) return null;
-  const cells = rows.map((row) => row.length);
-  cells.push(detail.entries);
-  const height = cells.length * ROW - (ROW - SIDE) + 4;
-  const at = (row, index) => ((index + 0.5) * WIDTH) / cells[row];
+  // Updates stand evenly, and each sum above the middle of what it stands for.
+  const below = Array.from({ length: detail.entries }, (_, index) => ((index + 0.5) * WIDTH) / Math.max(1, detail.entries));
   const shapes = [];
-  rows.forEach((row, depth) => {
+  const squares = below.map((x) => square(x, rows.length, below, "included"));
+  let under = below;
+  for (let depth = rows.length - 1; depth >= 0; depth--) {
+    const row = rows[depth];
     const offset = depth + 1 === rows.length ? 0 : firstNumber(detail.levels, rows.length - depth - 2);
-    row.forEach((node, index) => {
-      if (!node || node.last_child < node.first_child) return;
-      const y = depth * ROW + SIDE + 2;
-      const [left, right] = [at(depth + 1, node.first_child - offset), at(depth + 1, node.last_child - offset)];
-      shapes.push(h("path", { d: `M${at(depth, index)} ${y}V${y + 9}M${left} ${y + ROW - SIDE}V${y + 9}H${right}V${y + ROW - SIDE}` }));
+    const places = row.map((node, index) => {
+      const [left, right] = node ? [under[node.first_child - offset], under[node.last_child - offset]] : [];
+      if (left === undefined || right === undefined) return ((index + 0.5) * WIDTH) / row.length;
+      const [x, y] = [(left + right) / 2, depth * ROW + SIDE + 2];
+      shapes.push(h("path", { d: `M${x} ${y}V${y + 9}M${left} ${y + ROW - SIDE}V${y + 9}H${right}V${y + ROW - SIDE}` }));
+      return x;
     });
-  });
-  rows.forEach((row, depth) => row.forEach((node, index) => shapes.push(square(at(depth, index), depth, cells[depth], node?.state ?? "waiting"))));
-  for (let index = 0; index < detail.entries; index++) shapes.push(square(at(cells.length - 1, index), cells.length - 1, detail.entries, "included"));
+    places.forEach((x, index) => squares.push(square(x, depth, places, row[index]?.state ?? "waiting")));
+    under = places;
+  }
+  shapes.push(...squares);
+  const height = rows.length * ROW + SIDE + 4;
   const counts = Object.keys(STATES).map((state) => [state, [...known.values()].filter((node) => node.state === state).length]).filter(([, amount]) => amount > 0);
   const label = `Map of the tree of sums, ${counted(detail.entries, "update")} below: ${counts.map(([state, amount]) => `${count(amount)} ${STATES[state][0]}`).join(", ")}`;
   return h("svg", { class: "map", viewBox: `0 0 ${WIDTH} ${height}`, preserveAspectRatio: "xMidYMid meet", role: "img", "aria-label": label }, shapes);
@@ -146,7 +161,7 @@ function firstNumber(levels, level) {
   return 1 + levels.slice(0, level).reduce((sum, size) => sum + size, 0);
 }
 
-function square(centre, depth, inRow, tone) {
-  const width = Math.min(SIDE, Math.max(0.6, (WIDTH / inRow) * 0.72));
+function square(centre, depth, row, tone) {
+  const width = Math.min(SIDE, Math.max(0.6, (WIDTH / row.length) * 0.72));
   return h("rect", { class: tone, x: (centre - width / 2).toFixed(2), y: depth * ROW + 2, width: width.toFixed(2), height: SIDE, rx: Math.min(3, width / 4) });
 }
