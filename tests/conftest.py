@@ -40,6 +40,7 @@ LONGEST = (
     "examples/test_examples.py",
     "examples/test_extras.py",
     "galaxy_chain/coordinators/test_coordinator.py",
+    "galaxy_chain/dashboard/test_page.py",
     "galaxy_chain/following/test_follower.py",
     "galaxy_chain/following/test_history_on_contract.py",
     "galaxy_chain/verify/test_watchtower.py",
