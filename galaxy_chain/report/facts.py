@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from eth_utils.address import to_checksum_address
@@ -32,6 +34,8 @@ __all__ = ["Code", "Facts", "Place", "Trouble", "Versions", "gather", "rounds_me
 
 MOST_TIMES = 2_000
 """Blocks whose time is asked for where events do not have it: each takes a request."""
+AT_ONCE = 8
+"""Requests for them at a time."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +160,7 @@ def gather(
     home: Path,
     metrics: Path,
     rounds: str | None = None,
+    folders: Mapping[str, Path] = MappingProxyType({}),
     say: Callable[[Verdict], None] = lambda verdict: None,
 ) -> Facts:
     """Read a job, and recompute its commits.
@@ -167,6 +172,7 @@ def gather(
         home: Where the keys of a sealed job are.
         metrics: The file of a server's measurements.
         rounds: Those to recompute, as `rounds_meant` takes them; None for all.
+        folders: Of this machine, each with what stands for it in the report: who reads it need not know them.
         say: Takes each verdict.
 
     Raises:
@@ -186,13 +192,14 @@ def gather(
     except (GalaxyError, OSError) as error:
         if not _of_content(error):
             raise
-        lacking = str(error)
+        lacking = _without(folders, str(error))
     if auditor is not None:
         troubles += _checked("the initial model", auditor.check_initial_model)
         for commit in commits_of(history):
             if meant is None or commit.record.round in meant:
-                verdict = verdicts[commit.word] = verdict_on(auditor, commit)
+                verdict = verdict_on(auditor, commit)
                 say(verdict)
+                verdicts[commit.word] = replace(verdict, reason=_without(folders, verdict.reason))
         troubles += _checked("the contract's own state", auditor.check_state)
         if meant is None:
             asides = [*auditor.reopenings(), *auditor.supersedings()]
@@ -212,12 +219,20 @@ def gather(
         document=document,
         lacking=lacking,
         verdicts=verdicts,
-        troubles=tuple(troubles),
+        troubles=tuple(replace(trouble, why=_without(folders, trouble.why)) for trouble in troubles),
         asides=tuple(asides),
         measured=metrics_of(metrics),
         published=_published(history, document),
         versions=Versions(galaxy_chain.__version__, commit_of_source(), platform.python_version()),
     )
+
+
+def _without(folders: Mapping[str, Path], text: str) -> str:
+    """A text that does not tell where on this machine these folders are."""
+    named = {str(path): name for name, each in folders.items() for path in (each.absolute(), each.resolve())}
+    for path in sorted(named, key=len, reverse=True):  # one may be in another
+        text = text.replace(path, named[path]) if len(path) > 1 else text
+    return text
 
 
 def _of_content(error: Exception) -> bool:
@@ -265,10 +280,11 @@ def _times(ledger: LedgerContract, events: Iterable[LedgerEvent]) -> dict[int, i
     times |= {event.block: event.record.time for event in events if hasattr(event, "record")}
     many = (UpdatesSubmitted, ClientJoined)
     # First those of which there are few, so that many joinings do not take the times of all else.
-    for wanted in (False, True):
-        for event in events:
-            if isinstance(event, many) is wanted and event.block not in times and len(times) < MOST_TIMES:
-                times[event.block] = ledger.rpc.block(event.block).time
+    ordered = sorted(events, key=lambda event: isinstance(event, many))
+    unknown = [block for block in dict.fromkeys(event.block for event in ordered) if block not in times]
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="times") as threads:
+        for block in threads.map(ledger.rpc.block, unknown[:MOST_TIMES]):
+            times[block.number] = block.time
     return times
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -53,7 +54,8 @@ def write_report(
     from galaxy_chain.report.page import render  # which has the templates' engine
 
     metrics = at.metrics(ledger.address, job)
-    facts = gather(ledger, at.deployment(), store, job, at.home, metrics, rounds, say)
+    folders = {"STORE": at.store_folder, "HOME": at.home}
+    facts = gather(ledger, at.deployment(), store, job, at.home, metrics, rounds, folders, say)
     content = render(facts, int(time.time()))
     with replacing(path) as new:
         new.write_bytes(content)
@@ -64,7 +66,7 @@ def check_destination(path: Path) -> None:
     """Make sure, before anything is recomputed, that a report can be written there.
 
     Raises:
-        ConfigurationError: the ending is another, it is a folder, or there is none to put it into.
+        ConfigurationError: the ending is another, it is a folder, or there is none that it can be put into.
     """
     if path.suffix.lower() not in (".html", ".htm"):
         raise ConfigurationError(f"{path} ends in {path.suffix!r}, but a report is HTML: let it end in .html")
@@ -72,3 +74,5 @@ def check_destination(path: Path) -> None:
         raise ConfigurationError(f"{path} is a folder: name a file")
     if not path.parent.is_dir():
         raise ConfigurationError(f"there is no folder {path.parent}: make it first, or name another file")
+    if not os.access(path.parent, os.W_OK):
+        raise ConfigurationError(f"nothing can be written into {path.parent}: name a file in another folder")

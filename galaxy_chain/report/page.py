@@ -7,9 +7,10 @@ import hashlib
 import html
 import math
 from collections.abc import Sequence
+from functools import cache
 from importlib.resources import files
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 
 from galaxy_chain.cli.document_view import choices_of, readable_choices
 from galaxy_chain.following.books import books
@@ -46,6 +47,15 @@ def _text(name: str) -> str:
     return files("galaxy_chain.report").joinpath(name).read_text(encoding="utf-8")
 
 
+@cache
+def _template() -> Template:
+    environment = Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined, finalize=_finalized
+    )
+    environment.globals |= {"table": table, "amount": amount, "moment": moment, "count": count}
+    return environment.from_string(_text("job.html"))
+
+
 class _Page:
     def __init__(self, facts: Facts, now: int) -> None:
         self._facts, self._now = facts, now
@@ -55,13 +65,9 @@ class _Page:
 
     def render(self) -> str:
         style = _text("job.css")
-        environment = Environment(
-            autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined, finalize=_finalized
-        )
-        environment.globals |= {"listing": listing, "table": table, "amount": amount, "moment": moment, "count": count}
         facts = self._facts
         entries = sum(len(each.commit.entries) for each in self._commits)
-        return environment.from_string(_text("job.html")).render(
+        return _template().render(
             facts=facts,
             style=Html(style),
             style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -14,6 +15,7 @@ _SECONDS = 10
 _ROOT = Path(__file__).parents[2]
 
 
+@cache
 def commit_of_source() -> str | None:
     """The commit that pip installed, or that is checked out where the packages are; None where neither is known.
 

@@ -28,23 +28,31 @@ def test_it_is_written_and_its_hash_is_said(at_ledger, job):
     assert (said["right"], said["wrong"], said["unchecked"], said["lies"], said["lacking"]) == (1, 0, 0, 0, None)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code", "said"),
-    [
-        (["--to", "report.pdf"], 2, "report.pdf ends in '.pdf', but a report is HTML: let it end in .html"),
-        (["--to", "folder.html"], 2, "folder.html is a folder: name a file"),
-        (["--to", "nowhere/r.html"], 2, "there is no folder nowhere: make it first"),
-        (["--round", "2"], 2, "'2' is not a round of job .* that is committed: its commits are of the rounds 1 to 1"),
-        (["--round", "first"], 2, "'first' are not rounds: expected numbers from 1 on, ranges, or last"),
-        (["--round", "1-"], 2, "'1-' are not rounds"),
-        (["--store", "elsewhere"], 2, "the store .*elsewhere is not there"),
-    ],
-)
-def test_what_can_not_be_reported(at_ledger, job, arguments, code, said):
+def test_it_says_what_is_missing_but_not_where_on_this_machine_it_was_looked_for(at_ledger, federation, job):
+    (update, *_) = federation.serve().history.commits[1].entries
+    federation.content(update.update.content).unlink()
+    assert at_ledger.run("job", "report", job, "--to", "r.html") == 0
+    assert "1 could not be checked" in at_ledger.out
+    assert f"is not in the store {federation.store.root}" in at_ledger.out
+    written = Path("r.html").read_text()
+    assert "is not in the store STORE" in written
+    assert str(federation.store.root) not in written
+
+
+REFUSED = [
+    (["--to", "report.pdf"], "report.pdf ends in '.pdf', but a report is HTML: let it end in .html"),
+    (["--to", "folder.html"], "folder.html is a folder: name a file"),
+    (["--to", "nowhere/r.html"], "there is no folder nowhere: make it first"),
+    (["--round", "2"], "'2' is not a round of job .* that is committed: its commits are of the rounds 1 to 1"),
+    (["--round", "first"], "'first' are not rounds: expected numbers from 1 on, ranges, or last"),
+    (["--round", "1-"], "'1-' are not rounds"),
+    (["--store", "elsewhere"], "the store .*elsewhere is not there"),
+]
+
+
+def test_what_can_not_be_reported(at_ledger, job):
     Path("folder.html").mkdir()
-    at_ledger.fails(code, said, "job", "report", job, *arguments)
-    assert [path.name for path in at_ledger.folder.glob("*.html")] == ["folder.html"]
-
-
-def test_an_unknown_job(at_ledger, job):
+    for arguments, said in REFUSED:
+        at_ledger.fails(2, said, "job", "report", job, *arguments)
     at_ledger.fails(23, "there is no job 999", "job", "report", 999)
+    assert [path.name for path in at_ledger.folder.glob("*.html")] == ["folder.html"]
