@@ -58,7 +58,7 @@ def application() -> TyperGroup:
             list=("job.list:list_jobs", "List the jobs."),
             show=("job.show:show", "Show a job: terms, participants, money and rounds."),
             export=("job.export:export", "Write a job's model to a file for PyTorch."),
-            report=("job.report:report", "Write a report of a job to be filed, with every round recomputed."),
+            report=("job.report:report", "Write a job up to be filed, with every round recomputed."),
             admit=("job.admit:admit", "Admit clients to a job that is not open."),
             expel=("job.expel:expel", "Accept no more updates from a client."),
             settle=("job.settle:settle", "Settle the rounds whose windows are over."),
