@@ -29,11 +29,13 @@ class Tally:
         self.credited: Counter[str] = Counter()
         self.samples: dict[bytes, int] = {}
         """Of the included updates, by the record's word; of commits that do not stand any more, too."""
+        self._settled = 0
+        """Rounds up to this one can't be lost any more."""
         self._counted: dict[int, Commit] = {}
         self._claimed: dict[int, set[int]] = {}
 
     def count(self, history: JobHistory) -> None:
-        """Bring it up to a history. Costs what is new, and the rounds that are not settled."""
+        """Bring it up to a history. Costs what is new."""
         for number, commit in list(self._counted.items()):
             if history.commits.get(number) is not commit:
                 self._add(commit, -1)
@@ -42,12 +44,9 @@ class Tally:
             if number not in self._counted:
                 self._add(commit, 1)
                 self._counted[number] = commit
-        self.unsettled = Counter()
-        for number in range(history.settled + 1, max(history.commits, default=0) + 1):
-            commit = history.commits[number]
-            if amount := client_amount(commit.record):
-                for entry in commit.included:
-                    self.unsettled[entry.client] += amount
+        for number in range(self._settled + 1, history.settled + 1):
+            self._earn(history.commits[number], -1)
+        self._settled = history.settled
         for number, claimed in history.claimed.items():
             if len(claimed) != len(self._claimed.get(number, ())):
                 self._credit(history, number, claimed)
@@ -59,14 +58,20 @@ class Tally:
         return self.samples[commit.word]
 
     def _add(self, commit: Commit, sign: int) -> None:
-        amount = client_amount(commit.record)
-        left_out = commit.left_out
+        """Count a commit as one that can still be lost, or take it back."""
+        amount, left_out = client_amount(commit.record), commit.left_out
         for number, entry in enumerate(commit.entries):
             if number in left_out:
                 self.excluded[entry.client] += sign
             else:
                 self.rounds[entry.client] += sign
                 self.worth[entry.client] += sign * amount
+                self.unsettled[entry.client] += sign * amount
+
+    def _earn(self, commit: Commit, sign: int) -> None:
+        if amount := client_amount(commit.record):
+            for entry in commit.included:
+                self.unsettled[entry.client] += sign * amount
 
     def _credit(self, history: JobHistory, number: int, claimed: set[int]) -> None:
         """Count what was claimed of a round. Only a reorganisation takes that back, and begins a new tally."""

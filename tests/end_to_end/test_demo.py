@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import time
 
+import httpx
 import pytest
 
 from tests.end_to_end.forked import Forked
-from tests.end_to_end.processes import ANVIL
+from tests.end_to_end.processes import ANVIL, LONG
 
 
 def demonstrate(folder, *options):
@@ -66,8 +68,42 @@ def test_everybody_gets_out_what_it_has_earned_once_the_windows_are_over(honest)
     assert [1_500 * 10**14 - 6 <= amount <= 1_500 * 10**14 for amount in clients] == [True] * 3
 
 
-def test_a_lie_costs_the_bond_and_changes_nothing_on_another_chain_either(honest, tmp_path):
-    said = demonstrate(tmp_path, "--cheat", "--chain", "anvil")
+@pytest.fixture(scope="module")
+def cheated(tmp_path_factory):
+    """What a demonstration with a lie and a dashboard has said, and what the page's own process said of the lie."""
+    path = f"{ANVIL.parent}{os.pathsep}{os.environ['PATH']}"
+    options = "--clients", 3, "--rounds", 3, "--json", "--cheat", "--chain", "anvil", "--dashboard"
+    said = []
+    with Forked(tmp_path_factory.mktemp("cheated"), "demo", *options, PATH=path) as demo:
+        for line in demo.process.stdout:
+            said.append(json.loads(line))
+            if said[-1]["event"] == "kept":
+                break
+        [shown] = [line["url"] for line in said if line["event"] == "shown"]
+        page, place = shown.split("/#")
+        deadline = time.monotonic() + LONG
+        while (verdict := httpx.get(f"{page}/api{place}").json()["attempt"]["verdict"])["judgement"] != "wrong":
+            assert time.monotonic() < deadline, verdict
+            time.sleep(0.05)
+        code, _, errors = demo.interrupt()
+    assert (code, errors) == (130, "")
+    return said, verdict
+
+
+def test_the_dashboard_shows_a_lie_with_both_values_and_with_what_punished_it(cheated):
+    said, verdict = cheated
+    [opened] = [line["url"] for line in said if line["event"] == "dashboard"]
+    assert opened.endswith("/#/jobs/1")
+    lie, [challenged] = verdict["lie"], [line for line in said if line["event"] == "challenged"]
+    assert (lie["node"], lie["chunk"], lie["of_sum"]) == (challenged["node"], challenged["chunk"], True)
+    # The mean is one more than it should be, in the last place: the sum by as many as there are samples.
+    assert int(lie["committed"]) - int(lie["right"]) > 100
+    assert verdict["punishment"]["server"] == challenged["server"]
+    assert verdict["punishment"]["lost"]["ether"] == "1 ether"
+
+
+def test_a_lie_costs_the_bond_and_changes_nothing_on_another_chain_either(honest, cheated):
+    said, _ = cheated
     assert [line["chain"] for line in (honest[0], said[0])] == ["embedded", "anvil"]
     assert rounds(said, "committed") == [1, 2, 2, 3]
     # In the middle of the round: the first of its partial sums, of which each stands for two clients at most.
