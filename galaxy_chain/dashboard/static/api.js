@@ -91,7 +91,10 @@ export class Source {
       this.problem = null;
     } catch (error) {
       if (this.#stop.signal.aborted) return;
-      this.problem = error instanceof Problem ? error : new Problem(0, "unreachable", "The dashboard's process does not answer.", null);
+      this.problem =
+        error instanceof Problem
+          ? error
+          : new Problem(0, "unreachable", "The dashboard's process does not answer.", null);
       if (this.problem.status === 404 || this.problem.status === 422) this.value = null;
       else retry = this.problem.retryAfter ?? AGAIN;
     } finally {
@@ -105,6 +108,8 @@ export class Source {
   }
 }
 
+// Milliseconds after which a page that nobody sees stops listening: all pages of a browser share six connections.
+const UNSEEN = 20_000;
 const EVENTS = ["ledger", "jobs", "job", "rounds", "verdict"];
 
 /** The process's events: `told(name, update)` for each, `reload` where all is to be asked again, and `up(whether)`. */
@@ -121,14 +126,22 @@ export class Feed {
     this.#path = path;
     this.#told = told;
     this.#up = up;
+    document.addEventListener("visibilitychange", this.#look);
     this.#open();
   }
 
   close() {
     this.#closed = true;
+    document.removeEventListener("visibilitychange", this.#look);
     clearTimeout(this.#timer);
     this.#source?.close();
   }
+
+  #look = () => {
+    clearTimeout(this.#timer);
+    if (document.hidden) this.#timer = setTimeout(() => this.#source?.close(), UNSEEN);
+    else if (this.#source?.readyState === EventSource.CLOSED) this.#open();
+  };
 
   #open() {
     const source = new EventSource(this.#path);
@@ -158,7 +171,7 @@ export class Feed {
       // A browser comes back by itself, except after an answer that is none: those it takes for the last word.
       if (source.readyState === EventSource.CLOSED) {
         clearTimeout(this.#timer);
-        this.#timer = setTimeout(() => this.#open(), AGAIN);
+        if (!document.hidden) this.#timer = setTimeout(() => this.#open(), AGAIN);
       }
     };
   }

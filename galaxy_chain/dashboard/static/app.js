@@ -68,17 +68,25 @@ function draw() {
 function banner() {
   const found = ledger.value;
   const notices = [];
-  if (!up) notices.push(["bad", "The dashboard does not answer.", "Its process may have ended. This page tries again by itself; what it shows is from before."]);
+  if (!up)
+    notices.push([
+      "bad",
+      "The dashboard does not answer.",
+      "Its process may have ended. This page tries again by itself; what it shows is from before.",
+    ]);
   if (up && found && found.health === "away") {
     const seen = found.block === null ? "" : ` What is shown is as of block ${count(found.block)}.`;
     notices.push(["bad", "The chain does not answer.", `${found.problem ?? ""}${seen} It is asked again and again.`]);
   }
-  if (up && found && found.health === "wrong") notices.push(["bad", "The node answers what can't be.", found.problem ?? ""]);
+  if (up && found && found.health === "wrong")
+    notices.push(["bad", "The node answers what can't be.", found.problem ?? ""]);
   if (found && !found.genuine) notices.push(["bad", "This ledger is not the genuine one.", found.doubt ?? ""]);
   if (found && found.store_problem) notices.push(["warn", "The content store can't be used.", found.store_problem]);
   show(
     document.getElementById("banner"),
-    notices.map(([tone, what, more]) => h("p", { class: `notice ${tone}`, "data-key": what }, h("strong", {}, what), foreign(more))),
+    notices.map(([tone, what, more]) =>
+      h("p", { class: `notice ${tone}`, "data-key": what }, h("strong", {}, what), foreign(more)),
+    ),
   );
 }
 

@@ -35,12 +35,19 @@ export function moment(seconds, near = null) {
   const date = new Date(seconds * 1000);
   if (Number.isNaN(date.getTime())) return String(seconds);
   const day = DAY.format(date);
-  return near !== null && DAY.format(new Date(near * 1000)) === day ? CLOCK.format(date) : `${day} ${CLOCK.format(date)}`;
+  return near !== null && DAY.format(new Date(near * 1000)) === day
+    ? CLOCK.format(date)
+    : `${day} ${CLOCK.format(date)}`;
 }
 
 /** A number of seconds in the two largest units. */
 export function lasting(seconds) {
-  const units = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
+  const units = [
+    ["d", 86400],
+    ["h", 3600],
+    ["min", 60],
+    ["s", 1],
+  ];
   let left = Math.max(0, Math.round(seconds));
   const parts = [];
   for (const [name, size] of units) {

@@ -2,14 +2,14 @@
 
 import { Source } from "./api.js";
 import { h } from "./dom.js";
-import { count, counted } from "./format.js";
-import { progressOf } from "./jobs.js";
+import { count } from "./format.js";
 import { lieCard } from "./lies.js";
-import { announce, bar, card, command, contentId, crumbs, facts, foreign, hash, judgement, money, phaseWord, status, time, unanswered } from "./parts.js";
+import { announce, card, command, crumbs, foreign, hash, phaseWord, status, unanswered } from "./parts.js";
 import { PAGE as PEOPLE, demandsCard, participantsCard, serversCard } from "./people.js";
 import { to } from "./place.js";
 import { Plots } from "./plots.js";
 import { PAGE as ROUNDS, roundsCard } from "./rounds.js";
+import { state } from "./state.js";
 import { moneyCard, termsCard } from "./terms.js";
 
 const POINTS = 1000;
@@ -39,7 +39,11 @@ export class JobView {
   turn(query) {
     this.#query = query;
     const from = query.rounds ?? null;
-    this.#rounds = this.#turned(this.#rounds, `rounds?count=${ROUNDS}${from === null ? "" : `&from=${from}`}`, (before) => this.#passed(before));
+    this.#rounds = this.#turned(
+      this.#rounds,
+      `rounds?count=${ROUNDS}${from === null ? "" : `&from=${from}`}`,
+      (before) => this.#passed(before),
+    );
     this.#people = this.#turned(this.#people, `participants?count=${PEOPLE}&from=${query.clients ?? 0}`, this.#changed);
   }
 
@@ -86,7 +90,8 @@ export class JobView {
   }
 
   close() {
-    for (const source of [this.#detail, this.#curves, this.#rounds, this.#people, ...this.#lies.values()]) source.close();
+    for (const source of [this.#detail, this.#curves, this.#rounds, this.#people, ...this.#lies.values()])
+      source.close();
     this.#plots.close();
   }
 
@@ -98,7 +103,8 @@ export class JobView {
       this.#lies.delete(round);
     }
     for (const round of wanted) {
-      if (!this.#lies.has(round)) this.#lies.set(round, new Source(`/api/jobs/${this.#job}/rounds?from=${round}&count=1`, this.#changed));
+      if (!this.#lies.has(round))
+        this.#lies.set(round, new Source(`/api/jobs/${this.#job}/rounds?from=${round}&count=1`, this.#changed));
     }
     this.#changed();
   }
@@ -113,10 +119,16 @@ export class JobView {
       const old = was.get(row.round);
       const verdict = row.attempts.at(-1)?.verdict?.judgement;
       if (old?.phase !== row.phase) news.push([row.round, phaseWord(row.phase)]);
-      if (verdict === "wrong" && old?.attempts.at(-1)?.verdict?.judgement !== "wrong") news.push([row.round, "found wrong"]);
+      if (verdict === "wrong" && old?.attempts.at(-1)?.verdict?.judgement !== "wrong")
+        news.push([row.round, "found wrong"]);
     }
     if (news.length === 0) return;
-    announce(news.slice(-3).map(([round, what]) => `Round ${round}: ${what}.`).join(" "));
+    announce(
+      news
+        .slice(-3)
+        .map(([round, what]) => `Round ${round}: ${what}.`)
+        .join(" "),
+    );
     for (const [round] of news) this.#fresh.add(round);
     setTimeout(() => {
       for (const [round] of news) this.#fresh.delete(round);
@@ -128,7 +140,12 @@ export class JobView {
     const job = this.#detail.value;
     const place = crumbs(h("a", { href: "#/" }, "Jobs"), h("span", { "aria-current": "page" }, `Job ${this.#job}`));
     const head = (...content) => h("div", { class: "head" }, h("div", {}, ...content));
-    if (!job) return [place, head(h("h1", { tabindex: "-1" }, `Job ${this.#job}`)), unanswered(this.#detail, `job ${this.#job}`)];
+    if (!job)
+      return [
+        place,
+        head(h("h1", { tabindex: "-1" }, `Job ${this.#job}`)),
+        unanswered(this.#detail, `job ${this.#job}`),
+      ];
     return [
       place,
       head(h("h1", { tabindex: "-1" }, job.name === null ? `Job ${job.job}` : foreign(job.name)), status(job.status)),
@@ -137,7 +154,7 @@ export class JobView {
         { class: "stack" },
         job.problem && h("p", { class: "card", role: "status" }, foreign(job.problem)),
         this.#wrong(job, now),
-        card("State", this.#state(job, now), { id: "state" }),
+        card("State", state(job, now), { id: "state" }),
         h(
           "div",
           { class: "columns" },
@@ -148,7 +165,15 @@ export class JobView {
             this.#curvesCard(),
             participantsCard(job, this.#people, this.#query),
           ),
-          h("div", {}, moneyCard(job), demandsCard(job, now), serversCard(job, now), termsCard(job), this.#checkCard(job)),
+          h(
+            "div",
+            {},
+            moneyCard(job),
+            demandsCard(job, now),
+            serversCard(job, now),
+            termsCard(job),
+            this.#checkCard(job),
+          ),
         ),
       ),
     ];
@@ -160,7 +185,8 @@ export class JobView {
     for (const round of job.wrong.slice(0, SHOWN_LIES)) {
       const row = this.#lies.get(round)?.value?.rounds.find((each) => each.round === round);
       for (const attempt of row?.attempts ?? []) {
-        if (attempt.verdict?.judgement === "wrong") cards.push(lieCard({ job: job.job, round, attempt, check: job.check, now }));
+        if (attempt.verdict?.judgement === "wrong")
+          cards.push(lieCard({ job: job.job, round, attempt, check: job.check, now }));
       }
     }
     const others = job.wrong.slice(SHOWN_LIES);
@@ -169,53 +195,38 @@ export class JobView {
       { class: "stack", "data-key": "wrong" },
       cards.slice(0, SHOWN_LIES * 2),
       others.length > 0 &&
-        h("p", { class: "card" }, "Also wrong: ", others.map((round, index) => [index > 0 && ", ", h("a", { href: to(job.job, round) }, `round ${count(round)}`)])),
+        h(
+          "p",
+          { class: "card" },
+          "Also wrong: ",
+          others.map((round, index) => [
+            index > 0 && ", ",
+            h("a", { href: to(job.job, round) }, `round ${count(round)}`),
+          ]),
+        ),
     );
-  }
-
-  #state(job, now) {
-    const over = job.status === "finished" || job.status === "final";
-    const done = job.status === "final" ? job.settled : job.status === "finished" ? job.last_round : Math.max(0, job.round - 1);
-    const planned = Math.max(job.last_round, job.ending?.planned ?? 0);
-    const coming = over ? 0 : job.last_round - done;
-    const verdicts = ["wrong", "unchecked", "computing", "waiting", "right"].filter((name) => job.verdicts[name] > 0);
-    const collecting = [`${count(job.collected)} of at least ${count(job.least)}`, job.closes_at === null ? null : h("div", { class: "small" }, "closes ", time(job.closes_at, now))];
-    return [
-      bar(progressOf({ settled: job.settled, done, planned })),
-      h(
-        "p",
-        { class: "key" },
-        h("span", { class: "a" }, counted(job.settled, "round settled", "rounds settled")),
-        h("span", { class: "b" }, `${count(done - job.settled)} committed, open to challenge`),
-        coming > 0 && h("span", {}, `${count(coming)} to come`),
-        planned > done + coming && h("span", {}, `${count(planned - done - coming)} given up`),
-      ),
-      facts([
-        ["Round", over ? (done === job.last_round ? `all ${count(done)} committed` : `ended after ${count(done)}`) : `${count(job.round)} of ${count(job.last_round)}${job.attempt !== job.round ? `, attempt ${count(job.attempt)}` : ""}`],
-        over ? null : ["Updates in", collecting],
-        [
-          "Recomputed here",
-          verdicts.length === 0 ? "nothing yet" : h("span", { class: "pills" }, verdicts.map((name) => judgement(name, job.verdicts[name]))),
-        ],
-        ["Clients", [count(job.clients), job.expelled > 0 && h("span", { class: "small muted" }, `, ${count(job.expelled)} expelled`)]],
-        ["Pool", money(job.pool.pool)],
-        job.epsilon === null ? null : ["Privacy spent", h("span", { title: "The most that any client has spent, at least" }, `ε ≥ ${Number(job.epsilon.toPrecision(4))}`)],
-        ["Owner", hash(job.owner, "the owner's address")],
-        ["Newest model", contentId(job.model_id, "the model's content id", null)],
-      ]),
-      job.ending && h("p", { class: "small" }, `It ends after round ${count(job.ending.last_round)} of ${count(job.ending.planned)}: so decided by `, hash(job.ending.by, "the address"), ", ", time(job.ending.time), "."),
-      job.objections.length > 0 && h("ul", {}, job.objections.map((objection) => h("li", {}, foreign(objection)))),
-    ];
   }
 
   #curvesCard() {
     const found = this.#curves.value;
     const any = found?.curves.some(({ values }) => values.some((value) => value !== null));
     const none = found ? "Nothing has been measured yet." : "Reading …";
-    return card("Curves", [any ? h("div", { class: "plots", id: "plots", "data-own": "plots" }) : h("p", { class: "nothing" }, none)], { id: "curves" });
+    return card(
+      "Curves",
+      [any ? h("div", { class: "plots", id: "plots", "data-own": "plots" }) : h("p", { class: "nothing" }, none)],
+      { id: "curves" },
+    );
   }
 
   #checkCard(job) {
-    return card("Check it elsewhere", [h("p", { class: "small muted" }, "This recomputes every round on any machine that reaches ledger and store:"), command(job.check), h("p", { class: "small" }, "Root of the newest model ", hash(job.model, "the model's root"))], { id: "check" });
+    return card(
+      "Check it elsewhere",
+      [
+        h("p", { class: "small muted" }, "This recomputes every round on any machine that reaches ledger and store:"),
+        command(job.check),
+        h("p", { class: "small" }, "Root of the newest model ", hash(job.model, "the model's root")),
+      ],
+      { id: "check" },
+    );
   }
 }

@@ -3,7 +3,8 @@
 import { Source } from "./api.js";
 import { h } from "./dom.js";
 import { count, counted } from "./format.js";
-import { bar, foreign, money, pager, pill, status, table, unanswered } from "./parts.js";
+import { pager, table } from "./lists.js";
+import { bar, foreign, money, pill, status, unanswered } from "./parts.js";
 import { to } from "./place.js";
 
 const PAGE = 25;
@@ -21,7 +22,11 @@ export class JobsView {
   #ask(query) {
     this.#from = query.from ?? null;
     this.#jobs?.close();
-    this.#jobs = new Source(`/api/jobs?count=${PAGE}${this.#from === null ? "" : `&from=${this.#from}`}`, this.#changed, this.#jobs?.shown);
+    this.#jobs = new Source(
+      `/api/jobs?count=${PAGE}${this.#from === null ? "" : `&from=${this.#from}`}`,
+      this.#changed,
+      this.#jobs?.shown,
+    );
   }
 
   title() {
@@ -48,9 +53,22 @@ export class JobsView {
 
   render() {
     const found = this.#jobs.shown;
-    const head = h("div", { class: "head" }, h("h1", { tabindex: "-1" }, "Jobs"), found && h("span", { class: "muted" }, counted(found.total, "job")));
+    const head = h(
+      "div",
+      { class: "head" },
+      h("h1", { tabindex: "-1" }, "Jobs"),
+      found && h("span", { class: "muted" }, counted(found.total, "job")),
+    );
     if (!found) return [head, unanswered(this.#jobs, "the jobs")];
-    return [head, h("section", { class: "card", "aria-label": "Jobs of this ledger" }, table(this.#table(found.jobs)), this.#pages(found))];
+    return [
+      head,
+      h(
+        "section",
+        { class: "card", "aria-label": "Jobs of this ledger" },
+        table(this.#table(found.jobs)),
+        this.#pages(found),
+      ),
+    ];
   }
 
   #table(rows) {
@@ -64,10 +82,21 @@ export class JobsView {
           name: "Job",
           cell: (job) => [
             h("a", { href: to(job.job) }, job.name === null ? `Job ${job.job}` : foreign(clipped(job.name))),
-            h("div", { class: "small muted" }, job.name === null ? "its document is not in the store" : `job ${job.job}`),
+            h(
+              "div",
+              { class: "small muted" },
+              job.name === null ? "its document is not in the store" : `job ${job.job}`,
+            ),
           ],
         },
-        { name: "State", cell: (job) => [status(job.status), " ", job.wrong ? pill(`${count(job.wrong)} wrong`, "bad", "wrong") : null] },
+        {
+          name: "State",
+          cell: (job) => [
+            status(job.status),
+            " ",
+            job.wrong ? pill(`${count(job.wrong)} wrong`, "bad", "wrong") : null,
+          ],
+        },
         {
           name: "Rounds",
           cell: (job) => [
@@ -85,9 +114,17 @@ export class JobsView {
 
   #pages(found) {
     if (found.next === null && this.#from === null) return null;
-    const newer = this.#from === null ? null : this.#from + PAGE >= found.total ? to() : to(null, null, { from: this.#from + PAGE });
+    const newer =
+      this.#from === null
+        ? null
+        : this.#from + PAGE >= found.total
+          ? to()
+          : to(null, null, { from: this.#from + PAGE });
     const older = found.next === null ? null : to(null, null, { from: found.next });
-    return pager("Pages of jobs", "", [["Newer", newer], ["Older", older]]);
+    return pager("Pages of jobs", "", [
+      ["Newer", newer],
+      ["Older", older],
+    ]);
   }
 }
 

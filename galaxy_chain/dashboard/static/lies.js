@@ -12,7 +12,15 @@ export function lieCard({ job, round, attempt, check, now, level = "h2", linked 
   const title = `Round ${count(round)} was committed wrong`;
   const open = linked && h("a", { href: to(job, round, { attempt: attempt.attempt }) }, "Open the round");
   const content = [
-    lie && h("p", {}, "This page's process recomputed it from ledger and content: ", h("strong", {}, lieWords(lie)), lie.tensor !== null && [" (", foreign(lie.tensor), ")"], " is not what the updates make."),
+    lie &&
+      h(
+        "p",
+        {},
+        "This page's process recomputed it from ledger and content: ",
+        h("strong", {}, lieWords(lie)),
+        lie.tensor !== null && [" (", foreign(lie.tensor), ")"],
+        " is not what the updates make.",
+      ),
     lie && values(lie),
     punished(punishment, attempt, now),
     punishment === null && check && [h("p", { class: "small muted" }, "Recompute it elsewhere:"), command(check)],
@@ -21,10 +29,17 @@ export function lieCard({ job, round, attempt, check, now, level = "h2", linked 
 }
 
 function values(lie) {
-  if (lie.committed === null || lie.right === null) return h("p", { class: "small muted" }, "What was found: ", foreign(lie.reason), ".");
+  if (lie.committed === null || lie.right === null)
+    return h("p", { class: "small muted" }, "What was found: ", foreign(lie.reason), ".");
   const what = lie.of_sum ? "a weighted sum" : "a value of the model";
   const one = (tone, name, exact, number) =>
-    h("div", { class: tone }, h("dt", {}, name), h("dd", {}, exact), number === null ? null : h("dd", {}, `${lie.of_sum ? "mean " : ""}${precise(number)}`));
+    h(
+      "div",
+      { class: tone },
+      h("dt", {}, name),
+      h("dd", {}, exact),
+      number === null ? null : h("dd", {}, `${lie.of_sum ? "mean " : ""}${precise(number)}`),
+    );
   return [
     h(
       "dl",
@@ -32,7 +47,13 @@ function values(lie) {
       one("said", "Committed", lie.committed, lie.committed_number),
       one("made", "What the updates make", lie.right, lie.right_number),
     ),
-    h("p", { class: "small muted" }, `These are the integers that are compared, ${what} in fixed point. What was found: `, foreign(lie.reason), "."),
+    h(
+      "p",
+      { class: "small muted" },
+      `These are the integers that are compared, ${what} in fixed point. What was found: `,
+      foreign(lie.reason),
+      ".",
+    ),
   ];
 }
 
@@ -44,16 +65,44 @@ function precise(number) {
 function punished(punishment, attempt, now) {
   if (punishment === null) {
     const until = attempt.challengeable_until;
-    if (attempt.phase === "settled" || (until !== null && until < now)) return h("p", {}, "It was not challenged in time, and stands.");
-    return h("p", {}, h("strong", {}, "Nobody has challenged it yet."), until !== null && [" That can be done until ", time(until, now), "."]);
+    if (attempt.phase === "settled" || (until !== null && until < now))
+      return h("p", {}, "It was not challenged in time, and stands.");
+    return h(
+      "p",
+      {},
+      h("strong", {}, "Nobody has challenged it yet."),
+      until !== null && [" That can be done until ", time(until, now), "."],
+    );
   }
-  const how = punishment.how === "challenged" ? "Punished by a challenge" : "Punished because what was demanded of it was not shown in time";
+  const how =
+    punishment.how === "challenged"
+      ? "Punished by a challenge"
+      : "Punished because what was demanded of it was not shown in time";
   return [
-    h("p", {}, h("strong", {}, how), ` in block ${count(punishment.block)}`, punishment.time !== null && [", ", time(punishment.time)], "."),
+    h(
+      "p",
+      {},
+      h("strong", {}, how),
+      ` in block ${count(punishment.block)}`,
+      punishment.time !== null && [", ", time(punishment.time)],
+      ".",
+    ),
     facts([
       ["Transaction", hash(punishment.transaction, "the transaction")],
-      ["Server", [hash(punishment.server, "the server's address"), h("div", { class: "small muted" }, "lost its bond, ", money(punishment.lost))]],
-      ["Found by", punishment.finder && [hash(punishment.finder, "the finder's address"), h("div", { class: "small muted" }, "got ", money(punishment.reward))]],
+      [
+        "Server",
+        [
+          hash(punishment.server, "the server's address"),
+          h("div", { class: "small muted" }, "lost its bond, ", money(punishment.lost)),
+        ],
+      ],
+      [
+        "Found by",
+        punishment.finder && [
+          hash(punishment.finder, "the finder's address"),
+          h("div", { class: "small muted" }, "got ", money(punishment.reward)),
+        ],
+      ],
     ]),
   ];
 }
@@ -62,16 +111,34 @@ function punished(punishment, attempt, now) {
 export function verdictCard(attempt, { job, round, check, now }) {
   const found = attempt.verdict;
   if (found === null) {
-    const why = attempt.phase === "collecting" || attempt.phase === "closed" ? "It has not been committed yet: there is nothing to recompute." : "This attempt ended without a commit: there is nothing to recompute.";
+    const why =
+      attempt.phase === "collecting" || attempt.phase === "closed"
+        ? "It has not been committed yet: there is nothing to recompute."
+        : "This attempt ended without a commit: there is nothing to recompute.";
     return card("Verdict", h("p", { class: "muted" }, why), { id: "verdict" });
   }
   const objections = found.objections.length > 0 && [
-    h("p", {}, `Its arithmetic aside, ${counted(found.objections.length, "objection")}, which the ledger does not punish:`),
-    h("ul", {}, found.objections.map((objection) => h("li", {}, foreign(objection)))),
+    h(
+      "p",
+      {},
+      `Its arithmetic aside, ${counted(found.objections.length, "objection")}, which the ledger does not punish:`,
+    ),
+    h(
+      "ul",
+      {},
+      found.objections.map((objection) => h("li", {}, foreign(objection))),
+    ),
   ];
-  if (found.judgement === "wrong") return h("div", { class: "stack", "data-key": "verdict" }, lieCard({ job, round, attempt, check, now, linked: false }), objections && h("div", { class: "card" }, objections));
+  if (found.judgement === "wrong")
+    return h(
+      "div",
+      { class: "stack", "data-key": "verdict" },
+      lieCard({ job, round, attempt, check, now, linked: false }),
+      objections && h("div", { class: "card" }, objections),
+    );
+  const taken = found.seconds === null ? "" : `, in ${measure(found.seconds)} s`;
   const words = {
-    right: ["good", "Right", `This page's process recomputed every number of it from ledger and content${found.seconds === null ? "" : `, in ${measure(found.seconds)} s`}.`],
+    right: ["good", "Right", `This page's process recomputed every number of it from ledger and content${taken}.`],
     unchecked: ["warn", "Not to be checked", "Something is missing that it takes to recompute it:"],
     computing: ["info", "Computing", "It is being recomputed from ledger and content."],
     waiting: ["", "Waiting", "It will be recomputed after those before it."],
@@ -81,7 +148,9 @@ export function verdictCard(attempt, { job, round, check, now }) {
     h("p", { class: "what" }, what),
     h("p", {}, more),
     found.judgement === "unchecked" && h("p", {}, foreign(found.missing ?? "")),
-    found.judgement === "unchecked" && found.retry_in !== null && h("p", { class: "small muted" }, "It is tried again by itself."),
+    found.judgement === "unchecked" &&
+      found.retry_in !== null &&
+      h("p", { class: "small muted" }, "It is tried again by itself."),
     found.judgement === "computing" && found.progress && progressBlock(found.progress),
     found.punishment && punished(found.punishment, attempt, now),
     objections,
@@ -91,5 +160,10 @@ export function verdictCard(attempt, { job, round, check, now }) {
 
 function progressBlock({ done, total, what }) {
   const text = `${count(done)} of ${count(total)} ${what}`;
-  return h("div", {}, h("progress", { max: Math.max(1, total), value: done, "aria-label": text }), h("span", { class: "small muted" }, text));
+  return h(
+    "div",
+    {},
+    h("progress", { max: Math.max(1, total), value: done, "aria-label": text }),
+    h("span", { class: "small muted" }, text),
+  );
 }

@@ -26,7 +26,8 @@ export function foreign(text) {
 
 /** An amount as people read it, exactly in its title. */
 export function money(amount) {
-  return amount === null ? h("span", { class: "muted" }, "–") : h("span", { title: `${amount.wei} wei` }, amount.ether);
+  if (amount === null) return h("span", { class: "muted" }, "–");
+  return h("span", { title: `${amount.wei} wei` }, amount.ether);
 }
 
 /** Whether an amount is nothing. */
@@ -113,7 +114,9 @@ export function verdict(found) {
   if (found.lie) {
     more.push(line(lieWords(found.lie)));
     if (found.lie.committed !== null && found.lie.right !== null) {
-      more.push(line([h("span", { class: "number" }, `${found.lie.committed} committed, ${found.lie.right} is right`)]));
+      more.push(
+        line([h("span", { class: "number" }, `${found.lie.committed} committed, ${found.lie.right} is right`)]),
+      );
     }
   }
   if (found.punishment) more.push(line(`punished in block ${count(found.punishment.block)}`));
@@ -128,7 +131,12 @@ function line(content, clamp = false) {
 /** How far a computation is. */
 export function progress({ done, total, what }) {
   const text = `${count(done)} of ${count(total)} ${what}`;
-  return h("div", { class: "small" }, text, h("progress", { max: Math.max(1, total), value: done, "aria-label": text }));
+  return h(
+    "div",
+    { class: "small" },
+    text,
+    h("progress", { max: Math.max(1, total), value: done, "aria-label": text }),
+  );
 }
 
 const COPIED = 1500;
@@ -146,7 +154,7 @@ function copier(text, label) {
         try {
           await navigator.clipboard.writeText(text);
         } catch {
-          // Browsers give the clipboard to secure pages only: elsewhere the text is selected, for the reader's own copy.
+          // Browsers give the clipboard to secure pages only: elsewhere the text is selected, for the reader to copy.
           const shown = button.parentElement.querySelector("code");
           shown.textContent = text;
           window.getSelection().selectAllChildren(shown);
@@ -185,7 +193,9 @@ export function facts(pairs) {
   return h(
     "dl",
     { class: "facts" },
-    pairs.filter((pair) => pair && pair[1] !== null).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))),
+    pairs
+      .filter((pair) => pair && pair[1] !== null)
+      .map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))),
   );
 }
 
@@ -199,68 +209,6 @@ export function card(title, content, { id, tone = "", aside = null, level = "h2"
   );
 }
 
-/**
- * A table that becomes a list of cards where there is little room; its roles are said for browsers that would forget
- * them then. `columns` have `name`, `cell(row)` and maybe `right`; the first one names its row.
- */
-export function table({ caption, columns, rows, key, tone = () => "", nothing = "There is nothing here yet." }) {
-  if (rows.length === 0) return h("p", { class: "nothing" }, nothing);
-  const cellOf = (column, row, index) => {
-    const content = column.cell(row);
-    const right = column.right ? "right" : "";
-    if (index === 0) return h("th", { scope: "row", role: "rowheader", class: right }, content);
-    const empty = content === "" || content === null;
-    return h("td", { role: "cell", "data-label": column.name, class: `${right}${empty ? " empty" : ""}` }, h("div", {}, content));
-  };
-  return h(
-    "div",
-    { class: "wide" },
-    h(
-      "table",
-      { class: "rows", role: "table" },
-      h("caption", { class: caption.unseen ? "unseen" : "" }, caption.text ?? caption),
-      h(
-        "thead",
-        { role: "rowgroup" },
-        h("tr", { role: "row" }, columns.map(({ name, right }) => h("th", { scope: "col", role: "columnheader", class: right ? "right" : "" }, name))),
-      ),
-      h(
-        "tbody",
-        { role: "rowgroup" },
-        rows.map((row) => h("tr", { role: "row", "data-key": String(key(row)), class: tone(row) }, columns.map((column, index) => cellOf(column, row, index)))),
-      ),
-    ),
-  );
-}
-
-/** The links between the pages of a list: each of `ends` is a name and where it leads, or null at the end. */
-export function pager(label, text, ends, jump = null) {
-  return h(
-    "nav",
-    { class: "pager", "aria-label": label },
-    ends.map(([name, to]) =>
-      h("a", { class: "button", href: to ?? window.location.hash, "aria-disabled": to === null ? "true" : null }, name),
-    ),
-    h("span", { class: "number" }, text),
-    jump && jumper(jump),
-  );
-}
-
-function jumper({ label, largest, go }) {
-  return h(
-    "form",
-    {
-      onsubmit: (event) => {
-        event.preventDefault();
-        const wanted = Number(event.currentTarget.querySelector("input").value);
-        if (Number.isInteger(wanted) && wanted >= 1 && wanted <= largest) go(wanted);
-      },
-    },
-    h("label", {}, label, " ", h("input", { type: "number", min: 1, max: largest, required: true, inputmode: "numeric" })),
-    h("button", { type: "submit" }, "Go"),
-  );
-}
-
 /** A bar of parts, as fractions of one; for people who see it only: what it says stands beside it in words. */
 export function bar(parts) {
   let at = 0;
@@ -270,7 +218,13 @@ export function bar(parts) {
     parts.map(([part, tone]) => {
       const x = at;
       at += part;
-      return h("rect", { class: tone, x: (x * 1000).toFixed(2), y: 0, width: Math.max(0, part * 1000).toFixed(2), height: 10 });
+      return h("rect", {
+        class: tone,
+        x: (x * 1000).toFixed(2),
+        y: 0,
+        width: Math.max(0, part * 1000).toFixed(2),
+        height: 10,
+      });
     }),
   );
 }
@@ -279,12 +233,26 @@ export function bar(parts) {
 export function unanswered(source, what) {
   const problem = source.problem;
   if (problem === null) return h("p", { class: "muted" }, `Reading ${what} …`);
-  if (problem.kind.endsWith("loading")) return h("p", { class: "muted" }, `Reading ${what}: its events are read for the first time …`);
-  return h("div", { class: "card" }, h("p", {}, foreign(problem.message)), h("p", {}, h("a", { href: "#/" }, "All jobs")));
+  if (problem.kind.endsWith("loading"))
+    return h("p", { class: "muted" }, `Reading ${what}: its events are read for the first time …`);
+  return h(
+    "div",
+    { class: "card" },
+    h("p", {}, foreign(problem.message)),
+    h("p", {}, h("a", { href: "#/" }, "All jobs")),
+  );
 }
 
 export function crumbs(...items) {
-  return h("nav", { "aria-label": "Place" }, h("ol", { class: "crumbs" }, items.map((item) => h("li", {}, item))));
+  return h(
+    "nav",
+    { "aria-label": "Place" },
+    h(
+      "ol",
+      { class: "crumbs" },
+      items.map((item) => h("li", {}, item)),
+    ),
+  );
 }
 
 /** Says something to who listens rather than looks. */

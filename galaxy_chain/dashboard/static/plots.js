@@ -8,7 +8,14 @@ import uPlot from "./vendor/uplot/uPlot.esm.js";
 
 const FIRST = ["loss", "accuracy"];
 const LAST = ["epsilon", "gas", "updates", "samples"];
-const NAMES = { loss: "Loss", accuracy: "Accuracy", epsilon: "Privacy spent (ε)", gas: "Gas a round", updates: "Updates", samples: "Samples" };
+const NAMES = {
+  loss: "Loss",
+  accuracy: "Accuracy",
+  epsilon: "Privacy spent (ε)",
+  gas: "Gas a round",
+  updates: "Updates",
+  samples: "Samples",
+};
 const MOST_PLOTS = 24; // metrics and sources are named by others, who may name as many as they like
 const MOST_CURVES = 6;
 const HEIGHT = 190;
@@ -52,11 +59,15 @@ function grouped({ curves }) {
     if (!byName.has(curve.name)) byName.set(curve.name, []);
     byName.get(curve.name).push(curve);
   }
-  const place = (name) => (FIRST.includes(name) ? FIRST.indexOf(name) : LAST.includes(name) ? 200 + LAST.indexOf(name) : 100);
+  const place = (name) =>
+    FIRST.includes(name) ? FIRST.indexOf(name) : LAST.includes(name) ? 200 + LAST.indexOf(name) : 100;
   const names = [...byName.keys()].sort((one, other) => place(one) - place(other) || (one < other ? -1 : 1));
   const metrics = names.filter((name) => place(name) === 100);
   const dropped = new Set(metrics.slice(MOST_PLOTS));
-  return { plots: names.filter((name) => !dropped.has(name)).map((name) => ({ name, curves: byName.get(name) })), left: dropped.size };
+  return {
+    plots: names.filter((name) => !dropped.has(name)).map((name) => ({ name, curves: byName.get(name) })),
+    left: dropped.size,
+  };
 }
 
 class Plot {
@@ -99,7 +110,10 @@ class Plot {
     const named = this.#curves.length > 1 || left > 0;
     show(
       this.#sources,
-      named && this.#curves.map((curve, index) => h("li", { title: curve.source }, swatch(index), foreign(clipped(curve.source)))),
+      named &&
+        this.#curves.map((curve, index) =>
+          h("li", { title: curve.source }, swatch(index), foreign(clipped(curve.source))),
+        ),
       left > 0 && h("li", {}, `and ${count(left)} more, see /api`),
     );
     this.#showTwin();
@@ -140,7 +154,12 @@ class Plot {
         scales: { x: { time: false, range: (_, low, high) => (low === high ? [low - 1, high + 1] : [low, high]) } },
         axes: [
           { ...axis, size: 26, incrs: WHOLE, values: (_, splits) => splits.map((value) => count(value)) },
-          { ...axis, ...(this.#curves.every(({ values }) => values.every(Number.isInteger)) && { incrs: WHOLE }), size: (_, labels) => 16 + 7 * Math.max(3, ...(labels ?? []).map((label) => label.length)), values: (_, splits) => ticks(splits) },
+          {
+            ...axis,
+            ...(this.#curves.every(({ values }) => values.every(Number.isInteger)) && { incrs: WHOLE }),
+            size: (_, labels) => 16 + 7 * Math.max(3, ...(labels ?? []).map((label) => label.length)),
+            values: (_, splits) => ticks(splits),
+          },
         ],
         series: [
           {},
@@ -160,13 +179,21 @@ class Plot {
 
   #read(index) {
     if (index === null || index === undefined) this.#latest();
-    else this.#say(this.#rounds[index], this.#curves.map(({ values }) => values[index]));
+    else
+      this.#say(
+        this.#rounds[index],
+        this.#curves.map(({ values }) => values[index]),
+      );
   }
 
   #latest() {
     const found = last(this.#curves);
     if (found === null) this.#readout.textContent = "";
-    else this.#say(this.#rounds[found], this.#curves.map(({ values }) => values[found]));
+    else
+      this.#say(
+        this.#rounds[found],
+        this.#curves.map(({ values }) => values[found]),
+      );
   }
 
   #say(round, values) {
@@ -181,7 +208,8 @@ class Plot {
       const high = known.reduce((one, other) => (other[0] > one[0] ? other : one));
       const [end, round] = known[known.length - 1];
       const whose = this.#curves.length > 1 ? `${clipped(source)}: ` : "";
-      return `${whose}${written(end)} in round ${round}, lowest ${written(low[0])} in round ${low[1]}, highest ${written(high[0])} in round ${high[1]}`;
+      const [least, most] = [low, high].map(([value, at]) => `${written(value)} in round ${at}`);
+      return `${whose}${written(end)} in round ${round}, lowest ${least}, highest ${most}`;
     });
     return `${title} by round. ${said.join("; ")}. The table below has all values.`;
   }
@@ -193,21 +221,37 @@ class Plot {
       return;
     }
     const rows = this.#rounds.map((round, index) =>
-      h("tr", {}, h("th", { scope: "row" }, count(round)), this.#curves.map(({ values }) => h("td", { class: "right" }, written(values[index])))),
+      h(
+        "tr",
+        {},
+        h("th", { scope: "row" }, count(round)),
+        this.#curves.map(({ values }) => h("td", { class: "right" }, written(values[index]))),
+      ),
     );
     show(
       this.#twin,
       h(
         "table",
         { class: "rows" },
-        h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Round"), this.#curves.map(({ source }) => h("th", { scope: "col", class: "right" }, foreign(clipped(source)))))),
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            h("th", { scope: "col" }, "Round"),
+            this.#curves.map(({ source }) => h("th", { scope: "col", class: "right" }, foreign(clipped(source)))),
+          ),
+        ),
         h("tbody", {}, rows.reverse()),
       ),
     );
   }
 }
 
-const WHOLE = [1, 2, 5].flatMap((step) => [1, 10, 100, 1e3, 1e4, 1e5, 1e6].map((size) => step * size)).sort((one, other) => one - other);
+const WHOLE = [1, 2, 5]
+  .flatMap((step) => [1, 10, 100, 1e3, 1e4, 1e5, 1e6].map((size) => step * size))
+  .sort((one, other) => one - other);
 
 function written(value) {
   return Number.isInteger(value) && value !== null ? count(value) : measure(value);
@@ -218,7 +262,8 @@ function ticks(splits) {
   const step = splits.length > 1 ? Math.abs(splits[1] - splits[0]) : 0;
   const size = Math.max(...splits.map(Math.abs));
   const unit = size >= 1e9 ? [1e9, "G"] : size >= 1e6 ? [1e6, "M"] : size >= 1e4 ? [1e3, "k"] : [1, ""];
-  const whole = (places) => Math.abs((step / unit[0]) * 10 ** places - Math.round((step / unit[0]) * 10 ** places)) < 1e-6;
+  const whole = (places) =>
+    Math.abs((step / unit[0]) * 10 ** places - Math.round((step / unit[0]) * 10 ** places)) < 1e-6;
   const places = [0, 1, 2, 3, 4, 5, 6, 7].find(whole) ?? 8;
   if (size !== 0 && (size < 1e-4 || size >= 1e12)) return splits.map((value) => value.toExponential(1));
   return splits.map((value) => `${Number((value / unit[0]).toFixed(places))}${value === 0 ? "" : unit[1]}`);
@@ -232,7 +277,11 @@ function last(curves) {
 }
 
 function swatch(index) {
-  return h("svg", { viewBox: "0 0 14 8", "aria-hidden": "true" }, h("path", { class: `stroke-${index + 1}`, d: "M0 4h14", "stroke-width": 3 }));
+  return h(
+    "svg",
+    { viewBox: "0 0 14 8", "aria-hidden": "true" },
+    h("path", { class: `stroke-${index + 1}`, d: "M0 4h14", "stroke-width": 3 }),
+  );
 }
 
 /** The colours that hold now: a canvas does not know those of the style sheet. */

@@ -5,7 +5,10 @@ import { bar, card, contentId, foreign, money, nothing } from "./parts.js";
 
 export function moneyCard(job) {
   const { pool } = job;
-  if (nothing(pool.pool)) return card("Money", h("p", { class: "nothing" }, "The job has no pool: nobody earns anything by it."), { id: "money" });
+  if (nothing(pool.pool))
+    return card("Money", h("p", { class: "nothing" }, "The job has no pool: nobody earns anything by it."), {
+      id: "money",
+    });
   const all = Number(BigInt(pool.pool.wei));
   const part = (amount) => (all === 0 ? 0 : Number(BigInt(amount.wei)) / all);
   return card(
@@ -36,12 +39,24 @@ function row(name, amount) {
 }
 
 export function termsCard(job) {
-  const named = (pairs) => h("dl", { class: "pairs left" }, Object.entries(pairs).map(([name, value]) => [h("dt", {}, foreign(name)), h("dd", {}, foreign(value))]));
+  const named = (pairs) =>
+    h(
+      "dl",
+      { class: "pairs left" },
+      Object.entries(pairs).map(([name, value]) => [h("dt", {}, foreign(name)), h("dd", {}, foreign(value))]),
+    );
   return card(
     "Terms",
     [
-      h("ul", { class: "words" }, job.terms.words.map((sentence) => h("li", {}, foreign(sentence)))),
-      job.notes && [h("h3", {}, "Notes of its author"), h("p", { class: "notes", tabindex: "0", role: "region", "aria-label": "Notes of its author" }, job.notes)],
+      h(
+        "ul",
+        { class: "words" },
+        job.terms.words.map((sentence) => h("li", {}, foreign(sentence))),
+      ),
+      job.notes && [
+        h("h3", {}, "Notes of its author"),
+        h("p", { class: "notes", tabindex: "0", role: "region", "aria-label": "Notes of its author" }, job.notes),
+      ],
       h("details", { "data-key": "values" }, h("summary", {}, "All terms"), named(job.terms.values)),
       job.document === null
         ? h("p", { class: "small" }, foreign(job.document_problem ?? "Its document is not in the store."))

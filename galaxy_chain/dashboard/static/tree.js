@@ -2,15 +2,23 @@
 
 import { h } from "./dom.js";
 import { count, counted } from "./format.js";
-import { card, contentId, foreign, hash, nodeName, pager, pill, unanswered } from "./parts.js";
+import { pager } from "./lists.js";
+import { card, contentId, foreign, hash, nodeName, pill, unanswered } from "./parts.js";
 import { to } from "./place.js";
 
 export const PAGE = 500;
 
-const STATES = { right: ["recomputed: right", "good", "right"], wrong: ["wrong", "bad", "wrong"], unchecked: ["not to be checked", "warn", "unchecked"], waiting: ["waiting", "", null], passed: ["not recomputed", "", null] };
+const STATES = {
+  right: ["recomputed: right", "good", "right"],
+  wrong: ["wrong", "bad", "wrong"],
+  unchecked: ["not to be checked", "warn", "unchecked"],
+  waiting: ["waiting", "", null],
+  passed: ["not recomputed", "", null],
+};
 
 export function treeCard(detail, source, { job, query, open, changed }) {
-  if (detail.attempt.verdict === null) return card("Tree of sums", h("p", { class: "nothing" }, "There are no sums before the commit."), { id: "tree" });
+  if (detail.attempt.verdict === null)
+    return card("Tree of sums", h("p", { class: "nothing" }, "There are no sums before the commit."), { id: "tree" });
   const found = source?.shown;
   if (!found) return card("Tree of sums", source ? unanswered(source, "the tree") : null, { id: "tree" });
   // Once something is wrong nothing above it is worth a computation.
@@ -21,7 +29,9 @@ export function treeCard(detail, source, { job, query, open, changed }) {
   lead(nodes, open, detail.attempt.attempt);
   const right = nodes.filter(({ state }) => state === "right").length;
   const flat = detail.nodes === 0;
-  const what = flat ? `One step from ${counted(detail.entries, "update")} to the next model` : `${counted(detail.nodes, "partial sum")} of up to ${count(detail.fan_in)} each, and the step to the next model`;
+  const what = flat
+    ? `One step from ${counted(detail.entries, "update")} to the next model`
+    : `${counted(detail.nodes, "partial sum")} of up to ${count(detail.fan_in)} each, and the step to the next model`;
   const place = (from) => to(job, detail.round, { ...query, nodes: from });
   const end = found.first + found.nodes.length;
   const pages =
@@ -35,9 +45,17 @@ export function treeCard(detail, source, { job, query, open, changed }) {
   return card(
     "Tree of sums",
     [
-      h("p", { class: "small muted" }, `${what}. ${count(right)} of ${count(found.nodes.length)}${found.total > PAGE ? " shown" : ""} recomputed and right.`),
+      h(
+        "p",
+        { class: "small muted" },
+        `${what}. ${count(right)} of ${count(nodes.length)}${found.total > PAGE ? " shown" : ""} recomputed and right.`,
+      ),
       map(detail, known),
-      h("ul", { class: "tree", "aria-label": "Tree of sums" }, list.map((node) => branch(node, context))),
+      h(
+        "ul",
+        { class: "tree", "aria-label": "Tree of sums" },
+        list.map((node) => branch(node, context)),
+      ),
       pages,
     ],
     { id: "tree" },
@@ -50,7 +68,19 @@ function lead(nodes, open, attempt) {
   if (wrong.length === 0 || open.has(`led ${attempt}`)) return;
   open.add(`led ${attempt}`);
   for (const each of wrong) {
-    for (let at = each; at; at = nodes.find((node) => node.level !== 1 && node.node !== at.node && node.first_child <= at.node && at.node <= node.last_child && at.node !== 0)) open.add(String(at.node));
+    for (
+      let at = each;
+      at;
+      at = nodes.find(
+        (node) =>
+          node.level !== 1 &&
+          node.node !== at.node &&
+          node.first_child <= at.node &&
+          at.node <= node.last_child &&
+          at.node !== 0,
+      )
+    )
+      open.add(String(at.node));
   }
 }
 
@@ -85,7 +115,13 @@ function branch(node, context) {
 
 function line(node) {
   const name = node.node === 0 ? "Next model" : `Partial sum ${count(node.node)}`;
-  return h("span", { class: "node" }, h("strong", {}, name), pill(...STATES[node.state]), h("span", { class: "small muted number" }, `weight ${count(node.weight)}`));
+  return h(
+    "span",
+    { class: "node" },
+    h("strong", {}, name),
+    pill(...STATES[node.state]),
+    h("span", { class: "small muted number" }, `weight ${count(node.weight)}`),
+  );
 }
 
 function more(node, { detail }) {
@@ -94,7 +130,10 @@ function more(node, { detail }) {
     { class: "small muted" },
     "root ",
     hash(node.root, `the root of ${nodeName(node.node)}`),
-    node.content_id !== null && [" content ", contentId(node.content_id, `the content id of ${nodeName(node.node)}`, detail.content)],
+    node.content_id !== null && [
+      " content ",
+      contentId(node.content_id, `the content id of ${nodeName(node.node)}`, detail.content),
+    ],
     node.reason && h("span", {}, " ", foreign(node.reason)),
   );
 }
@@ -103,13 +142,34 @@ function children(node, context) {
   const { detail, known, job, query } = context;
   if (node.level === 1 || (node.node === 0 && detail.nodes === 0)) {
     const [first, last] = [node.first_child, node.last_child];
-    return h("ul", {}, h("li", {}, h("a", { href: to(job, detail.round, { ...query, entries: first === 0 ? null : first }) }, first === last ? `update ${count(first)}` : `updates ${count(first)} to ${count(last)}`)));
+    return h(
+      "ul",
+      {},
+      h(
+        "li",
+        {},
+        h(
+          "a",
+          { href: to(job, detail.round, { ...query, entries: first === 0 ? null : first }) },
+          first === last ? `update ${count(first)}` : `updates ${count(first)} to ${count(last)}`,
+        ),
+      ),
+    );
   }
   const below = [];
   for (let number = node.first_child; number <= node.last_child; number++) {
     const child = known.get(number);
     if (child) below.push(branch(child, context));
-    else return h("ul", {}, h("li", { class: "muted small" }, `partial sums ${count(node.first_child)} to ${count(node.last_child)}: on another page of the tree`));
+    else
+      return h(
+        "ul",
+        {},
+        h(
+          "li",
+          { class: "muted small" },
+          `partial sums ${count(node.first_child)} to ${count(node.last_child)}: on another page of the tree`,
+        ),
+      );
   }
   return h("ul", {}, below);
 }
@@ -132,7 +192,10 @@ function map(detail, known) {
   rows.push(...levels.reverse());
   if (rows.some((row) => row.length > MOST) || detail.entries > MOST) return null;
   // Updates stand evenly, and each sum above the middle of what it stands for.
-  const below = Array.from({ length: detail.entries }, (_, index) => ((index + 0.5) * WIDTH) / Math.max(1, detail.entries));
+  const below = Array.from(
+    { length: detail.entries },
+    (_, index) => ((index + 0.5) * WIDTH) / Math.max(1, detail.entries),
+  );
   const shapes = [];
   const squares = below.map((x) => square(x, rows.length, below, "included"));
   let under = below;
@@ -143,7 +206,9 @@ function map(detail, known) {
       const [left, right] = node ? [under[node.first_child - offset], under[node.last_child - offset]] : [];
       if (left === undefined || right === undefined) return ((index + 0.5) * WIDTH) / row.length;
       const [x, y] = [(left + right) / 2, depth * ROW + SIDE + 2];
-      shapes.push(h("path", { d: `M${x} ${y}V${y + 9}M${left} ${y + ROW - SIDE}V${y + 9}H${right}V${y + ROW - SIDE}` }));
+      shapes.push(
+        h("path", { d: `M${x} ${y}V${y + 9}M${left} ${y + ROW - SIDE}V${y + 9}H${right}V${y + ROW - SIDE}` }),
+      );
       return x;
     });
     places.forEach((x, index) => squares.push(square(x, depth, places, row[index]?.state ?? "waiting")));
@@ -151,9 +216,22 @@ function map(detail, known) {
   }
   shapes.push(...squares);
   const height = rows.length * ROW + SIDE + 4;
-  const counts = Object.keys(STATES).map((state) => [state, [...known.values()].filter((node) => node.state === state).length]).filter(([, amount]) => amount > 0);
-  const label = `Map of the tree of sums, ${counted(detail.entries, "update")} below: ${counts.map(([state, amount]) => `${count(amount)} ${STATES[state][0]}`).join(", ")}`;
-  return h("svg", { class: "map", viewBox: `0 0 ${WIDTH} ${height}`, preserveAspectRatio: "xMidYMid meet", role: "img", "aria-label": label }, shapes);
+  const counts = Object.keys(STATES)
+    .map((state) => [state, [...known.values()].filter((node) => node.state === state).length])
+    .filter(([, amount]) => amount > 0);
+  const said = counts.map(([state, amount]) => `${count(amount)} ${STATES[state][0]}`).join(", ");
+  const label = `Map of the tree of sums, ${counted(detail.entries, "update")} below: ${said}`;
+  return h(
+    "svg",
+    {
+      class: "map",
+      viewBox: `0 0 ${WIDTH} ${height}`,
+      preserveAspectRatio: "xMidYMid meet",
+      role: "img",
+      "aria-label": label,
+    },
+    shapes,
+  );
 }
 
 /** The number of the first node of a level, counted from the lowest. */
@@ -163,5 +241,12 @@ function firstNumber(levels, level) {
 
 function square(centre, depth, row, tone) {
   const width = Math.min(SIDE, Math.max(0.6, (WIDTH / row.length) * 0.72));
-  return h("rect", { class: tone, x: (centre - width / 2).toFixed(2), y: depth * ROW + 2, width: width.toFixed(2), height: SIDE, rx: Math.min(3, width / 4) });
+  return h("rect", {
+    class: tone,
+    x: (centre - width / 2).toFixed(2),
+    y: depth * ROW + 2,
+    width: width.toFixed(2),
+    height: SIDE,
+    rx: Math.min(3, width / 4),
+  });
 }

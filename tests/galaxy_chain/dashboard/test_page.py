@@ -367,6 +367,25 @@ def test_the_chain_is_away_and_comes_back(shown: Shown, window: Window) -> None:
     window.sees("#rounds tr:nth-of-type(2)", re.compile("committed.*right"))
 
 
+def test_the_dashboard_ends_and_comes_back(shown: Shown) -> None:
+    """With what has happened meanwhile, and with verdicts of its own."""
+    federation = shown.federation
+    federation.job = federation.register()
+    source = shown.dashboard.watched.source
+    with shown.browser.new_context() as context:
+        with Dashboard(source) as first:
+            window = Window(context.new_page(), first.url)
+            window.open(f"/jobs/{federation.job}")
+            window.sees("#rounds tr", "collecting")
+        window.sees("#banner", "The dashboard does not answer")
+        federation.submit(0, 1, 2)
+        federation.commit()
+        assert window.page.locator("#rounds tbody tr").count() == 1
+        with Dashboard(source, port=urlsplit(first.url).port or 0):
+            window.sees("#rounds tr:nth-of-type(2)", re.compile("committed.*right"))
+            window.sees_no("#banner .notice")
+
+
 def test_it_is_used_by_the_keyboard_alone(shown: Shown, window: Window) -> None:
     federation = shown.federation
     federation.job = federation.register(DOCUMENT.model_copy(update={"name": "by keyboard"}))
