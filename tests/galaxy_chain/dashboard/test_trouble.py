@@ -6,14 +6,14 @@ import threading
 
 import pytest
 
-from galaxy_chain.dashboard import verdicts
+from galaxy_chain.dashboard import ledger, verdicts
 from galaxy_chain.ledger.structs import Update
 from galaxy_chain.ledger.words import address_bytes
 from galaxy_chain.verify.audit import Auditor
 from galaxy_fl.vectors import commitment, tree_root
 from tests.galaxy_chain.dashboard.served import served
 from tests.galaxy_chain.federation import CHUNK, SAMPLES, alter, made_up
-from tests.tcp_proxy import TcpProxy
+from tests.tcp_proxy import TcpProxy, stall
 
 
 @pytest.fixture(autouse=True)
@@ -158,3 +158,24 @@ def test_many_who_ask_at_once_share_one_follower(federation):
     assert not [
         thread.name for thread in threading.enumerate() if thread.name.startswith(("follows", "judges", "watches"))
     ]
+
+
+def test_a_job_whose_events_are_still_being_read_is_asked_for_again(federation, monkeypatch):
+    monkeypatch.setattr(ledger, "LOADING_SECONDS", 0.01)
+    monkeypatch.setattr(ledger, "NEWEST", 0)
+    with TcpProxy(federation.node.url) as proxy, served(federation, proxy.url) as asked:
+        proxy.trouble(stall, only="eth_getLogs")  # for as long as the dashboard is ready to wait for an answer
+        response = asked.http.get(f"/api/jobs/{federation.job}")
+        assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+        assert response.json()["type"].endswith(":loading")
+        asked.until(lambda: asked.http.get(f"/api/jobs/{federation.job}").status_code == 200)
+
+
+def test_the_job_that_nobody_has_asked_for_longest_is_let_go_and_comes_back(federation, monkeypatch):
+    monkeypatch.setattr(ledger, "MOST_JOBS", 2)
+    others = [federation.register() for _ in range(3)]
+    with served(federation) as asked:
+        for job in (federation.job, *others, federation.job):
+            assert asked.get(f"/jobs/{job}")["job"] == job
+        names = {f"follows job {job}" for job in (federation.job, others[-1])}
+        asked.until(lambda: {t.name for t in threading.enumerate() if t.name.startswith("follows job")} == names)
