@@ -242,7 +242,9 @@ def chosen(job: FollowedJob, round: int, attempt: int | None) -> Tried:
     tried = job.timeline.attempts(round)
     if not tried:
         raise Refused(
-            404, "not_found", f"round {round} of job {job.number} has not begun: {job.timeline.rounds} rounds have"
+            404,
+            "not_found",
+            f"round {round} of job {job.number} has not begun: the newest is round {job.timeline.rounds}",
         )
     if attempt is None:
         return tried[-1]

@@ -233,13 +233,12 @@ def test_a_page_of_a_long_list_says_where_the_next_begins(federation):
 
 
 def test_what_is_not_there_or_out_of_range_is_refused_by_name(paid):
-    two_rounds(paid)
     with served(paid) as asked:
         job = f"/jobs/{paid.job}"
         assert asked.refused("/jobs/99") == (404, "unknown_job", "there is no job 99: the ledger has 2")
-        status, kind, detail = asked.refused(f"{job}/rounds/3")
+        status, kind, detail = asked.refused(f"{job}/rounds/2")
         assert (status, kind) == (404, "not_found")
-        assert "round 3 of job 2 has not begun: 2 rounds have" in detail
+        assert "round 2 of job 2 has not begun: the newest is round 1" in detail
         assert asked.refused(f"{job}/rounds/1", attempt=2)[:2] == (404, "not_found")
         for path, query in [
             ("/jobs/0", {}), (f"/jobs/{2**63}", {}), ("/jobs/x", {}), (f"{job}/rounds/0", {}), ("/jobs", {"count": 51}),
