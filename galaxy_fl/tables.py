@@ -70,7 +70,7 @@ def listing(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Html:
     texts = [list(columns), *([visible("" if cell is None else cell) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
     lines = "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in texts)
-    return Html(f'<pre class="lines">{html.escape(lines)}</pre>')
+    return Html(f'<pre class="lines" tabindex="0">{html.escape(lines)}</pre>')
 
 
 def _cells(row: Sequence[object], headed: bool) -> Iterable[str]:

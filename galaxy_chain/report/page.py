@@ -180,7 +180,7 @@ class _Page:
             ("Rounded off, and left in the ledger", money.dust),
             (rest, money.rest),
         ]
-        return table(("", "amount", "in wei"), [(what, amount(wei), f"{wei:,}") for what, wei in rows], None)
+        return table(("what", "amount", "in wei"), [(what, amount(wei), f"{wei:,}") for what, wei in rows], None)
 
     def _person(self, person: Person) -> Sequence[object]:
         other = [

@@ -94,7 +94,9 @@ class Shown:
             return "proved wrong" if self.ended.word == self.commit.word else "void with an earlier round"
         if demands := history.open_demands(self.commit.word):
             return f"open: {len(demands)} chunks demanded, until {moment(max(each.answer_by for each in demands))}"
-        return f"can be challenged until {moment(settle_from(history, number))}"
+        until = settle_from(history, number)
+        over = until is not None and until <= facts.place.block_time
+        return "can be settled" if over else f"can be challenged until {moment(until)}"
 
 
 def shown_commits(facts: Facts) -> list[Shown]:

@@ -111,7 +111,7 @@ class AuditedMoney:
     unsettled: int
 
     def _repr_html_(self) -> str:
-        return table(("", "wei"), vars(self).items())
+        return table(("what", "wei"), vars(self).items())
 
 
 class WrongAggregateError(AuditError):

@@ -56,5 +56,5 @@ def test_long_ones_are_cut_or_become_lines():
     assert len(texts(listing(("n", "x"), rows[:100]))) == 202
     lines = listing(("n", "x"), rows)
     assert texts(lines) == []
-    assert lines.startswith('<pre class="lines">n    x\n0    &lt;x&gt;\n')
+    assert lines.startswith('<pre class="lines" tabindex="0">n    x\n0    &lt;x&gt;\n')
     assert lines.count("\n") == 300

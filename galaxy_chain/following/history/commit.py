@@ -46,12 +46,12 @@ class Commit:
                 number,
                 entry.client,
                 entry.update.weight,
-                "left out" if number in self.left_out else "",
+                "left out" if number in self.left_out else "yes",
                 entry.update.commitment.hex(),
             )
             for number, entry in enumerate(self.entries)
         ]
-        return table(("update", "client", "weight", "", "commitment"), rows)
+        return table(("update", "client", "weight", "included", "commitment"), rows)
 
     @cached_property
     def word(self) -> bytes:

@@ -171,6 +171,9 @@ def test_a_job_under_way_and_one_that_was_cancelled_say_so(federation, tmp_path)
     federation.ledger(federation.owner).cancel_job(federation.job).transact()
     read, _ = seen(report(federation, tmp_path))
     assert "The job was cancelled, and ends with round 2 of 2" in read
+    assert "State can be challenged until 20" in read
+    federation.travel(100_000)
+    assert "State can be settled" in seen(report(federation, tmp_path))[0]
 
 
 def test_updates_that_are_in_no_commit_are_there(federation, tmp_path):
