@@ -147,6 +147,7 @@ def demo(
                         console.print(f"\nThe page is at {pages[-1]}", soft_wrap=True)
                     console.print("\nThe chain runs until Ctrl-C. In another terminal:")
                     console.print(f"  galaxy-chain job show 1 {where}\n  galaxy-chain audit 1 {where}")
+                    console.print(f"  galaxy-chain job report 1 {where}")
 
         run(say)
 

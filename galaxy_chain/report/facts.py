@@ -194,16 +194,17 @@ def gather(
             raise
         lacking = _without(folders, str(error))
     if auditor is not None:
+        # First, because it looks at the chain again: all that follows is of one block.
+        troubles += _checked("the contract's own state", auditor.check_state)
         troubles += _checked("the initial model", auditor.check_initial_model)
+        history = auditor.history
         for commit in commits_of(history):
             if meant is None or commit.record.round in meant:
                 verdict = verdict_on(auditor, commit)
                 say(verdict)
                 verdicts[commit.word] = replace(verdict, reason=_without(folders, verdict.reason))
-        troubles += _checked("the contract's own state", auditor.check_state)
         if meant is None:
             asides = [*auditor.reopenings(), *auditor.supersedings()]
-        history = auditor.history
     events = tuple(follower.events())
     document = _document(store, history) if auditor is None else auditor.document
     head = follower.window.head

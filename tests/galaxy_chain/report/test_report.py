@@ -140,6 +140,20 @@ def test_what_can_not_be_checked_is_said_and_nothing_is_called_right(federation,
     assert " are right" not in read
 
 
+def test_what_is_committed_meanwhile_is_not_in_it(federation, tmp_path):
+    federation.submit(0, 1, 2)
+    federation.commit()
+    federation.submit(0, 1, 2, seed=2)
+
+    def commit_another(verdict):
+        federation.commit()
+
+    facts = facts_of(federation, tmp_path, say=commit_another)
+    assert set(facts.history.commits) == {1}
+    assert facts.place.block < federation.rpc.block("latest").number
+    assert federation.ledger().job_of(federation.job).state.round == 3
+
+
 def test_an_initial_model_that_is_missing_is_not_a_lie_and_one_with_another_root_is(federation, tmp_path):
     federation.content(facts_of(federation, tmp_path).history.initial.content).unlink()
     read, _ = seen(report(federation, tmp_path))
