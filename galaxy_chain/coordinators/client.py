@@ -37,7 +37,7 @@ from galaxy_chain.verify.how import BRANCH, Verify
 from galaxy_chain.verify.inspection import Inspection, Withheld
 from galaxy_chain.verify.reports import Reporter
 from galaxy_chain.verify.verifier import Verifier
-from galaxy_fl.content import Store
+from galaxy_fl.content import ContentId, Store
 from galaxy_fl.exceptions import ConfigurationError, ContentError, ContentMissingError, RoundMovedOnError
 from galaxy_fl.faults import fault_point
 from galaxy_fl.rounds.coordinator import Phase, Previous, Round
@@ -374,8 +374,10 @@ class LedgerClientCoordinator(LedgerCoordinator):
             return self._submit(round, model, promised)
         return self._submit_signed(self._lane, round, model, promised)
 
-    def _promise(self, round: Round, update: Vector, weight: int) -> Update:
-        """Puts the update into the store, and returns what commits to it."""
+    def _promise(
+        self, round: Round, update: Vector, weight: int, put: Callable[[Vector], ContentId] | None = None
+    ) -> Update:
+        """Puts the update into the store, or has `put` see to that, and returns what commits to it."""
         self._expect(round)
         fault_point("after-kept")
         root = tree_root(update, self.terms.chunk_parameters)
@@ -390,7 +392,9 @@ class LedgerClientCoordinator(LedgerCoordinator):
         ]
         if self._lane is not None:
             self._lane.forget(max(final, default=0))
-        if self.job.reveal == "after-close":
+        if put is not None:
+            content = put(update)
+        elif self.job.reveal == "after-close":
             self._pending.forget(max(final, default=0))
             content = self._pending.keep(history.round, history.model.root, round.attempt, update, self.store)
         else:

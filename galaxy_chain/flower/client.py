@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 from galaxy_chain.coordinators import LedgerClientCoordinator
@@ -12,17 +13,19 @@ from galaxy_chain.flower.job import check_fit
 from galaxy_chain.flower.messages import Answer
 from galaxy_chain.jobs.terms import Role
 from galaxy_chain.lane.client_lane import Lane
-from galaxy_chain.lane.messages import SignedJoin
+from galaxy_chain.lane.messages import SignedJoin, SignedUpdate
 from galaxy_chain.mode import ChainSettings
 from galaxy_chain.place import Ledger
 from galaxy_chain.transactions.manager import Signer
 from galaxy_chain.verify.how import Verify
 from galaxy_chain.verify.inspection import Withheld
-from galaxy_fl.exceptions import ConfigurationError, RoundMovedOnError
+from galaxy_fl.content import ContentId
+from galaxy_fl.exceptions import ConfigurationError, ContentMissingError, RoundMovedOnError, VectorError
+from galaxy_fl.files import make_folder, write_durably
 from galaxy_fl.jobs.first_model import read_weights
 from galaxy_fl.rounds.coordinator import Phase, Round
 from galaxy_fl.trust import Trust
-from galaxy_fl.vectors import difference
+from galaxy_fl.vectors import Vector, difference, read_vector
 
 __all__ = ["SigningClient"]
 
@@ -119,10 +122,14 @@ class SigningClient(LedgerClientCoordinator):
         """What was signed for this attempt before: a client signs one entry for each."""
         assert self._lane is not None
         signed = self._lane.before(round.attempt, self.history.model.root)
-        return None if signed is None else Answer(signed, self._joining(signed.weight))
+        if signed is None:
+            return None
+        join = self._joining(signed.weight)
+        return Answer(signed, join, None if join is None else self._kept_update(signed))
 
     def sign(self, round: Round, trained: Arrays, samples: int) -> Answer:
-        """Put an update into the store, and sign its entry.
+        """Put an update into the store, and sign its entry; where the client has not joined, the answer has the update,
+        too, and who hands in puts it.
 
         Args:
             round: What it was trained for.
@@ -139,8 +146,34 @@ class SigningClient(LedgerClientCoordinator):
         self.round()
         update = difference(vector, read_weights(self.job, self.model(round)))
         join = self._joining(samples)
-        promised = self._promise(round, update, samples)
-        return Answer(self._lane.signed(round.attempt, self.history.model.root, promised), join)
+        promised = self._promise(round, update, samples, None if join is None else self._keep_update)
+        signed = self._lane.signed(round.attempt, self.history.model.root, promised)
+        return Answer(signed, join, None if join is None else update)
+
+    def _keep_update(self, update: Vector) -> ContentId:
+        """Keep an update until the client has joined, so that it can be sent again."""
+        make_folder(self._unsent.parent, 0o700)
+        write_durably(self._unsent, update.tobytes(), mode=0o600)
+        return ContentId.of(update.data)
+
+    def _kept_update(self, signed: SignedUpdate) -> Vector:
+        """The update of an entry that was signed before the client had joined.
+
+        Raises:
+            ContentError: it is not there any more.
+        """
+        try:
+            update = read_vector(self._unsent, self.job.tensors.parameters).copy()
+        except (OSError, VectorError) as error:
+            raise ContentMissingError(f"the update that this client has signed is not in {self._unsent}") from error
+        if ContentId.of(update.data).digest != signed.update.content:
+            raise ContentMissingError(f"the update that this client has signed is not the one in {self._unsent}")
+        return update
+
+    @property
+    def _unsent(self) -> Path:
+        assert self.kept is not None
+        return self.kept.parent.parent / "unsent" / self._name
 
     def _joining(self, samples: int) -> SignedJoin | None:
         """That this client joins, signed; None where it has joined."""

@@ -12,15 +12,20 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from galaxy_chain.flower.arrays import numpy_arrays
 from galaxy_chain.lane.messages import LARGEST_MESSAGE, SignedJoin, SignedUpdate
 from galaxy_chain.ledger.signing import Domain
-from galaxy_fl.exceptions import ConfigurationError
+from galaxy_fl.content import ContentId
+from galaxy_fl.exceptions import ConfigurationError, GalaxyError
 from galaxy_fl.validation import explain
+from galaxy_fl.vectors import Vector, as_vector
 
-__all__ = ["RECORD", "Answer", "Asked", "samples_of"]
+__all__ = ["RECORD", "UPDATE", "Answer", "Asked", "samples_of"]
 
 RECORD = "galaxy"
 """The key of the ConfigRecord that a message and its reply have of Galaxy."""
+UPDATE = "galaxy-update"
+"""The key of the ArrayRecord with the update of a client that has not joined yet, `vector`."""
 LARGEST_WEIGHT = 2**32 - 1
 
 
@@ -62,12 +67,17 @@ class Asked:
         return cls(numbers[0], numbers[1], weighted_by)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Answer:
-    """What a client's reply brings to the ledger."""
+    """What a client's reply brings to the ledger.
+
+    Attributes:
+        vector: The update itself, of a client that has not joined yet: a store that is served takes nothing from it.
+    """
 
     update: SignedUpdate
     join: SignedJoin | None
+    vector: Vector | None = None
 
     def to_record(self) -> dict[str, str]:
         """The values of the record."""
@@ -77,11 +87,20 @@ class Answer:
         }
 
     @classmethod
-    def of(cls, record: Mapping[str, Any] | None, domain: Domain, job: int, attempt: int, model: bytes) -> Answer:
+    def of(
+        cls,
+        record: Mapping[str, Any] | None,
+        domain: Domain,
+        job: int,
+        attempt: int,
+        model: bytes,
+        brought: Mapping[str, Any] | None = None,
+    ) -> Answer:
         """From a reply's record, its signatures checked.
 
         Args:
             record: The record.
+            brought: The arrays that came with it.
             domain: Of the ledger.
             job, attempt: What was asked.
             model: The root of the round's model.
@@ -109,7 +128,18 @@ class Answer:
             join.check(domain, job)
             if join.client != update.client:
                 raise ConfigurationError(f"it is of {update.client}, and would have {join.client} join")
-        return cls(update, join)
+        return cls(update, join, None if brought is None else _vector(brought, update))
+
+
+def _vector(brought: Mapping[str, Any], update: SignedUpdate) -> Vector:
+    """The update that came with an entry."""
+    try:
+        vector = as_vector(numpy_arrays(brought)["vector"])
+    except (GalaxyError, KeyError) as error:
+        raise ConfigurationError(f"what it brings of its update can't be read: {error!s:.200}") from error
+    if ContentId.of(vector.data).digest != update.update.content:
+        raise ConfigurationError("it brings another update than the one that it has signed")
+    return vector
 
 
 def samples_of(metrics: Mapping[str, Any], key: str) -> int:

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import galaxy_chain.flower.installed  # noqa: F401  # isort: skip
-from flwr.app import ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
 from flwr.common.constant import ErrorCode
 from flwr.supercore import log
 
 from galaxy_chain.flower.arrays import Arrays, numpy_arrays
 from galaxy_chain.flower.client import SigningClient
-from galaxy_chain.flower.messages import RECORD, Answer, Asked, samples_of
+from galaxy_chain.flower.messages import RECORD, UPDATE, Answer, Asked, samples_of
 from galaxy_chain.mode import ChainSettings
 from galaxy_chain.place import Ledger, ask_password
 from galaxy_chain.transactions.accounts import PASSWORD_VARIABLE, Keystore, find_signer, take_secret
@@ -182,4 +182,6 @@ def _kept_metrics(context: Context, of: Mapping[str, Any], weighted_by: str, ans
 
 def _of(message: Message, answer: Answer, metrics: MetricRecord, of: Mapping[str, Any]) -> Message:
     content = RecordDict({"metrics": metrics, RECORD: ConfigRecord(answer.to_record())})
+    if answer.vector is not None:
+        content[UPDATE] = ArrayRecord({"vector": Array(answer.vector)})
     return Message(content, reply_to=message)

@@ -208,6 +208,8 @@ class Serving:
             GalaxyError: the round can't be served.
         """
         for answer in answers:
+            if answer.vector is not None:
+                self.coordinator.store.put(answer.vector.data)
             if answer.join is not None:
                 self._replies.ask_to_join(self.number, answer.join)
             self._replies.hand_in(self.number, asked.attempt, answer.update)

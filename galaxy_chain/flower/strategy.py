@@ -13,7 +13,7 @@ from flwr.serverapp.strategy import FedAvg, Result, Strategy
 from flwr.supercore import log
 
 from galaxy_chain.flower.arrays import Arrays, numpy_arrays
-from galaxy_chain.flower.messages import RECORD, Answer, Asked, samples_of
+from galaxy_chain.flower.messages import RECORD, UPDATE, Answer, Asked, samples_of
 from galaxy_chain.flower.serving import Serving
 from galaxy_chain.mode import ChainSettings
 from galaxy_fl.exceptions import ConfigurationError, GalaxyError
@@ -204,9 +204,14 @@ class OnLedger(Strategy):
                 raise ConfigurationError(reply.error.reason or f"error {reply.error.code}")
             content = reply.content
             answer = Answer.of(
-                content.config_records.get(RECORD), serving.domain, self._job, round.attempt, serving.model_root()
+                content.config_records.get(RECORD),
+                serving.domain,
+                self._job,
+                round.attempt,
+                serving.model_root(),
+                content.array_records.get(UPDATE),
             )
-            if content.array_records:
+            if content.array_records.keys() - {UPDATE}:
                 raise ConfigurationError(
                     "it has arrays beside its entry, and only the entry counts: galaxy_mod() has to be the first of "
                     "the ClientApp's mods"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -22,9 +23,9 @@ def shard(name: str, index: int, clients: int) -> Any:
     return load_shard(JOBS[name].data, "train", f"{index}/{clients}")
 
 
-def client_app(name: str, clients: int) -> ClientApp:
+def client_app(name: str, clients: int, mods: Sequence[Any] = ()) -> ClientApp:
     """What trains."""
-    app = ClientApp()
+    app = ClientApp(mods=list(mods))
 
     @app.train()
     def train_round(message: Message, context: Context) -> Message:

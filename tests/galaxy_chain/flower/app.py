@@ -40,7 +40,8 @@ class App:
 
     def __init__(self, node: Chain, deployment: Deployment, folder: Path, **options: Any) -> None:
         self.folder = folder
-        self.common = {"rpc": node.url, "store": str(folder / "store"), "ledger": folder / "ledger.json", "poll": 0.02}
+        store = options.pop("store", str(folder / "store"))
+        self.common = {"rpc": node.url, "store": store, "ledger": folder / "ledger.json", "poll": 0.02}
         deployment.write(folder / "ledger.json")
         self.model = initial()
         terms = TERMS | {"server": node.accounts[1]} | options.pop("terms", {})

@@ -11,6 +11,8 @@ from galaxy_chain.exceptions import AuditError, LedgerRefusedError, NotAdmittedE
 from galaxy_chain.flower import serving
 from galaxy_chain.flower.messages import Answer
 from galaxy_chain.ledger.signing import Domain, SignatureError
+from galaxy_chain.mode import ChainSettings
+from galaxy_chain.store.server import StoreServer
 from galaxy_fl.exceptions import ConfigurationError, EncodingError, RoundMovedOnError, VectorError
 from galaxy_fl.rounds.coordinator import Phase
 from galaxy_fl.vectors import read_vector
@@ -175,7 +177,9 @@ def test_a_reply_counts_only_as_its_client_has_signed_it(app, serving_):
     arrays = serving_.arrays(round, app.model)
     answer, root, domain = app.answer(0, round, arrays), serving_.model_root(), serving_.domain
     record = answer.to_record()
-    assert Answer.of(record, domain, app.job, round.attempt, root) == answer
+    read = Answer.of(record, domain, app.job, round.attempt, root, {"vector": answer.vector})
+    assert (read.update, read.join) == (answer.update, answer.join)
+    assert np.array_equal(read.vector, answer.vector)
     heavier = answer.update.model_copy(update={"weight": 29})
     stolen = answer.update.model_copy(update={"client": app.reading().jobs()[app.job].owner})
     other = app.answer(1, round, arrays)
@@ -195,6 +199,15 @@ def test_a_reply_counts_only_as_its_client_has_signed_it(app, serving_):
         asked = {"domain": domain, "job": app.job, "attempt": round.attempt, "model": root} | at
         with pytest.raises((ConfigurationError, SignatureError), match=match):
             Answer.of(record | bad, **asked)
+    for brought, match in (
+        ({"vector": answer.vector + 1}, "it brings another update than the one that it has signed"),
+        ({"vector": answer.vector[:-1]}, "it brings another update"),
+        ({"vector": answer.vector.astype(np.int64)}, "can't be read"),
+        ({"vector": answer.vector.reshape(3, -1)}, "can't be read"),
+        ({}, "can't be read"),
+    ):
+        with pytest.raises(ConfigurationError, match=match):
+            Answer.of(record, domain, app.job, round.attempt, root, brought)
     with pytest.raises(ConfigurationError, match=r"needs mods=\[galaxy_mod\(\)\]"):
         Answer.of(None, domain, app.job, round.attempt, root)
 
@@ -204,13 +217,11 @@ def test_an_entry_whose_content_is_not_there_is_not_handed_in(app, serving_, cap
     round = serving_.collecting()
     arrays = serving_.arrays(round, app.model)
     answers = [app.answer(index, round, arrays) for index in range(3)]
-    store = serving_.coordinator.store
-    path = store.path(serving_.coordinator.verifier.content_id(answers[1].update.update.content))
-    content = path.read_bytes()
-    path.unlink()
+    content = answers[1].vector.data
+    answers[1] = replace(answers[1], vector=None)
     assert serving_.serve(round, answers) is None
     assert any("is not handed in, because its content is not there" in each for each in said(caplog))
-    store.put(content)
+    serving_.coordinator.store.put(content)
     monkeypatch.setattr(serving, "HANDING_IN", 240.0)
     assert serving_.serve(serving_.collecting(), answers).updates == 3
 
@@ -253,3 +264,29 @@ def test_an_app_whose_model_is_not_the_jobs_is_refused_before_anything_is_staked
         with pytest.raises(ConfigurationError, match="has an array 'more'"):
             running.check_initial(later, app.model | {"more": np.zeros(2)})
         assert app.reading().job(app.job).account(running.coordinator.address).bond == 0
+
+
+def test_at_a_store_that_is_served_a_clients_first_update_comes_with_its_reply(node, deployment, web3, tmp_path):
+    reading = ChainSettings.of({"rpc": node.url, "ledger": tmp_path / "ledger.json", "home": tmp_path / "store-home"})
+    deployment.write(tmp_path / "ledger.json")
+    with (
+        reading.at() as ledger,
+        StoreServer(tmp_path / "served", ledger.contract(), [node.accounts[0]], 1 << 30) as store,
+    ):
+        app = App(node, deployment, tmp_path, store=store.url)
+        with app.serving() as running:
+            running.enter()
+            round = running.collecting()
+            arrays = running.arrays(round, app.model)
+            first = [app.answer(index, round, arrays) for index in range(3)]
+            assert all(answer.vector is not None for answer in first)
+            again = app.answer(0, round, arrays)  # asked again, it sends the same
+            assert again.update == first[0].update
+            assert np.array_equal(again.vector, first[0].vector)
+            assert running.serve(round, first).updates == 3
+            round = running.collecting()
+            arrays = running.arrays(round, app.model)
+            second = [app.answer(index, round, arrays) for index in range(3)]
+            assert all(answer.vector is None for answer in second)
+            assert running.serve(round, second).updates == 3
+        assert [audited.updates for audited in app.reading().audit(app.job).rounds()] == [3, 3]
