@@ -19,6 +19,8 @@ SHORT = {
     "game": "tests/contracts/test_game.py",
     "nodes": "tests/contracts/test_nodes.py",
     "signed": "tests/contracts/test_signed.py",
+    "flower": "tests/galaxy_chain/flower/test_rounds.py",
+    "app": "tests/galaxy_chain/flower/in_flower.py",
     "trees": "tests/galaxy_chain/verify/test_trees.py",
     "relay": "tests/galaxy_chain/lane/test_relay.py",
     "sealed": "tests/adversary/test_sealed.py",

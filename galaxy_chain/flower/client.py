@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from galaxy_chain.coordinators import LedgerClientCoordinator
-from galaxy_chain.exceptions import NotAdmittedError
+from galaxy_chain.exceptions import AuditError, NotAdmittedError
 from galaxy_chain.flower.arrays import Arrays, difference_of, encoded
 from galaxy_chain.flower.job import check_fit
 from galaxy_chain.flower.messages import Answer
@@ -109,9 +109,17 @@ class SigningClient(LedgerClientCoordinator):
         Raises:
             ConfigurationError: it has sent another.
             RoundMovedOnError: a commit was wrong, and has been challenged.
+            AuditError: one is wrong, and this client can't pay for a challenge.
             ContentError: the model can't be had.
         """
         weights = read_weights(self.job, self.model(round))
+        for commit in self.history.challengeable():
+            if (where := self._inspection.wrong.get(commit.word)) and commit.word not in self.history.superseded:
+                raise AuditError(
+                    f"round {commit.record.round} of job {self.number} was committed wrongly, in {where}, and "
+                    f"{self.address} could not challenge it, so nothing is trained on what follows from it: "
+                    f"whoever has ether can run `galaxy-chain audit {self.number} --challenge`"
+                )
         if (found := difference_of(self.job, weights, arrays)) is not None:
             raise ConfigurationError(
                 f"the server has sent another model than the one that round {round.number} of job {self.number} starts "

@@ -200,6 +200,8 @@ class Inspection:
         self._verified = Verified(None if own is None else own / "verified" / name)
         purse = Purse(MAX_DEMANDS, None if own is None else own / "demanded" / f"{name}.json")
         self._acting = Acting(ledger, verifier, follower, purse, "this is the most for a client's demands in a job")
+        self.wrong: dict[bytes, str] = {}
+        """Where commits were found wrong, by their words: those that stand could not be challenged."""
         self._given_up: dict[bytes, int] = {}
         """The commits that could not be verified, and the attempt in which that was tried last; 0: never again."""
         self._drawn: dict[bytes, list[int]] = {}
@@ -333,6 +335,7 @@ class Inspection:
     def _act(self, history: JobHistory, commit: Commit, fault: Fault) -> None:
         number, chunk = commit.record.round, fault.chunk
         where = f"chunk {chunk} of node {fault.node}" if fault.node else f"chunk {chunk}"
+        self.wrong[commit.word] = where
         if not self._in_window(commit):
             self._give_up(commit, 0, f"is wrong in {where}, and its window is over: it stands for ever")
             return

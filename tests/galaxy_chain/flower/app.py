@@ -15,6 +15,7 @@ from galaxy_chain.flower.serving import Serving
 from galaxy_chain.ledger.deployment import Deployment
 from galaxy_chain.mode import ChainSettings
 from galaxy_chain.place import Ledger
+from galaxy_chain.transactions.manager import Signer
 from galaxy_fl.rounds.coordinator import Round
 from tests.galaxy_chain.foundry import Chain
 
@@ -56,13 +57,13 @@ class App:
         """The server of the job; has to be closed."""
         return Serving(ChainSettings.of(self.settings("server", "dev:1")), self.job)
 
-    def client(self, index: int, **changed: Any) -> SigningClient:
+    def client(self, index: int, signer: Signer | None = None, **changed: Any) -> SigningClient:
         """A client of the job; has to be closed."""
         account = f"dev:{index + 2}"
         given = self.settings(f"client-{index}", account) | {"jobs": (self.job,)} | changed
         settings = ChainSettings.of(given)
         at = settings.at()
-        return SigningClient.at(at, at.signer, settings, self.job)
+        return SigningClient.at(at, signer or at.signer, settings, self.job)
 
     def trained(self, index: int, arrays: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
         """What a client makes of a model."""

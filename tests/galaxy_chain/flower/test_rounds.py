@@ -18,6 +18,7 @@ from galaxy_fl.rounds.coordinator import Phase
 from galaxy_fl.vectors import read_vector
 from tests.galaxy_chain.federation import said
 from tests.galaxy_chain.flower.app import SAMPLES, App, initial
+from tests.galaxy_chain.lane.poor import poor_accounts
 
 
 @pytest.fixture
@@ -226,31 +227,42 @@ def test_an_entry_whose_content_is_not_there_is_not_handed_in(app, serving_, cap
     assert serving_.serve(serving_.collecting(), answers).updates == 3
 
 
-def test_a_server_that_tampers_with_the_mean_is_found_by_the_audit_and_loses_its_bond_to_a_client(app):
-    with app.serving() as running:
-        running.enter()
-        honest = running.coordinator.aggregate
+def tampering(running):
+    """Has a server alter what its rule makes; returns what makes it honest again."""
+    honest = running.coordinator.aggregate
 
-        def tampered(round, updates, next_model):
-            honest(round, updates, next_model)
-            vector = read_vector(next_model, parameters).copy()
-            vector[70] += 1
-            next_model.write_bytes(vector.tobytes())
+    def tampered(round, updates, next_model):
+        honest(round, updates, next_model)
+        vector = read_vector(next_model, running.document.tensors.parameters).copy()
+        vector[70] += 1
+        next_model.write_bytes(vector.tobytes())
 
-        parameters = running.document.tensors.parameters
-        running.coordinator.aggregate = tampered
-        whole_round(app, running)
-        with pytest.raises(AuditError, match="round 1"):
-            list(app.reading().audit(app.job).rounds())
-        round = running.collecting()
-        with pytest.raises(RoundMovedOnError):  # it looks at what it is to build on, and has ether to challenge it
-            app.answer(0, round, running.arrays(round, app.model))
-        running.coordinator.round()
-        history = app.reading().job(app.job)
-        assert history.round == 1
-        assert history.account(running.coordinator.address).bond == 0
-        with pytest.raises(LedgerRefusedError, match="barred from it"):
-            running.coordinator.enter()
+    running.coordinator.aggregate = tampered
+
+
+def test_a_server_that_tampers_with_the_mean_is_found_by_the_audit_and_loses_its_bond_to_a_client(app, serving_):
+    tampering(serving_)
+    whole_round(app, serving_)
+    with pytest.raises(AuditError, match="round 1"):
+        list(app.reading().audit(app.job).rounds())
+    round = serving_.collecting()
+    arrays = serving_.arrays(round, app.model)
+    [signer] = poor_accounts(1)
+    with app.client(0, signer=signer) as poor:  # which has joined nothing, and has no ether
+        reached = poor.reach(round.attempt)
+        with pytest.raises(
+            AuditError, match=r"round 1 of job 1 was committed wrongly, in chunk 1, .* audit 1 --challe"
+        ):
+            poor.check(reached, arrays)
+    with pytest.raises(RoundMovedOnError):  # it looks at what it is to build on, and has ether to challenge it
+        app.answer(0, round, arrays)
+    history = app.reading().job(app.job)
+    assert history.round == 1
+    assert history.account(serving_.coordinator.address).bond == 0
+    with pytest.raises(AuditError, match="has lost its bond in job 1"):
+        serving_.collecting()
+    with pytest.raises(LedgerRefusedError, match="barred from it"):
+        serving_.coordinator.enter()
 
 
 def test_an_app_whose_model_is_not_the_jobs_is_refused_before_anything_is_staked(app):
