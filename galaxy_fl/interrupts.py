@@ -5,10 +5,15 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 __all__ = ["interrupts_are_heard"]
+
+PAUSE = 0.05
+"""Seconds until an interrupt is raised again: what swallowed it is over by then, mostly."""
 
 
 @contextmanager
@@ -24,12 +29,28 @@ def interrupts_are_heard() -> Iterator[None]:
 
     def heard(unraisable: sys.UnraisableHookArgs) -> None:
         if isinstance(unraisable.exc_value, KeyboardInterrupt):
-            threading.Timer(0.05, signal.raise_signal, [signal.SIGINT]).start()
+            threading.Thread(target=again, name="interrupt", daemon=True).start()
         else:
             hook(unraisable)
+
+    def again() -> None:
+        time.sleep(PAUSE)
+        while _is_in(heard.__code__):  # where it would be swallowed for good; on a busy machine that may take a while
+            time.sleep(PAUSE)
+        signal.raise_signal(signal.SIGINT)
 
     sys.unraisablehook = heard
     try:
         yield
     finally:
         sys.unraisablehook = hook
+
+
+def _is_in(code: object) -> bool:
+    """Whether the main thread is in a function."""
+    frame: FrameType | None = sys._current_frames().get(threading.main_thread().ident or 0)
+    while frame is not None:
+        if frame.f_code is code:
+            return True
+        frame = frame.f_back
+    return False

@@ -584,8 +584,21 @@ def application():
 cli.application = application
 cli.main()
 """
+BUSY = """
+import threading, time
+start = threading.Thread.start
+
+def slowly(self):
+    start(self)
+    time.sleep(0.5)
+
+threading.Thread.start = slowly
+"""
+"""What a machine does that has other things to do while a thread begins."""
 
 
-def test_an_interrupt_in_a_callback_whose_exceptions_python_swallows_is_heard_all_the_same():
-    ended = subprocess.run([sys.executable, "-c", INTERRUPTED_IN_A_CALLBACK], capture_output=True, text=True)
+@pytest.mark.parametrize("before", ["", BUSY], ids=["free", "busy"])
+def test_an_interrupt_in_a_callback_whose_exceptions_python_swallows_is_heard_all_the_same(before):
+    command = [sys.executable, "-c", before + INTERRUPTED_IN_A_CALLBACK]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert (ended.returncode, ended.stderr) == (130, "")
