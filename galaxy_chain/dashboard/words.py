@@ -8,29 +8,16 @@ from galaxy_chain.dashboard.schema import Money
 from galaxy_chain.dashboard.schema import Terms as ShownTerms
 from galaxy_chain.jobs.costs import lie
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Terms
-from galaxy_chain.shown import ether
+from galaxy_chain.shown import duration, ether
 
-__all__ = ["money", "span", "terms_of"]
+__all__ = ["money", "terms_of"]
 
-_UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
 _AMOUNTS = ("bond", "demand_deposit")
 
 
 def money(wei: int) -> Money:
     """An amount."""
     return Money(wei=str(wei), ether=ether(wei))
-
-
-def span(seconds: int) -> str:
-    """How long that is: `1 day`, `2 hours 30 minutes`."""
-    if seconds <= 0:
-        return "0 seconds"
-    said: list[str] = []
-    for size, name in _UNITS:
-        count, seconds = divmod(seconds, size)
-        if count and len(said) < 2:
-            said.append(f"{count:,} {name}{'' if count == 1 else 's'}")
-    return " ".join(said)
 
 
 def terms_of(terms: Terms, pool: int, readable: dict[str, str]) -> ShownTerms:
@@ -52,17 +39,17 @@ def _sentences(terms: Terms, pool: int) -> list[str]:
     server = "whoever has a bond may serve" if terms.server == ZERO_ADDRESS else f"{terms.server} serves first"
     said = [
         f"{terms.rounds:,} rounds over {terms.parameters:,} parameters; {who}, and {server}.",
-        f"A round takes {terms.min_clients:,} to {terms.max_clients:,} updates, and closes {span(terms.deadline)} "
+        f"A round takes {terms.min_clients:,} to {terms.max_clients:,} updates, and closes {duration(terms.deadline)} "
         f"after the {_ordinal(terms.min_clients)} is in, or with the last. An update counts for at "
         f"most {terms.max_weight:,} samples.",
-        f"A commit has {span(terms.aggregate_seconds)} until others than the server named may make it; it leaves out "
-        f"{terms.max_excluded:,} updates at most until much later.",
-        f"It can be challenged for {span(terms.challenge_seconds)}, and settles after that. At most "
+        f"A commit has {duration(terms.aggregate_seconds)} until others than the server named may make it; it leaves "
+        f"out {terms.max_excluded:,} updates at most until much later.",
+        f"It can be challenged for {duration(terms.challenge_seconds)}, and settles after that. At most "
         f"{terms.max_unsettled:,} rounds wait for it at a time.",
         f"Who commits has a bond of {ether(terms.bond)}. A commit that is proved wrong costs all of it; a quarter goes "
         "to whoever proved it, and the rest is burned.",
         f"Anybody may demand to see a chunk of a commit for a deposit of {ether(terms.demand_deposit)}; it has to be "
-        f"shown within {span(terms.answer_seconds)}, or the commit counts as wrong.",
+        f"shown within {duration(terms.answer_seconds)}, or the commit counts as wrong.",
     ]
     if pool:
         each, share = pool // terms.rounds, terms.server_share
@@ -73,7 +60,7 @@ def _sentences(terms: Terms, pool: int) -> list[str]:
         )
     else:
         said.append("There is no pool: nobody earns anything.")
-    said.append(f"Where nothing happens for {span(terms.idle_seconds)}, others may set the last commit aside.")
+    said.append(f"Where nothing happens for {duration(terms.idle_seconds)}, others may set the last commit aside.")
     return said
 
 

@@ -9,13 +9,12 @@ from itertools import groupby
 from galaxy_chain.jobs.terms import finder_reward
 from galaxy_chain.ledger import events as e
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Terms
-from galaxy_chain.shown import ETHER
+from galaxy_chain.shown import ETHER, duration
 from galaxy_fl.jobs.document import JobDocument
 
-__all__ = ["amount", "count", "duration", "event_in_words", "moment", "ranges", "terms_in_words"]
+__all__ = ["amount", "count", "event_in_words", "moment", "ranges", "terms_in_words"]
 
 _GWEI = 10**9
-_UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
 
 
 def amount(wei: int) -> str:
@@ -34,16 +33,6 @@ def moment(seconds: int | None) -> str:
         return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     except (OverflowError, ValueError, OSError):  # the ledger takes times that no calendar has
         return f"second {seconds}"
-
-
-def duration(seconds: int) -> str:
-    """A number of seconds in its two largest units that are not zero."""
-    parts, rest = list[str](), seconds
-    for size, unit in _UNITS:
-        number, rest = divmod(rest, size)
-        if number:
-            parts.append(count(number, unit))
-    return " ".join(parts[:2]) or "0 seconds"
 
 
 def count(number: int, of: str) -> str:

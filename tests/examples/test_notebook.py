@@ -18,6 +18,7 @@ pytestmark = pytest.mark.xdist_group("examples")
 def test_the_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
         monkeypatch.setenv(name, str(tmp_path / "jupyter"))  # nobody's own settings
+    monkeypatch.delenv("JUPYTER_PATH", raising=False)
     notebook = nbformat.read(EXAMPLES / "notebook" / "digits.ipynb", as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells)  # they are not kept
     client = NotebookClient(notebook, timeout=LONG, resources={"metadata": {"path": str(tmp_path)}})
