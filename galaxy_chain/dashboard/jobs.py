@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any, cast
 
 from galaxy_chain.cli.document_view import choices_of, readable_choices
-from galaxy_chain.cli.job_views import readable_terms, status_of
+from galaxy_chain.cli.job_views import status_of
 from galaxy_chain.dashboard.job import FollowedJob
 from galaxy_chain.dashboard.ledger import WatchedLedger
 from galaxy_chain.dashboard.rounds import commit_of
@@ -105,7 +105,7 @@ def detail_of(watched: WatchedLedger, job: FollowedJob) -> JobDetail:
         document_words={} if chosen is None else readable_choices(chosen),
         document_problem=problem,
         document_id=ContentId(terms.spec, 0).cid,
-        terms=terms_of(terms, history.pool, readable_terms(terms)),
+        terms=terms_of(terms, document, history.pool),
         round=min(history.round, history.last_round),
         attempt=history.attempt,
         last_round=history.last_round,
@@ -293,16 +293,27 @@ def curves_of(watched: WatchedLedger, job: FollowedJob, points: int) -> Curves:
     for report in islice(job.measurements.reports(history.terms.spec.hex()), MOST_METRICS):
         lines = {line.round: line for line in report.rounds}
         found = [lines.get(number) for number in rounds]
-        source = report.participant[:200]
+        tested = [None if x is None else x.test for x in found]
+        reported = {
+            "loss": [None if x is None else _number(x.loss) for x in tested],
+            "accuracy": [None if x is None else _number(x.accuracy) for x in tested],
+            "epsilon": [None if x is None else _number(x.epsilon) for x in found],
+        }
         curves += [
-            Curve(name="loss", source=source, values=[_number(x.test.loss if x and x.test else None) for x in found]),
-            Curve(
-                name="accuracy", source=source,
-                values=[_number(x.test.accuracy if x and x.test else None) for x in found],
-            ),
-            Curve(name="epsilon", source=source, values=[_number(x.epsilon if x else None) for x in found]),
-        ]  # fmt: skip
+            Curve(name=name, source=report.participant[:200], values=each)
+            for name, each in reported.items()
+            if not _is_known(name, each, curves)  # a server's report has what its metrics have
+        ]
     return Curves(rounds=rounds, curves=[each for each in curves if any(value is not None for value in each.values)])
+
+
+def _is_known(name: str, values: list[float | None], curves: list[Curve]) -> bool:
+    """Whether a server's metrics say all that a curve does."""
+    return any(
+        all(value is None or value == known for value, known in zip(values, each.values, strict=True))
+        for each in curves
+        if (each.name, each.source) == (name, "server")
+    )
 
 
 def _gas(watched: WatchedLedger, job: FollowedJob, number: int) -> float | None:

@@ -66,22 +66,21 @@ def judged(auditor: Auditor, commit: Commit, view: View, at: At) -> Result:
         ContentError: the store can't be used.
     """
     missing: str | None = None
-    doubt: Lie | None = None
+    lie: Lie | None = None
     try:
+        # All of them, whatever the first says: each node is shown as what it is.
         for fault in _faults(auditor, commit, view, at):
-            if fault.kind is Kind.PROVED:
-                return Result(lie_of(auditor, commit, fault))
             if fault.kind is Kind.MISSING:
                 missing = missing or fault.reason
-            else:
-                doubt = doubt or lie_of(auditor, commit, fault)
-        if doubt is None and missing is None:
+            elif lie is None or (fault.kind is Kind.PROVED and not lie.provable):
+                lie = lie_of(auditor, commit, fault)
+        if lie is None and missing is None:
             return Result(objections=tuple(auditor.objections(commit)))
     except (ContentMismatchError, AuditError) as error:
-        return Result(lie_of_content(str(error)))
+        lie = lie or lie_of_content(str(error))
     except (*_LACKING, KeyMissingError, AggregationError, VectorError) as error:
-        return Result(missing=str(error))
-    return Result(doubt, None if doubt else missing)
+        missing = missing or str(error)
+    return Result(lie, None if lie else missing)
 
 
 def _faults(auditor: Auditor, commit: Commit, view: View, at: At) -> Iterator[Fault]:

@@ -276,7 +276,7 @@ class Terms(Shown):
     """A job's terms."""
 
     words: list[str]
-    """In sentences, in the order in which they matter."""
+    """In sentences: `Rounds: 5 rounds, each of at least 2 updates.`"""
     values: dict[str, str]
     """For people, by the names of job files: as `galaxy-chain job show` has them."""
     raw: dict[str, Any]

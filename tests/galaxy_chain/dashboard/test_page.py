@@ -263,7 +263,7 @@ def test_a_lie_in_a_partial_sum_is_marked_in_the_tree(shown: Shown, window: Wind
     tree = window.page.locator("#tree .tree")
     wrong = tree.locator("li", has_text="Partial sum 4").last  # which is in view, its branch being opened
     assert "wrong" in wrong.inner_text()
-    assert "not recomputed" in tree.locator("li", has_text="Partial sum 5").last.inner_text()
+    assert "recomputed: right" in tree.locator("li", has_text="Partial sum 5").last.inner_text()
     tree.get_by_text("Partial sum 1").click()
     tree.get_by_role("link", name="updates 0 to 1").wait_for()
     assert window.page.locator("#entries tbody tr").count() == 6
