@@ -204,7 +204,7 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_all(descriptor: int, data: bytes) -> None:
+def write_all(descriptor: int, data: bytes | memoryview) -> None:
     """Writes unbuffered, so that a full disk is noticed here and not again when the file is closed."""
     rest = memoryview(data)
     while rest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields, is_dataclass
@@ -43,7 +44,9 @@ class Deferred(TyperCommand):
         """Parses the arguments, by the command itself, which then is what runs."""
         if not extra.get("resilient_parsing"):  # a shell that completes asks for no defaults
             extra["default_map"] = read_settings(SETTINGS_FILE)
-        return self.load().make_context(info_name, args, parent, **extra)
+        command = self.load()
+        gc.enable()
+        return command.make_context(info_name, args, parent, **extra)
 
 
 def group(name: str, summary: str, **commands: tuple[str, str]) -> TyperGroup:

@@ -416,7 +416,13 @@ class LocalStore:
         return GcReport(removed, freed)
 
 
-def _pieces(source: Source) -> Iterator[bytes]:
+def _pieces(source: Source) -> Iterator[bytes | memoryview]:
+    if isinstance(source, bytes | bytearray | memoryview):
+        flat = memoryview(source)
+        flat = flat.cast("B") if flat.nbytes else memoryview(b"")  # an empty view can't be cast
+        for start in range(0, len(flat), _READ_SIZE):
+            yield flat[start : start + _READ_SIZE]
+        return
     if not isinstance(source, Path):
         yield from blocks(source)
         return

@@ -32,6 +32,9 @@ from galaxy_fl.worker import forkserver
 __all__ = ["JobServer"]
 
 NO_AIM = Aim()
+LAST = 3
+"""Rounds at the end of a job in which a server that evaluates nothing has torch in memory. In a short job it is loaded
+while clients load theirs, and not while they train."""
 
 
 class JobServer(JobParticipant[ServerCoordinator]):
@@ -210,8 +213,8 @@ class JobServer(JobParticipant[ServerCoordinator]):
 
     def _waits(self, round: Round) -> None:
         coordinator = self.coordinator
-        if self._final is not None and round.number == coordinator.rounds and not coordinator.job.distils:
-            forkserver.start()  # it loads torch, which writes the final model, while the last updates come in
+        if self._final is not None and round.number > coordinator.rounds - LAST and not coordinator.job.distils:
+            forkserver.start()  # it loads torch, which writes the final model, while updates come in
         self._emit(Collecting(round=round.number, updates=round.updates, wanted=self.coordinator.wanted))
 
     def _over(self, round: Round) -> None:

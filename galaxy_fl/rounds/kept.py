@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
+from io import BufferedReader
 from pathlib import Path
 from typing import Annotated
 
@@ -23,17 +25,43 @@ def kept_folder(working: Path, job_id: str, client: str, document: JobDocument) 
 
 
 def digest_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal. Of several threads that ask at once, as the clients of a process do when a
-    round begins, one computes it."""
-    return _digesting.do(path, lambda: _digest(path))
+    """The SHA-256 of a file, in hexadecimal.
 
-
-def _digest(path: Path) -> str:
+    All clients of a process ask for that of a round's model: it is remembered until the file, or one in its place, has
+    another inode, size or time.
+    """
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return _digesting.do(_stamped(path, file), lambda: _digest(path, file))
 
 
-_digesting: JointWork[Path, str] = JointWork()
+def _digest(path: Path, file: BufferedReader) -> str:
+    before = _stamped(path, file)
+    if (known := _digests.get(before)) is not None:
+        return known
+    began = time.time_ns()
+    digest = hashlib.file_digest(file, "sha256").hexdigest()
+    changed = before[-1]
+    if changed < began - _TICKED_NS and _stamped(path, file) == before:
+        if len(_digests) >= _REMEMBERED:
+            _digests.clear()
+        _digests[before] = digest
+    return digest
+
+
+_Stamped = tuple[Path, int, int, int, int, int]
+
+
+def _stamped(path: Path, file: BufferedReader) -> _Stamped:
+    found = os.fstat(file.fileno())
+    return path, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+_TICKED_NS = 100_000_000
+"""A file changed more recently may change again under the same times, because the clock by which files are stamped
+ticks."""
+_REMEMBERED = 100
+_digests: dict[_Stamped, str] = {}
+_digesting: JointWork[_Stamped, str] = JointWork()
 
 
 class KeptUpdate(BaseModel):

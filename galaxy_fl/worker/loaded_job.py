@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Collection
 from functools import cached_property, partial
 from pathlib import Path
@@ -94,6 +95,11 @@ class LoadedJob:
         if self._untrained is None:
             self._untrained = self.build()
         return self._untrained
+
+    def spare(self) -> nn.Module:
+        """Return a new model to try something on, with weights as of `untrained`."""
+        # Its weights are not drawn a second time, unless it had a copy of what all models share.
+        return self.build() if self._untrained is None or self._frozen else copy.deepcopy(self._untrained)
 
     def build(self) -> nn.Module:
         """Return a new model with what the document says of it, and weights of its class.

@@ -98,7 +98,7 @@ class Session:
         steps = Steps.of(untrained, self.samples, document.train)
         if rehearsed >= steps.sizes:
             return steps.notes
-        model = self._job.build()
+        model = self._job.spare()
         ask = partial(self._ask_teachers, untrained, [lambda: weights])
         notes = rehearse(model, self._data, document.train, device, document.output, ask, document.privacy)
         self._job.check_constants(model)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from jobs import JOBS, BenchmarkJob, parser
+from jobs import BenchmarkJob, job_of, parser
 
 from galaxy_chain.demo.chain import DemoChain, running_chain
 
@@ -46,7 +46,7 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--chain", choices=DemoChain, type=DemoChain, default=DemoChain.EMBEDDED)
     arguments = options.parse_args()
-    job, clients = JOBS[arguments.job], arguments.clients
+    clients = arguments.clients
     path = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])  # where the data set is
     with tempfile.TemporaryDirectory() as folder, ExitStack() as running:
         environment = os.environ | {"PYTHONPATH": path}
@@ -68,7 +68,9 @@ def main() -> None:
                 galaxy(*words), cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, check=True
             ).stdout
 
-        environment["GALAXY_RPC"] = running.enter_context(running_chain(arguments.chain, clients + 1))()
+        chain = running.enter_context(running_chain(arguments.chain, clients + 1))
+        job = job_of(arguments.job)
+        environment["GALAXY_RPC"] = chain()
         (Path(folder) / "job.toml").write_text(job_file(job, clients, arguments.rounds))
         done("deploy", "--account", "dev:0")
         done("job", "create", "job.toml", "--account", "dev:0")

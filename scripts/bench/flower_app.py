@@ -31,7 +31,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, MetricRecord  # noqa: E
 from flwr.serverapp import Grid, ServerApp  # noqa: E402
 from flwr.serverapp.strategy import FedAvg, Strategy  # noqa: E402
 from flwr.simulation import run_simulation  # noqa: E402
-from jobs import JOBS, BenchmarkJob, parser  # noqa: E402
+from jobs import BenchmarkJob, job_of, parser  # noqa: E402
 
 from galaxy_chain.flower import OnLedger, create_job, galaxy_mod  # noqa: E402
 from galaxy_chain.ledger.abi import ledger_abi  # noqa: E402

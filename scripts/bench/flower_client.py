@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
-from jobs import JOBS
+from jobs import job_of
 
 from galaxy_fl.data.shards import load_shard
 from galaxy_fl.rounds.client import round_seed
@@ -20,7 +20,7 @@ from galaxy_fl.training.trainer import train
 @functools.cache
 def shard(name: str, index: int, clients: int) -> Any:
     """Load a client's data once an actor."""
-    return load_shard(JOBS[name].data, "train", f"{index}/{clients}")
+    return load_shard(job_of(name).data, "train", f"{index}/{clients}")
 
 
 def client_app(name: str, clients: int, mods: Sequence[Any] = ()) -> ClientApp:
@@ -30,7 +30,7 @@ def client_app(name: str, clients: int, mods: Sequence[Any] = ()) -> ClientApp:
     @app.train()
     def train_round(message: Message, context: Context) -> Message:
         torch.set_num_threads(1)
-        job = JOBS[name]
+        job = job_of(name)
         model = build_model(job.model, job.train.seed)
         model.load_state_dict(message.content["arrays"].to_torch_state_dict())
         data = shard(name, int(context.node_config["partition-id"]) + 1, clients)

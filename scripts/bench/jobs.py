@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from galaxy_fl.jobs.document import BuiltinModel
-from galaxy_fl.jobs.specification import TrainSpecification
-
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
-__all__ = ["JOBS", "BenchmarkJob", "asked", "images", "parser"]
+    from galaxy_fl.jobs.document import BuiltinModel
+    from galaxy_fl.jobs.specification import TrainSpecification
+
+__all__ = ["NAMES", "BenchmarkJob", "asked", "images", "job_of", "parser"]
+
+NAMES = ("digits", "resnet18")
 
 
 @dataclass(frozen=True)
@@ -45,27 +47,28 @@ def images(split: str) -> Dataset[Any]:
     return TensorDataset(samples, torch.randint(10, (256,), generator=random))
 
 
-def _digits() -> BenchmarkJob:
-    job: Mapping[str, Any] = tomllib.loads(files("galaxy_chain.demo").joinpath("digits.toml").read_text())
-    model, train = BuiltinModel.model_validate(job["model"]), TrainSpecification.model_validate(job["train"])
-    return BenchmarkJob(model, train, "digits", evaluates=True)
+def job_of(name: str) -> BenchmarkJob:
+    """The job of that name."""
+    # Imported here: whoever starts the commands of a job begins with a chain, and does not let that wait.
+    from galaxy_fl.jobs.document import BuiltinModel
+    from galaxy_fl.jobs.specification import TrainSpecification
 
-
-JOBS: Mapping[str, BenchmarkJob] = {
-    "digits": _digits(),
-    "resnet18": BenchmarkJob(
+    if name == "digits":
+        job: Mapping[str, Any] = tomllib.loads(files("galaxy_chain.demo").joinpath("digits.toml").read_text())
+        model, train = BuiltinModel.model_validate(job["model"]), TrainSpecification.model_validate(job["train"])
+        return BenchmarkJob(model, train, "digits", evaluates=True)
+    return BenchmarkJob(
         BuiltinModel(builtin="torchvision:resnet18", options={"num_classes": 10}),
         TrainSpecification(loss="CrossEntropyLoss", learning_rate=0.01, batch_size=32),
         "jobs:images",
         evaluates=False,
-    ),
-}
+    )
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
     """What reads the arguments of a program that runs one of the jobs: `job`, its name, `clients` and `rounds`."""
     made = argparse.ArgumentParser(description=description)
-    made.add_argument("--job", choices=JOBS, default="digits")
+    made.add_argument("--job", choices=NAMES, default=NAMES[0])
     made.add_argument("--clients", type=int, default=4)
     made.add_argument("--rounds", type=int, default=5)
     return made

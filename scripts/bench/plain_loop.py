@@ -6,7 +6,7 @@ from __future__ import annotations
 import copy
 
 import torch
-from jobs import JOBS, asked
+from jobs import asked, job_of
 
 from galaxy_fl.data.datasets import load
 from galaxy_fl.data.shards import load_shard
@@ -17,7 +17,7 @@ from galaxy_fl.training.trainer import evaluate, train
 
 def main() -> None:
     arguments = asked(__doc__)
-    job = JOBS[arguments.job]
+    job = job_of(arguments.job)
     shards = [load_shard(job.data, "train", f"{i}/{arguments.clients}") for i in range(1, arguments.clients + 1)]
     test = load(job.data, "test")
     model = build_model(job.model, job.train.seed)

@@ -216,6 +216,7 @@ def test_torch_is_loaded_from_the_first_moment_by_commands_that_train(arguments,
     started = []
     monkeypatch.setattr(forkserver, "start", lambda *modules: started.append(modules))
     monkeypatch.setattr(main, "application", lambda: sys.exit(2))
+    monkeypatch.setattr(main.gc, "disable", lambda: None)
     monkeypatch.setattr(sys, "argv", ["galaxy-chain", *arguments])
     with pytest.raises(SystemExit):
         main._run()
