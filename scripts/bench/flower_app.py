@@ -114,7 +114,7 @@ def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--ledger", metavar="URL", help="a development chain, with an account for each client")
     asked = arguments.parse_args()
-    job, size = JOBS[asked.job], (asked.clients, asked.rounds)
+    job, size = job_of(asked.job), (asked.clients, asked.rounds)
     with tempfile.TemporaryDirectory(prefix="galaxy-flower-") as folder:
         server, mods, first = server_app(job, *size), [], 0
         if asked.ledger is not None:
