@@ -102,7 +102,7 @@ if sys.argv[1] == "killed":
 """
 
 
-@pytest.mark.parametrize("end", ["by itself", "killed"])
+@pytest.mark.parametrize("end", [pytest.param("by itself", marks=pytest.mark.extended), "killed"])
 def test_a_script_keeps_its_secrets_runs_once_and_leaves_nothing_behind(end, tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)
     (tmp_path / "preloaded.py").write_text("import os; print(os.getpid(), file=open('preloaded-by', 'w'))")

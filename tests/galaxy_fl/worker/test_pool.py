@@ -119,7 +119,7 @@ def rounds_of(client, worker, prefix):
     return results
 
 
-@pytest.mark.parametrize("source", [None, SOURCE])
+@pytest.mark.parametrize("source", [pytest.param(None, marks=pytest.mark.extended), SOURCE])
 def test_twenty_clients_on_two_workers_get_what_each_gets_alone(source):
     job, clients = described(source), range(1, 21)
     alone = {}
@@ -153,7 +153,7 @@ def test_twenty_clients_on_two_workers_get_what_each_gets_alone(source):
     assert len({Path(f"alone-{client}-2").read_bytes() for client in clients}) == 20
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v3_small", "squeezenet1_1"])
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", pytest.param("squeezenet1_1", marks=pytest.mark.extended)])
 def test_a_model_that_is_used_again_is_as_a_new_one(name):
     """Those that come with Galaxy and torchvision are made once in a process: statistics, dropout, a divergence."""
     model, train = BuiltinModel(builtin=f"torchvision:{name}"), TRAIN.model_copy(update={"batch_size": 2})
