@@ -131,7 +131,10 @@ def demo(
                     audited.append(said["round"])
                 case "finished":
                     console.print(f"\n{rounds} rounds in {said['seconds']:.1f} s; final model {said['model']}")
-                    console.print(f"audit      {len(audited)} rounds recomputed from ledger and content, all right")
+                    console.print(
+                        f"audit      {len(audited)} rounds recomputed from ledger and content in "
+                        f"{said['audit_seconds']:.1f} s, all right"
+                    )
                     if len(paid) > LISTED:
                         earned.append(f"and {len(paid) - LISTED} more, {ether(sum(paid))} in all")
                     for line, text in enumerate(earned):

@@ -209,13 +209,15 @@ def demonstrate(
                 rpc.request("evm_increaseTime", ahead)
                 rpc.request("evm_mine")
                 say({"event": "ahead", "seconds": ahead})
+        began = time.monotonic()
         for audited in Auditor(ledger, store, created.job).rounds():
             say({"event": "audited", "round": audited.round, "model": audited.root.hex()})
+        took = time.monotonic() - began
         for account, role in roles.items():
             if role != "liar":
                 say({"event": "earned", "role": role, "account": account, "amount": earned.get(account, 0)})
         assert finished is not None
-        say(finished.model_dump(mode="json") | {"seconds": trained})
+        say(finished.model_dump(mode="json") | {"seconds": trained, "audit_seconds": took})
         if keep or page is not None:
             say({"event": "kept"})
             while True:

@@ -15,7 +15,10 @@ from functools import partial
 from itertools import count
 from typing import Any
 
-from galaxy_chain.rpc.answers import read_answer
+from pydantic_core import from_json
+
+from galaxy_chain.rpc.answers import check_form, read_answer
+from galaxy_chain.rpc.batches import Batch, Batches, may_share
 from galaxy_chain.rpc.errors import Trouble
 from galaxy_chain.rpc.http import HttpNode, shown
 from galaxy_chain.rpc.http_answer import BUSY, Answer, TooLarge
@@ -71,6 +74,7 @@ class Transport:
         """Begin without connections."""
         connect_seconds = min(self._timeout, CONNECT_SECONDS)
         self._nodes: dict[int, HttpNode] = {}
+        self._batches: dict[int, Batches] = {}
         self._sockets: dict[int, WebSocket] = {}
         connections = ExitStack()
         for node, url in enumerate(self._urls):
@@ -81,6 +85,7 @@ class Transport:
             else:
                 self._nodes[node] = HttpNode(url, connect_seconds, AT_ONCE, connecting)
                 connections.callback(self._nodes[node].close)
+                self._batches[node] = Batches()
         self._turns = threading.BoundedSemaphore(AT_ONCE)
         self._end = weakref.finalize(self, connections.close)
 
@@ -103,8 +108,14 @@ class Transport:
         identity = next(self._identities)  # of this request: threads share the transport
         request = {"jsonrpc": "2.0", "id": identity, "method": method, "params": parameters}
         if node not in self._sockets:
-            status, body = self._by_http(node, name, method, request)
-            return read_answer(name, method, identity, body, f"HTTP status {status} and something")
+
+            def alone() -> dict[str, Any]:
+                status, body = self._by_http(node, name, method, request)
+                return read_answer(name, method, identity, body, f"HTTP status {status} and something")
+
+            if not may_share(method):
+                return alone()
+            return check_form(name, method, self._batches[node].ask(request, alone, partial(self._together, node)))
         body = self._by_websocket(node, name, method, request)
         try:
             return read_answer(name, method, identity, body, "something")
@@ -112,7 +123,16 @@ class Transport:
             self._sockets[node].close()  # what comes next may be the answer to this
             raise
 
-    def _by_http(self, node: int, name: str, method: str, request: dict[str, Any]) -> tuple[int, bytes]:
+    def _together(self, node: int, batch: Batch) -> list[Any] | None:
+        """What comes back for several requests; None where that is no list."""
+        what = f"a batch of {len(batch)} requests"
+        try:
+            answers = from_json(self._by_http(node, self._names[node], what, batch)[1])
+        except ValueError:  # each is asked for by itself, which tells what is wrong
+            return None
+        return answers if isinstance(answers, list) else None
+
+    def _by_http(self, node: int, name: str, method: str, request: Any) -> tuple[int, bytes]:
         """The status and the body of an HTTP answer."""
         sent = False
 

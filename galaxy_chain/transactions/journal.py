@@ -103,12 +103,16 @@ class Journal:
     """
 
     def __init__(self, file: Path | None, chain: str, account: str) -> None:
+        self._path = file
         self._whose = chain, account
         self._file = SqliteFile.open(file, FORMAT, lock_seconds=LOCK_SECONDS)
         self._query = self._file.query
 
     def of(self, account: str) -> Journal:
-        """The journal of another account in the same file, which is open once."""
+        """The journal of another account in the same file, which is open once; or in a memory of its own, where nobody
+        waits for another account's lock."""
+        if self._path is None:
+            return Journal(None, self._whose[0], account)
         other = copy(self)
         other._whose = self._whose[0], account
         return other

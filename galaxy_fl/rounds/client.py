@@ -112,7 +112,7 @@ def run_client(
             model(rounds, vector, kept.own_before(rounds + 1))
 
     with tempfile.TemporaryDirectory(prefix="galaxy-client-") if folder is None else _alone(folder) as place:
-        kept = Kept(Path(place))
+        kept = Kept(Path(place), durable=folder is not None)
         kept.raw.unlink(missing_ok=True)
         while not round.over:
             if not retired and coordinator.wants_update(round):

@@ -82,13 +82,15 @@ class Kept:
 
     Args:
         folder: Is made.
+        durable: Whether what is kept outlives the process, and a loss of power; not so in a folder that doesn't.
 
     Raises:
         OSError: it can't be used.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, durable: bool = True) -> None:
         make_folder(folder, 0o700)
+        self._durable = durable
         self._folder = folder
         self._note = folder / "kept.json"
         self.last: KeptUpdate | None = None
@@ -164,8 +166,9 @@ class Kept:
             OSError: it can't be written.
         """
         round = trained.round
-        for path in (self.vector(round), *([self.own_new] if self.own_new.exists() else [])):
-            sync(path)
+        if self._durable:
+            for path in (self.vector(round), *([self.own_new] if self.own_new.exists() else [])):
+                sync(path)
         # First the old ones of rounds that were taken back, then the new one, then the note: whoever dies in between
         # trains the round again, from what was before it.
         for later in self._owns():
@@ -173,8 +176,10 @@ class Kept:
                 self._own(later).unlink()
         if self.own_new.exists():
             os.replace(self.own_new, self._own(round))
-            sync(self._folder)
-        write_durably(self._note, trained.model_dump_json())
+            if self._durable:
+                sync(self._folder)
+        if self._durable:
+            write_durably(self._note, trained.model_dump_json())
         if self.last is not None and self.last.round != round:
             self.vector(self.last.round).unlink(missing_ok=True)
         needless = sorted(number for number in self._owns() if number < first)[:-1]

@@ -2,7 +2,7 @@
 """One job through Galaxy's command line, as people run it: a chain, server, clients, audit. For `rounds.py`.
 
 Each command is a process of its own but for the clients, which are one operator's and share one. Contents are in a
-local store. Ends with the audit's exit code.
+local store. Ends with the audit's exit code, or a last line that says how long the audit has taken.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -88,7 +89,9 @@ def main() -> None:
         for participant in participants:
             if code := participant.wait():
                 sys.exit(code)
+        began = time.monotonic()
         print(done("audit", "1"), end="")
+        print(json.dumps({"audit_seconds": time.monotonic() - began}))
 
 
 def job_file(job: BenchmarkJob, clients: int, rounds: int) -> str:
