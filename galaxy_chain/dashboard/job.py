@@ -179,7 +179,7 @@ class FollowedJob:
             self.block, self.chain_time = follower.number, follower.chain_time
             before = set(self.timeline.of_round) if back else set()
             if new or back:
-                self.timeline, self.tally = Timeline(), Tally()
+                self.timeline, self.tally, self.epsilon = Timeline(), Tally(), Epsilons()
                 for event in follower.events():
                     self.timeline.apply(event)
             else:

@@ -21,6 +21,7 @@ from galaxy_chain.exceptions import JobMismatchError
 from galaxy_chain.following.follower import JobFollower
 from galaxy_chain.following.history import Commit, JobHistory
 from galaxy_chain.ledger.contract import LedgerContract
+from galaxy_chain.ledger.structs import Model, Terms
 from galaxy_chain.verify.audit import Auditor
 from galaxy_fl.content import Store
 from galaxy_fl.exceptions import ContentError, GalaxyError, JobDocumentError
@@ -88,6 +89,8 @@ class _Docket:
     """The commits of one job."""
 
     job: Job
+    begins: tuple[Terms, Model]
+    """What the job was registered with."""
     found: dict[Key, Found] = field(default_factory=dict)
     auditor: Auditor | None = None
     problem: str | None = None
@@ -139,7 +142,10 @@ class Judge:
         history = job.history
         commits = {key_of(commit): commit for commit in (*history.commits.values(), *history.void.values())}
         with self._changed:
-            docket = self._dockets.setdefault(job.number, _Docket(job))
+            docket = self._dockets.get(job.number)
+            if docket is None or docket.begins != (history.terms, history.initial):
+                # Another job may have this number after a reorganisation.
+                docket = self._dockets[job.number] = _Docket(job, (history.terms, history.initial))
             docket.job = job
             docket.found = {key: docket.found.get(key) or Found(commit) for key, commit in commits.items()}
             self._changed.notify_all()

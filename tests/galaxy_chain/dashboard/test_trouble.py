@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 
+import numpy as np
 import pytest
 
 from galaxy_chain.dashboard import ledger, verdicts
 from galaxy_chain.ledger.structs import Update
 from galaxy_chain.ledger.words import address_bytes
 from galaxy_chain.verify.audit import Auditor
+from galaxy_fl.jobs.document import RuleChoice
 from galaxy_fl.vectors import commitment, tree_root
 from tests.galaxy_chain.dashboard.served import served
-from tests.galaxy_chain.federation import CHUNK, SAMPLES, alter, made_up
+from tests.galaxy_chain.federation import CHUNK, DOCUMENT, SAMPLES, alter, made_up
 from tests.tcp_proxy import TcpProxy, stall
 
 
@@ -121,6 +123,29 @@ def test_a_job_that_the_chain_takes_back_is_said_to_be_gone(federation):
             federation.travel(1)
         asked.until(lambda: asked.get("/ledger")["jobs"] == job - 1)
         assert asked.refused(f"/jobs/{job}")[:2] == (404, "unknown_job")
+
+
+def test_another_job_that_takes_the_number_of_one_that_is_gone_is_judged_by_its_own_document(federation):
+    federation.submit(0, 1, 2)
+    federation.commit()
+    snapshot = federation.rpc.request("evm_snapshot")
+    federation.job = federation.register()
+    federation.submit(0, 1, 2)
+    federation.commit()
+    with served(federation) as asked:
+        assert (asked.verdict(1)["judgement"], asked.job()["name"]) == ("right", "made up")
+        assert federation.rpc.request("evm_revert", snapshot) is True
+        federation.travel(7)
+        named = DOCUMENT.model_copy(update={"name": "another", "rule": RuleChoice(name="coordinate_median")})
+        assert federation.register(named) == federation.job
+        federation.submit(0, 1, 2)
+        server = federation.serve()
+        round_ = server.round()
+        updates = [np.fromfile(server.update(round_, each), "<i4") for each in server.updates(round_)]
+        model = np.fromfile(server.model(round_), "<i4") + np.median(updates, axis=0).astype(np.int32)
+        federation.commit(model)
+        asked.until(lambda: asked.job()["name"] == "another")
+        asked.until(lambda: asked.verdict(1)["judgement"] == "right")
 
 
 def test_a_chain_that_goes_away_is_reported_and_followed_again_when_it_is_back(federation):
