@@ -156,6 +156,8 @@ class SigningClient(LedgerClientCoordinator):
         join = self._joining(samples)
         promised = self._promise(round, update, samples, None if join is None else self._keep_update)
         signed = self._lane.signed(round.attempt, self.history.model.root, promised)
+        if join is None:
+            self._unsent.unlink(missing_ok=True)
         return Answer(signed, join, None if join is None else update)
 
     def _keep_update(self, update: Vector) -> ContentId:

@@ -1,9 +1,8 @@
-"""A Flower app in one process: its messages go through Flower's own wire format, and to the clients in threads."""
+"""A Flower app in one process: its messages go through Flower's own wire format, to one client after the other."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -40,8 +39,7 @@ class OneProcess(Grid):
         return list(self.apps)
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
-        with ThreadPoolExecutor(4) as threads:
-            return list(threads.map(self._ask, list(messages)))
+        return [self._ask(message) for message in list(messages)]
 
     def _ask(self, message: Message) -> Message:
         node = message.metadata.dst_node_id
