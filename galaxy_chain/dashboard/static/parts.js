@@ -27,7 +27,8 @@ export function foreign(text) {
 /** An amount as people read it, exactly in its title. */
 export function money(amount) {
   if (amount === null) return h("span", { class: "muted" }, "–");
-  return h("span", { title: `${amount.wei} wei` }, amount.ether);
+  const tiny = amount.wei !== "0" && amount.wei.length < 10;
+  return h("span", { title: `${amount.wei} wei` }, tiny ? `${count(Number(amount.wei))} wei` : amount.ether);
 }
 
 /** Whether an amount is nothing. */

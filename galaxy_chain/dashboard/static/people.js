@@ -49,7 +49,11 @@ export function participantsCard(job, source, query) {
         !nothing(client.claimable) && h("div", { class: "small muted" }, money(client.claimable), " to claim"),
       ],
     },
-    { name: "Not settled", right: true, cell: (client) => (nothing(client.unsettled) ? "" : money(client.unsettled)) },
+    found.participants.some(({ unsettled }) => !nothing(unsettled)) && {
+      name: "Not settled",
+      right: true,
+      cell: (client) => (nothing(client.unsettled) ? "" : money(client.unsettled)),
+    },
   ].filter(Boolean);
   const place = (from) => to(job.job, null, { ...query, clients: from === 0 ? null : from });
   const end = found.first + found.participants.length;

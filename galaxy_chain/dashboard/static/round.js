@@ -133,7 +133,7 @@ export class RoundView {
         verdictCard(attempt, { job: this.#job, round: this.#round, check: found.check, now }),
         h(
           "div",
-          { class: "columns" },
+          { class: "columns story-first" },
           h(
             "div",
             {},

@@ -38,6 +38,12 @@ function row(name, amount) {
   return [h("dt", {}, name), h("dd", {}, money(amount))];
 }
 
+/** A sentence of the terms, the word that it is about before it. */
+function headed(sentence) {
+  const found = /^([\w ]{1,24}): (.+)$/s.exec(sentence);
+  return found ? [h("strong", {}, found[1]), " ", foreign(found[2])] : foreign(sentence);
+}
+
 export function termsCard(job) {
   const named = (pairs) =>
     h(
@@ -51,7 +57,7 @@ export function termsCard(job) {
       h(
         "ul",
         { class: "words" },
-        job.terms.words.map((sentence) => h("li", {}, foreign(sentence))),
+        job.terms.words.map((sentence) => h("li", {}, headed(sentence))),
       ),
       job.notes && [
         h("h3", {}, "Notes of its author"),

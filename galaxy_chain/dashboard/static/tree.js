@@ -21,7 +21,7 @@ export function treeCard(detail, source, { job, query, open, changed }) {
     return card("Tree of sums", h("p", { class: "nothing" }, "There are no sums before the commit."), { id: "tree" });
   const found = source?.shown;
   if (!found) return card("Tree of sums", source ? unanswered(source, "the tree") : null, { id: "tree" });
-  // Once something is wrong nothing above it is worth a computation.
+  // What waits although there is a verdict could not be recomputed.
   const over = !["waiting", "computing"].includes(detail.attempt.verdict.judgement);
   const nodes = found.nodes.map((node) => (over && node.state === "waiting" ? { ...node, state: "passed" } : node));
   const known = new Map(nodes.map((node) => [node.node, node]));

@@ -8,45 +8,32 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
 
-from galaxy_chain.dashboard.ledger import Source
 from galaxy_chain.dashboard.server import Dashboard
 from galaxy_chain.following.follower import JobFollower
-from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.ledger.deployment import Deployment
 from galaxy_chain.ledger.events import RoundReverted
 from galaxy_chain.rpc.rpc import Rpc
 from galaxy_chain.verify.watchtower import Watchtower
 from tests.browser import chromium
+from tests.galaxy_chain.dashboard.served import served
+from tests.galaxy_chain.dashboard.window import DESK, PHONE, Window, opened
 from tests.galaxy_chain.federation import DOCUMENT, Federation, made_up
 from tests.galaxy_chain.foundry import Chain
 from tests.galaxy_chain.verify.trees import WRONG, commit_tree, large, off
 from tests.tcp_proxy import TcpProxy
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser
 
-LONG = 120_000
-"""Milliseconds after which what is awaited will not come."""
-DESK = {"width": 1280, "height": 900}
-PHONE = {"width": 360, "height": 740}
 AXE = Path(__file__).parents[3] / "node_modules" / "axe-core" / "axe.min.js"
 IMAGE = "<img src=x onerror=\"document.title='taken'\">"
-LISTEN = """
-window.told = [];
-document.addEventListener("DOMContentLoaded", () => {
-  const announcer = document.getElementById("announcer");
-  new MutationObserver(() => window.told.push(announcer.textContent)).observe(announcer, { childList: true });
-});
-"""
-"""Remembers what a screen reader would have said."""
 
 
 @dataclass
@@ -59,71 +46,14 @@ class Shown:
     browser: Browser
     home: Path
 
+    @property
+    def url(self) -> str:
+        """Where the dashboard is."""
+        return self.dashboard.url
+
     def follower(self) -> JobFollower:
         """The federation's job as its ledger has it."""
         return JobFollower(self.federation.ledger(), self.federation.job)
-
-
-@dataclass
-class Window:
-    """A page of the browser, and all that it has asked for and complained of."""
-
-    page: Page
-    base: str
-    asked: list[str] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        page = self.page
-        page.set_default_timeout(LONG)
-        page.add_init_script(LISTEN)
-        page.on("request", lambda request: self.asked.append(request.url))
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("console", lambda message: self._heard(message.type, message.text))
-
-    def _heard(self, kind: str, text: str) -> None:
-        # A job whose events are being read for the first time is answered so, and asked for again.
-        if kind in ("error", "warning") and "status of 503" not in text:
-            self.complaints.append(text)
-
-    def open(self, place: str = "/") -> None:
-        """Goes to a place by its address."""
-        self.page.goto(f"{self.base}/#{place}")
-
-    def sees(self, selector: str, text: str | re.Pattern[str] | None = None) -> Any:
-        """Waits until something with a text is seen, and gives it."""
-        found = self.page.locator(selector)
-        if text is not None:
-            found = found.filter(has_text=text)
-        found.first.wait_for(state="visible")
-        return found.first
-
-    def states(self) -> list[str]:
-        """What is said of all rounds of a job."""
-        return [str(each) for each in self.page.locator("#state .key span").all_inner_texts()]
-
-    def sees_no(self, selector: str) -> None:
-        """Waits until something is seen no more."""
-        self.page.locator(selector).first.wait_for(state="hidden")
-
-    def heard(self, text: str) -> None:
-        """Waits until those who listen have been told something."""
-        self.page.wait_for_function("text => window.told.some((told) => told.includes(text))", arg=text)
-
-    def focused(self) -> str:
-        """The text of what has the focus."""
-        return str(self.page.evaluate("() => document.activeElement.textContent.trim()"))
-
-    def tab_to(self, text: str | re.Pattern[str]) -> None:
-        """Presses the tabulator until something with a text, or a label, has the focus."""
-        label = "() => document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent.trim()"
-        seen = []
-        for _ in range(150):
-            self.page.keyboard.press("Tab")
-            seen.append(str(self.page.evaluate(label)))
-            if re.fullmatch(text, seen[-1]):
-                return
-        raise AssertionError(f"{text!r} can't be reached by the keyboard: {seen}")
 
 
 @pytest.fixture(scope="module")
@@ -133,37 +63,14 @@ def shown(node: Chain, deployment: Deployment, tmp_path_factory: pytest.TempPath
     folder = tmp_path_factory.mktemp("dashboard")
     with chromium() as browser, TcpProxy(node.url) as proxy:
         federation = Federation(node, deployment, folder)
-        watched = Rpc(proxy.url, timeout=2, patience=0.5)
-        ledger = LedgerContract(watched, deployment.ledger, first_block=deployment.block, chain_id=deployment.chain_id)
-        source = Source(
-            ledger=ledger,
-            store=federation.store,
-            store_name=str(federation.store.root),
-            home=folder / "home",
-            content="/api/content/",
-            local=federation.store.root,
-            options=f" --rpc {proxy.url}",
-            poll=0.1,
-        )
-        with Dashboard(source) as dashboard:
-            yield Shown(federation, proxy, dashboard, browser, folder / "home")
+        with served(federation, proxy.url, home=folder / "home", poll=0.1) as asked:
+            yield Shown(federation, proxy, asked.dashboard, browser, folder / "home")
     rpc.request("evm_revert", snapshot)
-
-
-@contextmanager
-def opened(shown: Shown, size: dict[str, int] = DESK, colours: str = "light") -> Iterator[Window]:
-    """A window, of which everything stays on this machine, and nothing goes wrong."""
-    with shown.browser.new_context(viewport=size, color_scheme=colours, reduced_motion="reduce") as context:  # type: ignore[arg-type]
-        window = Window(context.new_page(), shown.dashboard.url)
-        yield window
-        assert window.complaints == []
-        there = {urlsplit(url)._replace(path="", query="", fragment="").geturl() for url in window.asked}
-        assert there == {shown.dashboard.url}
 
 
 @pytest.fixture
 def window(shown: Shown) -> Iterator[Window]:
-    with opened(shown) as window:
+    with opened(shown.browser, shown.url) as window:
         yield window
 
 
@@ -278,11 +185,15 @@ def test_what_is_missing_is_named_and_found_later(shown: Shown, window: Window) 
     federation.clients = federation.node.accounts[2:5]
     federation.job = federation.register()
     federation.submit(0, 1, 2)
-    federation.commit()
-    content = shown.follower().history.commits[1].included[0].update.content
-    path = federation.content(content)
-    kept = path.read_bytes()
-    path.unlink()
+    shown.proxy.down()  # it is to see the commit when the content is gone
+    try:
+        federation.commit()
+        content = shown.follower().history.commits[1].included[0].update.content
+        path = federation.content(content)
+        kept = path.read_bytes()
+        path.unlink()
+    finally:
+        shown.proxy.up()
     window.open(f"/jobs/{federation.job}/rounds/1")
     window.sees("#verdict", "Not to be checked")
     window.sees("#entries", "not in the store here")
@@ -423,7 +334,7 @@ def test_nothing_hinders_anybody(shown: Shown, size: dict[str, int], colours: st
     federation.job = federation.register(DOCUMENT.model_copy(update={"name": long, "notes": long * 20}), pool=10**18)
     federation.submit(0, 1, 2)
     federation.commit(made_up(99))
-    with opened(shown, size, colours) as window:
+    with opened(shown.browser, shown.url, size, colours) as window:
         for place, there in (
             ("/", "tbody th"),
             (f"/jobs/{federation.job}", ".lie .values"),
@@ -440,7 +351,7 @@ def test_nothing_hinders_anybody(shown: Shown, size: dict[str, int], colours: st
 
 
 def test_a_place_that_is_none_is_said_to_be_none(shown: Shown) -> None:
-    with opened(shown) as window:
+    with opened(shown.browser, shown.url) as window:
         window.open("/jobs/999999")
         window.sees("main", "999999")
         window.sees("main a", "All jobs")
