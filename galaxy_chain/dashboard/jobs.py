@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from itertools import islice
 from typing import Any, cast
@@ -9,7 +10,7 @@ from typing import Any, cast
 from galaxy_chain.cli.document_view import choices_of, readable_choices
 from galaxy_chain.cli.job_views import status_of
 from galaxy_chain.dashboard.job import FollowedJob
-from galaxy_chain.dashboard.ledger import WatchedLedger
+from galaxy_chain.dashboard.ledger import FIRST_ANSWER, WatchedLedger
 from galaxy_chain.dashboard.rounds import commit_of
 from galaxy_chain.dashboard.schema import (
     Curve,
@@ -53,13 +54,14 @@ def jobs_of(watched: WatchedLedger, highest: int | None, count: int) -> Jobs:
     total = watched.count
     begin = total if highest is None else min(highest, total)
     last = max(0, begin - count)
-    rows = [_row(watched, number, watched.row(number)) for number in range(begin, last, -1)]
+    until = time.monotonic() + FIRST_ANSWER  # for all of them: a store that is slow keeps nobody waiting
+    rows = [_row(watched, number, watched.row(number), until) for number in range(begin, last, -1)]
     return Jobs(total=total, jobs=rows, next=last or None)
 
 
-def _row(watched: WatchedLedger, number: int, found: JobOnLedger) -> JobRow:
+def _row(watched: WatchedLedger, number: int, found: JobOnLedger, until: float) -> JobRow:
     state, terms = found.state, found.terms
-    document, _ = watched.documents.get(terms.spec)
+    document, _ = watched.documents.get(terms.spec, wait=max(0.0, until - time.monotonic()))
     job = watched.following(number)
     return JobRow(
         job=number,

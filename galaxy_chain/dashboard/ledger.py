@@ -7,11 +7,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as NotYet
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 
 from galaxy_chain.dashboard.epsilon import Epsilons
 from galaxy_chain.dashboard.events import Hub
@@ -92,10 +91,12 @@ class Documents:
         self._store = store
         self._tell = tell
         self._known: dict[bytes, tuple[JobDocument | None, str | None, float]] = {}
-        self._coming: dict[bytes, Future[None]] = {}
+        self._coming: dict[bytes, threading.Event] = {}
         self._in_vain: set[bytes] = set()
         self._lock = threading.Lock()
-        self._threads = ThreadPoolExecutor(2, thread_name_prefix="documents")
+        self._wanted: SimpleQueue[bytes] = SimpleQueue()
+        for number in (1, 2):  # they end with the process: a store that keeps one waiting does not keep that
+            threading.Thread(target=self._work, name=f"gets documents {number}", daemon=True).start()
 
     def get(self, spec: bytes, wait: float = FIRST_ANSWER) -> tuple[JobDocument | None, str | None]:
         """A document by its digest, or why there is none."""
@@ -105,15 +106,17 @@ class Documents:
                 return known[:2]
             coming = self._coming.get(spec)
             if coming is None:
-                coming = self._coming[spec] = self._threads.submit(self._get, spec)
-        try:
-            coming.result(wait)
-        except NotYet:
-            with self._lock:
-                self._in_vain.add(spec)
-            return (None, "it is being looked for") if known is None else known[:2]
+                coming = self._coming[spec] = threading.Event()
+                self._wanted.put(spec)
+        coming.wait(wait)
         with self._lock:
+            if not coming.is_set():
+                self._in_vain.add(spec)
             return self._known.get(spec, (None, "it is being looked for", 0.0))[:2]
+
+    def _work(self) -> None:
+        while spec := self._wanted.get():
+            self._get(spec)
 
     def _get(self, spec: bytes) -> None:
         document, problem = None, None
@@ -130,7 +133,7 @@ class Documents:
             while len(self._known) >= MOST_DOCUMENTS:
                 del self._known[next(iter(self._known))]
             self._known[spec] = document, problem, time.monotonic() + DOCUMENT_RETRY
-            self._coming.pop(spec, None)
+            self._coming.pop(spec).set()
             late = spec in self._in_vain
             self._in_vain.discard(spec)
         if late:
@@ -138,7 +141,8 @@ class Documents:
 
     def close(self) -> None:
         """Get none any more."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for _ in (1, 2):
+            self._wanted.put(b"")
 
 
 class WatchedLedger:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 
 import numpy as np
@@ -11,8 +12,11 @@ from galaxy_chain.dashboard import ledger, verdicts
 from galaxy_chain.ledger.structs import Update
 from galaxy_chain.ledger.words import address_bytes
 from galaxy_chain.verify.audit import Auditor
+from galaxy_fl.content.http_store import http_store
+from galaxy_fl.content.remote import Timeouts
 from galaxy_fl.jobs.document import RuleChoice
 from galaxy_fl.vectors import commitment, tree_root
+from tests.end_to_end.processes import LONG
 from tests.galaxy_chain.dashboard.served import served
 from tests.galaxy_chain.federation import CHUNK, DOCUMENT, SAMPLES, alter, made_up
 from tests.tcp_proxy import TcpProxy, stall
@@ -91,6 +95,22 @@ def _cid(federation):
     from galaxy_fl.content import ContentId
 
     return ContentId(history(federation).terms.spec, 0).cid
+
+
+def test_a_store_that_never_answers_keeps_no_browser_waiting(federation, tmp_path):
+    for _ in range(3):
+        federation.register()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        store = http_store(url, tmp_path / "copies", timeouts=Timeouts(search=LONG))
+        with served(federation, store=store, content=f"{url}/content/", local=None) as asked:
+            assert [row["name"] for row in asked.get("/jobs")["jobs"]] == [None] * 4
+            assert asked.job()["document_problem"] == "it is being looked for"
+            assert asked.job("/rounds/1")["content"] == f"{url}/content/"
+            assert (
+                asked.http.get("/api/content/bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy").status_code
+                == 404
+            )
 
 
 def test_a_commit_that_the_chain_takes_back_is_gone_and_the_one_in_its_place_is_judged_anew(federation):
