@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from eth_account import Account
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.clientapp.mod import LocalDpMod
 from flwr.server.strategy import FedAvg as OlderFedAvg
 from flwr.serverapp.strategy import (
     DifferentialPrivacyServerSideFixedClipping,
@@ -18,7 +19,7 @@ from flwr.serverapp.strategy import (
 )
 
 from galaxy_chain.exceptions import AuditError
-from galaxy_chain.flower import OnLedger, galaxy_mod, serving
+from galaxy_chain.flower import OnLedger, create_job, galaxy_mod, serving
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.vectors import read_vector
 from tests.galaxy_chain.federation import said
@@ -201,6 +202,20 @@ def test_of_a_simulation_each_partition_has_its_own_account(app):
         context.node_config.clear()
         context.node_config.update({"partition-id": number - 1, "num-partitions": 3})
     on_ledger(app).start(carrier, record(app.model), num_rounds=1)
+    [audited] = app.reading().audit(app.job).rounds()
+    assert audited.updates == 3
+
+
+def test_a_mod_behind_it_sees_the_arrays_and_what_it_makes_of_them_is_signed(app):
+    app.model = {name: value.astype(np.float32) for name, value in app.model.items() if name != "layer.count"}
+    app.job = create_job(
+        app.model, rounds=2, clients=3, open=True, terms={"server": app.reading().jobs()[app.job].terms.server},
+        **app.settings("owner", "dev:0"),
+    )  # fmt: skip
+    noise = LocalDpMod(clipping_norm=0.5, sensitivity=1e-3, epsilon=10.0, delta=1e-5)
+    result = on_ledger(app).start(grid(app, mods=[galaxy_mod(**app.common), noise]), record(app.model), num_rounds=1)
+    moved = sum(float(((result.arrays[name].numpy() - value) ** 2).sum()) for name, value in app.model.items())
+    assert 0 < moved**0.5 < 0.6  # the updates are clipped to half, and the mean of three is no longer
     [audited] = app.reading().audit(app.job).rounds()
     assert audited.updates == 3
 
