@@ -181,10 +181,12 @@ class TcpProxy:
         head, body = _message(client)
         if not head:
             return False
-        request = json.loads(body)
+        sent = json.loads(body)
+        requests = sent if isinstance(sent, list) else [sent]  # several threads' requests may come as one batch
         with self._lock:
-            self.asked.append(request["method"])
-            trouble = self._next_trouble(request["method"])
+            methods = [request["method"] for request in requests]
+            self.asked += methods
+            trouble = next(filter(None, map(self._next_trouble, methods)), None)
         if trouble is None and self.change is None:
             client.sendall(self._forward(body))
             return True
@@ -193,7 +195,12 @@ class TcpProxy:
             return False
         answer = json.loads(self._forward(body).partition(b"\r\n\r\n")[2])
         assert self.change is not None
-        client.sendall(_http(200, json.dumps(self.change(request, answer)).encode()))
+        if isinstance(sent, list):
+            answers = {each["id"]: each for each in answer}
+            changed: Any = [self.change(request, answers[request["id"]]) for request in requests]
+        else:
+            changed = self.change(sent, answer)
+        client.sendall(_http(200, json.dumps(changed).encode()))
         return True
 
     def _next_trouble(self, method: str) -> Trouble | None:
