@@ -63,6 +63,7 @@ def ledger(watched: TheLedger) -> schema.Ledger:
         time=None if head is None else head.time,
         jobs=watched.count,
         store=source.store_name,
+        content=source.content,
         store_problem=watched.judge.store_problem,
         version=galaxy_chain.__version__,
     )

@@ -139,6 +139,8 @@ class Ledger(Shown):
     """How many jobs the ledger has, as far as was seen."""
     store: str
     """What the contents are read from."""
+    content: str | None
+    """Below which a content id is linked, as in `RoundDetail`."""
     store_problem: str | None
     """Why it can't be used; what is only missing in it is told with the rounds."""
     version: str

@@ -56,7 +56,7 @@ function draw() {
     banner();
     show(document.getElementById("ledger"), ...facts());
     show(document.getElementById("footer"), ...footer());
-    show(main, ...view.render(now()));
+    show(main, ...view.render(now(), ledger.value?.content ?? null));
     view.shown();
     document.title = `${view.title()} – Galaxy`;
     restore();
@@ -145,7 +145,7 @@ function go() {
     feedPath = path;
     feed = new Feed(path, told, reachable);
   }
-  show(main, ...view.render(now()));
+  show(main, ...view.render(now(), ledger.value?.content ?? null));
   view.shown();
   draw();
   if (first) return;

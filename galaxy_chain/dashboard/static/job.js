@@ -136,7 +136,7 @@ export class JobView {
     }, FRESH);
   }
 
-  render(now) {
+  render(now, content) {
     const job = this.#detail.value;
     const place = crumbs(h("a", { href: "#/" }, "Jobs"), h("span", { "aria-current": "page" }, `Job ${this.#job}`));
     const head = (...content) => h("div", { class: "head" }, h("div", {}, ...content));
@@ -154,7 +154,7 @@ export class JobView {
         { class: "stack" },
         job.problem && h("p", { class: "card", role: "status" }, foreign(job.problem)),
         this.#wrong(job, now),
-        card("State", state(job, now), { id: "state" }),
+        card("State", state(job, now, content), { id: "state" }),
         h(
           "div",
           { class: "columns" },
@@ -171,7 +171,7 @@ export class JobView {
             moneyCard(job),
             demandsCard(job, now),
             serversCard(job, now),
-            termsCard(job),
+            termsCard(job, content),
             this.#checkCard(job),
           ),
         ),

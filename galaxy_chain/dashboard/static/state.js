@@ -6,7 +6,7 @@ import { progressOf } from "./jobs.js";
 import { bar, contentId, facts, foreign, hash, judgement, money, time } from "./parts.js";
 
 /** What a job's rounds have come to, and its most important facts. */
-export function state(job, now) {
+export function state(job, now, content) {
   const over = job.status === "finished" || job.status === "final";
   const done =
     job.status === "final" ? job.settled : job.status === "finished" ? job.last_round : Math.max(0, job.round - 1);
@@ -67,7 +67,7 @@ export function state(job, now) {
             ),
           ],
       ["Owner", hash(job.owner, "the owner's address")],
-      ["Newest model", contentId(job.model_id, "the model's content id", null)],
+      ["Newest model", contentId(job.model_id, "the model's content id", content)],
     ]),
     job.ending &&
       h(

@@ -44,7 +44,7 @@ function headed(sentence) {
   return found ? [h("strong", {}, found[1]), " ", foreign(found[2])] : foreign(sentence);
 }
 
-export function termsCard(job) {
+export function termsCard(job, content) {
   const named = (pairs) =>
     h(
       "dl",
@@ -68,7 +68,7 @@ export function termsCard(job) {
         ? h("p", { class: "small" }, foreign(job.document_problem ?? "Its document is not in the store."))
         : h("details", { "data-key": "document" }, h("summary", {}, "What is trained"), named(job.document_words)),
       job.document !== null && job.document_problem && h("p", { class: "small" }, foreign(job.document_problem)),
-      h("p", { class: "small muted" }, "Document ", contentId(job.document_id, "the document's content id", null)),
+      h("p", { class: "small muted" }, "Document ", contentId(job.document_id, "the document's content id", content)),
     ],
     { id: "terms" },
   );

@@ -93,6 +93,9 @@ def test_a_job_is_followed_as_it_happens(shown: Shown, window: Window) -> None:
     federation.submit(0, 1, 2, seed=2)
     federation.commit()
     window.sees("#state .pill", "2 right")
+    with window.page.expect_download() as download:  # the job's document, whose content id is linked
+        window.page.locator("#terms a").last.click()
+    assert json.loads(download.value.path().read_text())["name"] == "made up"
     window.sees("#state", "all 2 committed")
     assert window.states() == ["0 rounds settled", "2 committed, open to challenge"]
     window.sees("#plots figure", "Gas a round")
