@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import signal
 import socket
@@ -33,8 +34,14 @@ def listen(host: str, port: int) -> socket.socket:
         listener.listen(1024)
     except (OSError, UnicodeError) as error:
         listener.close()
+        elsewhere = isinstance(error, (socket.gaierror, UnicodeError)) or error.errno == errno.EADDRNOTAVAIL
         raise ConfigurationError(
-            f"can't listen on {host} port {port}: {error}; choose another port, or stop what is using this one"
+            f"can't listen on {host} port {port}: {error}; "
+            + (
+                "name an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all of them"
+                if elsewhere
+                else "choose another port, or stop what is using this one"
+            )
         ) from error
     return listener
 

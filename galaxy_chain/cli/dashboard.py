@@ -51,8 +51,9 @@ def dashboard(
 ) -> None:
     """Serve a page that shows jobs as they happen, with every commit recomputed here. Needs no key."""
     if reports is not None and not reports.is_dir():
+        lacks = "not a folder" if reports.exists() else "not there"
         raise ConfigurationError(
-            f"the folder of reports {reports} is not there: name the one that participants write into (--output)"
+            f"the folder of reports {reports} is {lacks}: name the one that participants write into (--output)"
         )
     from galaxy_chain.dashboard.server import Dashboard  # with a web framework, which no other command needs
     from galaxy_fl.http_server import serve

@@ -17,6 +17,7 @@ __all__ = ["application", "main"]
 
 INTERRUPTED = 130
 TERMINATED = 143
+HUNG_UP = 129
 TRAINING = (("client",), ("job", "create"))
 """Commands that have torch at work in any case: the others know more first, and `demo` needs more of it."""
 
@@ -114,6 +115,8 @@ def main() -> None:
     """Run the command line; errors end it with the exit codes of docs/operations.md."""
     # An exception, so that folders are tidied and files closed; servers have handlers of their own.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # a terminal that is closed; under `nohup` it is ignored
+        signal.signal(signal.SIGHUP, lambda *_: sys.exit(HUNG_UP))
     try:
         with interrupts_are_heard():
             _run()

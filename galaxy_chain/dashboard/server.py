@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import re
 from collections.abc import Sequence
 
 from galaxy_chain.dashboard.app import create_app
 from galaxy_chain.dashboard.events import HEARTBEAT_SECONDS, Hub
-from galaxy_chain.dashboard.guard import Guard
+from galaxy_chain.dashboard.guard import Guard, named
 from galaxy_chain.dashboard.ledger import Source, WatchedLedger
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.http_server import HttpServer, is_loopback, listen
@@ -17,6 +18,8 @@ __all__ = ["DEFAULT_PORT", "Dashboard"]
 
 DEFAULT_PORT = 8560
 _ENDING_SECONDS = 2
+_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_.])?(?::[0-9]+)?")
+_SHOWN = 100
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +34,8 @@ class Dashboard(HttpServer):
         heartbeat: Seconds after which a stream of events shows that it is there.
 
     Raises:
-        ConfigurationError: it can't listen there, or others would reach it and `public` does not say so.
+        ConfigurationError: it can't listen there, a name is none that browsers ask for, or others would reach it and
+            `public` does not say so.
     """
 
     def __init__(
@@ -44,6 +48,12 @@ class Dashboard(HttpServer):
         public: bool = False,
         heartbeat: float = HEARTBEAT_SECONDS,
     ) -> None:
+        for name in names:
+            if not _NAME.fullmatch(name) and not (name and _is_address(named(name))):
+                raise ConfigurationError(
+                    f"{name[:_SHOWN]!r} is not a name by which browsers ask for a host: expected one such as "
+                    "board.example.org, without http:// and a path, other letters as xn--…"
+                )
         if not is_loopback(host):
             if not public:
                 raise ConfigurationError(

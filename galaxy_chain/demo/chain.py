@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from typing import IO
 
@@ -56,7 +56,8 @@ def running_chain(chain: DemoChain, accounts: int) -> Iterator[Callable[[], str]
         try:
             yield ready
         finally:
-            process.kill()  # it keeps nothing that could be lost
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # it keeps nothing that could be lost
             process.wait()
 
 
@@ -87,7 +88,8 @@ def _start(command: list[str], said: IO[str]) -> subprocess.Popen[bytes]:
     # and never sees it, because one that only begins would end with a traceback.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        return subprocess.Popen(command, stdout=said)
+        # A group of its own, so that it ends whole: npm's `anvil` is a script that starts the node as its child.
+        return subprocess.Popen(command, stdout=said, process_group=0)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 

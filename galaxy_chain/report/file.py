@@ -68,10 +68,10 @@ def check_destination(path: Path) -> None:
     Raises:
         ConfigurationError: the ending is another, it is a folder, or there is none that it can be put into.
     """
+    if path.is_dir():
+        raise ConfigurationError(f"{path} is a folder: name a file that ends in .html")
     if path.suffix.lower() not in (".html", ".htm"):
         raise ConfigurationError(f"{path} ends in {path.suffix!r}, but a report is HTML: let it end in .html")
-    if path.is_dir():
-        raise ConfigurationError(f"{path} is a folder: name a file")
     if not path.parent.is_dir():
         raise ConfigurationError(f"there is no folder {path.parent}: make it first, or name another file")
     if not os.access(path.parent, os.W_OK):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import socket
 import time
 
 import httpx
 import pytest
 
+from galaxy_chain.demo.chain import DemoChain, running_chain
 from tests.end_to_end.forked import Forked
 from tests.end_to_end.processes import ANVIL, LONG
 
@@ -132,3 +135,22 @@ def test_a_device_that_is_not_there_is_named(tmp_path):
         code, _, errors = demo.finish(check=False)
     assert code != 0
     assert "nonsense" in errors
+
+
+def test_a_node_that_a_script_started_ends_with_the_demonstration(tmp_path, monkeypatch):
+    """As npm's `anvil` is: a script whose child is the node, and which nobody can have end it by a SIGKILL."""
+    script = tmp_path / "anvil"
+    script.write_text(f'#!/bin/sh\n"{ANVIL}" "$@"\nexit $?\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    with running_chain(DemoChain.ANVIL, 1) as ready:
+        url = ready()
+        assert httpx.post(url, json={"jsonrpc": "2.0", "id": 1, "method": "eth_chainId"}).json()["result"] == "0x539"
+    address = httpx.URL(url)
+    deadline = time.monotonic() + LONG
+    while True:
+        with socket.socket() as asking:
+            if asking.connect_ex((address.host, address.port)) == errno.ECONNREFUSED:
+                break
+        assert time.monotonic() < deadline, "the node still listens"
+        time.sleep(0.01)

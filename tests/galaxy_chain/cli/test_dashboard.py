@@ -25,6 +25,7 @@ def test_others_than_this_machine_are_let_in_by_name_alone(at_ledger):
 
 def test_what_is_not_there_is_refused_before_anything_is_served(at_ledger, monkeypatch):
     at_ledger.fails(2, "the folder of reports nowhere is not there", "dashboard", "--reports", "nowhere")
+    at_ledger.fails(2, f"the folder of reports {__file__} is not a folder", "dashboard", "--reports", __file__)
     at_ledger.fails(2, "the store nowhere is not there", "dashboard", "--store", "nowhere")
     at_ledger.fails(22, "nowhere.json is missing", "dashboard", "--ledger", "nowhere.json")
     with socket.create_server(("127.0.0.1", 0)) as taken:

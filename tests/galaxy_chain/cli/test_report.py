@@ -41,6 +41,7 @@ def test_it_says_what_is_missing_but_not_where_on_this_machine_it_was_looked_for
 
 REFUSED = [
     (["--to", "report.pdf"], "report.pdf ends in '.pdf', but a report is HTML: let it end in .html"),
+    (["--to", "."], "\\. is a folder: name a file that ends in .html"),
     (["--to", "folder.html"], "folder.html is a folder: name a file"),
     (["--to", "nowhere/r.html"], "there is no folder nowhere: make it first"),
     (["--round", "2"], "'2' is not a round of job .* that is committed: its commits are of the rounds 1 to 1"),

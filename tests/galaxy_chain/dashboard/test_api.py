@@ -275,6 +275,9 @@ def test_it_listens_to_this_machine_alone_unless_told(federation):
     source = Source(
         ledger=federation.ledger(), store=LocalStore(federation.store.root), store_name="x", home=federation.store.root
     )
+    for name in ("http://board.example", "board.example/jobs", "bücher.example", "*", ""):
+        with pytest.raises(ConfigurationError, match="is not a name by which browsers ask for a host"):
+            Dashboard(source, names=[name])
     for host in ("0.0.0.0", "::", ""):
         with pytest.raises(ConfigurationError, match="add --public if they may see"):
             Dashboard(source, host)
