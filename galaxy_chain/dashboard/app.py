@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,9 +11,11 @@ from fastapi import Depends, FastAPI, Header, Query, Request
 from fastapi import Path as InPath
 from fastapi.responses import FileResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 import galaxy_chain
 from galaxy_chain.dashboard import jobs, rounds, schema
+from galaxy_chain.dashboard.events import Hub, Stream
 from galaxy_chain.dashboard.ledger import WatchedLedger
 from galaxy_chain.exceptions import RpcError, UnknownJobError
 from galaxy_fl.content import ContentId, LocalStore
@@ -154,11 +157,23 @@ def nodes(
         return rounds.nodes_of(watched, found, round, attempt, first, count)
 
 
+class _Told(StreamingResponse):
+    """A stream of events that is over once its browser is gone, be that before the first of them was sent."""
+
+    def __init__(self, hub: Hub, stream: Stream) -> None:
+        headers = NO_STORE | {"X-Accel-Buffering": "no"}
+        super().__init__(hub.lines(stream), media_type="text/event-stream", headers=headers)
+        self._end = partial(hub.end, stream)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._end()
+
+
 def _stream(watched: WatchedLedger, job: int | None, last: str | None) -> StreamingResponse:
-    stream = watched.hub.listen(job, last)
-    return StreamingResponse(
-        watched.hub.lines(stream), media_type="text/event-stream", headers=NO_STORE | {"X-Accel-Buffering": "no"}
-    )
+    return _Told(watched.hub, watched.hub.listen(job, last))
 
 
 @api.get("/events", response_class=StreamingResponse, responses=problems(503) | _STREAM)

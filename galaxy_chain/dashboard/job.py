@@ -101,6 +101,11 @@ class FollowedJob:
             self._thread.join(seconds)
 
     @property
+    def closed(self) -> bool:
+        """Whether it is followed no more."""
+        return self._closed
+
+    @property
     def there(self) -> bool:
         """Whether there is something to show."""
         return self._history is not None

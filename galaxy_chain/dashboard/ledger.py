@@ -272,7 +272,7 @@ class WatchedLedger:
             job.asked = time.monotonic()
         if gone is not None:
             gone.stop(0)
-            self.judge.drop(gone.number)
+            self.judge.drop(gone)
         job.ready.wait(LOADING_SECONDS)
         if job.unknown:
             raise UnknownJobError(f"there is no job {number} on the ledger any more")

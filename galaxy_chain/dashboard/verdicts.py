@@ -72,6 +72,10 @@ class Job(Protocol):
     """When somebody wanted to see it."""
 
     @property
+    def closed(self) -> bool:
+        """Whether it is followed no more."""
+
+    @property
     def follower(self) -> JobFollower:
         """What follows it."""
 
@@ -142,18 +146,21 @@ class Judge:
         history = job.history
         commits = {key_of(commit): commit for commit in (*history.commits.values(), *history.void.values())}
         with self._changed:
+            if job.closed:  # its last look has taken longer than its being dropped
+                return
             docket = self._dockets.get(job.number)
-            if docket is None or docket.begins != (history.terms, history.initial):
-                # Another job may have this number after a reorganisation.
+            if docket is None or docket.job is not job or docket.begins != (history.terms, history.initial):
+                # What followed it before may be closed. Another job may have this number after a reorganisation.
                 docket = self._dockets[job.number] = _Docket(job, (history.terms, history.initial))
-            docket.job = job
             docket.found = {key: docket.found.get(key) or Found(commit) for key, commit in commits.items()}
             self._changed.notify_all()
 
-    def drop(self, job: int) -> None:
-        """Forget a job."""
+    def drop(self, job: Job) -> None:
+        """Forget a job; not one of its number that is followed since."""
         with self._changed:
-            self._dockets.pop(job, None)
+            docket = self._dockets.get(job.number)
+            if docket is not None and docket.job is job:
+                del self._dockets[job.number]
 
     def found(self, job: int, commit: Commit, asked: bool = False) -> Found | None:
         """What is known of a commit; if it is asked for, it comes before others."""

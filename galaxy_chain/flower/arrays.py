@@ -39,9 +39,10 @@ def numpy_arrays(record: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
                 found[name] = value.numpy()
             if found[name].dtype.kind not in KINDS:
                 raise TypeError(f"it is of {found[name].dtype}")
-        except (AttributeError, TypeError, ValueError, OSError) as error:
+        except Exception as error:  # anybody has sent the bytes: EOFError, BadZipFile and MemoryError are among them
+            why = str(error) or type(error).__name__
             raise JobDocumentError(
-                f"{name!r:.80} is not an array that numpy reads ({error}): give numbers of 8 to 64 bits"
+                f"{name!r:.80} is not an array that numpy reads ({why:.200}): give numbers of 8 to 64 bits"
             ) from error
     return found
 

@@ -194,6 +194,25 @@ class Serving:
                 f"the job was registered with (the same seed), or {remedy}"
             )
 
+    def check_brought(self, answer: Answer) -> None:
+        """Make sure that an update that came with an entry is to be put into the store.
+
+        Raises:
+            ConfigurationError: it is not of the model's size, or of a client that does not join, or may not.
+        """
+        if answer.vector is None:
+            return
+        client, parameters = answer.update.client, self.document.tensors.parameters
+        if answer.vector.size != parameters:
+            raise ConfigurationError(
+                f"the update that it brings has {answer.vector.size} numbers, and the job's model has {parameters}"
+            )
+        history = self.coordinator.history
+        if answer.join is None or not (history.terms.open or client in history.admitted or client in history.clients):
+            raise ConfigurationError(
+                f"it brings an update of {client}, which does not join or is not admitted: nothing of it is kept"
+            )
+
     def serve(self, asked: Round, answers: Sequence[Answer]) -> ServerReport | None:
         """Hand in what clients have signed, and commit the round.
 

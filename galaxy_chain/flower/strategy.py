@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from logging import INFO, WARNING
 from typing import Any
@@ -211,6 +212,7 @@ class OnLedger(Strategy):
                 serving.model_root(),
                 content.array_records.get(UPDATE),
             )
+            serving.check_brought(answer)
             if content.array_records.keys() - {UPDATE}:
                 raise ConfigurationError(
                     "it has arrays beside its entry, and only the entry counts: galaxy_mod() has to be the first of "
@@ -231,13 +233,19 @@ class OnLedger(Strategy):
         return answer, metrics
 
     def _mean(self, metrics: list[MetricRecord]) -> MetricRecord | None:
-        """The strategy's mean of the metrics, of those replies that have the most."""
+        """The strategy's mean of the metrics, of those replies that have what most have."""
         if not metrics:
             return None
-        most = max((frozenset(each) for each in metrics), key=len)
-        alike = [each for each in metrics if each.keys() == most]
+        kinds = [frozenset((key, *_kind(value)) for key, value in each.items()) for each in metrics]
+        # What most clients say: one that says more, or lists where others have numbers, must not silence them.
+        usual = Counter(kinds).most_common(1)[0][0]
+        alike = [each for each, kind in zip(metrics, kinds, strict=True) if kind == usual]
         if len(alike) < len(metrics):
-            log(WARNING, "the metrics of %d replies lack keys, and are left out", len(metrics) - len(alike))
+            log(
+                WARNING,
+                "the metrics of %d replies have other keys or kinds than those of most, and are left out",
+                len(metrics) - len(alike),
+            )
         contents = [RecordDict({"metrics": each}) for each in alike]
         mean: MetricRecord = self.strategy.train_metrics_aggr_fn(contents, self.strategy.weighted_by_key)
         return mean
@@ -257,6 +265,11 @@ class OnLedger(Strategy):
                 "job %d stands at round %d of %d: start the app again to continue",
                 *(self._job, round.number, serving.coordinator.rounds),
             )
+
+
+def _kind(value: object) -> tuple[str, int]:
+    """What can be averaged with it: other numbers, or lists of as many."""
+    return ("list", len(value)) if isinstance(value, list) else ("number", 0)
 
 
 def _check_strategy(strategy: Any) -> None:

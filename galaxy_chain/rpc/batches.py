@@ -8,13 +8,14 @@ trips, of which each costs both sides more than what is asked in it.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from galaxy_chain.rpc.errors import Trouble
 
-__all__ = ["MOST", "Batches", "may_share"]
+__all__ = ["MOST", "MOST_FAILURES", "PAUSE_SECONDS", "Batches", "may_share"]
 
 MOST = 50
 """Requests of a batch; nodes take a hundred and more."""
@@ -28,6 +29,16 @@ _QUICK = frozenset(
     }
 )  # fmt: skip
 """Methods whose answers are small and come at once: nobody waits long for those of others."""
+_OF_REQUEST = (-32600,)
+"""The code of an error about what was sent, which was a batch."""
+_OF_BATCH = (-32600, -32003, -32005)
+"""Codes of errors that may be about the batch and not about a request in it: its answer is too large, or it is too much
+at a time. Of a transaction the last two say that it is refused."""
+PAUSE_SECONDS = 10.0
+"""After a batch that failed none is sent for so long: a request that does so takes no other with it again, and a node
+that breaks off with all batches is asked one by one."""
+MOST_FAILURES = 3
+"""Batches in a row that fail at a node that has never taken one, until none is sent it any more."""
 _CHANGING = frozenset({"eth_sendRawTransaction"})
 """Methods that are asked in a batch only of a node that is known to take batches."""
 
@@ -73,6 +84,9 @@ class Batches:
         self._on_their_way = 0
         self._takes: bool | None = None
         """Whether the node takes batches, as far as is known."""
+        self._failures = 0
+        """Batches in a row that have failed."""
+        self._paused_until = float("-inf")
 
     def ask(self, request: Request, alone: Callable[[], Any], exchange: Exchange) -> Any:
         """The answer to a request.
@@ -85,7 +99,7 @@ class Batches:
         Raises:
             Trouble: there is none.
         """
-        if self._takes is False:
+        if self._takes is False or self._pauses:
             return alone()
         asked = _Asked(request)
         with self._lock:
@@ -105,6 +119,10 @@ class Batches:
             raise asked.error
         return alone() if asked.answer is None else asked.answer
 
+    @property
+    def _pauses(self) -> bool:
+        return time.monotonic() < self._paused_until
+
     def _lead(self, own: _Asked, alone: Callable[[], Any], exchange: Exchange) -> Any:
         """Send what waits, this thread's request with it."""
         with self._lock:
@@ -114,11 +132,12 @@ class Batches:
                 return alone()
             finally:
                 self._pass_on(own)
-        self._send(batch, exchange)
-        self._pass_on(own)
-        for asked in batch:
-            if asked is not own:
+        try:
+            self._send(batch, exchange)
+        finally:
+            for asked in batch[1:]:
                 asked.wake()
+        self._pass_on(own)
         if own.error is not None:
             raise own.error
         return alone() if own.answer is None else own.answer
@@ -127,7 +146,7 @@ class Batches:
         """What goes now; the rest stays where it is."""
         batch, rest = [own], deque[_Asked]()
         self._waiting.remove(own)
-        alone = self._takes is not True and own.request["method"] in _CHANGING
+        alone = self._pauses or (self._takes is not True and own.request["method"] in _CHANGING)
         for asked in self._waiting:
             changing = self._takes is not True and asked.request["method"] in _CHANGING
             (rest if alone or changing or asked.leads or len(batch) == MOST else batch).append(asked)
@@ -141,18 +160,29 @@ class Batches:
         except Trouble as trouble:
             for asked in batch:
                 asked.error = trouble
+            self._failures += 1
+            self._paused_until = time.monotonic() + PAUSE_SECONDS
+            if self._takes is None and self._failures >= MOST_FAILURES:
+                self._takes = False
             return
         except BaseException:
             # What a node has not answered because this thread was interrupted, the others ask for by themselves.
             for asked in batch[1:]:
-                asked.wake()
+                if asked.request["method"] in _CHANGING:
+                    asked.error = Trouble("the thread that has sent a transaction was interrupted", acted=True)
             raise
-        self._takes = came is not None
+        self._failures = 0
         answers = {each["id"]: each for each in came or () if isinstance(each, dict) and type(each.get("id")) is int}
         for asked in batch:
-            asked.answer = answers.get(asked.request["id"])
-            if asked.answer is None and asked.request["method"] in _CHANGING:  # what has become of it is not known
+            answer = answers.get(asked.request["id"])
+            changing = asked.request["method"] in _CHANGING
+            of_batch = answer is not None and _may_be_of_batch(answer, _OF_REQUEST if changing else _OF_BATCH)
+            asked.answer = None if of_batch else answer
+            if asked.answer is None and changing:  # what has become of it is not known
                 asked.error = Trouble("a batch has come back without an answer to a transaction", acted=True)
+                self._paused_until = time.monotonic() + PAUSE_SECONDS  # it goes by itself now
+        # One that answers none of them, or says of the list what is wrong with it, takes none either.
+        self._takes = any(asked.answer is not None for asked in batch)
 
     def _pass_on(self, own: _Asked) -> None:
         """Have the thread that has waited longest send the next."""
@@ -172,3 +202,9 @@ class Batches:
                 self._waiting.remove(own)
         if own.leads:
             self._pass_on(own)
+
+
+def _may_be_of_batch(answer: dict[str, Any], codes: Sequence[int]) -> bool:
+    """Whether an error may be one of the batch, so that the request has to be sent by itself to know."""
+    error = answer.get("error")
+    return isinstance(error, dict) and error.get("code") in codes

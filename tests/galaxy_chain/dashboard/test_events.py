@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from types import SimpleNamespace
 
 import pytest
 
 from galaxy_chain.dashboard import events
+from galaxy_chain.dashboard.app import create_app
 from galaxy_chain.dashboard.events import MOST_STREAMS, MOST_WAITING, REMEMBERED, Hub
 from galaxy_chain.dashboard.schema import Update
 from galaxy_fl.content.problems import Refused
@@ -130,6 +132,25 @@ def test_a_stream_shows_that_it_is_there_and_ends_with_the_server():
         return True
 
     assert asyncio.run(asyncio.wait_for(first_comment(), 60))
+    assert hub.streams == 0
+
+
+def test_a_browser_that_is_gone_before_its_first_event_takes_no_place():
+    hub = Hub()
+    app = create_app(SimpleNamespace(hub=hub, source=SimpleNamespace(local=None)))
+    scope = {
+        "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1", "method": "GET",
+        "scheme": "http", "path": "/api/events", "raw_path": b"/api/events", "query_string": b"", "headers": [],
+        "root_path": "", "server": ("127.0.0.1", 80), "client": ("127.0.0.1", 1),
+    }  # fmt: skip
+
+    async def gone():
+        return {"type": "http.disconnect"}
+
+    async def send(event):
+        await asyncio.sleep(0)
+
+    asyncio.run(asyncio.wait_for(app(scope, gone, send), 60))
     assert hub.streams == 0
 
 

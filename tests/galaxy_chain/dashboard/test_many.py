@@ -79,6 +79,18 @@ def followed(watched, chain):
     return job
 
 
+def test_a_job_that_is_let_go_is_not_judged_by_its_last_look(watched):
+    chain = Long(3, 3).play(2, 2)
+    old = followed(watched, chain)
+    new = followed(watched, chain)
+    watched.judge.drop(old)  # late: its number is followed again
+    assert len(watched.judge.all(1)) == 2
+    watched.judge.drop(new)
+    new.stop(0)
+    watched.judge.take(new)
+    assert watched.judge.all(1) == []
+
+
 def test_a_thousand_rounds_are_shown_page_by_page(watched, monkeypatch):
     chain = Long(MANY, 6).play(MANY - 1, 2)
     job = followed(watched, chain)

@@ -257,6 +257,28 @@ def test_replies_that_differ_from_what_was_signed_or_come_twice_count_for_nothin
     assert app.reading().job(app.job).round == 2
 
 
+def test_who_says_more_than_others_does_not_silence_them_nor_end_the_app(app, caplog):
+    carrier = grid(app)
+
+    def more(node, reply):
+        if "galaxy" not in reply.content or node != 1:
+            return reply
+        said = dict(reply.content["metrics"])
+        if len(carrier.sent) > 12:  # in the second round: another kind
+            return altered(reply, metrics=MetricRecord(said | {key: [0.5] for key in said if key != "num-examples"}))
+        return altered(reply, metrics=MetricRecord(said | {"loss": -1e9, "more": 1.0}))
+
+    carrier.altered = more
+    result = on_ledger(app).start(carrier, record(app.model), num_rounds=2)
+    assert set(result.train_metrics_clientapp) == {1, 2}
+    for mean in result.train_metrics_clientapp.values():
+        assert "more" not in mean
+        assert isinstance(mean["loss"], float)
+        assert mean["loss"] >= 0
+    assert [audited.updates for audited in app.reading().audit(app.job).rounds()] == [3, 3]
+    assert any("have other keys or kinds" in each for each in said(caplog))
+
+
 def test_an_entry_that_comes_from_two_nodes_counts_once(app, caplog):
     carrier = grid(app)
     replies: dict[str, Message] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import sys
@@ -11,13 +12,19 @@ import pytest
 import torch
 from torch import nn
 
-from galaxy_chain.flower.arrays import as_arrays, difference_of, encoded
+from galaxy_chain.flower.arrays import as_arrays, difference_of, encoded, numpy_arrays
 from galaxy_chain.flower.job import check_fit, create_job, document_of
 from galaxy_chain.flower.messages import Asked, samples_of
 from galaxy_fl.exceptions import ConfigurationError, EncodingError, JobDocumentError
 from galaxy_fl.jobs.rule_choice import RuleChoice
 from galaxy_fl.training.models import find_builder
 from tests.galaxy_chain.flower.app import initial
+
+
+def npy(shape):
+    """The head of an array's bytes."""
+    head = f"{{'descr': '<i4', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head
 
 
 def test_a_models_arrays_travel_there_and_back():
@@ -66,6 +73,18 @@ def test_models_that_can_not_be_carried_are_refused(model, match):
 def test_a_value_that_no_fixed_point_carries_is_named():
     with pytest.raises(EncodingError, match="'weight' at"):
         document_of({"weight": np.array([1e3] * 9, np.float32)}, "app", {"weight": 30})
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"PK\x03\x04junk", npy("(2**62,)"), npy("(1152921504606846976,)"), npy("("), npy("(1,)")[:9]]
+)
+def test_bytes_that_are_no_array_are_refused_whatever_numpy_meets_them_with(data):
+    class Sent:
+        def numpy(self):
+            return np.load(io.BytesIO(data), allow_pickle=False)  # as Flower does
+
+    with pytest.raises(JobDocumentError, match="'vector' is not an array that numpy reads"):
+        numpy_arrays({"vector": Sent()})
 
 
 def test_it_has_to_be_said_who_may_join():

@@ -292,6 +292,13 @@ def test_at_a_store_that_is_served_a_clients_first_update_comes_with_its_reply(n
             arrays = running.arrays(round, app.model)
             first = [app.answer(index, round, arrays) for index in range(3)]
             assert all(answer.vector is not None for answer in first)
+            for answer in first:
+                running.check_brought(answer)
+            short = replace(first[0], vector=first[0].vector[:-1])
+            with pytest.raises(ConfigurationError, match=r"that it brings has \d+ numbers, and the job's model has"):
+                running.check_brought(short)
+            with pytest.raises(ConfigurationError, match="does not join or is not admitted: nothing of it is kept"):
+                running.check_brought(replace(first[0], join=None))
             again = app.answer(0, round, arrays)  # asked again, it sends the same
             assert again.update == first[0].update
             assert np.array_equal(again.vector, first[0].vector)

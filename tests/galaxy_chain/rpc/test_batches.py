@@ -12,8 +12,8 @@ import pytest
 from eth_utils.crypto import keccak
 
 from galaxy_chain.exceptions import RpcError
-from galaxy_chain.rpc.batches import Batches
-from galaxy_chain.rpc.errors import RpcAnswerError
+from galaxy_chain.rpc.batches import MOST_FAILURES, Batches
+from galaxy_chain.rpc.errors import RpcAnswerError, Trouble
 from galaxy_chain.rpc.rpc import Rpc
 from tests.galaxy_chain.rpc.http_server import Server, http
 
@@ -165,3 +165,89 @@ def test_who_is_interrupted_leaves_nobody_waiting():
     assert interrupts >= 1
     assert ends.count("alone") == 9 - interrupts
     assert (list(batches._waiting), batches._on_their_way) == ([], 0)
+
+
+@pytest.mark.parametrize("code", [-32600, -32003, -32005])
+def test_an_error_about_the_batch_is_nobodys(code):
+    def together(batch: list[Any]) -> bytes:
+        return http(json.dumps([{"id": batch[0]["id"], "error": {"code": code, "message": "too large"}}]).encode())
+
+    told = ask_all(Node(together), lambda rpc, n: rpc.number("eth_getBalance", n + 100), 8)
+    assert told == [2 * (n + 100) for n in range(8)]
+
+
+def together_at(
+    batches: Batches, method: str, exchange: Callable[[Any], Any], takes: bool | None = True
+) -> tuple[list[Any], list[int]]:
+    """What nine threads are told that wait while two requests are on their way, and who has asked by itself."""
+    go_on, lonely = threading.Event(), list[int]()
+    batches._takes = takes
+
+    def asking(number: int) -> Any:
+        def alone() -> str:
+            assert go_on.wait(60)
+            lonely.append(number)
+            return "alone"
+
+        return batches.ask({"id": number, "method": "eth_call" if number < 2 else method}, alone, exchange)
+
+    with ThreadPoolExecutor(9) as threads:
+        asked = [threads.submit(asking, number) for number in range(2)]
+        while batches._on_their_way < 2:
+            threading.Event().wait(0.01)
+        asked += [threads.submit(asking, number) for number in range(2, 9)]
+        while len(batches._waiting) < 7:
+            threading.Event().wait(0.01)
+        go_on.set()
+        return [each.exception(60) or each.result() for each in asked], lonely
+
+
+def test_a_transaction_of_a_batch_whose_thread_is_interrupted_may_have_been_done():
+    def interrupted(batch: Any) -> None:
+        raise KeyboardInterrupt
+
+    batches = Batches()
+    told, lonely = together_at(batches, "eth_sendRawTransaction", interrupted)
+    troubles = [each for each in told if isinstance(each, Trouble)]
+    assert len(troubles) >= 5
+    assert all(each.acted for each in troubles)  # else "already known" would be taken for a refusal
+    assert sum(isinstance(each, KeyboardInterrupt) for each in told) + len(troubles) + len(lonely) == 9
+    assert (list(batches._waiting), batches._on_their_way) == ([], 0)
+
+
+def test_a_refused_transaction_of_a_batch_is_refused_and_one_without_answer_goes_by_itself_next():
+    def refused(batch: Any) -> list[Any]:
+        return [{"id": each["id"], "error": {"code": -32003, "message": "rejected"}} for each in batch]
+
+    told, _ = together_at(Batches(), "eth_sendRawTransaction", refused)
+    assert sum(isinstance(each, dict) and each["error"]["message"] == "rejected" for each in told) >= 5
+    batches = Batches()
+    told, lonely = together_at(batches, "eth_sendRawTransaction", lambda batch: [])
+    assert sum(isinstance(each, Trouble) and each.acted for each in told) + len(lonely) == 9
+    assert batches.ask({"id": 10, "method": "eth_sendRawTransaction"}, lambda: "alone", lambda batch: []) == "alone"
+
+
+def test_what_a_failed_batch_took_with_it_is_asked_one_by_one():
+    def fails(batch: Any) -> None:
+        raise Trouble("timed out", too_much=True)
+
+    batches = Batches()
+    told, lonely = together_at(batches, "eth_call", fails)
+    assert sum(isinstance(each, Trouble) for each in told) == 9 - len(lonely) >= 5
+    all_here = threading.Barrier(9, timeout=60)  # which no batch reaches
+    with ThreadPoolExecutor(9) as threads:
+        asked = [threads.submit(batches.ask, {"id": n, "method": "eth_call"}, all_here.wait, fails) for n in range(9)]
+        assert sorted(each.result(60) for each in asked) == list(range(9))
+
+
+def test_a_node_at_which_every_batch_fails_is_sent_none_any_more(monkeypatch):
+    monkeypatch.setattr("galaxy_chain.rpc.batches.PAUSE_SECONDS", 0.0)
+    batches, sent = Batches(), []
+
+    def fails(batch: Any) -> None:
+        sent.append(batch)
+        raise Trouble("it has ended the connection")
+
+    while len(sent) < MOST_FAILURES:
+        together_at(batches, "eth_call", fails, takes=None)
+    assert batches._takes is False

@@ -262,6 +262,24 @@ def test_certificates_are_checked(certified, monkeypatch):
     assert [number for number, _ in server.asked] == [1, 1]
 
 
+def test_blanks_in_a_field_cost_no_more_than_other_bytes():
+    hint = b"HTTP/1.1 103 Early Hints\r\nX: y" + b" " * 60_000 + b"y\r\n\r\n"
+    with once(hint * 20, http(CHAIN)) as server:  # the square of the blanks' number would take minutes
+        assert Rpc(server.url, timeout=60).number("eth_chainId") == 1
+
+
+def test_a_connection_is_not_kept_whose_answer_has_two_lengths():
+    def reply(head: bytes, body: bytes) -> Iterable[bytes]:
+        answer = json.dumps({"id": json.loads(body)["id"], "result": "0x1"}).encode()
+        yield b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"
+        yield b"%x\r\n%s\r\n0\r\n\r\n" % (len(answer), answer)
+
+    with Server(reply) as server:
+        rpc = Rpc(server.url)
+        assert [rpc.number("eth_chainId") for _ in range(2)] == [1, 1]
+    assert [number for number, _ in server.asked] == [0, 1]
+
+
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
 def test_the_proxy_of_the_environment(monkeypatch, variable):
     with Server(answering()) as proxy:
