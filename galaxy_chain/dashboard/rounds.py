@@ -418,8 +418,11 @@ def _contents(watched: WatchedLedger, job: FollowedJob, commit: Commit) -> list[
 def _last_step(commit: Commit, found: Found | None) -> NodeShown:
     state, reason = _state(found, 0, len(commit.nodes))
     last = len(commit.nodes)
+    # Few updates have no partial sums: the step is made of them at once.
+    first, end = (last, last) if last else (0, commit.record.updates - 1)
+    weight = commit.nodes[-1].weight if last else sum(entry.update.weight for entry in commit.included)
     return NodeShown(
-        node=0, level=0, first_child=last, last_child=last, weight=commit.nodes[-1].weight if commit.nodes else 0,
+        node=0, level=0, first_child=first, last_child=end, weight=weight,
         root=commit.record.next.root.hex(), content_id=None, state=state, reason=reason,
     )  # fmt: skip
 

@@ -648,7 +648,8 @@ class NodeShown(Shown):
     """From 1; 0 for the next model."""
     first_child: Count
     last_child: Count
-    """Numbers of entries on level 1, else of nodes; both included."""
+    """Numbers of entries on level 1, and of the next model where there are no partial sums; else of nodes. Both
+    included."""
     weight: Count
     root: str
     content_id: str | None

@@ -84,6 +84,8 @@ def test_a_round_opened_names_all_that_another_needs_to_check_it(paid):
         assert opened["attempt"]["record"] == "0x" + commit.word.hex()
         assert (opened["head"], opened["model"]) == (commit.record.head.hex(), commit.record.next.root.hex())
         assert opened["check"] == f"galaxy-chain audit {paid.job}"
+        [step] = asked.job("/rounds/2/nodes")["nodes"]  # no partial sums: the next model is made of all updates at once
+        assert (step["node"], step["first_child"], step["last_child"], step["weight"]) == (0, 0, 2, 79)
         for entry, known in zip(entries["entries"], commit.entries, strict=True):
             assert (entry["client"], entry["commitment"]) == (known.client, known.update.commitment.hex())
             assert entry["included"] == (known.client != paid.clients[2])
