@@ -2,7 +2,7 @@
 
 import { Feed, Source } from "./api.js";
 import { h, show } from "./dom.js";
-import { count } from "./format.js";
+import { count, moment } from "./format.js";
 import { JobView } from "./job.js";
 import { JobsView } from "./jobs.js";
 import { announce, foreign } from "./parts.js";
@@ -21,6 +21,7 @@ let feedPath = null;
 let up = true;
 let drawing = false;
 let answered = performance.now();
+let awaySince = null; // this machine's clock, in seconds: the chain's stands still
 
 /** The chain's time, as it should be by now. */
 function now() {
@@ -32,6 +33,8 @@ function now() {
 function ledgerChanged(before) {
   const after = ledger.value;
   if (after && after.block !== before?.block) answered = performance.now();
+  if (after?.since == null) awaySince = null;
+  else awaySince ??= Date.now() / 1000 - after.since;
   if (before && after && before.health !== after.health) view?.reload();
   draw();
 }
@@ -75,8 +78,10 @@ function banner() {
       "Its process may have ended. This page tries again by itself; what it shows is from before.",
     ]);
   if (up && found && found.health === "away") {
-    const seen = found.block === null ? "" : ` What is shown is as of block ${count(found.block)}.`;
-    notices.push(["bad", "The chain does not answer.", `${found.problem ?? ""}${seen} It is asked again and again.`]);
+    const since = awaySince === null ? "" : `Not since ${moment(awaySince, Date.now() / 1000)}. `;
+    const seen = found.block === null ? "" : `What is shown is as of block ${count(found.block)}. `;
+    const why = found.problem ? `: ${found.problem}` : ".";
+    notices.push(["bad", "The chain does not answer.", `${since}${seen}It is asked again and again${why}`]);
   }
   if (up && found && found.health === "wrong")
     notices.push(["bad", "The node answers what can't be.", found.problem ?? ""]);
@@ -94,7 +99,7 @@ function facts() {
   const found = ledger.value;
   if (!found) return [h("span", {}, ledger.problem ? "The ledger can't be read." : "")];
   return [
-    h("span", { class: "number" }, `chain ${count(found.chain_id)}`),
+    h("span", { class: "number" }, `chain ${found.chain_id}`),
     h("span", { class: "number" }, found.block === null ? "no block yet" : `block ${count(found.block)}`),
   ];
 }
