@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 __all__ = ["JointWork"]
 
@@ -41,6 +43,12 @@ class JointWork(Generic[Key, Value]):
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._turns: dict[Key, _Turn[Value]] = {}
+        _ALL.add(self)
+
+    def begin_again(self) -> None:
+        """Wait for no thread of the process that this one was forked from: they are over there."""
+        self._lock = threading.Lock()
+        self._turns = {}
 
     def do(self, key: Key, work: Callable[[], Value]) -> Value:
         """Return what `work` returns, here or in another thread that began it after this one asked.
@@ -72,3 +80,14 @@ class JointWork(Generic[Key, Value]):
                 turn.asking -= 1
                 if turn.asking == 0:
                     self._turns.pop(key, None)
+
+
+_ALL: weakref.WeakSet[JointWork[Any, Any]] = weakref.WeakSet()
+
+
+def _begin_again() -> None:
+    for each in tuple(_ALL):
+        each.begin_again()
+
+
+os.register_at_fork(after_in_child=_begin_again)

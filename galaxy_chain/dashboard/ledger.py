@@ -39,6 +39,8 @@ NEWEST = 3
 """Jobs, the newest ones, that are followed before anybody asks for them."""
 MOST_ROWS = 2_000
 MOST_DOCUMENTS = 2_000
+MOST_DOCUMENT_BYTES = 16 * 2**20
+"""Of all documents that are remembered: read, one takes several times its bytes, and anybody may register one."""
 DOCUMENT_RETRY = 15.0
 """Seconds until a document that was missing is looked for again."""
 FIRST_ANSWER = 0.3
@@ -91,6 +93,7 @@ class Documents:
         self._store = store
         self._tell = tell
         self._known: dict[bytes, tuple[JobDocument | None, str | None, float]] = {}
+        self._sizes: dict[bytes, int] = {}
         self._coming: dict[bytes, threading.Event] = {}
         self._in_vain: set[bytes] = set()
         self._lock = threading.Lock()
@@ -119,9 +122,10 @@ class Documents:
             self._get(spec)
 
     def _get(self, spec: bytes) -> None:
-        document, problem = None, None
+        document, problem, size = None, None, 0
         try:
-            document = JobDocument.from_bytes(self._store.block(spec))
+            data = self._store.block(spec)
+            document, size = JobDocument.from_bytes(data), len(data)
         except JobDocumentError as error:
             problem = f"it is not a job document: {error}"[:1000]
         except GalaxyError as error:
@@ -130,14 +134,22 @@ class Documents:
             _log.exception("the job document %s", spec.hex())
             problem = f"it can't be read: {type(error).__name__}"
         with self._lock:
-            while len(self._known) >= MOST_DOCUMENTS:
-                del self._known[next(iter(self._known))]
+            self._forget(spec)
+            self._sizes[spec] = size
+            while len(self._known) >= MOST_DOCUMENTS or (
+                self._known and sum(self._sizes.values()) > MOST_DOCUMENT_BYTES
+            ):
+                self._forget(next(iter(self._known)))
             self._known[spec] = document, problem, time.monotonic() + DOCUMENT_RETRY
             self._coming.pop(spec).set()
             late = spec in self._in_vain
             self._in_vain.discard(spec)
         if late:
             self._tell()
+
+    def _forget(self, spec: bytes) -> None:
+        self._known.pop(spec, None)
+        self._sizes.pop(spec, None)
 
     def close(self) -> None:
         """Get none any more."""

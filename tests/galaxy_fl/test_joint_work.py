@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -78,3 +80,25 @@ def test_an_interrupt_is_nobody_elses() -> None:
         slow.go.set()
         assert isinstance(first.exception(), KeyboardInterrupt)
         assert other.result() == 7
+
+
+FORKING = """
+import os, signal, threading
+from galaxy_fl.joint_work import JointWork
+work, began, go = JointWork(), threading.Event(), threading.Event()
+thread = threading.Thread(target=work.do, args=("key", lambda: (began.set(), go.wait(600))))
+thread.start()
+assert began.wait(600)
+child = os.fork()
+if child == 0:
+    signal.alarm(60)  # which ends it, should it wait
+    os._exit(work.do("key", lambda: 7))
+ended = os.waitpid(child, 0)[1]
+go.set()
+thread.join()
+assert os.waitstatus_to_exitcode(ended) == 7, ended
+"""
+
+
+def test_a_process_that_was_forked_waits_for_no_thread_of_the_other():
+    subprocess.run([sys.executable, "-W", "ignore", "-c", FORKING], check=True, timeout=600)

@@ -12,6 +12,7 @@ from galaxy_chain.dashboard import ledger, verdicts
 from galaxy_chain.ledger.structs import Update
 from galaxy_chain.ledger.words import address_bytes
 from galaxy_chain.verify.audit import Auditor
+from galaxy_fl.content import LocalStore
 from galaxy_fl.content.http_store import http_store
 from galaxy_fl.content.remote import Timeouts
 from galaxy_fl.jobs.document import RuleChoice
@@ -224,3 +225,18 @@ def test_the_job_that_nobody_has_asked_for_longest_is_let_go_and_comes_back(fede
             assert asked.get(f"/jobs/{job}")["job"] == job
         names = {f"follows job {job}" for job in (federation.job, others[-1])}
         asked.until(lambda: {t.name for t in threading.enumerate() if t.name.startswith("follows job")} == names)
+
+
+def test_large_documents_of_many_jobs_are_not_all_remembered(tmp_path, monkeypatch):
+    store = LocalStore(tmp_path / "store")
+    documents = [DOCUMENT.model_copy(update={"name": f"job {number}"}).to_bytes() for number in range(6)]
+    specs = [store.put(each).digest for each in documents]
+    monkeypatch.setattr(ledger, "MOST_DOCUMENT_BYTES", 3 * len(documents[0]))
+    found = ledger.Documents(store, lambda: None)
+    try:
+        for number, spec in enumerate([*specs, *specs]):
+            document, problem = found.get(spec, LONG)
+            assert (problem, document.name) == (None, f"job {number % 6}")
+            assert len(found._known) == len(found._sizes) <= 3
+    finally:
+        found.close()
