@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
 
 import pytest
 
-from tests.end_to_end.processes import ROOT, Program, children_of, embedded, environment, run, wait_until_alone
+from tests.end_to_end.processes import ANVIL, ROOT, Program, children_of, embedded, environment, run, wait_until_alone
 
 
 @pytest.mark.parametrize("processes", [2, 3])
@@ -31,6 +33,16 @@ def test_a_demonstration_interrupted_at_any_moment_ends_quietly(folder, event):
     with Program(folder, "demo", "--json") as demo:
         demo.line(f'"{event}"')
         assert_quiet(demo)
+
+
+def test_a_demonstration_whose_terminal_is_closed_leaves_no_node_behind(folder):
+    path = f"{ANVIL.parent}{os.pathsep}{os.environ['PATH']}"
+    with Program(folder, "demo", "--chain", "anvil", "--json", PATH=path) as demo:
+        demo.line('"chain"')
+        os.killpg(demo.process.pid, signal.SIGHUP)  # the kernel tells the terminal's group; the node has its own
+        code, _, errors = demo.finish(check=False)
+    assert (code, errors) == (129, "")
+    wait_until_alone(demo.process.pid)
 
 
 def assert_quiet(program):
