@@ -51,6 +51,10 @@ def report(
     written = write_report(where.at(), ledger, store, job, path, round, say)
     facts = written.facts
     standing = {outcome.name.lower(): facts.count(outcome) for outcome in Outcome}
+    if facts.lacking:
+        standing["unchecked"] = len(
+            facts.history.commits
+        )  # there are no verdicts, which is not to say nothing lacks one
     if json:
         print_json(
             {

@@ -39,6 +39,14 @@ def test_it_says_what_is_missing_but_not_where_on_this_machine_it_was_looked_for
     assert str(federation.store.root) not in written
 
 
+def test_rounds_of_a_job_whose_content_is_away_are_all_unchecked(at_ledger, federation, job, tmp_path):
+    federation.store.root.rename(tmp_path / "away")
+    federation.store.root.mkdir()
+    assert at_ledger.run("job", "report", job) == 0
+    assert "no round could be recomputed: " in at_ledger.out
+    assert "of 1 rounds that are committed 0 are right, 0 wrong, 1 could not be checked" in at_ledger.out
+
+
 REFUSED = [
     (["--to", "report.pdf"], "report.pdf ends in '.pdf', but a report is HTML: let it end in .html"),
     (["--to", "."], "\\. is a folder: name a file that ends in .html"),
