@@ -37,6 +37,9 @@ at a time. Of a transaction the last two say that it is refused."""
 PAUSE_SECONDS = 10.0
 """After a batch that failed none is sent for so long: a request that does so takes no other with it again, and a node
 that breaks off with all batches is asked one by one."""
+SLOW_SECONDS = 0.01
+"""For a request of a batch: a node that takes longer gains nothing by one, and those who wait for all of it could have
+gone on. It is left out for as long as after a failure."""
 MOST_FAILURES = 3
 """Batches in a row that fail at a node that has never taken one, until none is sent it any more."""
 _CHANGING = frozenset({"eth_sendRawTransaction"})
@@ -155,6 +158,7 @@ class Batches:
 
     def _send(self, batch: list[_Asked], exchange: Exchange) -> None:
         """Have each of a batch its answer, or an error; neither where the node takes no batches."""
+        began = time.monotonic()
         try:
             came = exchange([asked.request for asked in batch])
         except Trouble as trouble:
@@ -172,6 +176,8 @@ class Batches:
                     asked.error = Trouble("the thread that has sent a transaction was interrupted", acted=True)
             raise
         self._failures = 0
+        if (ended := time.monotonic()) - began > SLOW_SECONDS * len(batch):
+            self._paused_until = ended + PAUSE_SECONDS
         answers = {each["id"]: each for each in came or () if isinstance(each, dict) and type(each.get("id")) is int}
         for asked in batch:
             answer = answers.get(asked.request["id"])

@@ -602,3 +602,28 @@ def test_an_interrupt_in_a_callback_whose_exceptions_python_swallows_is_heard_al
     command = [sys.executable, "-c", before + INTERRUPTED_IN_A_CALLBACK]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert (ended.returncode, ended.stderr) == (130, "")
+
+
+HUNG_UP = """
+import signal, sys
+from galaxy_chain.cli import main as cli
+
+def application():
+    signal.raise_signal(signal.SIGHUP)
+    sys.exit(7)
+
+cli.application = application
+cli.main()
+"""
+
+
+@pytest.mark.parametrize(("before", "code"), [("", 129), ("signal.signal(signal.SIGHUP, signal.SIG_IGN)", 7)])
+def test_a_closed_terminal_ends_a_command_unless_it_was_told_to_outlive_it(before, code):
+    """As `nohup` tells it."""
+    command = [
+        sys.executable,
+        "-c",
+        f"import signal\nsignal.signal(signal.SIGHUP, signal.SIG_DFL)\n{before}\n{HUNG_UP}",
+    ]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert (ended.returncode, ended.stderr) == (code, "")

@@ -12,12 +12,19 @@ import pytest
 from eth_utils.crypto import keccak
 
 from galaxy_chain.exceptions import RpcError
+from galaxy_chain.rpc import batches
 from galaxy_chain.rpc.batches import MOST_FAILURES, Batches
 from galaxy_chain.rpc.errors import RpcAnswerError, Trouble
 from galaxy_chain.rpc.rpc import Rpc
 from tests.galaxy_chain.rpc.http_server import Server, http
 
 THREADS = 40
+
+
+@pytest.fixture(autouse=True)
+def no_node_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here; on a busy machine any may be."""
+    monkeypatch.setattr(batches, "SLOW_SECONDS", float("inf"))
 
 
 def answer_of(request: dict[str, Any]) -> dict[str, Any]:
@@ -88,6 +95,14 @@ def test_a_batch_is_not_larger_than_nodes_take():
     told = ask_all(node, lambda rpc, n: rpc.number("eth_getBalance", n + 100), 120)
     assert told == [2 * (n + 100) for n in range(120)]
     assert max(map(len, node.batches)) == 50
+
+
+def test_a_node_that_works_long_at_each_request_is_sent_no_batch_for_a_while(monkeypatch):
+    monkeypatch.setattr(batches, "SLOW_SECONDS", 0.0)
+    node = Node(lambda batch: http(json.dumps([answer_of(each) for each in batch]).encode()))
+    told = ask_all(node, lambda rpc, n: rpc.number("eth_getBalance", n + 100), 120)
+    assert told == [2 * (n + 100) for n in range(120)]
+    assert 1 <= len(node.batches) <= batches.AT_ONCE  # those that were on their way; all others went by themselves
 
 
 def test_who_is_alone_sends_what_it_always_sent():
