@@ -175,7 +175,10 @@ def test_programs_of_one_account_do_not_get_in_each_others_way(rpc, signer):
     to = unlocked(rpc, 5).address
     with ThreadPoolExecutor(4) as threads:
         senders = [Transactions(Rpc(rpc.url), signer, settings=QUICK) for _ in range(4)]
-        receipts = list(threads.map(lambda sender: [sender.send(to, b"", 1) for _ in range(3)], senders))
+        # Each sends something else: what is the same to the last bit, the nonce included, is one transaction for all.
+        receipts = list(
+            threads.map(lambda at: [senders[at].send(to, b"", 1 + 3 * at + n) for n in range(3)], range(len(senders)))
+        )
     assert len({receipt.transaction for some in receipts for receipt in some}) == 12
 
 
