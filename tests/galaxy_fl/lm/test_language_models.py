@@ -66,7 +66,7 @@ def _one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.fixture(params=[Llama, GPT2])
+@pytest.fixture(params=[pytest.param(Llama, marks=pytest.mark.extended), GPT2])
 def kind(request):
     return request.param
 
