@@ -17,7 +17,6 @@ import fcntl
 import os
 import secrets
 import stat
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,15 +58,14 @@ class _Known:
 
 
 _folders: WeakValueDictionary[Path, _Known] = WeakValueDictionary()
-_folders_lock = threading.Lock()
 
 
 def _known_of(root: Path) -> _Known:
-    with _folders_lock:
-        known = _folders.get(root)
-        if known is None:
-            known = _folders[root] = _Known()
-        return known
+    # Without a lock, which a forked process would wait for ever for: two that begin at once know something each.
+    known = _folders.get(root)
+    if known is None:
+        known = _folders[root] = _Known()
+    return known
 
 
 class LocalStore:
