@@ -6,12 +6,12 @@ A round may have a thousand transactions, so only those of rounds that somebody 
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from galaxy_chain.dashboard.background import Background
 from galaxy_chain.exceptions import RpcError
 from galaxy_chain.lane.lanes import lane_of
 from galaxy_chain.ledger.contract import LedgerContract
@@ -40,7 +40,7 @@ class Sent:
     by: str
 
 
-class Receipts:
+class Receipts(Background):
     """Looks transactions up, in a thread of its own between `start` and `stop`.
 
     Args:
@@ -49,26 +49,12 @@ class Receipts:
     """
 
     def __init__(self, ledger: LedgerContract, tell: Callable[[int, int], None]) -> None:
+        super().__init__("looks up transactions")
         self._ledger = ledger
         self._tell = tell
         self._gas: dict[Place, int] = {}
         self._sent: dict[Place, Sent] = {}
         self._waiting: dict[tuple[int, int, bool], tuple[Place, ...]] = {}
-        self._changed = threading.Condition()
-        self._closed = False
-        self._thread = threading.Thread(target=self._work, name="looks up transactions", daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self, seconds: float = 5.0) -> None:
-        """End, and wait that long for it."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        if self._thread.is_alive():
-            self._thread.join(seconds)
 
     def gas(self, place: Place) -> int | None:
         """What a transaction has used; None where that is not known yet."""

@@ -8,13 +8,13 @@ process lives.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from galaxy_chain.dashboard.background import Background
 from galaxy_chain.dashboard.judging import View, judged
 from galaxy_chain.dashboard.schema import Judgement, Lie, Progress
 from galaxy_chain.exceptions import JobMismatchError
@@ -103,7 +103,7 @@ class _Docket:
     tries: int = 0
 
 
-class Judge:
+class Judge(Background):
     """Judges the commits of the jobs that are looked at, in a thread of its own between `start` and `stop`.
 
     Args:
@@ -116,28 +116,14 @@ class Judge:
     def __init__(
         self, ledger: LedgerContract, store: Store, home: Path | None, tell: Callable[[int, int], None]
     ) -> None:
+        super().__init__("judges commits")
         self._ledger = ledger
         self._store = store
         self._home = home
         self._tell = tell
         self._dockets: dict[int, _Docket] = {}
-        self._changed = threading.Condition()
-        self._closed = False
-        self._thread = threading.Thread(target=self._work, name="judges commits", daemon=True)
         self.store_problem: str | None = None
         """Why the store can't be used, as far as was seen."""
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self, seconds: float = 5.0) -> None:
-        """End, once the node or update that is being looked at is done; wait that long for it."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        if self._thread.is_alive():
-            self._thread.join(seconds)
 
     # What others ask and say
 

@@ -105,11 +105,9 @@ def shown_commits(facts: Facts) -> list[Shown]:
     ended: dict[bytes, RoundReverted | RoundSuperseded] = {}
     settled: dict[int, RoundSettled] = {}
     slashed: dict[bytes, BondSlashed] = {}
-    handed_in: dict[int, list[UpdatesSubmitted]] = {}
+    handed_in = _handed_in(facts)
     for event in facts.events:
         match event:
-            case UpdatesSubmitted():
-                handed_in.setdefault(event.attempt, []).append(event)
             case RoundSettled():
                 settled[event.round] = event
             case BondSlashed():
@@ -128,10 +126,19 @@ def shown_commits(facts: Facts) -> list[Shown]:
             settled.get(commit.record.round) if commit.word not in ended else None,
             ended.get(commit.word),
             slashed.get(commit.word),
-            tuple(handed_in.get(commit.record.attempt, ())),
+            handed_in.get(commit.record.attempt, ()),
         )
         for commit in commits_of(facts.history)
     ]
+
+
+def _handed_in(facts: Facts) -> dict[int, tuple[UpdatesSubmitted, ...]]:
+    """The events by which entries came in, by their attempts."""
+    found: dict[int, list[UpdatesSubmitted]] = {}
+    for event in facts.events:
+        if isinstance(event, UpdatesSubmitted):
+            found.setdefault(event.attempt, []).append(event)
+    return {attempt: tuple(events) for attempt, events in found.items()}
 
 
 @dataclass(frozen=True)
@@ -152,16 +159,13 @@ class Uncommitted:
 def uncommitted(facts: Facts) -> list[Uncommitted]:
     """All updates that are in no commit."""
     history = facts.history
-    handed_in: dict[int, list[UpdatesSubmitted]] = {}
-    for event in facts.events:
-        if isinstance(event, UpdatesSubmitted):
-            handed_in.setdefault(event.attempt, []).append(event)
+    handed_in = _handed_in(facts)
     found = [
-        Uncommitted(each.round, each.attempt, each.entries, tuple(handed_in.get(each.attempt, ())), each.sender)
+        Uncommitted(each.round, each.attempt, each.entries, handed_in.get(each.attempt, ()), each.sender)
         for each in history.reopened
     ]
     if history.attempt == history.origin and len(history.entries):
-        now = tuple(handed_in.get(history.attempt, ()))
+        now = handed_in.get(history.attempt, ())
         found.append(Uncommitted(history.round, history.attempt, tuple(history.entries), now, None))
     return [each for each in found if each.handed_in]  # those of a rollback are with their commit
 

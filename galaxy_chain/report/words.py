@@ -9,6 +9,7 @@ from itertools import groupby
 from galaxy_chain.jobs.terms import finder_reward
 from galaxy_chain.ledger import events as e
 from galaxy_chain.ledger.structs import ZERO_ADDRESS, Terms
+from galaxy_chain.ledger.submissions import ENTRY_BYTES
 from galaxy_chain.shown import ETHER, duration
 from galaxy_fl.jobs.document import JobDocument
 
@@ -165,7 +166,7 @@ def event_in_words(event: e.LedgerEvent) -> str:
         case e.KeyShared():
             return f"the owner shared the content key {event.digest.hex()}"
         case e.UpdatesSubmitted():
-            number = len(event.entries) // 88
+            number = len(event.entries) // ENTRY_BYTES
             return f"{count(number, 'update')} came in, from number {event.first} on, in attempt {event.attempt}"
         case e.RoundCommitted():
             return f"{event.server} committed round {event.record.round}, in attempt {event.attempt}"
