@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["interrupts_are_heard"]
+__all__ = ["interrupts_are_heard", "interrupts_wait"]
 
 PAUSE = 0.05
 """Seconds until an interrupt is raised again: what swallowed it is over by then, mostly."""
@@ -44,6 +44,25 @@ def interrupts_are_heard() -> Iterator[None]:
         yield
     finally:
         sys.unraisablehook = hook
+
+
+@contextmanager
+def interrupts_wait() -> Iterator[None]:
+    """Hold an interrupt back until the block is over, and from what it starts for good. In the main thread only.
+
+    What is made within can so be put where it will be ended, before an interrupt is raised.
+    """
+    held = []
+    # Blocking alone is not enough: another thread would take the signal, and Python raise it here.
+    before = signal.signal(signal.SIGINT, lambda *_: held.append(True))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which processes inherit
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, before)
+        if held:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _is_in(code: object) -> bool:

@@ -12,11 +12,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from enum import StrEnum
+from functools import partial
 from typing import IO
 
 from galaxy_fl.exceptions import ConfigurationError
+from galaxy_fl.interrupts import interrupts_wait
 
 __all__ = ["DemoChain", "running_chain"]
 
@@ -41,24 +43,32 @@ def running_chain(chain: DemoChain, accounts: int) -> Iterator[Callable[[], str]
     Raises:
         ConfigurationError: the chain is anvil, and that is not installed.
     """
-    with tempfile.TemporaryFile("w+") as said:  # no pipe: nobody reads it later, and anvil tells of each request
-        process = _start(_command(chain, accounts), said)
+    with ExitStack() as ending:
+        # No pipe: nobody reads it later, and anvil tells of each request.
+        said = ending.enter_context(tempfile.TemporaryFile("w+"))
+        # An interrupt at the terminal is for this process. The chain's never sees it: one that only begins would end
+        # with a traceback.
+        with interrupts_wait():
+            # A group of its own, so that it ends whole: npm's `anvil` is a script that starts the node as its child.
+            process = subprocess.Popen(_command(chain, accounts), stdout=said, process_group=0)
+            ending.callback(_end, process)
+        yield partial(_ready, chain, said, process)
 
-        def ready() -> str:
-            from galaxy_chain.exceptions import RpcError
 
-            while (url := _url(chain, _whole(said))) is None:
-                if (code := process.poll()) is not None:
-                    raise RpcError(f"the {chain} chain ended with exit code {code}: standard error says why")
-                time.sleep(_LOOKS)
-            return url
+def _end(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)  # it keeps nothing that could be lost
+    process.wait()
 
-        try:
-            yield ready
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # it keeps nothing that could be lost
-            process.wait()
+
+def _ready(chain: DemoChain, said: IO[str], process: subprocess.Popen[bytes]) -> str:
+    from galaxy_chain.exceptions import RpcError
+
+    while (url := _url(chain, _whole(said))) is None:
+        if (code := process.poll()) is not None:
+            raise RpcError(f"the {chain} chain ended with exit code {code}: standard error says why")
+        time.sleep(_LOOKS)
+    return url
 
 
 def _command(chain: DemoChain, accounts: int) -> list[str]:
@@ -81,17 +91,6 @@ def _command(chain: DemoChain, accounts: int) -> list[str]:
         "prune-history": 2_000,
     }
     return [program, *(word for name, value in settings.items() for word in (f"--{name}", str(value)))]
-
-
-def _start(command: list[str], said: IO[str]) -> subprocess.Popen[bytes]:
-    # An interrupt at the terminal is for this process, and waits until it can be heeded; the chain's inherits the mask
-    # and never sees it, because one that only begins would end with a traceback.
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        # A group of its own, so that it ends whole: npm's `anvil` is a script that starts the node as its child.
-        return subprocess.Popen(command, stdout=said, process_group=0)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _whole(file: IO[str]) -> str:

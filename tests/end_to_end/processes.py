@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -81,20 +81,26 @@ class Program:
         return self.process.returncode, output, errors
 
     def interrupt(self) -> tuple[int, str, str]:
-        """Ctrl-C: the terminal sends it to the whole group."""
+        """Ctrl-C: the terminal sends it to the whole group. The exit code is the one that a shell sees."""
         os.killpg(self.process.pid, signal.SIGINT)
-        return self.finish(check=False)
+        code, output, errors = self.finish(check=False)
+        # Where the interrupt met a class that `exec` makes, Python itself ends by the signal, whatever was caught.
+        return 128 - code if code < 0 else code, output, errors
 
     def kill(self) -> None:
-        """Ends it at once, and all that it has started with it."""
+        """Ends it at once, and waits for all that it has started to end by itself."""
         if self.process.poll() is None:
             self.process.kill()
-        self.process.communicate()
+        self.process.communicate(timeout=LONG)
 
     def __enter__(self) -> Program:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        if exception[0] is not None:  # what has not ended by itself has its output open, and would be waited for
+            for pid in children_of(self.process.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         self.kill()
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import socket
+import subprocess
+import threading
 import time
 
 import httpx
@@ -154,3 +157,33 @@ def test_a_node_that_a_script_started_ends_with_the_demonstration(tmp_path, monk
                 break
         assert time.monotonic() < deadline, "the node still listens"
         time.sleep(0.01)
+
+
+def test_an_interrupt_while_the_chain_is_started_ends_that_too(monkeypatch):
+    """Also where another thread takes the signal, such as that of a display."""
+    started, over = [], threading.Event()
+    other = threading.Thread(target=over.wait)
+
+    class Interrupted(subprocess.Popen):
+        def __init__(self, *arguments, **settings):
+            super().__init__(*arguments, **settings)
+            started.append(self)
+            signal.pthread_kill(other.ident, signal.SIGINT)
+            assert os.read(woken, 1) == bytes([signal.SIGINT])  # Python has it
+
+    woken, waker = os.pipe()
+    os.set_blocking(waker, False)
+    before = signal.set_wakeup_fd(waker)
+    other.start()
+    try:
+        monkeypatch.setattr(subprocess, "Popen", Interrupted)
+        with pytest.raises(KeyboardInterrupt), running_chain(DemoChain.EMBEDDED, 1):
+            pytest.fail("the interrupt was heard too late")
+    finally:
+        signal.set_wakeup_fd(before)
+        over.set()
+        other.join()
+        os.close(woken)
+        os.close(waker)
+    assert started[0].returncode == -signal.SIGKILL
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())

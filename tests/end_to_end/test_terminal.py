@@ -17,6 +17,7 @@ from tests.end_to_end.processes import ANVIL, ROOT, Program, children_of, embedd
 def test_a_demonstration_interrupted_while_its_processes_start_ends_quietly(folder, processes):
     with Program(folder, "demo") as demo:
         while len(children_of(demo.process.pid)) < processes:
+            assert demo.process.poll() is None, demo.finish(check=False)
             time.sleep(0.001)
         assert_quiet(demo)
 
