@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from galaxy_chain.ledger.structs import ZERO_ADDRESS, Terms, status_of
 from galaxy_chain.shown import date, ether
 from galaxy_fl.exceptions import GalaxyError
 from galaxy_fl.jobs.document import JobDocument
@@ -18,11 +17,8 @@ __all__ = [
     "document_of",
     "lost",
     "name_of",
-    "readable_terms",
     "rounds_of",
     "state_of",
-    "status_of",
-    "terms_shown",
     "when",
 ]
 
@@ -85,27 +81,6 @@ def lost(false: Lie) -> str:
     return (
         f"It loses its shares of the rounds that are not settled, up to {ether(false.rounds)}, and clients up to "
         f"{ether(false.takes)}, which the rounds earn again when they are repeated."
-    )
-
-
-def terms_shown(terms: Terms) -> dict[str, Any]:
-    """The terms as JSON has them."""
-    return {key: value.hex() if isinstance(value, bytes) else value for key, value in vars(terms).items()}
-
-
-def readable_terms(terms: Terms, creator: str | None = None) -> dict[str, str]:
-    """The terms that the owner chooses, for people."""
-    server = {creator: f"{creator} (this account)", ZERO_ADDRESS: "anyone with a bond"}
-    others = {name: str(value) for name, value in vars(terms).items() if name not in ("spec", "rule", "rule_word")}
-    amounts = {name: ether(getattr(terms, name)) for name in ("bond", "demand_deposit")}
-    return (
-        others
-        | amounts
-        | {
-            "open": "anyone may join" if terms.open else "only whom its owner admits",
-            "server": server.get(terms.server, terms.server),
-            "server_share": f"{terms.server_share / 100:g} %",
-        }
     )
 
 

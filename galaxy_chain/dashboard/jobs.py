@@ -7,8 +7,6 @@ from collections import Counter
 from itertools import islice
 from typing import Any, cast
 
-from galaxy_chain.cli.document_view import choices_of, readable_choices
-from galaxy_chain.cli.job_views import status_of
 from galaxy_chain.dashboard.job import FollowedJob
 from galaxy_chain.dashboard.ledger import FIRST_ANSWER, WatchedLedger
 from galaxy_chain.dashboard.rounds import commit_of
@@ -33,7 +31,8 @@ from galaxy_chain.following.history import JobHistory
 from galaxy_chain.following.turns import bond_free_from, commit_from
 from galaxy_chain.ledger.contract import JobOnLedger
 from galaxy_chain.ledger.records import server_amount
-from galaxy_chain.ledger.structs import NEVER
+from galaxy_chain.ledger.structs import NEVER, status_of
+from galaxy_chain.shown.document import choices_of, readable_choices
 from galaxy_fl.content import ContentId
 
 __all__ = ["curves_of", "detail_of", "jobs_of", "participants_of"]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from galaxy_chain.cli.job_views import readable_terms
 from galaxy_chain.dashboard.schema import Money
 from galaxy_chain.dashboard.schema import Terms as ShownTerms
 from galaxy_chain.ledger.structs import Terms
 from galaxy_chain.report.words import terms_in_words
 from galaxy_chain.shown import ether
+from galaxy_chain.shown.terms import readable_terms
 from galaxy_fl.jobs.document import JobDocument
 
 __all__ = ["money", "terms_of"]

@@ -12,7 +12,6 @@ from importlib.resources import files
 
 from jinja2 import Environment, StrictUndefined, Template
 
-from galaxy_chain.cli.document_view import choices_of, readable_choices
 from galaxy_chain.following.books import books
 from galaxy_chain.ledger.events import ClientJoined, JobRegistered, UpdatesSubmitted
 from galaxy_chain.ledger.structs import status_of
@@ -21,6 +20,7 @@ from galaxy_chain.report.findings import findings, unchecked
 from galaxy_chain.report.parts import Contents, Person, people, shown_commits, when
 from galaxy_chain.report.rounds import hash_of, overview, round_shown, uncommitted_shown
 from galaxy_chain.report.words import amount, count, event_in_words, moment, ranges, terms_in_words
+from galaxy_chain.shown.document import choices_of, readable_choices
 from galaxy_fl.participants.curves import Panel, draw
 from galaxy_fl.tables import Html, listing, table, visible
 

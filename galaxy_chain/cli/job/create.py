@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from galaxy_chain.cli.console import console, print_json, print_table
-from galaxy_chain.cli.document_view import choices_of, readable_choices
-from galaxy_chain.cli.job_views import document_of, lost, readable_terms, terms_shown
+from galaxy_chain.cli.job_views import document_of, lost
 from galaxy_chain.cli.limits import TermsLimits
 from galaxy_chain.cli.options import Account, Json, Where
 from galaxy_chain.jobs.costs import costs, lie
@@ -17,6 +16,8 @@ from galaxy_chain.jobs.creation import create_job
 from galaxy_chain.jobs.file import JobFile
 from galaxy_chain.jobs.rounds import start_of
 from galaxy_chain.shown import ether
+from galaxy_chain.shown.document import choices_of, readable_choices
+from galaxy_chain.shown.terms import readable_terms, terms_shown
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.jobs.start import check_start, round_of_job
 

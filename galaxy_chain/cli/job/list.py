@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from galaxy_chain.cli.console import print_json, print_table
-from galaxy_chain.cli.job_views import name_of, status_of
+from galaxy_chain.cli.job_views import name_of
 from galaxy_chain.cli.options import Json, Where
+from galaxy_chain.ledger.structs import status_of
 
 __all__ = ["list_jobs"]
 

@@ -7,17 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from galaxy_chain.cli.console import console, print_json, print_table, short
-from galaxy_chain.cli.document_view import choices_of, readable_choices
-from galaxy_chain.cli.job_views import (
-    digits,
-    document_of,
-    readable_terms,
-    rounds_of,
-    state_of,
-    status_of,
-    terms_shown,
-    when,
-)
+from galaxy_chain.cli.job_views import digits, document_of, rounds_of, state_of, when
 from galaxy_chain.cli.options import JobNumber, Json, Where
 from galaxy_chain.following.books import books
 from galaxy_chain.following.claims import earnings
@@ -25,7 +15,10 @@ from galaxy_chain.following.follower import JobFollower
 from galaxy_chain.following.turns import bond_free_from
 from galaxy_chain.jobs.rounds import metrics_of
 from galaxy_chain.lane.lanes import lanes as lanes_of
+from galaxy_chain.ledger.structs import status_of
 from galaxy_chain.shown import ETHER, ether
+from galaxy_chain.shown.document import choices_of, readable_choices
+from galaxy_chain.shown.terms import readable_terms, terms_shown
 
 __all__ = ["show"]
 

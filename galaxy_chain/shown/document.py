@@ -1,4 +1,4 @@
-"""What the job commands show of a job's document: all that its author chose and the ledger's terms do not say."""
+"""A job's document, as values for JSON and as text for people: all that its author chose and the terms do not say."""
 
 from __future__ import annotations
 
