@@ -81,11 +81,9 @@ class Program:
         return self.process.returncode, output, errors
 
     def interrupt(self) -> tuple[int, str, str]:
-        """Ctrl-C: the terminal sends it to the whole group. The exit code is the one that a shell sees."""
+        """Ctrl-C: the terminal sends it to the whole group."""
         os.killpg(self.process.pid, signal.SIGINT)
-        code, output, errors = self.finish(check=False)
-        # Where the interrupt met a class that `exec` makes, Python itself ends by the signal, whatever was caught.
-        return 128 - code if code < 0 else code, output, errors
+        return self.finish(check=False)
 
     def kill(self) -> None:
         """Ends it at once, and waits for all that it has started to end by itself."""

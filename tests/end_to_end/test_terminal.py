@@ -48,7 +48,10 @@ def test_a_demonstration_whose_terminal_is_closed_leaves_no_node_behind(folder):
 
 def assert_quiet(program):
     code, _, errors = program.interrupt()
-    assert (code, errors) == (130, "")
+    assert errors == ""
+    # Where the interrupt meets a class that `exec` makes, Python ends by the signal whatever was caught, which a shell
+    # shows as 130, too.
+    assert code in (130, -signal.SIGINT)
     wait_until_alone(program.process.pid)
 
 
