@@ -296,7 +296,7 @@ class LedgerClientPlace(_LedgerPlace):
         name = f"{self._address}-{LedgerClientCoordinator.role}"
 
         def share() -> SharedJob:
-            return SharedJob(ledger, at.store(), job, at.home, name, settings.poll)
+            return SharedJob(ledger, at.store(), job, at.home, name, settings.poll, at.hosted)
 
         shared = lend((at.place_of(ledger), job), share)
         try:

@@ -132,6 +132,8 @@ class Ledger:
         self._any_ledger = any_ledger
         self._reading: LedgerContract | None = None
         self._hosting: LedgerContract | None = None
+        self.hosted = 1
+        """How many clients this process has, once their accounts were asked for."""
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -433,6 +435,7 @@ class Ledger:
                 f"{count} clients need as many accounts: name them, accounts=… (--accounts), as dev:FIRST-LAST or a "
                 "file with a name or an address a line"
             )
+        self.hosted = count
         names = parse_accounts(self.accounts, count)
         self.deployment()  # before anybody types a password in vain
         return open_accounts(names, Keystore(self.home / "keystore"), self.rpc(), ask_password, say)

@@ -138,6 +138,8 @@ class LedgerCoordinator:
         self._closed: tuple[bytes, int] | None = None
         """The head of the attempt that was seen closed, and the newest block then."""
         self._model: tuple[Model, Path] | None = None
+        self._fresh = False
+        """Whether the history is what another's look has just brought."""
         self._took = 0.0
         """Seconds that the last look has taken."""
         self._cancelled = False
@@ -261,7 +263,10 @@ class LedgerCoordinator:
 
     def round(self) -> Round:
         """Where the job stands now."""
-        self._follower.poll()
+        if self._fresh:
+            self._fresh = False
+        else:
+            self._follower.poll()
         self.looked()
         history = self.history
         if history.cancelled and not self._cancelled:
@@ -299,7 +304,7 @@ class LedgerCoordinator:
             # first look as well, because while updates come in each look shows some; but the last one may have sent
             # something, and then what has become of it is to be seen soon.
             longest = self.patience.poll if pauses == 1 else LONGEST_REST
-            self._follower.pause(max(looks.after(pauses), min(REST * self._took, longest)))
+            self._fresh = self._follower.pause(max(looks.after(pauses), min(REST * self._took, longest)))
             began = time.monotonic()
             round = self.round()
             self._took = time.monotonic() - began

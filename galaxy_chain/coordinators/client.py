@@ -405,7 +405,13 @@ class LedgerClientCoordinator(LedgerCoordinator):
         return Update(commitment(root, address_bytes(self.address)), content.digest, weight)
 
     def _submit(self, round: Round, model: bytes, update: Update) -> int:
-        """Submits by an own transaction."""
+        """Submits with others of this process, or by an own transaction."""
+        if self._shared is not None:
+            sent = self._shared.together.submit(self.ledger, round.attempt, model, update)
+            if sent is not None:
+                self.transaction = sent.transaction
+                self._sent = round.attempt, sent.block
+                return sent.gas_used
         try:
             receipt = self._act(
                 self.ledger.submit_update(self.number, round.attempt, model, update), round.attempt, model
@@ -492,7 +498,8 @@ class LedgerClientCoordinator(LedgerCoordinator):
         and withdraws. Returns as soon as the job continues, because a commit was taken back."""
         while not self.leave and round.over and (owed := self._payout.owed(self.history)):
             try:
-                self._collect()
+                if self._collect():
+                    break
             except InsufficientFundsError as error:
                 if self._lane is None:
                     raise
@@ -502,21 +509,22 @@ class LedgerClientCoordinator(LedgerCoordinator):
                     *(self.number, ether(owed), self.address, self.number, self.number, error),
                 )
                 break
-            self._follower.pause(self.patience.poll, self._payout.can_be_withdrawn)
+            self._fresh = self._follower.pause(self.patience.poll, self._payout.can_be_withdrawn)
             round = self.round()
         return round
 
-    def _collect(self) -> None:
+    def _collect(self) -> bool:
+        """Gets out what can be got out by now, and tells whether that was all."""
         now = self._follower.chain_time
         if not self._payout.can_be_claimed(self.history, now):
             self._settleable_since = None
-            return
+            return False
         begun = time.monotonic()
         if self._settleable_since is None:
             # Its server is about to settle, which costs nothing here; and not all clients shall do so at once.
             self._settleable_since = begun + self.patience.poll * random.uniform(2, 6)
         if begun < self._settleable_since and not self._payout.is_settled(self.history):
-            return
+            return False
         if self._shared is None:
             self._payout.claim(self.history, now)
         else:
@@ -524,10 +532,11 @@ class LedgerClientCoordinator(LedgerCoordinator):
             self._shared.tend(self.history, lambda: self._payout.claim(self.history, now, clients))
         self._follower.poll()
         if not self._payout.can_be_withdrawn(self.history):
-            return  # another client of this process is about to have the rest credited
+            return False  # another client of this process is about to have the rest credited
         if amount := self._payout.withdraw(self.history):
             self.paid(amount)
         self._follower.poll()
+        return self._payout.owed(self.history) == 0
 
     def close(self) -> None:
         """Answers nothing more, and lets go what is known of the job's events."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from galaxy_chain.coordinators.together import Together
 from galaxy_chain.following.follower import JobFollower
 from galaxy_chain.following.history import JobHistory
 from galaxy_chain.following.shared import SharedFollower
@@ -40,6 +41,7 @@ class SharedJob:
             all of them again with each start.
         name: Tells the file of the events from those of other processes that share the folder.
         poll: The longest pause between two looks at the chain, in seconds.
+        hosted: How many clients the process has, as far as is known: as many are expected to join.
 
     Raises:
         UnknownJobError: there is no such job.
@@ -54,6 +56,7 @@ class SharedJob:
         own: Path | None = None,
         name: str = "clients",
         poll: float = 1.0,
+        hosted: int = 1,
     ) -> None:
         database = None if own is None else own / "events" / f"{ledger.address}-{job}-{name}.sqlite"
         self.follower = SharedFollower(JobFollower(ledger, job, database), poll=poll)
@@ -73,6 +76,7 @@ class SharedJob:
         """What terms were accepted as: whose role, within which limits, and whether they had entered before."""
         self.ledgers: dict[str, LedgerContract] = {}
         """The ledger with the transactions of each of these: whoever answers for others may need one who can pay."""
+        self.together = Together(job, lambda: max(hosted, len(self.clients)))
         self._users = 0
         self._key: Hashable = None
         """What it is lent under; None where whoever made it closes it."""

@@ -129,6 +129,6 @@ def _take_part(told: Instructions, ledger: LedgerContract, back: _Told, track: S
         except GalaxyError as error:
             back.tell(account, Failed(message=str(error)))
 
-    shared = SharedJob(ledger, store, told.job, poll=PATIENCE.poll)
+    shared = SharedJob(ledger, store, told.job, poll=PATIENCE.poll, hosted=count)
     with closing(shared), ThreadPoolExecutor(count, thread_name_prefix="client") as threads:
         list(threads.map(take_part, range(count)))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from galaxy_chain.following import turns
 from galaxy_chain.following.follower import JobFollower, Reverted
 from galaxy_chain.following.history import JobHistory
 from galaxy_chain.following.view import JobView
@@ -141,19 +142,21 @@ class SharedFollower:
         closed = full or known.chain_time >= history.closes_at
         if closed and not history.finished:
             number = known.number  # of the closing, too
+        due = len(turns.settleable(history, known.chain_time)) if history.finished else 0
         return (
             history.round, history.attempt, history.model.root, history.status, history.settled, history.cancelled,
             len(history.commits), len(history.superseded), sum(map(len, history.demands.values())), closed, number,
-            self._reverted,
+            due, self._reverted,
         )  # fmt: skip
 
     # Pausing
 
-    def _pause(self, seconds: float, seen: _Seen, wanted: Callable[[JobHistory], bool] | None) -> None:
+    def _pause(self, seconds: float, seen: _Seen, wanted: Callable[[JobHistory], bool] | None) -> _Seen | None:
+        """What another's look has shown; None where nothing came of the pause."""
         pause = _Pause(seen.stands, wanted)
         with self._pausing:
             if self._is_over(pause):
-                return
+                return None
             self._pauses.add(pause)
             if self._thread is None and not self._closed:
                 name = f"looks at job {self._follower.job}"
@@ -161,9 +164,12 @@ class SharedFollower:
                 self._thread.start()
             self._pausing.notify_all()
         # By then whoever waits has to look for itself: at what is due by the time alone, or fails.
-        pause.over.wait(max(seconds, self._views * SECONDS_EACH))
+        woken = pause.over.wait(max(seconds, self._views * SECONDS_EACH))
+        if woken:
+            return self._seen
         with self._pausing:
             self._pauses.discard(pause)
+        return None
 
     def _is_over(self, pause: _Pause) -> bool:
         seen = self._seen
@@ -202,14 +208,21 @@ class _View(JobView):
 
     def poll(self) -> bool:
         """As every view."""
-        before, self._seen = self._seen, self._shared._look()
-        self.history = self._seen.history
-        self._note_head()
-        return self.history is not before.history
+        before = self.history
+        self._show(self._shared._look())
+        return self.history is not before
 
-    def pause(self, seconds: float, wanted: Callable[[JobHistory], bool] | None = None) -> None:
+    def _show(self, seen: _Seen) -> None:
+        self._seen = seen
+        self.history = seen.history
+        self._note_head()
+
+    def pause(self, seconds: float, wanted: Callable[[JobHistory], bool] | None = None) -> bool:
         """As every view."""
-        self._shared._pause(seconds, self._seen, wanted)
+        if (seen := self._shared._pause(seconds, self._seen, wanted)) is None:
+            return False
+        self._show(seen)
+        return True
 
     def close(self) -> None:
         """Do nothing to the follower: others see by it, and wait for one less."""

@@ -45,14 +45,18 @@ class JobView(ABC):
             AuditError: the events contradict each other.
         """
 
-    def pause(self, seconds: float, wanted: Callable[[JobHistory], bool] | None = None) -> None:
+    def pause(self, seconds: float, wanted: Callable[[JobHistory], bool] | None = None) -> bool:
         """Wait that long, or less where others look at the chain meanwhile and the job stands elsewhere.
 
         Args:
             seconds: How long; more where many participants share the follower, and each look of one costs.
             wanted: Tells whether the history is what is waited for, beside any change of where the job stands.
+
+        Returns:
+            Whether the history is news that another's look has brought: whoever only waits need not look once more.
         """
         time.sleep(seconds)
+        return False
 
     @abstractmethod
     def close(self) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from galaxy_chain.exceptions import RpcError
 from galaxy_chain.following import shared as shared_module
+from galaxy_chain.following import turns
 from galaxy_chain.following.follower import JobFollower
 from galaxy_chain.following.shared import SharedFollower
 from galaxy_chain.following.view import JobView
@@ -164,3 +165,31 @@ def test_a_node_that_was_slow_once_keeps_nobody_from_looking_for_long(federation
             view.poll()
             now[0] += 0.1
     assert max(slept) <= 10.0
+
+
+def test_whoever_waits_is_shown_what_has_woken_it_without_a_look_of_its_own(federation, shared):
+    view, other = shared.view(), shared.view()
+    assert not other.pause(0.01)  # nothing has happened
+    with ThreadPoolExecutor(1) as threads:
+        paused = threads.submit(view.pause, 600.0)
+        federation.client(0)  # which is nothing to anybody
+        federation.submit(0, 1)
+        federation.travel(200)  # now the round is closed
+        assert paused.result()
+    assert len(view.history.entries) == 2
+    assert other.history is not view.history
+
+
+def test_whoever_waits_is_woken_when_a_round_can_be_settled(federation, shared):
+    for seed in (1, 2):
+        federation.submit(0, 1, seed=seed)
+        federation.travel(200)
+        federation.commit()
+    view = shared.view()
+    view.poll()
+    assert view.history.finished
+    with ThreadPoolExecutor(1) as threads:
+        paused = threads.submit(view.pause, 600.0)
+        federation.travel(federation.terms().challenge_seconds)
+        assert paused.result()
+    assert turns.settleable(view.history, view.chain_time)
