@@ -32,7 +32,7 @@ contract GalaxyLedger is Rounds, Money, Disputes {
     }
 
     /// @inheritdoc IGalaxyLedger
-    function joinBySignature(uint256, address, uint32, bytes32, uint256, bytes calldata) external {
+    function joinBySignatures(uint256, JoinBySignature[] calldata) external {
         _takeIn();
     }
 

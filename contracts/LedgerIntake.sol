@@ -35,25 +35,30 @@ contract LedgerIntake is Attempts {
         if (msg.value != 0) emit JobFunded(job, msg.sender, msg.value);
     }
 
-    /// @notice Lets a client join by its signature; see `IGalaxyLedger`.
+    /// @notice Lets clients join by their signatures; see `IGalaxyLedger`.
     /// @param job The job's number.
-    /// @param client Who joins.
-    /// @param samples The most samples that an update of this client may weigh.
-    /// @param key A public key for encrypted or masked updates, or zero.
-    /// @param deadline Until when the signature is valid, in seconds since 1970.
-    /// @param signature The client's signature of a `Join`.
-    function joinBySignature(
-        uint256 job,
-        address client,
-        uint32 samples,
-        bytes32 key,
-        uint256 deadline,
-        bytes calldata signature
-    ) external {
-        if (block.timestamp > deadline) revert SignatureExpired(deadline);
-        bytes32 hash = TypedData.join(job, samples, key, deadline);
-        if (!TypedData.isSigned(TypedData.domain(), hash, signature, client)) revert WrongSignature(client);
-        _join(job, client, samples, key);
+    /// @param joins Who joins, and with what.
+    function joinBySignatures(uint256 job, JoinBySignature[] calldata joins) external {
+        Job storage job_ = _jobs[job];
+        _running(job, job_.state.status, job_.state.round, job_.state.lastRound);
+        bytes32 domain = TypedData.domain();
+        for (uint256 place = 0; place < joins.length; ++place) {
+            JoinBySignature calldata join = joins[place];
+            Client storage client = _clients[job][join.client];
+            // What can have changed since the caller looked costs it this join, not the batch.
+            if (client.samples != 0 || client.expelled) continue;
+            if (join.samples == 0 || join.samples > job_.terms.maxWeight) {
+                revert WrongJoin(place, join.client, JoinFault.Samples);
+            }
+            if (!job_.terms.open && !client.admitted) revert WrongJoin(place, join.client, JoinFault.NotAdmitted);
+            if (block.timestamp > join.deadline) revert WrongJoin(place, join.client, JoinFault.Expired);
+            bytes32 hash = TypedData.join(job, join.samples, join.key, join.deadline);
+            if (!TypedData.isSigned(domain, hash, join.signature, join.client)) {
+                revert WrongJoin(place, join.client, JoinFault.Signature);
+            }
+            client.samples = join.samples;
+            emit ClientJoined(job, join.client, join.samples, join.key);
+        }
     }
 
     /// @notice Submits entries that their clients have signed; see `IGalaxyLedger`.

@@ -116,10 +116,10 @@ ErrorName = Literal[
     "MalformedExcluded", "MalformedNodes", "MalformedOpenings", "MalformedSubmissions", "ModelNotKept", "NoSuchChunk",
     "NoSuchNode", "NotAdmitted", "NotAnnounced", "NotBuiltUpon", "NotDemanded", "NotJoined", "NotOwner",
     "NotSupersedable", "NotYet", "NothingToPay", "ParametersRefused", "PaymentRefused", "RoundClosed", "RoundOpen",
-    "RuleMisbehaved", "SamplesOutOfRange", "SignatureExpired", "SubmissionsHidden",
+    "RuleMisbehaved", "SamplesOutOfRange", "SubmissionsHidden",
     "TooFewUpdates", "TooManyExcluded", "TooManyUnsettled", "UnknownJob", "UnknownRecord",
-    "WeightOutOfRange", "WindowOpen", "WindowOver", "WrongAttempt", "WrongEntry", "WrongModel", "WrongNodeWeight",
-    "WrongNodes", "WrongOpening", "WrongRound", "WrongSignature", "WrongSubmissions", "WrongValue",
+    "WeightOutOfRange", "WindowOpen", "WindowOver", "WrongAttempt", "WrongEntry", "WrongJoin", "WrongModel",
+    "WrongNodeWeight", "WrongNodes", "WrongOpening", "WrongRound", "WrongSubmissions", "WrongValue",
 ]  # fmt: skip
 """The custom errors of `IGalaxyLedger.sol` and of the rules."""
 

@@ -76,23 +76,13 @@ interface IGalaxyLedger is ILedgerEvents, ILedgerErrors {
     /// @param key A public key for encrypted or masked updates, or zero.
     function join(uint256 job, uint32 samples, bytes32 key) external;
 
-    /// @notice Lets a client join by its signature (EIP-712) of `Join(uint256 job,uint32 samples,bytes32 key,uint256
-    /// deadline)`, whoever sends it. The domain: name `Galaxy`, version `2`, this chain, this ledger.
+    /// @notice Lets clients join by their signatures (EIP-712) of `Join(uint256 job,uint32 samples,bytes32 key,uint256
+    /// deadline)`, whoever sends them. The domain: name `Galaxy`, version `2`, this chain, this ledger. Clients that
+    /// have joined already or are expelled are left out; a join that can't be accepted reverts the call.
     /// @dev Contracts can't sign (EIP-1271): they send their own transactions.
     /// @param job The job's number.
-    /// @param client Who joins.
-    /// @param samples The most samples that an update of this client may weigh, at most `maxWeight`.
-    /// @param key A public key for encrypted or masked updates, or zero.
-    /// @param deadline Until when the signature is valid, in seconds since 1970.
-    /// @param signature 65 bytes: r, s, v; v is 27 or 28, and s in the lower half.
-    function joinBySignature(
-        uint256 job,
-        address client,
-        uint32 samples,
-        bytes32 key,
-        uint256 deadline,
-        bytes calldata signature
-    ) external;
+    /// @param joins Who joins, and with what.
+    function joinBySignatures(uint256 job, JoinBySignature[] calldata joins) external;
 
     /// @notice Submits updates that their clients have signed (EIP-712): `Update(uint256 job,uint32 attempt,bytes32
     /// model,bytes32 commitment,bytes32 content,uint32 weight)`. Anyone may send them. Entries of clients that are in
@@ -185,11 +175,13 @@ interface IGalaxyLedger is ILedgerEvents, ILedgerErrors {
     /// @param job The job's number.
     function withdraw(uint256 job) external;
 
-    /// @notice Pays out an account's balance to that account, whoever calls: its owner may have no ether for gas.
-    /// @dev Warning: an account may be a contract, which is called with all the gas that is left.
+    /// @notice Pays out accounts' balances, each to its account, whoever calls: their owners may have no ether for gas.
+    /// Accounts that have none are left out; if none has any, it reverts.
+    /// @dev Warning: an account may be a contract, which is called with all the gas that is left. One that refuses its
+    /// ether reverts the call.
     /// @param job The job's number.
-    /// @param account The account.
-    function withdrawFor(uint256 job, address account) external;
+    /// @param accounts The accounts.
+    function withdrawFor(uint256 job, address[] calldata accounts) external;
 
     /// @notice Adds to the caller's bond. One bond answers for all commits of its owner in the job.
     /// @param job The job's number.

@@ -113,13 +113,12 @@ interface ILedgerErrors is ILedgerTypes {
     /// @param fault What is wrong with it.
     error WrongEntry(uint256 place, address client, Fault fault);
 
-    /// @notice Thrown when a signature to join is not the client's, or not for these values.
-    /// @param client The client.
-    error WrongSignature(address client);
-
-    /// @notice Thrown when a signature is no longer valid.
-    /// @param deadline Until when it was.
-    error SignatureExpired(uint256 deadline);
+    /// @notice Thrown when a signed join can never be accepted, or not before its client is admitted: nobody of the
+    /// call joins.
+    /// @param place Its place in the call, from 0.
+    /// @param client Its client.
+    /// @param fault What is wrong with it.
+    error WrongJoin(uint256 place, address client, JoinFault fault);
 
     /// @notice Thrown when the head that was named is not the current one: other updates are in.
     /// @param named The head that was named.

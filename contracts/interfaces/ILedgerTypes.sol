@@ -177,6 +177,28 @@ interface ILedgerTypes {
         Signature
     }
 
+    /// @notice A client's signature to join.
+    struct JoinBySignature {
+        /// Who joins.
+        address client;
+        /// The most samples that an update of this client may weigh, at most `maxWeight`.
+        uint32 samples;
+        /// A public key for encrypted or masked updates, or zero.
+        bytes32 key;
+        /// Until when the signature is valid, in seconds since 1970.
+        uint256 deadline;
+        /// 65 bytes: r, s, v; v is 27 or 28, and s in the lower half.
+        bytes signature;
+    }
+
+    /// @notice What is wrong with a signature to join.
+    enum JoinFault {
+        Samples,
+        NotAdmitted,
+        Expired,
+        Signature
+    }
+
     /// @notice A demand for one chunk of a node of a commit.
     struct Demand {
         address demander;

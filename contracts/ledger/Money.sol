@@ -108,21 +108,27 @@ abstract contract Money is IGalaxyLedger, LedgerStorage {
 
     /// @inheritdoc IGalaxyLedger
     function withdraw(uint256 job) external {
-        _withdraw(job, msg.sender);
+        if (!_withdraw(job, msg.sender)) revert NothingToPay(msg.sender);
     }
 
     /// @inheritdoc IGalaxyLedger
-    function withdrawFor(uint256 job, address account) external {
-        _withdraw(job, account);
+    function withdrawFor(uint256 job, address[] calldata accounts) external {
+        bool any;
+        for (uint256 place = 0; place < accounts.length; ++place) {
+            if (_withdraw(job, accounts[place])) any = true;
+        }
+        if (!any) revert NothingToPay(accounts.length == 0 ? address(0) : accounts[0]);
     }
 
-    function _withdraw(uint256 job, address receiver) private {
+    /// @dev Whether there was anything. All effects come before the payment, which may call back.
+    function _withdraw(uint256 job, address receiver) private returns (bool) {
         Account storage account = _accounts[job][receiver];
         uint256 amount = account.balance;
-        if (amount == 0) revert NothingToPay(receiver);
+        if (amount == 0) return false;
         account.balance = 0;
         emit BalanceWithdrawn(job, receiver, amount);
         _pay(receiver, amount);
+        return true;
     }
 
     /// @inheritdoc IGalaxyLedger

@@ -29,7 +29,7 @@ def withdraw(
 ) -> None:
     """Pay out a balance in a job: what was credited by claims, shares, deposits and rewards. Anybody may pay for it."""
     ledger = at.connect(sender)
-    call = ledger.withdraw(job) if beneficiary is None else ledger.withdraw_for(job, checksum(beneficiary))
+    call = ledger.withdraw(job) if beneficiary is None else ledger.withdraw_for(job, [checksum(beneficiary)])
     receipt = call.transact()
     [paid] = ledger.emitted(BalanceWithdrawn, receipt)
     if json:

@@ -306,6 +306,11 @@ class LedgerClientCoordinator(LedgerCoordinator):
             ) from error
 
     def _join(self, samples: int) -> None:
+        """Joins with others of this process, or by an own transaction."""
+        if self._shared is not None:
+            deadline = max(self._follower.chain_time, int(time.time())) + JOIN_SECONDS
+            if self._shared.together.join(self.ledger, samples, self._key(), deadline):
+                return
         try:
             self.ledger.join(self.number, samples, self._key()).transact(f"{self.number}")
         except LedgerRefusedError as error:
@@ -533,7 +538,8 @@ class LedgerClientCoordinator(LedgerCoordinator):
         self._follower.poll()
         if not self._payout.can_be_withdrawn(self.history):
             return False  # another client of this process is about to have the rest credited
-        if amount := self._payout.withdraw(self.history):
+        amount = 0 if self._shared is None else self._shared.together.withdraw(self.ledger)
+        if amount := amount or self._payout.withdraw(self.history):
             self.paid(amount)
         self._follower.poll()
         return self._payout.owed(self.history) == 0

@@ -18,7 +18,7 @@ from galaxy_fl.vectors.chunk_tree import depth
 __all__ = ["Cost", "Lie", "commit_gas", "costs", "lie", "relay_gas"]
 
 JOIN = 52_000
-JOIN_SIGNED = 62_000
+JOIN_SIGNED = 63_000
 SUBMIT = 54_000
 RELAY, RELAY_EACH = 53_000, 15_000
 """Handing in what clients have signed: a call, and each of its entries."""

@@ -8,7 +8,7 @@ from eth_utils.address import to_checksum_address
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from galaxy_chain.ledger.signing import Domain, SignatureError, join_hash, recover, update_hash
-from galaxy_chain.ledger.structs import Update
+from galaxy_chain.ledger.structs import JoinBySignature, Update
 from galaxy_chain.ledger.submissions import Entry
 
 __all__ = ["LARGEST_MESSAGE", "SignedJoin", "SignedUpdate"]
@@ -79,6 +79,12 @@ class SignedJoin(BaseModel):
     deadline: Annotated[int, Field(ge=1, lt=2**63)]
     """Until when the signature is valid, in seconds of the chain since 1970."""
     signature: Signature
+
+    @property
+    def join(self) -> JoinBySignature:
+        """As the ledger takes it."""
+        key, signature = bytes.fromhex(self.key), bytes.fromhex(self.signature)
+        return JoinBySignature(self.client, self.samples, key, self.deadline, signature)
 
     def check(self, domain: Domain, job: int) -> None:
         """Makes sure that the client has signed it.

@@ -46,7 +46,8 @@ _ENTRY_GAS, _CALL_GAS = 25_000, 100_000
 """More than an entry and a call take, for how many entries fit into a block at most."""
 _JOIN_MARGIN = 60
 """Seconds that a signature to join still has to be valid."""
-_JOINS_AT_ONCE = 20
+_JOINS = 50
+"""Clients that join in one call at most: 3 million gas."""
 _PAUSES = Backoff(1.0, 60.0)
 """After failures, and until content that was not there is looked for again."""
 
@@ -178,25 +179,29 @@ class Relay:
                     "the relay has no more join; they may do so by a transaction of their own"
                 )
                 wanted = wanted[: max(room, 0)]
-        under_way: list[Callable[[], object]] = []
-        for join in wanted[:_JOINS_AT_ONCE]:
-            call = self._ledger.join_by_signature(
-                self._job, join.client, join.samples, bytes.fromhex(join.key), join.deadline,
-                bytes.fromhex(join.signature),
-            )  # fmt: skip
+        return self._send_joins(history, wanted[:_JOINS])
+
+    def _send_joins(self, history: JobHistory, joins: list[SignedJoin]) -> bool:
+        """Has clients join in one call, without those whom the ledger refuses."""
+        while joins:
+            call = self._ledger.join_by_signatures(self._job, [join.join for join in joins])
             try:
                 if (most := self._payable(history, call)) is None:
-                    break
+                    if len(joins) == 1:
+                        return False
+                    joins = joins[: len(joins) // 2]  # for as many as the budget lasts
+                    continue
+                once = f"{self._job} {joins[0].client} {joins[0].signature[:16]}"
+                self._paid(history, most, call.begin(once))()
+                return True
             except LedgerRefusedError as error:
-                if error.name != "AlreadyJoined":
-                    self._wrong.add(join.signature)
-                    self._say(f"{join.client} can't join: {error}")
-                continue
-            once = f"{self._job} {join.client} {join.signature[:16]}"
-            under_way.append(self._paid(history, most, call.begin(once)))
-        for wait in under_way:
-            wait()
-        return bool(under_way)
+                place = error.arguments.get("place")
+                if error.name != "WrongJoin" or not isinstance(place, int) or place >= len(joins):
+                    raise
+                wrong = joins.pop(place)
+                self._wrong.add(wrong.signature)
+                self._say(f"{wrong.client} can't join: {error}")
+        return False
 
     def _may_join(self, history: JobHistory, join: SignedJoin, now: int) -> bool:
         terms = history.terms

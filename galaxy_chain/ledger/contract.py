@@ -15,7 +15,19 @@ from galaxy_chain.ledger.abi import ledger_abi
 from galaxy_chain.ledger.events import Event
 from galaxy_chain.ledger.genuine import check_code
 from galaxy_chain.ledger.refusals import refusals
-from galaxy_chain.ledger.structs import Account, Client, Demand, Mark, Model, Record, State, Terms, Update, status_of
+from galaxy_chain.ledger.structs import (
+    Account,
+    Client,
+    Demand,
+    JoinBySignature,
+    Mark,
+    Model,
+    Record,
+    State,
+    Terms,
+    Update,
+    status_of,
+)
 from galaxy_chain.rpc.rpc import Rpc
 from galaxy_chain.transactions.manager import Receipt, Signer, Transactions
 from galaxy_fl.tables import table
@@ -277,11 +289,9 @@ class LedgerContract:
         """Joins a job; an update may weigh up to `samples`."""
         return self.function("join", job, samples, key)
 
-    def join_by_signature(
-        self, job: int, client: str, samples: int, key: bytes, deadline: int, signature: bytes
-    ) -> ContractCall:
-        """Lets a client join that has signed it; see `signing.py`."""
-        return self.function("joinBySignature", job, client, samples, key, deadline, signature)
+    def join_by_signatures(self, job: int, joins: Sequence[JoinBySignature]) -> ContractCall:
+        """Lets clients join that have signed it; see `signing.py`."""
+        return self.function("joinBySignatures", job, joins)
 
     def submit_updates(self, job: int, attempt: int, model: bytes, entries: bytes, signatures: bytes) -> ContractCall:
         """Submits updates that their clients have signed; entries and signatures are packed, one after the other."""
@@ -327,9 +337,9 @@ class LedgerContract:
         """Pays out the caller's balance."""
         return self.function("withdraw", job)
 
-    def withdraw_for(self, job: int, account: str) -> ContractCall:
-        """Pays out an account's balance to that account, whoever calls."""
-        return self.function("withdrawFor", job, account)
+    def withdraw_for(self, job: int, accounts: Sequence[str]) -> ContractCall:
+        """Pays out accounts' balances, each to its account, whoever calls."""
+        return self.function("withdrawFor", job, accounts)
 
     def deposit_bond(self, job: int, *, value: int) -> ContractCall:
         """Adds to the caller's bond."""

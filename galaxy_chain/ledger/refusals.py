@@ -13,7 +13,7 @@ from galaxy_chain.exceptions import (
     UnknownJobError,
 )
 from galaxy_chain.ledger.abi import ledger_abi
-from galaxy_chain.ledger.structs import Fault, python_name
+from galaxy_chain.ledger.structs import Fault, JoinFault, python_name
 from galaxy_chain.rpc.errors import RpcAnswerError
 from galaxy_chain.shown import date
 from galaxy_fl.exceptions import GalaxyError, RoundMovedOnError
@@ -48,9 +48,8 @@ ADVICE: dict[ErrorName, str] = {
     "WeightOutOfRange": "an update of {weight} samples, but {declared} were declared when joining",
     "WrongEntry": "the entry at place {place}, of {client}, can't be accepted: {fault}; none of the call is taken, so "
     "leave this entry out",
-    "WrongSignature": "the signature to join is not that of {client}, or is one of other values, for another job, "
-    "ledger or chain",
-    "SignatureExpired": "the signature was valid until {deadline}: the client has to sign again",
+    "WrongJoin": "the join at place {place}, of {client}, can't be accepted: {fault}; nobody of the call joins, so "
+    "leave this one out",
     "HeadChanged": "other updates are in than those that were aggregated",
     "TooManyUnsettled": "{unsettled} rounds are committed and not settled, and the job allows {allowed}: wait until "
     "the window of the oldest is over and its demands are answered, then settle it",
@@ -107,27 +106,34 @@ MOVED_ON: dict[ErrorName, frozenset[str]] = {
 """Refusals that mean that the round is not where the caller saw it, by the calls in which they do: look again."""
 
 
-TIMES = frozenset(
-    {"idle_at", "closed_at", "closes_at", "open_from", "all_from", "built_at", "ended_at", "ends_at", "deadline"}
-)
+TIMES = frozenset({"idle_at", "closed_at", "closes_at", "open_from", "all_from", "built_at", "ended_at", "ends_at"})
 """Arguments of errors that are seconds of the chain's clock."""
 FAR = 2**37
 """Seconds that no date is needed for, among them those of a time that never comes."""
 
 
-FAULTS: dict[int, str] = {
-    Fault.NOT_JOINED: "the client has not joined the job",
-    Fault.WEIGHT: "its weight is 0, or more than the client declared",
-    Fault.SIGNATURE: "the signature is not the client's, or is one of another update, attempt, model, job, ledger or "
-    "chain",
+FAULTS: dict[ErrorName, dict[int, str]] = {
+    "WrongEntry": {
+        Fault.NOT_JOINED: "the client has not joined the job",
+        Fault.WEIGHT: "its weight is 0, or more than the client declared",
+        Fault.SIGNATURE: "the signature is not the client's, or is one of another update, attempt, model, job, ledger "
+        "or chain",
+    },
+    "WrongJoin": {
+        JoinFault.SAMPLES: "as many samples can't be declared by the job's terms",
+        JoinFault.NOT_ADMITTED: "the job's owner has not admitted the client",
+        JoinFault.EXPIRED: "the signature is no longer valid, so the client has to sign again",
+        JoinFault.SIGNATURE: "the signature is not the client's, or is one of other values, or for another job, ledger "
+        "or chain",
+    },
 }
 
 
-def _shown(name: str, value: object) -> object:
+def _shown(error: ErrorName, name: str, value: object) -> object:
     if name == "term":
         return python_name(str(value))
     if name == "fault" and isinstance(value, int):
-        return FAULTS.get(value, value)
+        return FAULTS[error].get(value, value)
     if name in TIMES and isinstance(value, int) and value < FAR:
         return date(value)
     return value.hex() if isinstance(value, bytes) else value
@@ -139,7 +145,7 @@ def refusal(function: str, data: bytes) -> GalaxyError | None:
     if decoded is None:
         return None
     name, arguments = decoded
-    shown = {key: _shown(key, value) for key, value in arguments.items()}
+    shown = {key: _shown(name, key, value) for key, value in arguments.items()}
     advice = ADVICE.get(name, "{0}").format(f"{name}({', '.join(map(str, shown.values()))})", **shown)
     message = f"the ledger refuses {function}: {advice}"
     if function in MOVED_ON.get(name, ()):

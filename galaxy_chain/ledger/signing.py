@@ -147,7 +147,7 @@ def sign_update(
 def sign_join(
     signer: Signer, rpc: Rpc, domain: Domain, job: int, samples: int, deadline: int, key: bytes = bytes(32)
 ) -> bytes:
-    """Signs that the account joins, until a deadline: 65 bytes that `joinBySignature` takes.
+    """Signs that the account joins, until a deadline: 65 bytes that `joinBySignatures` takes.
 
     Raises:
         SignatureError, AccountError, RpcError: as `sign_update`.

@@ -13,6 +13,8 @@ __all__ = [
     "Client",
     "Demand",
     "Fault",
+    "JoinBySignature",
+    "JoinFault",
     "Mark",
     "Model",
     "Record",
@@ -69,6 +71,15 @@ class Fault(IntEnum):
     SIGNATURE = 2
 
 
+class JoinFault(IntEnum):
+    """What is wrong with a signed join, as the ledger says it."""
+
+    SAMPLES = 0
+    NOT_ADMITTED = 1
+    EXPIRED = 2
+    SIGNATURE = 3
+
+
 @dataclass(frozen=True)
 class Terms:
     """What a job is; amounts in wei, times in seconds, `server_share` in basis points.
@@ -121,6 +132,25 @@ class Update:
     commitment: bytes
     content: bytes
     weight: int
+
+
+@dataclass(frozen=True)
+class JoinBySignature:
+    """A client's signature to join.
+
+    Attributes:
+        client: Who joins.
+        samples: The most samples that an update of this client may weigh.
+        key: A public key, 32 bytes, or zero.
+        deadline: Until when the signature is valid, in seconds.
+        signature: 65 bytes; see `signing.py`.
+    """
+
+    client: str
+    samples: int
+    key: bytes
+    deadline: int
+    signature: bytes
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ class Row:
         gas, seconds, entries = self.gas, self.seconds, self.clients * self.rounds
         return (
             f"{self.clients:>8,} │ {gas['submitUpdates'] / entries:>10,.0f} "
-            f"{gas['joinBySignature'] / self.clients:>9,.0f} {gas['commitRound'] / self.rounds:>10,.0f} "
+            f"{gas['joinBySignatures'] / self.clients:>9,.0f} {gas['commitRound'] / self.rounds:>10,.0f} "
             f"{sum(gas.values()):>12,} │ {seconds['train']:>6.1f} {seconds['hand in']:>8.1f} {seconds['verify']:>7.1f} "
             f"{seconds['relay']:>6.1f} {seconds['aggregate']:>10.2f} {seconds['chain']:>7.1f} {seconds['audit']:>6.1f} "
             f"{seconds['all']:>7.1f} │ {seconds['clock']:>6.1f} │ {1e3 * seconds['verify'] / entries:>5.1f} ms "

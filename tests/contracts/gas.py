@@ -32,6 +32,7 @@ from tests.contracts.ledger import (
     finished,
     to_canonical_address,
 )
+from tests.contracts.signing import client_key
 from tests.contracts.sums import Alter, Node, SumTree
 from tests.vectors.generate_optimizers import LANES
 
@@ -124,6 +125,11 @@ def _life(chain: Chain) -> Figures:
     """The calls of a job's life whose price depends on neither the model nor the number of clients."""
     job = _job(chain, 3, rounds=2).prepare()
     somebody, admitted, other = chain.accounts[8:11]
+    joins = []
+    for number in range(700, 750):
+        key = client_key(number)
+        job.keys[key.address] = key
+        joins.append(job.signed_join(key.address))
     figures = {
         "registerJob": job.registered.gas,
         "fund": job.send(somebody, "fund", value=ETHER).gas,
@@ -132,7 +138,8 @@ def _life(chain: Chain) -> Figures:
         "registerKey": job.send(somebody, "registerKey", NO_ZEROS).gas,
         "shareKey, 10 wraps": job.send(job.owner, "shareKey", NO_ZEROS, 10 * 112 * b"\x11").gas,
         "join": job.send(somebody, "join", 60, NO_ZEROS).gas,
-        "joinBySignature": job.send(somebody, "joinBySignature", *job.join_arguments(chain.accounts[11])).gas,
+        "joinBySignatures, 1": job.send(somebody, "joinBySignatures", joins[:1]).gas,
+        "joinBySignatures, 49": job.send(somebody, "joinBySignatures", joins[1:]).gas,
         "depositBond": job.bond(other).gas,
         "announce": chain.send(somebody, "announce", NO_ZEROS).gas,
     }
@@ -160,7 +167,7 @@ def _life(chain: Chain) -> Figures:
     figures["claim, 3 clients, settles on the way"] = job.claim(second).gas
     figures["finalizeJob"] = job.send(somebody, "finalizeJob").gas
     figures["withdraw"] = job.send(job.clients[0], "withdraw").gas
-    figures["withdrawFor"] = job.send(somebody, "withdrawFor", job.clients[1]).gas
+    figures["withdrawFor, 2"] = job.send(somebody, "withdrawFor", job.clients[1:3]).gas
     figures["withdrawBond"] = job.send(other, "withdrawBond").gas
     return figures
 

@@ -557,10 +557,12 @@ class Job:
         keys = [client_key(number) for number in range(first, first + count)]
         for key in keys:
             self.keys[key.address] = key
-            self.send(self.owner, "joinBySignature", *self.join_arguments(key.address))
+        for first in range(0, len(keys), 50):
+            joins = [self.signed_join(key.address) for key in keys[first : first + 50]]
+            self.send(self.owner, "joinBySignatures", joins)
         return [key.address for key in keys]
 
-    def join_arguments(self, client: str, samples: int = 100, deadline: int = 2**40, **other: Any) -> tuple[Any, ...]:
+    def signed_join(self, client: str, samples: int = 100, deadline: int = 2**40, **other: Any) -> tuple[Any, ...]:
         digest = join_data(self.domain | other, self.id, samples, ZERO, deadline)
         return client, samples, ZERO, deadline, sign(self.key_of(client), digest)
 

@@ -52,7 +52,7 @@ MUTATIONS = {
     "does not add up weights": Mutation("if (weightOf(nodes, parent) != sum) {", "if (false) {"),
     "does not count nodes": Mutation("if (nodes.length != required) revert ILedgerErrors.MalformedNodes(nodes.length, required);", ""),
     "does not look at signatures": Mutation("if (!TypedData.isSigned(domain, hash, signature, account)) {", "if (!TypedData.isSigned(domain, hash, signature, account) && place > count) {"),
-    "does not look at signatures of joining": Mutation("if (!TypedData.isSigned(TypedData.domain(), hash, signature, client)) revert WrongSignature(client);", ""),
+    "does not look at signatures of joining": Mutation("if (!TypedData.isSigned(domain, hash, join.signature, join.client)) {", "if (!TypedData.isSigned(domain, hash, join.signature, join.client) && place > joins.length) {"),
     "takes an entry twice": Mutation("if (client.attempt == attempt || client.expelled) continue;", "if (client.expelled) continue;"),
     "takes entries of the expelled": Mutation("if (client.attempt == attempt || client.expelled) continue;", "if (client.attempt == attempt) continue;"),
     "takes more entries than fit": Mutation("place < count && taken < room; ++place", "place < count; ++place"),

@@ -25,6 +25,20 @@ def _credited(job: Job, actor: Actor) -> None:
     actor.send("demand", job.id, commit.record, 0, 0, ZERO, value=job.terms["demandDeposit"] + 5)
 
 
+def _all_credited(chain: Chain, actor: Actor) -> tuple[Job, dict[str, int]]:
+    """A job in which the actor has a balance of 5, and server and clients theirs."""
+    job = Job(chain, pool=1000, rounds=4).prepare()
+    job.collect()
+    commit = job.commit()
+    job.collect()
+    job.settle(commit)
+    job.claim(commit)
+    actor.send("demand", job.id, job.commit().record, 0, 0, ZERO, value=job.terms["demandDeposit"] + 5)
+    owed = {account: job.account(account).balance for account in (job.server, *job.clients)}
+    assert all(owed.values())
+    return job, owed
+
+
 def test_a_balance_is_paid_once_to_one_that_calls_back(chain: Chain, job: Job, actor: Actor) -> None:
     _credited(job, actor)
     actor.call_back("withdraw", job.id)
@@ -36,18 +50,41 @@ def test_a_balance_is_paid_once_to_one_that_calls_back(chain: Chain, job: Job, a
 
 def test_a_balance_is_paid_once_to_one_that_calls_back_when_another_pays(chain: Chain, job: Job, actor: Actor) -> None:
     _credited(job, actor)
-    actor.call_back("withdrawFor", job.id, actor.address)
-    job.send(job.owner, "withdrawFor", actor.address)
+    actor.call_back("withdrawFor", job.id, [actor.address])
+    job.send(job.owner, "withdrawFor", [actor.address])
     assert (actor.received, actor.entered) == (1, 0)
     assert chain.balance(actor.address) == 5
     assert chain.balance(chain.ledger.address) == ETHER + job.terms["demandDeposit"]
+
+
+def test_one_that_calls_back_amid_many_takes_nobody_else_s(chain: Chain, actor: Actor) -> None:
+    """It pays the others out from within, which are then passed over."""
+    job, owed = _all_credited(chain, actor)
+    before = {account: chain.balance(account) for account in owed}
+    held = chain.balance(chain.ledger.address)
+    actor.call_back("withdrawFor", job.id, [actor.address, *owed])
+    job.send(chain.accounts[-1], "withdrawFor", [actor.address, *owed])
+    assert (actor.received, actor.entered) == (1, 1)
+    assert chain.balance(actor.address) == 5
+    assert {account: chain.balance(account) - before[account] for account in owed} == owed
+    assert held - chain.balance(chain.ledger.address) == 5 + sum(owed.values())
+
+
+def test_one_that_refuses_ether_keeps_nobody_from_paying_the_others(chain: Chain, actor: Actor) -> None:
+    job, owed = _all_credited(chain, actor)
+    actor.refuse()
+    refused = "PaymentRefused", {"receiver": actor.address}
+    assert job.refusal(job.owner, "withdrawFor", [*owed, actor.address]) == refused
+    assert {account: job.account(account).balance for account in owed} == owed
+    job.send(job.owner, "withdrawFor", list(owed))
+    assert {job.account(account).balance for account in owed} == {0}
 
 
 def test_one_that_refuses_ether_keeps_what_it_has(chain: Chain, job: Job, actor: Actor) -> None:
     _credited(job, actor)
     actor.refuse()
     assert actor.refusal("withdraw", job.id) == ("PaymentRefused", {"receiver": actor.address})
-    assert job.refusal(job.owner, "withdrawFor", actor.address) == ("PaymentRefused", {"receiver": actor.address})
+    assert job.refusal(job.owner, "withdrawFor", [actor.address]) == ("PaymentRefused", {"receiver": actor.address})
     assert job.account(actor.address).balance == 5
 
 

@@ -258,11 +258,28 @@ def test_anybody_pays_out_a_balance_to_whom_it_belongs(chain: Chain, job: Job) -
     job.settle(commit)
     stranger = chain.accounts[-1]
     before = chain.balance(job.server)
-    receipt = job.send(stranger, "withdrawFor", job.server)
+    receipt = job.send(stranger, "withdrawFor", [job.server])
     assert receipt.event("BalanceWithdrawn") == {"job": job.id, "account": job.server, "amount": 50}
     assert chain.balance(job.server) == before + 50
-    assert job.refusal(stranger, "withdrawFor", job.server) == ("NothingToPay", {"account": job.server})
+    assert job.refusal(stranger, "withdrawFor", [job.server]) == ("NothingToPay", {"account": job.server})
     assert job.refusal(job.server, "withdraw") == ("NothingToPay", {"account": job.server})
+
+
+def test_balances_of_many_are_paid_out_in_one_call_and_who_has_none_is_left_out(chain: Chain, job: Job) -> None:
+    commit = _round(job)
+    job.collect()
+    job.settle(commit)
+    job.claim(commit)
+    stranger, *paid = chain.accounts[-1], job.server, *job.clients
+    balances = {account: job.account(account).balance for account in paid}
+    before = {account: chain.balance(account) for account in paid}
+    assert all(balances.values())
+    receipt = job.send(stranger, "withdrawFor", [stranger, *paid, paid[0]])
+    withdrawn = [event.args for event in receipt.events if event.name == "BalanceWithdrawn"]
+    assert withdrawn == [{"job": job.id, "account": account, "amount": balances[account]} for account in paid]
+    assert {account: chain.balance(account) - before[account] for account in paid} == balances
+    assert job.refusal(stranger, "withdrawFor", [stranger, *paid]) == ("NothingToPay", {"account": stranger})
+    assert job.refusal(stranger, "withdrawFor", []) == ("NothingToPay", {"account": "0x" + "0" * 40})
 
 
 def test_a_balance_is_no_bond(chain: Chain) -> None:

@@ -1,4 +1,4 @@
-"""submitUpdates and joinBySignature: what clients have signed, handed in by anybody."""
+"""submitUpdates and joinBySignatures: what clients have signed, handed in by anybody."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from eth_utils.address import to_checksum_address
 
+from galaxy_chain.ledger.structs import JoinFault
 from scripts.compile import ARTIFACTS
-from tests.contracts.ledger import ETHER, NEVER, ZERO, Chain, Job, Upload, artifact, terms_of
+from tests.contracts.ledger import ETHER, NEVER, ZERO, Chain, Job, Receipt, Upload, artifact, terms_of
 from tests.contracts.signing import UPDATE_FIELDS, client_key, join_data, sign, typed, update_data
 
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
@@ -318,31 +319,56 @@ def test_a_batch_on_another_attempt_after_a_reopening_is_refused_whole(relayed: 
 # ------------------------------------------------------------------------------------------------------------- joining
 
 
-def test_a_client_joins_by_its_signature(relayed: Job) -> None:
-    key = client_key(50)
-    relayed.keys[key.address] = key
-    arguments = relayed.join_arguments(key.address, 60, relayed.chain.now + 2)
-    receipt = relayed.send(relayed.chain.accounts[9], "joinBySignature", *arguments)
-    assert receipt.event("ClientJoined") == {"job": relayed.id, "client": key.address, "samples": 60, "key": ZERO}
-    assert relayed.client(key.address).samples == 60
-    assert relayed.refusal(relayed.owner, "joinBySignature", *arguments) == ("AlreadyJoined", {"client": key.address})
+def _newcomer(job: Job, number: int = 50) -> str:
+    key = client_key(number)
+    job.keys[key.address] = key
+    return str(key.address)
+
+
+def _joined(receipt: Receipt) -> list[dict[str, Any]]:
+    return [event.args for event in receipt.events if event.name == "ClientJoined"]
+
+
+def _join_refused(job: Job, *joins: tuple[Any, ...]) -> tuple[str, dict[str, Any]]:
+    return job.refusal(job.owner, "joinBySignatures", list(joins))
+
+
+def _wrong_join(client: str, fault: JoinFault, place: int = 0) -> tuple[str, dict[str, Any]]:
+    return "WrongJoin", {"place": place, "client": client, "fault": fault}
+
+
+def test_clients_join_by_their_signatures(relayed: Job) -> None:
+    clients = [_newcomer(relayed, number) for number in (50, 51, 52)]
+    joins = [relayed.signed_join(client, 60, relayed.chain.now + 2) for client in clients]
+    receipt = relayed.send(relayed.chain.accounts[9], "joinBySignatures", joins)
+    assert _joined(receipt) == [{"job": relayed.id, "client": client, "samples": 60, "key": ZERO} for client in clients]
+    assert [relayed.client(client).samples for client in clients] == [60] * 3
+
+
+def test_who_has_joined_or_is_expelled_or_comes_twice_is_left_out(relayed: Job) -> None:
+    before, expelled, new = (_newcomer(relayed, number) for number in (50, 51, 52))
+    relayed.send(relayed.owner, "joinBySignatures", [relayed.signed_join(before, 60)])
+    relayed.send(relayed.owner, "expel", expelled)
+    joins = [relayed.signed_join(client, 50) for client in (before, expelled, new, new)]
+    joined = _joined(relayed.send(relayed.owner, "joinBySignatures", joins))
+    assert [each["client"] for each in joined] == [new]
+    assert [relayed.client(client).samples for client in (before, expelled, new)] == [60, 0, 50]
+    for nobody in (joins, []):
+        assert _joined(relayed.send(relayed.owner, "joinBySignatures", nobody)) == []
 
 
 def test_a_signature_to_join_ends(relayed: Job) -> None:
-    key = client_key(50)
-    relayed.keys[key.address] = key
-    deadline = relayed.chain.now + 1
-    arguments = relayed.join_arguments(key.address, 60, deadline)
+    client, deadline = _newcomer(relayed), relayed.chain.now + 1
+    join = relayed.signed_join(client, 60, deadline)
     relayed.chain.travel(deadline + 1)
-    refusal = relayed.refusal(relayed.owner, "joinBySignature", *arguments)
-    assert refusal == ("SignatureExpired", {"deadline": deadline})
+    assert _join_refused(relayed, join) == _wrong_join(client, JoinFault.EXPIRED)
 
 
 @pytest.mark.parametrize("change", ["client", "samples", "key", "deadline", "job", "chain", "forged", "short", "high"])
 def test_a_signature_to_join_is_for_what_it_says(relayed: Job, change: str) -> None:
+    fine = relayed.signed_join(_newcomer(relayed, 60))
+    client, samples, public, deadline, signature = relayed.signed_join(_newcomer(relayed), 60)
     key = client_key(50)
-    relayed.keys[key.address] = key
-    client, samples, public, deadline, signature = relayed.join_arguments(key.address, 60)
     match change:
         case "client":
             client = client_key(51).address
@@ -363,23 +389,32 @@ def test_a_signature_to_join_is_for_what_it_says(relayed: Job, change: str) -> N
             signature = signature[:64]
         case "high":
             signature = _high(signature)
-    refusal = relayed.refusal(relayed.owner, "joinBySignature", client, samples, public, deadline, signature)
-    assert refusal == ("WrongSignature", {"client": client})
+    refusal = _join_refused(relayed, fine, (client, samples, public, deadline, signature))
+    assert refusal == _wrong_join(client, JoinFault.SIGNATURE, 1)
+    assert relayed.client(fine[0]).samples == 0  # nobody of the call joins
 
 
 def test_joining_by_signature_has_the_conditions_of_joining(chain: Chain) -> None:
     job = Job(chain, open=False)
-    key = client_key(50)
-    job.keys[key.address] = key
-    refusal = job.refusal(job.owner, "joinBySignature", *job.join_arguments(key.address))
-    assert refusal == ("NotAdmitted", {"client": key.address})
-    job.send(job.owner, "admit", [key.address])
+    client = _newcomer(job)
+    assert _join_refused(job, job.signed_join(client)) == _wrong_join(client, JoinFault.NOT_ADMITTED)
+    job.send(job.owner, "admit", [client])
     for samples in (0, 101):
-        refusal = job.refusal(job.owner, "joinBySignature", *job.join_arguments(key.address, samples))
-        assert refusal == ("SamplesOutOfRange", {"samples": samples, "maxWeight": 100})
-    job.send(job.owner, "expel", key.address)
-    refusal = job.refusal(job.owner, "joinBySignature", *job.join_arguments(key.address))
-    assert refusal == ("Expelled", {"client": key.address})
+        assert _join_refused(job, job.signed_join(client, samples)) == _wrong_join(client, JoinFault.SAMPLES)
+    job.send(job.owner, "cancelJob")
+    job.chain.travel(job.chain.now + 10)
+    job.send(job.owner, "joinBySignatures", [job.signed_join(client)])
+    assert job.client(client).samples == 100
+
+
+def test_nobody_joins_a_job_that_has_ended(chain: Chain) -> None:
+    job = Job(chain, rounds=1)
+    clients = [_newcomer(job, number) for number in (50, 51)]
+    job.prepare()
+    job.collect()
+    job.commit()
+    name, _ = _join_refused(job, *(job.signed_join(client) for client in clients))
+    assert name == "JobNotRunning"
 
 
 # ------------------------------------------------------------------------------------------------- the second contract
@@ -397,8 +432,8 @@ def test_the_intake_called_by_itself_takes_nothing(relayed: Job) -> None:
     key = client_key(50)
     here = {"verifyingContract": intake.address}
     relayed.keys[key.address] = key
-    arguments = relayed.join_arguments(key.address, **here)
-    assert chain.refusal(sender, "joinBySignature", relayed.id, *arguments, to=intake) == unknown
+    join = relayed.signed_join(key.address, **here)
+    assert chain.refusal(sender, "joinBySignatures", relayed.id, [join], to=intake) == unknown
     model = (b"\1" * 32, b"\2" * 32)
     for value in (0, ETHER):
         # Its first contract, which would judge the terms, does not exist: a call of nothing reverts with nothing.

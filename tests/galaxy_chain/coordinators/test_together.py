@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 
@@ -12,6 +13,7 @@ from galaxy_chain.coordinators.shared_job import SharedJob
 from galaxy_chain.exceptions import AlreadySubmittedError, InsufficientFundsError, LedgerRefusedError, RpcError
 from galaxy_chain.following.follower import JobFollower
 from galaxy_chain.lane.lanes import lanes
+from galaxy_chain.ledger.events import BalanceWithdrawn, ClientJoined
 from galaxy_chain.ledger.structs import Update
 from galaxy_chain.transactions.accounts import NodeSigner
 from galaxy_fl.exceptions import RoundMovedOnError
@@ -34,8 +36,8 @@ def hosted(federation, count=3):
             )
             for account in federation.clients[:count]
         ]
-        for client in clients:
-            client.enter(SAMPLES)
+        with ThreadPoolExecutor(count) as threads:
+            list(threads.map(lambda client: client.enter(SAMPLES), clients))
         yield clients
 
 
@@ -57,6 +59,10 @@ def handed_in(federation):
     with closing(JobFollower(federation.ledger(), federation.job)) as follower:
         follower.poll()
         return lanes(federation.ledger(), follower)
+
+
+def balance(federation, account):
+    return federation.rpc.number("eth_getBalance", account, "latest")
 
 
 def gas_of(federation, transaction):
@@ -84,6 +90,59 @@ def test_the_entries_are_those_that_each_would_have_submitted_alone(federation):
         client.submit(client.round(), made_up(100 + number), SAMPLES)
     alone = {entry.client: entry for entry in client.round() and client.history.entries}
     assert together == alone
+
+
+def sent(federation, kind):
+    """The transactions that had an event of that kind in the job, with how many of them each."""
+    ledger = federation.ledger()
+    events = ledger.events(kind, 0, federation.rpc.block("latest").number, job=federation.job)
+    return Counter(event.transaction for event in events)
+
+
+def test_all_join_in_one_transaction(federation):
+    with hosted(federation) as clients:
+        assert {federation.ledger().client_of(federation.job, client.address).samples for client in clients} == {
+            SAMPLES
+        }
+    assert list(sent(federation, ClientJoined).values()) == [3]
+
+
+def test_one_that_may_not_join_keeps_nobody_else_from_it(federation):
+    federation.job = federation.register(open=False)
+    federation.ledger(federation.owner).admit(federation.job, federation.clients[:2]).transact()
+    with closing(SharedJob(federation.ledger(), federation.store, federation.job, hosted=3)) as shared:
+        deadline = federation.rpc.block("latest").time + 100
+
+        def join(account):
+            return shared.together.join(federation.ledger(account), SAMPLES, bytes(32), deadline)
+
+        with ThreadPoolExecutor(3) as threads:
+            assert list(threads.map(join, federation.clients)) == [True, True, False]
+    assert list(sent(federation, ClientJoined).values()) == [2]
+
+
+def test_all_balances_are_paid_out_in_one_transaction_each_to_its_account(federation):
+    federation.job = federation.register(pool=6 * 10**15, rounds=1)
+    paid = {}
+    with hosted(federation) as clients:
+        submit(clients)
+        federation.travel(200)
+        federation.commit()
+        federation.travel(federation.terms().challenge_seconds)
+        before = {client.address: balance(federation, client.address) for client in clients}
+
+        def stay(client):
+            client.listen(lambda amount: paid.setdefault(client.address, amount), lambda *_: None)
+            return client.stay(client.round())
+
+        with ThreadPoolExecutor(3) as threads:
+            assert all(round.over for round in threads.map(stay, clients))
+    (transaction,) = sent(federation, BalanceWithdrawn)
+    assert set(paid) == set(federation.clients)
+    payer = federation.rpc.request("eth_getTransactionByHash", "0x" + transaction.hex())["from"]
+    others = [account for account in federation.clients if account.lower() != payer.lower()]
+    assert any(balance(federation, account) - before[account] == paid[account] for account in others)
+    assert all(federation.ledger().account_of(federation.job, account).balance == 0 for account in federation.clients)
 
 
 def test_a_client_alone_signs_nothing(federation):

@@ -33,7 +33,7 @@ def test_the_figures_bound_what_the_contracts_take(clients, fan_in):
     alone = chain.accounts[2]
     joined = job.join(alone).gas
     job.clients = [alone, *job.crowd_of(clients - 1)]
-    relayed_join = job.send(job.owner, "joinBySignature", *newcomer(job)).gas
+    relayed_join = job.send(job.owner, "joinBySignatures", [newcomer(job)]).gas
     submitted = job.submit(alone).gas
     relay(job, job.clients[1:])
     chain.travel(job.state.closesAt)
@@ -77,7 +77,7 @@ def newcomer(job):
     """What joins one more client by its signature."""
     key = client_key(999)
     job.keys[key.address] = key
-    return job.join_arguments(key.address)
+    return job.signed_join(key.address)
 
 
 def relay(job, clients):

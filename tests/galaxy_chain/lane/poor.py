@@ -187,11 +187,7 @@ class Poor:
     def join(self, *indices: int) -> None:
         """Has clients join, by what they have signed."""
         ledger = self.federation.ledger(self.federation.owner)
-        for index in indices:
-            join = self.joining(index)
-            ledger.join_by_signature(
-                self.federation.job, join.client, join.samples, bytes(32), join.deadline, bytes.fromhex(join.signature)
-            ).transact()
+        ledger.join_by_signatures(self.federation.job, [self.joining(index).join for index in indices]).transact()
 
     def enter(self, index: int, relay: Relay, server: LedgerServerCoordinator) -> LedgerClientCoordinator:
         """A client that has joined by its signature."""

@@ -81,7 +81,7 @@ def test_every_struct_of_the_package_is_one_of_the_contract():
 def plain(value):
     if dataclasses.is_dataclass(value):
         return tuple(plain(getattr(value, field.name)) for field in dataclasses.fields(value))
-    return [plain(item) for item in value] if isinstance(value, tuple) else value
+    return [plain(item) for item in value] if isinstance(value, tuple | list) else value
 
 
 @given(unsigned(256), unsigned(32), words, models, st.binary(max_size=40), st.binary(max_size=40), words, words)

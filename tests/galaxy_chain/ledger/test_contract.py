@@ -14,7 +14,7 @@ from web3 import Web3
 from galaxy_chain.exceptions import UnknownJobError
 from galaxy_chain.ledger import events, structs
 from galaxy_chain.ledger.contract import ContractCall, JobOnLedger, LedgerContract
-from galaxy_chain.ledger.structs import ZERO_ADDRESS, Model, Update
+from galaxy_chain.ledger.structs import ZERO_ADDRESS, JoinBySignature, Model, Update
 from tests.galaxy_chain.ledger.test_abi import COMMITTED, ENTRIES, ORACLE, TERMS, plain, snake
 
 FUNCTIONS = {snake(entry["name"]): entry for entry in ENTRIES if entry["type"] == "function"}
@@ -41,8 +41,8 @@ VALUES = {
     "nodes_content": b"\x08" * 32,
     "entries": b"handed in",
     "signatures": b"signed",
-    "signature": b"signed",
-    "deadline": 12,
+    "joins": [JoinBySignature(Web3.to_checksum_address("0x" + "ab" * 20), 11, b"\5" * 32, 12, b"signed")],
+    "accounts": [Web3.to_checksum_address("0x" + "ef" * 20)],
     "submissions": b"shown",
     "client": Web3.to_checksum_address("0x" + "ab" * 20),
     "record": COMMITTED,
@@ -63,7 +63,8 @@ def python_type(entry):
     """The type that an argument, a result or a field of this entry has to be annotated with."""
     kind = entry["type"]
     if kind.endswith("[]"):
-        return Sequence[python_type({**entry, "type": kind[:-2]})]
+        one = {**entry, "type": kind[:-2], "internalType": entry["internalType"].removesuffix("[]")}
+        return Sequence[python_type(one)]
     if kind == "tuple":
         return getattr(structs, entry["internalType"].rpartition(".")[2])
     if kind.startswith("uint"):

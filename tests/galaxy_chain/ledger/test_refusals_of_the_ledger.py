@@ -83,7 +83,7 @@ def test_each_call_and_error_of_what_moved_on_is_the_contract_s():
         ("submitUpdate", "RoundClosed", RoundMovedOnError),
         ("submitUpdates", "WrongAttempt", RoundMovedOnError),
         ("submitUpdates", "WrongEntry", LedgerRefusedError),
-        ("joinBySignature", "SignatureExpired", LedgerRefusedError),
+        ("joinBySignatures", "WrongJoin", LedgerRefusedError),
         ("commitRound", "HeadChanged", RoundMovedOnError),
         ("commitRound", "NotYet", RoundMovedOnError),
         ("commitRound", "TooManyUnsettled", RoundMovedOnError),
