@@ -87,7 +87,7 @@ def decode(vector: Vector, layout: Layout, device: str = "cpu") -> dict[str, tor
     if torch.device(device).type == "cuda":
         from galaxy_fl.vectors import on_device
 
-        there = torch.from_numpy(vector.copy()).to(device)  # it may be a file that can't be written
+        there = on_device.send(vector, device)
         shapes = [(tensor.shape, tensor.fraction_bits) for tensor in layout.tensors]
         names = [tensor.name for tensor in layout.tensors]
         return dict(zip(names, on_device.decode(there, shapes), strict=True))
@@ -212,7 +212,7 @@ def _encoded_there(state: State, layout: Layout) -> Vector | None:
     from galaxy_fl.vectors import on_device
 
     vector = on_device.encode(found, layout.parameters)
-    return None if vector is None else vector.cpu().numpy()
+    return None if vector is None else on_device.bring(vector)
 
 
 def _floats(value: Any) -> npt.NDArray[Any]:

@@ -3,16 +3,26 @@
 The same bits as the kernels' (`galaxy_fl.vectors.kernels`): scaling by a power of two only moves a float's exponent,
 rounding to whole numbers and from int32 to float32 is to the even neighbour on CUDA as on a CPU, and nothing else
 rounds. Floats that are too small to be normal, which a device may take for zero, round to zero anyway.
+
+A vector crosses through a block of memory that the system may not move, from which and to which a card reads and writes
+by itself. Otherwise the driver does the same in smaller pieces, and torch's new memory is touched page by page, which
+takes longer than to bring floats over, tensor by tensor, and to encode them here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["decode", "encode"]
+from galaxy_fl.vectors.vector import VECTOR_DTYPE, Vector
+
+__all__ = ["bring", "decode", "encode", "send"]
+
+STAGE = 2**20
+"""Integers that cross at a time."""
 
 
 def encode(tensors: Iterable[tuple[Tensor, int]], parameters: int) -> Tensor | None:
@@ -55,3 +65,29 @@ def decode(vector: Tensor, shapes: Sequence[tuple[tuple[int, ...], int]]) -> lis
         tensors.append((vector[start:end].float() * 2.0**-fraction_bits).reshape(shape))
         start = end
     return tensors
+
+
+def bring(vector: Tensor) -> Vector:
+    """Return an int32 vector that is on a device."""
+    here = np.empty(len(vector), VECTOR_DTYPE)  # numpy's memory, because it asks for huge pages
+    stage = _stage(len(vector), vector.is_cuda)
+    for start in range(0, len(vector), STAGE):
+        part = stage[: len(vector) - start]
+        part.copy_(vector[start : start + STAGE])
+        here[start : start + STAGE] = part.numpy()
+    return here
+
+
+def send(vector: Vector, device: str) -> Tensor:
+    """Return an int32 vector on a device, which it shares no memory with."""
+    there = torch.empty(len(vector), dtype=torch.int32, device=device)
+    stage = _stage(len(vector), there.is_cuda)
+    for start in range(0, len(vector), STAGE):
+        part = stage[: len(vector) - start]
+        part.numpy()[:] = vector[start : start + STAGE]
+        there[start : start + STAGE].copy_(part)
+    return there
+
+
+def _stage(length: int, pinned: bool) -> Tensor:
+    return torch.empty(min(length, STAGE), dtype=torch.int32, pin_memory=pinned)

@@ -31,7 +31,7 @@ from galaxy_fl.worker.fetched_data import FetchedData, Parent
 from galaxy_fl.worker.loaded_job import LoadedJob
 from galaxy_fl.worker.messages import Prepare
 
-__all__ = ["Session"]
+__all__ = ["Session", "refusal"]
 
 StateOf = Callable[[], dict[str, Tensor]]
 
@@ -165,6 +165,16 @@ def _check_device(device: str) -> None:
     try:
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # AssertionError: torch without CUDA
-        raise ConfigurationError(
-            f"device {device!r} can't be used: {str(error).splitlines()[0]}; this machine has at least 'cpu'"
-        ) from error
+        raise refusal(device, error) from error
+
+
+def refusal(device: str, error: Exception) -> ConfigurationError:
+    """Return what tells that a device can't be used, and what to do."""
+    what = str(error).splitlines()[0].split(". ")[0]
+    if "out of memory" in what:
+        advice = "its memory is taken: have fewer workers, end what else uses it, or take another device"
+    else:
+        cards = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+        mps = ["mps"] if torch.backends.mps.is_available() else []
+        advice = f"expected one of those here: {', '.join(['cpu', *cards, *mps])}"
+    return ConfigurationError(f"device {device!r} can't be used ({what}); {advice}")

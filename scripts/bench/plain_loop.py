@@ -1,9 +1,13 @@
 #!/usr/bin/env python
-"""One job as a plain PyTorch loop: no ledger, no processes, no proof. For `rounds.py`."""
+"""One job as a plain PyTorch loop: no ledger, no processes, no proof. For `rounds.py`.
+
+It trains where `GALAXY_DEVICE` says, as Galaxy's own programs do.
+"""
 
 from __future__ import annotations
 
 import copy
+import os
 
 import torch
 from jobs import asked, job_of
@@ -17,7 +21,7 @@ from galaxy_fl.training.trainer import evaluate, train
 
 def main() -> None:
     arguments = asked(__doc__)
-    job = job_of(arguments.job)
+    job, device = job_of(arguments.job), os.environ.get("GALAXY_DEVICE", "cpu")
     shards = [load_shard(job.data, "train", f"{i}/{arguments.clients}") for i in range(1, arguments.clients + 1)]
     test = load(job.data, "test")
     model = build_model(job.model, job.train.seed)
@@ -25,7 +29,7 @@ def main() -> None:
         states, weights = [], []
         for shard in shards:
             local = copy.deepcopy(model)
-            result = train(local, shard, job.train, round_seed(job.train.seed, round))
+            result = train(local, shard, job.train, round_seed(job.train.seed, round), device)
             states.append(local.state_dict())
             weights.append(result.samples)
         total = sum(weights)
@@ -37,7 +41,7 @@ def main() -> None:
         }
         model.load_state_dict(mean, strict=False)  # counters of batches are each client's own
         if job.evaluates:
-            found = evaluate(model, test, job.train)
+            found = evaluate(model, test, job.train, device)
             print(f"round {round}: loss {found.loss:.3f}, accuracy {found.accuracy:.3f}")
 
 

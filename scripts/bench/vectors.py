@@ -24,7 +24,7 @@ import numpy as np
 from galaxy_fl.aggregation import RULES, aggregate_files
 from galaxy_fl.content import ContentId
 from galaxy_fl.jobs.rule_choice import RuleChoice
-from galaxy_fl.vectors import Layout, TensorLayout, decode, encode, kernels, tree_root, write_vector
+from galaxy_fl.vectors import Layout, TensorLayout, Vector, decode, encode, kernels, tree_root, write_vector
 
 WORD = (1).to_bytes(32, "big")
 KINDS = ("c", "python")
@@ -35,7 +35,10 @@ def main() -> None:
     parser.add_argument("--parameters", type=int, default=11_000_000, help="length d of the vectors")
     parser.add_argument("--clients", type=int, default=10, help="number of updates to aggregate, 3 to 64")
     parser.add_argument("--repeat", type=int, default=5, help="repetitions, of which the median counts")
+    parser.add_argument("--device", help="measure instead what a CUDA device encodes and decodes: cuda, cuda:1")
     arguments = parser.parse_args()
+    if arguments.device:
+        return on_device(arguments.parameters, arguments.repeat, arguments.device)
     d, clients = arguments.parameters, arguments.clients
 
     random = np.random.default_rng(0)
@@ -97,6 +100,41 @@ def main() -> None:
                 with multiprocessing.get_context("spawn").Pool(1) as pool:
                     peak = pool.apply(peak_of_aggregating, (name, some, d))
                 print(f"{name + ',':<20} {count:>2} clients {peak / 1024:20.1f} MiB", flush=True)
+
+
+def on_device(d: int, repeat: int, device: str) -> None:
+    """Print the seconds from tensors on a device to a vector here and back, by the device's codec and by the kernels.
+
+    The model has 64 tensors. On the host's way, floats cross the bus and the kernels do the rest.
+    """
+    import torch
+
+    layout = Layout(tuple(TensorLayout(f"w{number}", (d // 64,)) for number in range(64)))
+    state = {tensor.name: torch.randn(tensor.shape, device=device) for tensor in layout.tensors}
+    vector = encode(state, layout)
+
+    def here() -> Vector:
+        return encode({name: value.cpu() for name, value in state.items()}, layout)
+
+    def back_from_here() -> dict[str, torch.Tensor]:
+        return {name: value.to(device) for name, value in decode(vector, layout).items()}
+
+    def settled(run: Callable[[], object]) -> float:
+        def whole() -> None:
+            run()
+            torch.cuda.synchronize(device)
+
+        whole()
+        return median(spent(whole)[0] for _ in range(repeat))
+
+    assert np.array_equal(here(), vector)
+    print(f"{layout.parameters:,} parameters, {torch.cuda.get_device_name(device)}; here: {kernels.description()}")
+    print(f"{'':<10}{'there':>12}{'by the host':>14}")
+    for name, there, by_host in (
+        ("encode", lambda: encode(state, layout), here),
+        ("decode", lambda: decode(vector, layout, device), back_from_here),
+    ):
+        print(f"{name:<10}{settled(there):>10.4f} s{settled(by_host):>12.4f} s", flush=True)
 
 
 def chosen(kind: str) -> bool:

@@ -90,6 +90,17 @@ def test_a_large_model_has_the_same_bits(device: str) -> None:
     assert torch.equal(decode(expected, layout, device)["w"].cpu(), decode(expected, layout)["w"])
 
 
+@pytest.mark.parametrize("parameters", [1, on_device.STAGE - 1, on_device.STAGE, 2 * on_device.STAGE + 7])
+def test_a_vector_crosses_whole(device: str, parameters: int) -> None:
+    vector = np.arange(parameters, dtype=np.int32)
+    vector.flags.writeable = False  # as that of a file that can only be read
+    there = on_device.send(vector, device)
+    there += 1
+    assert there.device.type == device
+    assert np.array_equal(on_device.bring(there), np.arange(1, parameters + 1))
+    assert vector[0] == 0
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 128.0, -128.1])
 def test_a_value_that_does_not_fit_is_named(device: str, value: float) -> None:
     weights = torch.zeros(2, 3)

@@ -93,8 +93,12 @@ def test_describing_follows_from_the_seed(worker):
     ("change", "error", "said"),
     [
         ({"data": "digit"}, DataError, "unknown data set 'digit'"),
-        ({"device": "cuda:99"}, ConfigurationError, "device 'cuda:99' can't be used"),
-        ({"device": "gpu"}, ConfigurationError, "device 'gpu' can't be used"),
+        (
+            {"device": "cuda:99"},
+            ConfigurationError,
+            r"device 'cuda:99' can't be used \(.+\); expected one of those here: cpu",
+        ),
+        ({"device": "gpu"}, ConfigurationError, r"device 'gpu' can't be used \(.+\); expected one of those here: cpu"),
         ({"shard": "1/2000"}, DataError, "1437 samples"),
     ],
 )
