@@ -46,8 +46,10 @@ _ENTRY_GAS, _CALL_GAS = 25_000, 100_000
 """More than an entry and a call take, for how many entries fit into a block at most."""
 _JOIN_MARGIN = 60
 """Seconds that a signature to join still has to be valid."""
-_JOINS = 50
-"""Clients that join in one call at most: 3 million gas."""
+_MOST_JOINS = 100
+"""Joins of one call at most: 3.3 million gas."""
+_JOIN_GAS = 70_000
+"""More than a join takes, for how many fit into a block at most."""
 _PAUSES = Backoff(1.0, 60.0)
 """After failures, and until content that was not there is looked for again."""
 
@@ -120,6 +122,8 @@ class Relay:
         """The attempt, and since when an entry of it waits for the batch to fill."""
         self._had: set[tuple[str, bytes]] = set()
         """Clients and digests whose content was seen."""
+        self._joins = _MOST_JOINS
+        """Joins of the next call; fewer once a node has refused as many."""
         self._wrong: set[str] = set()
         """Signatures that the ledger has refused."""
         self._unfinished = True
@@ -179,7 +183,9 @@ class Relay:
                     "the relay has no more join; they may do so by a transaction of their own"
                 )
                 wanted = wanted[: max(room, 0)]
-        return self._send_joins(history, wanted[:_JOINS])
+        if wanted and (size := self._fitting(self._joins, _JOIN_GAS)) > 0:
+            return self._send_joins(history, wanted[:size])
+        return False
 
     def _send_joins(self, history: JobHistory, joins: list[SignedJoin]) -> bool:
         """Has clients join in one call, without those whom the ledger refuses."""
@@ -201,6 +207,11 @@ class Relay:
                 wrong = joins.pop(place)
                 self._wrong.add(wrong.signature)
                 self._say(f"{wrong.client} can't join: {error}")
+            except RpcAnswerError:
+                if len(joins) == 1:
+                    raise
+                self._joins = len(joins) // 2
+                joins = joins[: self._joins]
         return False
 
     def _may_join(self, history: JobHistory, join: SignedJoin, now: int) -> bool:
@@ -232,7 +243,7 @@ class Relay:
         ready = self._ready(history)[:room]
         if not ready or not self._is_time(history, ready, room, now):
             return False
-        if (size := self._fitting()) < 1:
+        if (size := self._fitting(self._batch, _ENTRY_GAS)) < 1:
             self._say("the blocks of this chain are too small for an entry")
             return False
         return self._send(history, ready[:size], once)
@@ -296,14 +307,14 @@ class Relay:
             waits = min(waits, max(0, history.closes_at - now) / 8)
         return self._clock() - self._waiting[1] >= waits
 
-    def _fitting(self) -> int:
-        """How many entries a call may have."""
+    def _fitting(self, most: int, each: int) -> int:
+        """How many entries or joins a call may have, each of that much gas."""
         limit = self._ledger.rpc.request("eth_getBlockByNumber", "latest", False)
         try:
             gas = min(LARGEST_GAS, int(limit["gasLimit"], 16))
         except (KeyError, TypeError, ValueError) as error:
             raise RpcError(f"{self._ledger.rpc.name} gives a block without a gas limit") from error
-        return min(self._batch, (gas - _CALL_GAS) // _ENTRY_GAS)
+        return min(most, (gas - _CALL_GAS) // each)
 
     def _send(self, history: JobHistory, updates: list[SignedUpdate], once: str) -> bool:
         """Sends a batch: without what the ledger finds wrong in it, and with half of it where a node does not take it

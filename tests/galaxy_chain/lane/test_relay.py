@@ -174,6 +174,19 @@ def test_it_joins_whom_the_owner_admits_and_in_an_open_job_as_many_as_a_round_ta
     assert any("the relay has no more join" in each for each in said(caplog))
 
 
+def test_clients_join_in_one_call_and_one_that_can_not_keeps_nobody_else_from_it(poor, server, caplog):
+    """Its signature is of something else, which an inbox may not have noticed."""
+    forged = poor.joining(1).model_copy(update={"samples": SAMPLES - 1})
+    joins = [poor.joining(0), forged, poor.joining(2)]
+    relay = poor.relay(server)
+    assert relay._send_joins(server.history, joins)
+    ledger = poor.federation.ledger()
+    events = ledger.events(ClientJoined, 0, poor.federation.rpc.block("latest").number, job=poor.federation.job)
+    assert {event.client for event in events} == {poor.signers[0].address, poor.signers[2].address}
+    assert len({event.transaction for event in events}) == 1
+    assert any("the signature is not the client's" in each for each in said(caplog))
+
+
 def test_budget_and_fee_cap(poor, server, caplog):
     poor.join(0, 1)
     hand_in(poor, 0, 1)
