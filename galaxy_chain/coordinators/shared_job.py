@@ -63,6 +63,7 @@ class SharedJob:
         try:
             terms = self.follower.history.terms
             self.document = check_job(ledger, store, job, terms)
+            self.follower.reveals_late = self.document.reveal == "after-close"
             contents = contents_of(store, self.document, job, own, lambda: self.follower.history)
         except BaseException:
             self.follower.close()

@@ -63,6 +63,8 @@ class SharedFollower:
         self._follower = follower
         self._every = every
         self._poll = poll
+        self.reveals_late = True
+        """Whether participants have something to do once a round is closed. Where not, they wait for its commit."""
         self._lock = threading.Lock()
         self._began = float("-inf")
         """When the last look began."""
@@ -139,7 +141,7 @@ class SharedFollower:
         # Whoever waits for confirmations looks at each block: nothing else happens then.
         number = known.number if history.finished and history.commits[history.last_round].block > known.final else None
         full = len(history.entries) >= history.terms.max_clients
-        closed = full or known.chain_time >= history.closes_at
+        closed = self.reveals_late and (full or known.chain_time >= history.closes_at)
         if closed and not history.finished:
             number = known.number  # of the closing, too
         due = len(turns.settleable(history, known.chain_time)) if history.finished else 0

@@ -195,6 +195,30 @@ def test_what_a_client_waits_for_wakes_it(federation):
         assert len(other.history.entries) == 2
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_a_closed_round_is_news_only_where_something_is_to_be_revealed(federation, late):
+    with closing(shared_job(federation)) as shared:
+        assert not shared.follower.reveals_late
+        shared.follower.reveals_late = late
+        view, woken = shared.view(), threading.Event()
+        view.poll()
+
+        def wait():
+            view.pause(3_600)
+            woken.set()
+
+        waiter = threading.Thread(target=wait)
+        waiter.start()
+        federation.submit(0, 1, 2)
+        wait_until(lambda: len(shared.follower.history.entries) == 3)
+        shared.follower.look()
+        assert late is False or woken.wait(60)
+        assert late is True or not woken.is_set()
+        federation.commit()
+        waiter.join(60)
+        assert woken.is_set()
+
+
 def test_what_a_reorganisation_takes_away_wakes_all(federation):
     with closing(shared_job(federation)) as shared:
         view = shared.view()
