@@ -7,7 +7,6 @@ node, so that whatever talks to this one (web3.py, curl, another process) also t
     chain.py          blocks, mining, calls, snapshots
     pool.py           transactions that wait for a block
     transactions.py   decoding and checking a signed transaction
-    machine.py        the virtual machine's commonest instructions, done faster than py-evm does them
     engine.py         the one thread in which the virtual machine runs
     logs.py           filters of eth_getLogs
     records.py        blocks, transactions, receipts and logs as JSON

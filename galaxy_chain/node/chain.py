@@ -24,6 +24,7 @@ from eth.exceptions import OutOfGas, Revert
 from eth.rlp.headers import BlockHeader
 from eth.vm.chain_context import ChainContext
 from eth.vm.forks.london.headers import calculate_expected_base_fee_per_gas
+from eth.vm.forks.prague import PragueVM
 from eth.vm.spoof import SpoofTransaction
 from eth_abi.abi import decode as abi_decode
 from eth_abi.exceptions import DecodingError
@@ -31,7 +32,6 @@ from eth_typing import Address
 from eth_utils.exceptions import ValidationError
 
 from galaxy_chain.node.errors import ExecutionReverted, RPCError
-from galaxy_chain.node.machine import VirtualMachine
 from galaxy_chain.node.pool import Pool
 from galaxy_chain.node.records import hex_data, receipt_json
 from galaxy_chain.node.transactions import TRANSACTION_BUILDER, Transaction, minimum_gas
@@ -120,7 +120,7 @@ class Chain:
             timestamp = self._exact_timestamp
         else:
             timestamp = max(parent.timestamp + 1, int(time.time()) + self._clock_offset)
-        return VirtualMachine.create_header_from_parent(
+        return PragueVM.create_header_from_parent(
             parent,
             gas_limit=BLOCK_GAS_LIMIT,
             timestamp=timestamp,
@@ -130,7 +130,7 @@ class Chain:
 
     def state(self, header: Any) -> Any:
         """The state after a block (py-evm `StateAPI`), to read."""
-        return VirtualMachine.build_state(self._db, header, self._chain_context)
+        return PragueVM.build_state(self._db, header, self._chain_context)
 
     # Transactions and blocks: in the engine's thread
 
@@ -183,7 +183,7 @@ class Chain:
         """Makes the next block out of the pool. Answers whether there is one."""
         header = self.next_header()
         base_fee = header.base_fee_per_gas
-        vm: Any = VirtualMachine(header, self._chaindb, self._chain_context, self._consensus_context)
+        vm: Any = PragueVM(header, self._chaindb, self._chain_context, self._consensus_context)
         included: list[Transaction] = []
         results: list[tuple[Any, Any]] = []
         # by nonce, so that one pass finds all that are due (the sort is stable: first come, first)
@@ -217,14 +217,14 @@ class Chain:
 
     def _genesis(self, balances: dict[Address, int]) -> Any:
         before = BlockHeader(difficulty=0, block_number=-1, gas_limit=0)
-        state = VirtualMachine.build_state(self._db, before, self._chain_context)
+        state = PragueVM.build_state(self._db, before, self._chain_context)
         for account, balance in balances.items():
             state.set_balance(account, balance)
         state.persist()
-        header = VirtualMachine.create_genesis_header(
+        header = PragueVM.create_genesis_header(
             gas_limit=BLOCK_GAS_LIMIT, timestamp=int(time.time()), state_root=state.state_root
         )
-        return VirtualMachine.get_block_class()(header, transactions=[], uncles=[])
+        return PragueVM.get_block_class()(header, transactions=[], uncles=[])
 
     def _publish(self, evm_block: Any, transactions: list[Transaction], results: list[tuple[Any, Any]]) -> None:
         header = evm_block.header
@@ -288,11 +288,11 @@ class Chain:
 
     def _execute(self, message: Message, header: Any) -> tuple[Any, Any]:
         # without a base fee the sender need not pay for gas, as in geth
-        state: Any = VirtualMachine.build_state(
+        state: Any = PragueVM.build_state(
             self._db,
             header.copy(base_fee_per_gas=0),
             self._chain_context,
-            VirtualMachine.get_prev_hashes(header.parent_hash, self._chaindb) or (),
+            PragueVM.get_prev_hashes(header.parent_hash, self._chaindb) or (),
         )
         unsigned = TRANSACTION_BUILDER.new_unsigned_dynamic_fee_transaction(
             chain_id=self.chain_id,
