@@ -56,9 +56,9 @@ class _Asked:
 class PoolSession:
     """One client in one job, trained by whichever worker of a pool is free. Close it, or use it as a context manager.
 
-    Its methods are those of `Worker`, raise what those raise, and may wait for other sessions' requests to be done, in
-    the order in which they come. A worker that dies while it works on a request fails that one alone, and the next is
-    another worker's. One request at a time.
+    Its methods are those of `Worker`, raise what those raise, and may wait for other sessions' requests to be done, job
+    by job in the order in which they come; of one job's those come first that a free worker is prepared for. A worker
+    that dies while it works on a request fails that one alone, and the next is another worker's. One request at a time.
     """
 
     def __init__(self, pool: WorkerPool, number: int) -> None:
@@ -139,6 +139,7 @@ class _Turn:
     """A request that waits until a worker may work on it, or is worked on."""
 
     job: str
+    session: int
     come: threading.Event = field(default_factory=threading.Event)
 
 
@@ -259,7 +260,7 @@ class WorkerPool:
     @contextmanager
     def _lend(self, job: str, session: int) -> Iterator[Worker]:
         """A worker of a job, for one request, as soon as there are not too many at work."""
-        turn = self._await_turn(job)
+        turn = self._await_turn(job, session)
         worker = None
         try:
             worker = self._take(job, session)
@@ -267,8 +268,8 @@ class WorkerPool:
         finally:
             self._give_back(worker, turn)
 
-    def _await_turn(self, job: str) -> _Turn:
-        turn = _Turn(job)
+    def _await_turn(self, job: str, session: int) -> _Turn:
+        turn = _Turn(job, session)
         with self._lock:
             self._check_open()
             self._waiting.append(turn)
@@ -291,7 +292,9 @@ class WorkerPool:
     def _pass_on(self) -> None:
         """Let those begin who have waited longest, as many as may, and of each job that is kept out one."""
         while self._waiting and len(self._working) < self.size:
-            self._begin(self._waiting.popleft())
+            turn = self._next()
+            self._waiting.remove(turn)
+            self._begin(turn)
         if self._waiting and min(self._working.values()) <= time.monotonic() - PATIENCE:
             at_work = {turn.job for turn in self._working}
             for turn in list(self._waiting):
@@ -299,6 +302,16 @@ class WorkerPool:
                     at_work.add(turn.job)
                     self._waiting.remove(turn)
                     self._begin(turn)
+
+    def _next(self) -> _Turn:
+        """Whose turn it is: of the job that has waited longest one that an idle worker is prepared for, if there is
+        any, so that clients are not prepared again and again."""
+        first = self._waiting[0]
+        idle = [each.worker for each in self._idle if each.job == first.job]
+        prepared = (
+            turn for turn in self._waiting if turn.job == first.job and any(each.has(turn.session) for each in idle)
+        )
+        return next(prepared, first)
 
     def _begin(self, turn: _Turn) -> None:
         self._working[turn] = time.monotonic()

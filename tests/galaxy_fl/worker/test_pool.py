@@ -22,7 +22,7 @@ from galaxy_fl.training.task import TrainTask
 from galaxy_fl.worker import pool as pools
 from galaxy_fl.worker import worker as workers
 from galaxy_fl.worker.messages import WorkerSettings
-from galaxy_fl.worker.pool import WorkerPool
+from galaxy_fl.worker.pool import WorkerPool, _Idle, _Turn
 from galaxy_fl.worker.served_data import ServedData
 from galaxy_fl.worker.worker import Worker
 from tests.galaxy_fl.worker.test_forkserver import wait_until_gone
@@ -442,3 +442,30 @@ def ended(call):
     """Waits for the end of a call whose worker is closed under it."""
     with pytest.raises(TrainingError):
         call()
+
+
+class Prepared:
+    """What an idle worker tells of itself."""
+
+    def __init__(self, *sessions: int) -> None:
+        self.sessions = sessions
+
+    def has(self, session: int) -> bool:
+        return session in self.sessions
+
+
+@pytest.mark.parametrize(
+    ("idle", "first"),
+    [
+        ([("one", (3,))], ("one", 3)),  # prepared for that one
+        ([("one", (9,))], ("one", 1)),  # for nobody who waits: then the oldest
+        ([("other", (2,))], ("one", 1)),  # never before the job that has waited longest
+        ([], ("one", 1)),
+    ],
+)
+def test_of_the_job_that_has_waited_longest_those_come_first_that_a_worker_is_prepared_for(idle, first):
+    pool = WorkerPool(2)
+    pool._waiting.extend(_Turn(job, session) for job, session in (("one", 1), ("other", 2), ("one", 3)))
+    pool._idle.extend(_Idle(Prepared(*sessions), job) for job, sessions in idle)
+    turn = pool._next()
+    assert (turn.job, turn.session) == first
