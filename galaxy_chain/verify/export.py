@@ -14,7 +14,7 @@ from galaxy_chain.verify.verifier import Verifier
 from galaxy_fl.content import Store
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.files import replacing
-from galaxy_fl.jobs.final_model import write_model
+from galaxy_fl.worker.worker import Worker
 
 __all__ = ["check_destination", "export_model"]
 
@@ -73,6 +73,7 @@ def export_model(
     vector = Verifier(contents, history.terms, document).model_after(history, number)
     with tempfile.TemporaryDirectory(prefix=".galaxy-", dir=path.parent) as folder:
         written = Path(folder) / "model"
-        write_model(document, vector, written, base, own)
+        with Worker() as worker:
+            worker.export(document, vector, written, base, own)
         with replacing(path) as new:
             shutil.copyfile(f"{written}{SAFETENSORS}" if path.suffix == SAFETENSORS else written, new)

@@ -1,8 +1,8 @@
 """The base of a job: one file with what frozen tensors are and personal ones begin with.
 
-It is a safetensors file, in the one form that such files have here (see `safetensors_head`), so that the same model is
-the same content. It is written tensor by tensor and mapped into memory when it is read, because it may be larger than
-memory.
+It is a safetensors file, in the one form that such tensors have here, so that the same model is the same content: no
+metadata, the largest types first and then by name, a head of canonical JSON filled up with spaces to a multiple of 8
+bytes. It is written tensor by tensor and mapped into memory when it is read, because it may be larger than memory.
 """
 
 from __future__ import annotations
@@ -12,18 +12,26 @@ import tempfile
 import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import rfc8785
 
 from galaxy_fl.content.content_id import ContentId
 from galaxy_fl.exceptions import JobDocumentError
+from galaxy_fl.jobs.local_tensors import BYTES, TensorType
 from galaxy_fl.jobs.parts import Base, PartTensor
-from galaxy_fl.jobs.state_files import NAMES, safetensors_head
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["BaseFile", "check_base", "read_base", "write_base"]
+__all__ = ["BaseFile", "read_base", "write_base"]
 
+_NAMES: dict[TensorType, str] = {
+    "bool": "BOOL", "uint8": "U8", "uint16": "U16", "uint32": "U32", "uint64": "U64",
+    "int8": "I8", "int16": "I16", "int32": "I32", "int64": "I64",
+    "float16": "F16", "bfloat16": "BF16", "float32": "F32", "float64": "F64", "complex64": "C64",
+}  # fmt: skip
+"""What safetensors calls the types."""
 _PIECE = 2**24
 """Bytes of a tensor that are copied at a time."""
 
@@ -56,13 +64,20 @@ def write_base(path: Path, tensors: Sequence[PartTensor], state: Mapping[str, Te
     """
     import torch
 
-    if unfit := [tensor for tensor in tensors if tensor.type not in NAMES]:
+    if unfit := [tensor for tensor in tensors if tensor.type not in _NAMES]:
         raise JobDocumentError(f"tensor {unfit[0].name!r} is {unfit[0].type}, which a base can't have: make it shared")
-    head, order = safetensors_head({tensor.name: (tensor.type, tensor.shape) for tensor in tensors})
+    ordered = sorted(tensors, key=lambda tensor: (-BYTES[tensor.type], tensor.name))
+    head: dict[str, Any] = {}
+    end = 0
+    for tensor in ordered:
+        begin, end = end, end + tensor.bytes
+        head[tensor.name] = {"dtype": _NAMES[tensor.type], "shape": tensor.shape, "data_offsets": [begin, end]}
+    content = rfc8785.dumps(head)
+    content += b" " * (-len(content) % 8)
     with path.open("wb") as file:
-        file.write(head)
-        for name in order:
-            flat = state[name].detach().contiguous().reshape(-1)
+        file.write(len(content).to_bytes(8, "little") + content)
+        for tensor in ordered:
+            flat = state[tensor.name].detach().contiguous().reshape(-1)
             if flat.is_complex():
                 flat = torch.view_as_real(flat.resolve_conj()).reshape(-1)
             for piece in torch.split(flat.view(torch.uint8), _PIECE) if flat.numel() else ():
@@ -73,26 +88,14 @@ def read_base(path: Path, tensors: Sequence[PartTensor]) -> dict[str, Tensor]:
     """Map a base's tensors into memory. They are not copied; what is written to them does not reach the file.
 
     Raises:
-        JobDocumentError: as `check_base`.
-    """
-    from safetensors import safe_open
-
-    check_base(path, tensors)
-    with safe_open(path, "pt") as file:
-        return {tensor.name: file.get_tensor(tensor.name) for tensor in tensors}
-
-
-def check_base(path: Path, tensors: Sequence[PartTensor]) -> None:
-    """Make sure that a file is the base of these tensors.
-
-    Raises:
-        JobDocumentError: it is not; names the first tensor that is missing, one too many, or of another type or shape.
+        JobDocumentError: it is not the base of these tensors; names the first that is missing, one too many, or of
+            another type or shape.
     """
     from safetensors import SafetensorError, safe_open
 
-    expected = {tensor.name: (NAMES.get(tensor.type, tensor.type), tensor.shape) for tensor in tensors}
+    expected = {tensor.name: (_NAMES.get(tensor.type, tensor.type), tensor.shape) for tensor in tensors}
     try:
-        with safe_open(path, "np") as file:
+        with safe_open(path, "pt") as file:
             names = set(file.keys())
             for name in sorted(names | expected.keys()):
                 if name not in expected or name not in names:
@@ -104,5 +107,6 @@ def check_base(path: Path, tensors: Sequence[PartTensor]) -> None:
                         f"the tensor {name!r:.80} of the job's base is {found[0]} of shape {found[1]}, its document "
                         f"says {expected[name][0]} of shape {expected[name][1]}: the job's owner has to mend it"
                     )
+            return {name: file.get_tensor(name) for name in expected}
     except SafetensorError as error:
         raise JobDocumentError(f"the job's base is not a safetensors file: {error}") from error

@@ -62,7 +62,7 @@ class LocalTensor(BaseModel):
 
     @model_validator(mode="after")
     def _whole(self) -> LocalTensor:
-        self.content()
+        self._content()
         return self
 
     @property
@@ -97,10 +97,9 @@ class LocalTensor(BaseModel):
         dtype = getattr(torch, self.type)
         if math.prod(self.shape) == 0:
             return torch.empty(self.shape, dtype=dtype)
-        return torch.frombuffer(bytearray(self.content()), dtype=dtype).reshape(self.shape)
+        return torch.frombuffer(bytearray(self._content()), dtype=dtype).reshape(self.shape)
 
-    def content(self) -> bytes:
-        """Return the bytes of what it begins with."""
+    def _content(self) -> bytes:
         # Empty dimensions count as one, as in a layout.
         if math.prod(max(n, 1) for n in self.shape) * BYTES[self.type] > MAX_LOCAL_BYTES:
             raise ValueError(f"{self.name!r:.80} has more than {MAX_LOCAL_BYTES} bytes")

@@ -27,10 +27,14 @@ from galaxy_fl.rounds.kept import digest_of
 from galaxy_fl.rounds.server import ServerReport, run_server
 from galaxy_fl.training.results import Evaluation
 from galaxy_fl.trust import Trust
+from galaxy_fl.worker import forkserver
 
 __all__ = ["JobServer"]
 
 NO_AIM = Aim()
+LAST = 3
+"""Rounds at the end of a job in which a server that evaluates nothing has torch in memory. In a short job it is loaded
+while clients load theirs, and not while they train."""
 
 
 class JobServer(JobParticipant[ServerCoordinator]):
@@ -208,6 +212,9 @@ class JobServer(JobParticipant[ServerCoordinator]):
         return self._best is not None and self._progress.kept == best.sha256 and self._best.is_file()
 
     def _waits(self, round: Round) -> None:
+        coordinator = self.coordinator
+        if self._final is not None and round.number > coordinator.rounds - LAST and not coordinator.job.distils:
+            forkserver.start()  # it loads torch, which writes the final model, while updates come in
         self._emit(Collecting(round=round.number, updates=round.updates, wanted=self.coordinator.wanted))
 
     def _over(self, round: Round) -> None:

@@ -146,7 +146,7 @@ class Server:
         for listener in self._listeners:
             listener(Opened(role="server", places=[place.name]), "")
         if self._data is not None:
-            forkserver.start()  # it loads torch while jobs are looked for; without data nothing needs it
+            forkserver.start()  # it loads torch while jobs are looked for; without data only a final model needs it
         serve = taking_part(
             JobServer,
             self._data,

@@ -28,7 +28,7 @@ from galaxy_fl.vectors.vector import (
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["decode", "decode_tensor", "difference", "encode", "read_sums", "read_vector", "write_vector"]
+__all__ = ["decode", "difference", "encode", "read_sums", "read_vector", "write_vector"]
 
 
 def encode(state: State, layout: Layout) -> Vector:
@@ -93,18 +93,13 @@ def decode(vector: Vector, layout: Layout, device: str = "cpu") -> dict[str, tor
         return dict(zip(names, on_device.decode(there, shapes), strict=True))
     start = 0
     for tensor in layout.tensors:
+        # numpy's memory, because it asks for huge pages: three times faster than filling torch's.
+        values = np.empty(tensor.shape, np.float32)
         end = start + tensor.parameters
-        state[tensor.name] = torch.from_numpy(decode_tensor(vector[start:end], tensor))
+        kernels().decode(vector[start:end], tensor.fraction_bits, values.reshape(-1))
+        state[tensor.name] = torch.from_numpy(values)
         start = end
     return state
-
-
-def decode_tensor(part: Vector, tensor: TensorLayout) -> npt.NDArray[np.float32]:
-    """Decode the part of a vector that is one tensor, whose shape the result has."""
-    # numpy's memory, because it asks for huge pages: three times faster than filling torch's.
-    values = np.empty(tensor.shape, np.float32)
-    kernels().decode(part, tensor.fraction_bits, values.reshape(-1))
-    return values
 
 
 def difference(trained: Vector, model: Vector) -> Vector:

@@ -31,6 +31,7 @@ __all__ = [
     "Done",
     "Evaluate",
     "Evaluated",
+    "Export",
     "Failed",
     "Fetch",
     "Load",
@@ -170,7 +171,20 @@ class Evaluate(Strict):
     """The client's own tensors, of which the personal ones are evaluated; None for those that the job began with."""
 
 
-Request = Describe | Load | Prepare | Train | Evaluate
+class Export(Strict):
+    """Write a job's model with a vector's values, as torch and as safetensors."""
+
+    kind: Literal["export"] = "export"
+    document: JobDocument
+    vector: AbsolutePath
+    destination: AbsolutePath
+    base: AbsolutePath | None = None
+    """The file of the job's frozen and personal tensors."""
+    own: AbsolutePath | None = None
+    """The client's own tensors, of which the personal ones are written; None for those that the job began with."""
+
+
+Request = Describe | Load | Prepare | Train | Evaluate | Export
 
 
 # ---- Answers and questions: from the worker ---------------------------------------------------------------

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from galaxy_fl.exceptions import DivergedError
+from galaxy_fl.exceptions import DivergedError, TrainingError
 from galaxy_fl.jobs.document import JobDocument
-from galaxy_fl.jobs.final_model import check_own
 from galaxy_fl.jobs.likeness import same_bits
 
 __all__ = ["OwnTensors"]
@@ -23,9 +23,8 @@ class OwnTensors:
     """
 
     def __init__(self, document: JobDocument) -> None:
-        self._document = document
         self._begun = {tensor.name: tensor.tensor() for tensor in document.local if not tensor.constant}
-        self._personal = {tensor.name for tensor in document.personal}
+        self._personal = {tensor.name: (f"torch.{tensor.type}", tensor.shape) for tensor in document.personal}
 
     def read(self, path: Path | None) -> dict[str, Tensor]:
         """Return those that are not as the job began with them.
@@ -35,8 +34,19 @@ class OwnTensors:
         """
         if path is None:
             return {}
-        check_own(self._document, path)
-        found: dict[str, Tensor] = load_file(path)
+        try:
+            found: dict[str, Tensor] = load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise TrainingError(f"{path} is damaged ({error}): remove it") from error
+        expected = self._personal | {name: (str(value.dtype), list(value.shape)) for name, value in self._begun.items()}
+        for name, value in found.items():
+            if expected.get(name) != (str(value.dtype), list(value.shape)):
+                raise TrainingError(f"{path} has a tensor {name!r} that this job's model does not have: remove it")
+        if missing := [name for name in self._personal if name not in found]:
+            raise TrainingError(
+                f"{path} lacks the personal tensor {missing[0]!r}: put back the file that this client has kept, or "
+                "remove it, which has the client begin with the job's own values again"
+            )
         return found
 
     def personal(self, path: Path | None) -> dict[str, Tensor]:

@@ -15,7 +15,6 @@ from types import TracebackType
 
 from galaxy_fl.exceptions import ConfigurationError, TrainingError
 from galaxy_fl.jobs.document import JobDocument
-from galaxy_fl.jobs.final_model import write_model
 from galaxy_fl.training.results import Evaluation, TrainResult
 from galaxy_fl.training.task import TrainTask
 from galaxy_fl.worker.messages import Prepared, WorkerSettings
@@ -195,17 +194,16 @@ class WorkerPool:
         base: Path | None = None,
         own: Path | None = None,
     ) -> None:
-        """Write the state_dict of a job's model as `write_model` does, unless that has been done for another client.
+        """Write the state_dict of a job's model as `Worker.export` does, unless that has been done for another client.
+
+        It is done by a process that has run no model's code.
 
         Args:
             document: The job's.
             vector: The vector's file.
             destination: The file to write.
             sha256: That of the vector, in hexadecimal.
-            base, own: As those of `write_model`.
-
-        Raises:
-            JobDocumentError, TrainingError, VectorError, OSError: as `write_model`.
+            base, own: As those of `Worker.export`.
         """
         # Of a client's own tensors the personal ones alone are written: without any, the file is the same for all.
         what = document.digest, sha256, own if document.personal else None
@@ -213,7 +211,8 @@ class WorkerPool:
             beside = destination.with_name(f"{destination.name}.safetensors")
             if self._exported.get(destination) == what and destination.is_file() and beside.is_file():
                 return
-            write_model(document, vector, destination, base, own)
+            with Worker() as clean:
+                clean.export(document, vector, destination, base, own)
             self._exported[destination] = what
 
     def close(self) -> None:

@@ -10,10 +10,13 @@ from multiprocessing.connection import Connection
 from typing import assert_never
 
 import torch
+from safetensors.torch import save_file
 
 from galaxy_fl import exceptions
 from galaxy_fl.exceptions import JobDocumentError, TrainingError
-from galaxy_fl.jobs.base import write_base
+from galaxy_fl.files import replacing
+from galaxy_fl.jobs.base import read_base, write_base
+from galaxy_fl.jobs.first_model import read_weights
 from galaxy_fl.jobs.start import load_start
 from galaxy_fl.jobs.structure import decide_ending
 from galaxy_fl.jobs.submission import describe_model, floats_of
@@ -23,7 +26,7 @@ from galaxy_fl.training.models import build_model
 from galaxy_fl.training.own_methods import collate_of, with_loss
 from galaxy_fl.training.private_models import check_private_model
 from galaxy_fl.training.randomness import same_draws
-from galaxy_fl.vectors.fixed_point import encode, write_vector
+from galaxy_fl.vectors.fixed_point import decode, encode, write_vector
 from galaxy_fl.worker.fetched_data import Parent
 from galaxy_fl.worker.loaded_job import LoadedJob
 from galaxy_fl.worker.messages import (
@@ -33,6 +36,7 @@ from galaxy_fl.worker.messages import (
     Done,
     Evaluate,
     Evaluated,
+    Export,
     Failed,
     Load,
     Prepare,
@@ -43,6 +47,7 @@ from galaxy_fl.worker.messages import (
     parse_request,
     to_bytes,
 )
+from galaxy_fl.worker.own_tensors import OwnTensors
 from galaxy_fl.worker.session import Session
 
 __all__ = ["serve"]
@@ -99,6 +104,8 @@ class Server:
                 return Trained(result=self._prepared(request.session).train(request.task))
             case Evaluate():
                 return Evaluated(evaluation=self._prepared(request.session).evaluate(request.vector, request.own))
+            case Export():
+                return export(request)
             case _:
                 assert_never(request)
 
@@ -141,6 +148,29 @@ def describe(asked: Describe) -> Described:
     fields = described.fields()
     del fields["base"]  # who asked looks at the file itself
     return Described(**fields, buffers=list(described.buffers), loss=specification.loss, ending=ending)
+
+
+def export(asked: Export) -> Done:
+    """Write a job's model as a state_dict, the same bytes whoever writes it: what no vector has is as the job began, or
+    personal tensors are the client's own."""
+    document = asked.document
+    state = decode(read_weights(document, asked.vector), document.tensors)
+    state |= {tensor.name: tensor.tensor() for tensor in document.local}
+    if asked.base is not None:
+        state |= read_base(asked.base, [*document.frozen, *document.personal])
+        # In memory of their own, as safetensors has them.
+        state |= {name: state[tensor.name].clone() for tensor in document.frozen for name in tensor.names[1:]}
+    elif document.base is not None:
+        raise TrainingError("the model's frozen and personal tensors are not here: the job's base is missing")
+    state |= OwnTensors(document).personal(asked.own)
+    # The one with the suffix first: where the other is there, both are.
+    with replacing(asked.destination.with_name(f"{asked.destination.name}.safetensors")) as new:
+        mode = new.stat().st_mode
+        save_file(state, new)  # which makes another file in its place, readable by its owner alone
+        new.chmod(mode)
+    with replacing(asked.destination) as new, new.open("wb") as file:  # not by a name, which would go into it
+        torch.save(state, file)
+    return Done()
 
 
 def failure(error: Exception) -> Failed:

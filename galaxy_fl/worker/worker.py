@@ -36,6 +36,7 @@ from galaxy_fl.worker.messages import (
     Done,
     Evaluate,
     Evaluated,
+    Export,
     Failed,
     Fetch,
     Load,
@@ -236,6 +237,24 @@ class Worker:
             return None  # the worker says that it has to be prepared first
         self._sessions[session] = self._sessions.pop(session)
         return self._sessions[session]
+
+    def export(
+        self,
+        document: JobDocument,
+        vector: Path,
+        destination: Path,
+        base: Path | None = None,
+        own: Path | None = None,
+    ) -> None:
+        """Write the whole state_dict of a job's model with a vector's values: the same bytes whoever writes it.
+
+        `destination` is for `torch.load(…, weights_only=True)`; beside it, with `.safetensors` added to its name, are
+        the same tensors in that format. Runs none of the model's code, so a worker that has not been prepared writes
+        what no such code can have spoilt. `base` is the file of the job's frozen and personal tensors, where it has
+        some, and `own` that of a client's own, whose personal ones are written instead.
+        """
+        request = Export(document=document, vector=vector, destination=destination, base=base, own=own)
+        self._ask(request, Done)
 
     def close(self) -> None:
         """End the worker, whatever it is doing. Closing twice does nothing."""
