@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,14 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # How long drawing values takes says how busy the machine is, and the first draw reads all modules for their constants.
 settings.register_profile("galaxy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("galaxy")
+
+
+@pytest.fixture(autouse=True)
+def _interrupts_are_heard() -> Iterator[None]:
+    """No test leaves interrupts ignored: those after it would wait for ever for what they interrupt."""
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, "a fixture has left interrupts ignored"
+    yield
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])

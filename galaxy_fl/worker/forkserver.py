@@ -119,7 +119,7 @@ def start(*modules: str) -> None:
                 process_group=0,  # an interrupt at the terminal is for the starter
             )
         _address = address
-        atexit.register(_stop, _server, folder)
+        atexit.register(_end, _server, folder)
 
 
 def fork(target: str) -> Child:
@@ -166,8 +166,12 @@ def _receive_number(control: socket.socket) -> int:
     return number
 
 
-def _stop(server: subprocess.Popen[bytes], folder: str) -> None:
+def _end(server: subprocess.Popen[bytes], folder: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the program ends already
+    _stop(server, folder)
+
+
+def _stop(server: subprocess.Popen[bytes], folder: str) -> None:
     assert server.stdin is not None
     server.stdin.close()
     try:

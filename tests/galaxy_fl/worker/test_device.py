@@ -78,7 +78,7 @@ class Net(nn.Module):
         self.layers = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
 
     def forward(self, x):
-        print("computed on", x.device.type, flush=True)
+        os.write(1, f"computed on {x.device.type}\\n".encode())  # whole, whoever writes meanwhile
         return self.layers(x)
 
 
