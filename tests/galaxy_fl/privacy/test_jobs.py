@@ -146,23 +146,22 @@ def client(number, heard, **more):
 
 def test_a_client_whose_budget_is_spent_leaves_and_the_job_goes_on(folder):
     number = galaxy.submit(job(rounds=3))
-    here = threading.Event()
+    here = {name: threading.Event() for name in ("first", "second")}
 
-    class First(Heard):
+    class Together(Heard):
         """Trains once the other takes part, so that each round waits for both."""
 
+        def __init__(self, name, other):
+            super().__init__()
+            self.name, self.other = name, other
+
         def __call__(self, event, job):
             super().__call__(event, job)
             if isinstance(event, Spent):
-                assert here.wait(60)
+                here[self.name].set()
+                assert here[self.other].wait(60)
 
-    class Second(Heard):
-        def __call__(self, event, job):
-            super().__call__(event, job)
-            if isinstance(event, Spent):
-                here.set()
-
-    first, second = First(), Second()
+    first, second = Together("first", "second"), Together("second", "first")
     epsilon_of_two = 7.2
     ends = run(
         galaxy.Server(listeners=[]),
