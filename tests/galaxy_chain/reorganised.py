@@ -194,7 +194,13 @@ class Play:
     def reorganise(self, back_to: int, longer: int = 0) -> None:
         """Replaces the blocks from `back_to` on by empty ones, as many and some more."""
         depth = self.height - back_to + 1
+        # A transaction that comes meanwhile waits: its block may otherwise stand on one that is replaced, and the node has
+        # a chain for good of which it lacks a block.
+        self.rpc.request("evm_setAutomine", False)
         self.rpc.request("anvil_reorg", depth, [])
+        self.rpc.request("evm_setAutomine", True)
+        if int(self.rpc.request("txpool_status")["pending"], 16):
+            self.rpc.request("evm_mine")
         if longer:
             self.rpc.request("anvil_mine", hex(longer))
 
