@@ -14,13 +14,13 @@ from typing import Any, cast
 from eth_abi.abi import decode, encode
 from eth_abi.exceptions import DecodingError
 from eth_utils.address import to_checksum_address
-from eth_utils.crypto import keccak
 
 from galaxy_chain.exceptions import ErrorName
 from galaxy_chain.ledger import events, structs
 from galaxy_chain.ledger.artifacts import artifact
 from galaxy_chain.ledger.events import Event, LedgerEvent
 from galaxy_chain.ledger.structs import python_name
+from galaxy_fl.keccak import keccak
 
 __all__ = ["Abi", "Function", "ledger_abi"]
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from eth_utils.crypto import keccak
-
 from galaxy_chain.ledger.words import word
+from galaxy_fl.keccak import keccak
 
 __all__ = ["commit_digest", "finding_digest"]
 

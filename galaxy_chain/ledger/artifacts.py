@@ -9,7 +9,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from eth_utils.crypto import keccak
+from galaxy_fl.keccak import keccak
 
 __all__ = ["RULE_CONTRACTS", "Artifact", "artifact", "rule_of_code"]
 

@@ -9,11 +9,11 @@ have to have the right code.
 from __future__ import annotations
 
 from eth_utils.address import is_address
-from eth_utils.crypto import keccak
 
 from galaxy_chain.exceptions import ForeignLedgerError, NoLedgerError, RpcError
 from galaxy_chain.ledger.artifacts import artifact
 from galaxy_chain.rpc.rpc import Rpc
+from galaxy_fl.keccak import keccak
 
 __all__ = ["PARTS", "check_code", "check_creation", "created_address"]
 

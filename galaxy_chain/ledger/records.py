@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from eth_utils.crypto import keccak
-
 from galaxy_chain.ledger.excluded import excluded_numbers
 from galaxy_chain.ledger.structs import Record
 from galaxy_chain.ledger.words import word
+from galaxy_fl.keccak import keccak
 
 __all__ = ["client_amount", "record_word", "round_reward", "server_amount"]
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from eth_utils.crypto import keccak
-
 from galaxy_chain.ledger.structs import Update
 from galaxy_chain.ledger.words import word
 from galaxy_fl.exceptions import ConfigurationError
+from galaxy_fl.keccak import keccak
 
 if TYPE_CHECKING:
     from galaxy_chain.rpc.rpc import Rpc

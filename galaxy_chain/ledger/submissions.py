@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from itertools import chain
 
 from eth_utils.address import to_checksum_address
-from eth_utils.crypto import keccak
 
 from galaxy_chain.ledger.structs import Update
 from galaxy_chain.ledger.words import ZERO_WORD, address_bytes, word
+from galaxy_fl.keccak import keccak
 
 __all__ = [
     "ENTRY_BYTES",

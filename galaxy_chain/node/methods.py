@@ -14,7 +14,6 @@ from eth_abi.exceptions import EncodingError
 from eth_account.messages import defunct_hash_message, encode_typed_data
 from eth_keys.datatypes import PrivateKey
 from eth_typing import Address
-from eth_utils.crypto import keccak
 from eth_utils.exceptions import ValidationError
 from pydantic_core import from_json
 
@@ -25,6 +24,7 @@ from galaxy_chain.node.errors import InvalidParameters, RPCError
 from galaxy_chain.node.logs import LogFilter
 from galaxy_chain.node.records import block_json, header_json, hex_data, transaction_json
 from galaxy_chain.node.transactions import TRANSACTION_BUILDER, Transaction, decode_transaction
+from galaxy_fl.keccak import keccak
 
 __all__ = ["Methods"]
 

@@ -11,7 +11,6 @@ from types import MappingProxyType
 from typing import Any
 
 from eth_utils.address import to_checksum_address
-from eth_utils.crypto import keccak
 
 import galaxy_chain
 from galaxy_chain.exceptions import AuditError
@@ -29,6 +28,7 @@ from galaxy_chain.verify.verdicts import Outcome, Verdict, commits_of, verdict_o
 from galaxy_fl.content import Store
 from galaxy_fl.exceptions import ConfigurationError, GalaxyError, JobDocumentError
 from galaxy_fl.jobs.document import JobDocument
+from galaxy_fl.keccak import keccak
 
 __all__ = ["Code", "Facts", "Place", "Trouble", "Versions", "gather", "rounds_meant"]
 

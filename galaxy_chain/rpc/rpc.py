@@ -13,8 +13,6 @@ from functools import cached_property
 from random import random as uniform
 from typing import Any
 
-from eth_utils.crypto import keccak
-
 from galaxy_chain.exceptions import RpcError, WrongChainError
 from galaxy_chain.rpc.answers import behind, may_be_repeated, result_of
 from galaxy_chain.rpc.errors import RpcAnswerError, TooMuchError, Trouble, UnreliableAnswerError
@@ -22,6 +20,7 @@ from galaxy_chain.rpc.http import shown
 from galaxy_chain.rpc.rotation import Rotation
 from galaxy_chain.rpc.transport import Transport
 from galaxy_chain.rpc.values import Block, quantity, read_block
+from galaxy_fl.keccak import keccak
 
 __all__ = ["Rpc"]
 

@@ -15,7 +15,6 @@ from random import randrange
 from typing import Any, NoReturn, Protocol
 
 from eth_utils.address import to_checksum_address
-from eth_utils.crypto import keccak
 
 from galaxy_chain.exceptions import (
     InsufficientFundsError,
@@ -51,6 +50,7 @@ from galaxy_chain.transactions.state import (
     Undecided,
 )
 from galaxy_fl.faults import fault_point
+from galaxy_fl.keccak import keccak
 from galaxy_fl.patience import REAL, Backoff, Clock
 
 __all__ = ["Receipt", "Signer", "TransactionSettings", "Transactions"]

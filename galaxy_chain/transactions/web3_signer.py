@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from eth_account import Account
-from eth_utils.crypto import keccak
 from rlp import decode as decode_rlp  # type: ignore[import-untyped]
 from rlp.exceptions import DecodingError  # type: ignore[import-untyped]
 from web3 import Web3
@@ -17,6 +16,7 @@ from web3.types import RPCEndpoint, RPCResponse
 from galaxy_chain.exceptions import AccountError, RpcError
 from galaxy_chain.rpc.rpc import Rpc
 from galaxy_chain.transactions.accounts import NodeSigner, as_fields
+from galaxy_fl.keccak import keccak
 
 __all__ = ["Web3Signer"]
 

@@ -200,7 +200,7 @@ def group_digests(nodes: Sequence[Node], entries: int, fan_in: int) -> tuple[byt
         AggregationError: there are more or fewer nodes than so many entries have, or `fan_in` is out of range.
     """
     # Imported here: it takes a fifth of a second, and only ledgers need it.
-    from eth_utils.crypto import keccak
+    from galaxy_fl.keccak import keccak
 
     sizes = _sizes(nodes, entries, fan_in)
     digests: list[bytes] = []
@@ -219,7 +219,7 @@ def nodes_hash(nodes: Sequence[Node], entries: int, fan_in: int) -> bytes:
         AggregationError: as `group_digests`, and where the weight of a node above level 1 is not its children's: the
             ledger refuses such nodes.
     """
-    from eth_utils.crypto import keccak
+    from galaxy_fl.keccak import keccak
 
     digests = group_digests(nodes, entries, fan_in)
     if not digests:
