@@ -45,6 +45,7 @@ class Deferred(TyperCommand):
         if not extra.get("resilient_parsing"):  # a shell that completes asks for no defaults
             extra["default_map"] = read_settings(SETTINGS_FILE)
         command = self.load()
+        gc.freeze()  # what was imported stays, and is not gone through again and again
         gc.enable()
         return command.make_context(info_name, args, parent, **extra)
 

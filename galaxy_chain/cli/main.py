@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
 from typing import TYPE_CHECKING, Any
@@ -113,6 +114,9 @@ def application() -> TyperGroup:
 
 def main() -> None:
     """Run the command line; errors end it with the exit codes of docs/operations.md."""
+    # numpy begins with a thread for each processor, which waits for work by running. Nothing here multiplies matrices
+    # in numpy, and workers are as many as there are processors.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # An exception, so that folders are tidied and files closed; servers have handlers of their own.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # a terminal that is closed; under `nohup` it is ignored

@@ -35,6 +35,9 @@ NO_AIM = Aim()
 LAST = 3
 """Rounds at the end of a job in which a server that evaluates nothing has torch in memory. In a short job it is loaded
 while clients load theirs, and not while they train."""
+NICE = 10
+"""By how much others on this machine go first while it is loaded. On two cores clients began to train half a second
+later beside it."""
 
 
 class JobServer(JobParticipant[ServerCoordinator]):
@@ -214,7 +217,9 @@ class JobServer(JobParticipant[ServerCoordinator]):
     def _waits(self, round: Round) -> None:
         coordinator = self.coordinator
         if self._final is not None and round.number > coordinator.rounds - LAST and not coordinator.job.distils:
-            forkserver.start()  # it loads torch, which writes the final model, while updates come in
+            # It loads torch, which writes the final model, while updates come in: where clients run on this machine, in
+            # what they leave of it. A program that does something else, too, may want workers that train.
+            forkserver.start(nice=NICE if self._alone else 0)
         self._emit(Collecting(round=round.number, updates=round.updates, wanted=self.coordinator.wanted))
 
     def _over(self, round: Round) -> None:

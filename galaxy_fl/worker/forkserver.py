@@ -88,11 +88,12 @@ class Child:
         self.close()
 
 
-def start(*modules: str) -> None:
+def start(*modules: str, nice: int = 0) -> None:
     """Start the fork server if there is none, without waiting until it is ready.
 
     `modules` are imported in it besides training's; the call that starts it decides. To be called early by
-    a command that will train, so that the server loads torch meanwhile. `fork` calls it otherwise.
+    a command that will train, so that the server loads torch meanwhile. `fork` calls it otherwise. `nice` is by how
+    much others go first, as `nice` has it, before the server and all that it forks.
     """
     global _server, _address
     with _lock:
@@ -106,12 +107,13 @@ def start(*modules: str) -> None:
             # The path first: the server must find galaxy_fl, and its children the user's modules.
             program = (
                 "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
-                "from galaxy_fl.worker import forkserver; forkserver.main(int(sys.argv[1]), sys.argv[3:])"
+                "from galaxy_fl.worker import forkserver; "
+                "forkserver.main(int(sys.argv[1]), int(sys.argv[3]), sys.argv[4:])"
             )
             _server = subprocess.Popen(
                 [
                     *(sys.executable, "-P", "-c", program),
-                    *(str(listener.fileno()), json.dumps(sys.path), PRELOAD, *modules),
+                    *(str(listener.fileno()), json.dumps(sys.path), str(nice), PRELOAD, *modules),
                 ],
                 stdin=subprocess.PIPE,
                 env={name: value for name, value in os.environ.items() if name not in SECRETS},
@@ -186,9 +188,10 @@ def _stop(server: subprocess.Popen[bytes], folder: str) -> None:
 # ---- The server's side ------------------------------------------------------------------------------------
 
 
-def main(listener_fd: int, modules: list[str]) -> NoReturn:
+def main(listener_fd: int, nice: int, modules: list[str]) -> NoReturn:
     """Import `modules`, then fork on request until standard input closes."""
     global _address
+    os.nice(nice)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with socket.socket(fileno=listener_fd) as listener:
         _address = listener.getsockname()
