@@ -14,7 +14,15 @@ from galaxy_fl.vectors.chunk_tree import (
     usual_chunk,
     verify,
 )
-from galaxy_fl.vectors.fixed_point import decode, difference, encode, read_sums, read_vector, write_vector
+from galaxy_fl.vectors.fixed_point import (
+    decode,
+    difference,
+    encode,
+    read_sums,
+    read_vector,
+    write_encoded,
+    write_vector,
+)
 from galaxy_fl.vectors.layout import SHORTEST_VECTOR, Layout, TensorLayout
 from galaxy_fl.vectors.vector import (
     BLOCK_PARAMETERS,
@@ -58,5 +66,6 @@ __all__ = [
     "tree_root",
     "usual_chunk",
     "verify",
+    "write_encoded",
     "write_vector",
 ]

@@ -28,7 +28,7 @@ from galaxy_fl.vectors.vector import (
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["decode", "difference", "encode", "read_sums", "read_vector", "write_vector"]
+__all__ = ["decode", "difference", "encode", "read_sums", "read_vector", "write_encoded", "write_vector"]
 
 
 def encode(state: State, layout: Layout) -> Vector:
@@ -46,27 +46,39 @@ def encode(state: State, layout: Layout) -> Vector:
         VectorError: a tensor is missing, one too many, or has another shape or type.
         EncodingError: a value is NaN, infinite or out of its tensor's range; names the first one.
     """
-    names = {tensor.name for tensor in layout.tensors}
-    for name, value in state.items():
-        if name not in names and is_floating(value):
-            raise VectorError(f"the state has a tensor {name!r} that the layout does not know")
-    for tensor in layout.tensors:
-        if tensor.name not in state:
-            raise VectorError(f"the state has no tensor {tensor.name!r}, which the layout lists")
-        _check(state[tensor.name], tensor)
+    _check_state(state, layout)
     if (there := _encoded_there(state, layout)) is not None:
         return there
     vector = np.empty(layout.parameters, VECTOR_DTYPE)
     start = 0
     for tensor in layout.tensors:
         end = start + tensor.parameters
-        values = _floats(state[tensor.name])
-        unfit = kernels().encode(values, tensor.fraction_bits, vector[start:end])
-        if unfit is not None:
-            _refuse(values, tensor, unfit)
+        _encode_part(_floats(state[tensor.name]), tensor, 0, vector[start:end])
         start = end
     vector[start:] = 0
     return vector
+
+
+def write_encoded(path: str | os.PathLike[str], state: State, layout: Layout) -> None:
+    """Write to a file what `encode` returns, block by block: memory for all of it would cost more than encoding does.
+
+    Raises:
+        VectorError, EncodingError: as `encode`; part of the file may be there by then.
+        OSError: the file can't be written.
+    """
+    _check_state(state, layout)
+    if (there := _encoded_there(state, layout)) is not None:
+        write_vector(path, there)
+        return
+    buffer = np.empty(min(layout.parameters, BLOCK_PARAMETERS), VECTOR_DTYPE)
+    with Path(path).open("wb") as file:
+        for tensor in layout.tensors:
+            values = _floats(state[tensor.name])
+            for block in blocks(len(values)):
+                part = buffer[: block.stop - block.start]
+                _encode_part(values, tensor, block.start, part)
+                file.write(part.view(np.uint8).data)
+        file.write(bytes(VECTOR_DTYPE.itemsize * layout.padding))
 
 
 def decode(vector: Vector, layout: Layout, device: str = "cpu") -> dict[str, torch.Tensor]:
@@ -187,6 +199,18 @@ def write_vector(path: str | os.PathLike[str], vector: Vector) -> None:
     Path(path).write_bytes(as_vector(vector).view(np.uint8).data)
 
 
+def _check_state(state: State, layout: Layout) -> None:
+    """Make sure that a state has the floating-point tensors of a layout, and no other."""
+    names = {tensor.name for tensor in layout.tensors}
+    for name, value in state.items():
+        if name not in names and is_floating(value):
+            raise VectorError(f"the state has a tensor {name!r} that the layout does not know")
+    for tensor in layout.tensors:
+        if tensor.name not in state:
+            raise VectorError(f"the state has no tensor {tensor.name!r}, which the layout lists")
+        _check(state[tensor.name], tensor)
+
+
 def _check(value: Any, tensor: TensorLayout) -> None:
     """Make sure that a tensor of the state is the one that the layout means."""
     if not is_floating(value):
@@ -208,6 +232,13 @@ def _encoded_there(state: State, layout: Layout) -> Vector | None:
 
     vector = on_device.encode(found, layout.parameters)
     return None if vector is None else on_device.bring(vector)
+
+
+def _encode_part(values: npt.NDArray[Any], tensor: TensorLayout, first: int, out: Vector) -> None:
+    """Encode as many of a tensor's values as `out` takes, from the `first` on."""
+    unfit = kernels().encode(values[first : first + len(out)], tensor.fraction_bits, out)
+    if unfit is not None:
+        _refuse(values, tensor, first + unfit)
 
 
 def _floats(value: Any) -> npt.NDArray[Any]:

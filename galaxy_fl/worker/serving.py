@@ -26,7 +26,7 @@ from galaxy_fl.training.models import build_model
 from galaxy_fl.training.own_methods import collate_of, with_loss
 from galaxy_fl.training.private_models import check_private_model
 from galaxy_fl.training.randomness import same_draws
-from galaxy_fl.vectors.fixed_point import decode, encode, write_vector
+from galaxy_fl.vectors.fixed_point import decode, write_encoded
 from galaxy_fl.worker.fetched_data import Parent
 from galaxy_fl.worker.loaded_job import LoadedJob
 from galaxy_fl.worker.messages import (
@@ -140,7 +140,7 @@ def describe(asked: Describe) -> Described:
     check_private_model(built, asked.privacy, described.layout, {tensor.name for tensor in described.frozen})
     if described.has_base and asked.base is not None:
         write_base(asked.base, [*described.frozen, *described.personal], built.state_dict())
-    write_vector(asked.vector, encode(floats_of(built, described.layout), described.layout))
+    write_encoded(asked.vector, floats_of(built, described.layout), described.layout)
     try:
         ending = None if asked.distils is None else decide_ending(built, specification.loss, asked.distils)
     except TrainingError as error:

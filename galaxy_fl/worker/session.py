@@ -26,7 +26,7 @@ from galaxy_fl.training.rehearsal import READ, Steps, few_of, rehearse
 from galaxy_fl.training.results import Evaluation, TrainResult
 from galaxy_fl.training.task import TrainTask
 from galaxy_fl.training.trainer import evaluate, train
-from galaxy_fl.vectors.fixed_point import encode, write_vector
+from galaxy_fl.vectors.fixed_point import write_encoded
 from galaxy_fl.worker.fetched_data import FetchedData, Parent
 from galaxy_fl.worker.loaded_job import LoadedJob
 from galaxy_fl.worker.messages import Prepare
@@ -136,7 +136,7 @@ class Session:
             with handing_over(task.own_after) as new:
                 save_file(own, new)
         with handing_over(task.trained) as new:  # it may be the file of the start
-            write_vector(new, encode(floats_of(model, job.layout), job.layout))
+            write_encoded(new, floats_of(model, job.layout), job.layout)
         model.zero_grad(set_to_none=True)  # as it may be kept, and they are as large as it is
         return result
 

@@ -62,7 +62,7 @@ from galaxy_fl.training.models import build_model
 from galaxy_fl.training.results import TrainResult
 from galaxy_fl.training.task import TrainTask
 from galaxy_fl.training.trainer import train
-from galaxy_fl.vectors import decode, encode, read_vector, write_vector
+from galaxy_fl.vectors import decode, read_vector, write_encoded
 
 HEADER = (
     "         │ gas of                                       │ processor's seconds of",
@@ -273,7 +273,7 @@ class Trainer:
             model = build_model(document.model, document.train.seed)
             model.load_state_dict(decode(read_vector(task.start, layout.parameters), layout))
             result = train(model, self._data, document.train, task.seed, round=task.round)
-        write_vector(task.trained, encode(floats_of(model, layout), layout))
+        write_encoded(task.trained, floats_of(model, layout), layout)
         return result
 
 

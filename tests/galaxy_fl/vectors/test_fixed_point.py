@@ -26,6 +26,7 @@ from galaxy_fl.vectors import (
     difference,
     encode,
     read_vector,
+    write_encoded,
     write_vector,
 )
 from galaxy_fl.vectors.layout import State
@@ -111,12 +112,15 @@ def test_a_model_goes_over_the_wire_and_back() -> None:
 
 
 @pytest.mark.usefixtures("every_kernels")
-def test_tensors_longer_than_a_block_are_encoded_and_decoded_whole() -> None:
+def test_tensors_longer_than_a_block_are_encoded_and_decoded_whole(tmp_path: Path) -> None:
     count = 2 * BLOCK_PARAMETERS + 3
     layout = Layout((TensorLayout("a", (1,)), TensorLayout("b", (count,), 8), TensorLayout("c", (0, 2))))
     b = np.arange(count, dtype=np.float32)
-    vector = encode({"a": np.ones(1), "b": b, "c": np.ones((0, 2))}, layout)
+    encoded = {"a": np.ones(1), "b": b, "c": np.ones((0, 2))}
+    vector = encode(encoded, layout)
     assert np.array_equal(vector, np.concatenate([[1 << 24], np.arange(count) << 8]))
+    write_encoded(tmp_path / "vector", encoded, layout)
+    assert np.array_equal(read_vector(tmp_path / "vector", layout.parameters), vector)
     state = decode(vector, layout)
     assert np.array_equal(state["b"].numpy(), b)
     assert {name: tuple(value.shape) for name, value in state.items()} == {
@@ -137,13 +141,22 @@ def test_decoded_tensors_have_storage_of_their_own() -> None:
 @pytest.mark.usefixtures("every_kernels")
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 128.0, -128.1, 3e38])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_value_that_does_not_fit_is_named_with_its_place_and_limit(value: float, dtype: Any) -> None:
+def test_a_value_that_does_not_fit_is_named_with_its_place_and_limit(value: float, dtype: Any, tmp_path: Path) -> None:
     values = np.zeros((3, BLOCK_PARAMETERS), dtype)
     values[1, 17] = value
     values[2, 0] = float("nan")
     place = rf"'w' at \(1, 17\) is {re.escape(str(float(dtype(value))))}.*128"
     with pytest.raises(EncodingError, match=place):
         encode({"w": values}, one(values.shape))
+    with pytest.raises(EncodingError, match=place):
+        write_encoded(tmp_path / "vector", {"w": values}, one(values.shape))
+
+
+def test_padding_is_written_to_a_file_and_strides_do_not_matter_there(tmp_path: Path) -> None:
+    state, layout = {"w": torch.arange(6.0).reshape(2, 3).T}, one((3, 2)).padded()
+    assert layout.padding
+    write_encoded(tmp_path / "vector", state, layout)
+    assert np.array_equal(read_vector(tmp_path / "vector", layout.parameters), encode(state, layout))
 
 
 def test_a_scalar_that_does_not_fit_is_named_too() -> None:
