@@ -57,8 +57,7 @@ class Payout:
         mine = [
             number
             for number, commit in history.commits.items()
-            if number > history.settled
-            and (commit.record.server == self._address or any(e.client == self._address for e in commit.included))
+            if number > history.settled and (commit.record.server == self._address or commit.includes(self._address))
         ]
         if not mine:
             return 0

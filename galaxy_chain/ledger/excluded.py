@@ -41,4 +41,4 @@ def excluded_numbers(excluded: bytes, updates: int) -> frozenset[int]:
         raise ValueError(
             f"the bit map of the excluded, {excluded.hex()}, has a bit beyond the last of {updates} entries"
         )
-    return frozenset(number for number in range(updates) if bits >> number & 1)
+    return frozenset(number for number in range(updates) if bits >> number & 1) if bits else frozenset()

@@ -7,6 +7,7 @@ what signs gets the typed data themselves, as `eth_signTypedData_v4` has them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from galaxy_chain.ledger.structs import Update
@@ -74,13 +75,13 @@ class Domain:
     @property
     def separator(self) -> bytes:
         """The hash of it, 32 bytes."""
-        return keccak(
-            _HASHES["EIP712Domain"]
-            + keccak(NAME.encode())
-            + keccak(VERSION.encode())
-            + word(self.chain_id)
-            + word(self.ledger)
-        )
+        return _separator(self)
+
+
+@lru_cache
+def _separator(domain: Domain) -> bytes:
+    name, version = keccak(NAME.encode()), keccak(VERSION.encode())
+    return keccak(_HASHES["EIP712Domain"] + name + version + word(domain.chain_id) + word(domain.ledger))
 
 
 def update_hash(job: int, attempt: int, model: bytes, update: Update) -> bytes:

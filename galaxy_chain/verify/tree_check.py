@@ -90,10 +90,9 @@ class TreeCheck:
 
     def own(self, client: str) -> int | None:
         """The node of level 1 that stands for a client's included entry; None where it has none."""
-        for number, entry in enumerate(self._commit.entries):
-            if entry.client == client:
-                return None if number in self._commit.left_out else 1 + number // self._verifier.terms.fan_in
-        return None
+        if not self._commit.includes(client):
+            return None
+        return 1 + self._commit.number_of[client] // self._verifier.terms.fan_in
 
     def branch(self, node: int) -> list[int]:
         """A node of level 1 and all above it, the root last."""

@@ -122,8 +122,13 @@ class LocalStore:
     def put(self, source: Source) -> ContentId:
         if isinstance(source, bytes | bytearray | memoryview) and memoryview(source).nbytes < _LARGE:
             content = ContentId.of(source)
-            if self.renew(content):
-                return content
+            if not self.renew(content):
+                with self._temporary_file() as (path, descriptor):
+                    with explained(f"write to the store {self.root}"):
+                        for piece in _pieces(source):
+                            write_all(descriptor, piece)
+                    self._commit(path, descriptor, content)
+            return content
         hasher = Hasher()
         with self._temporary_file() as (path, descriptor):
             for piece in _pieces(source):

@@ -243,7 +243,7 @@ class JobDocument(JobChoices):
         """Whether clients learn from each other's models, each continuing from its own, and nothing is aggregated."""
         return self.distillation_alpha is not None
 
-    @property
+    @cached_property
     def tensors(self) -> Layout:
         """The layout of the model's vectors."""
         return Layout.from_json(self.layout)
@@ -256,7 +256,8 @@ class JobDocument(JobChoices):
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Return a copy with some fields replaced."""
         copied = super().model_copy(update=update, deep=deep)
-        copied.__dict__.pop("digest", None)
+        for name in ("digest", "tensors"):
+            copied.__dict__.pop(name, None)
         return copied
 
     def to_bytes(self) -> bytes:

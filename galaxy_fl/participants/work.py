@@ -65,7 +65,8 @@ class Work:
         finally:
             with self._changed:
                 self._inside -= 1
-                self._changed.notify_all()
+                if self._stopped:
+                    self._changed.notify_all()
 
     def session(self) -> PoolSession:
         """Return a client's session with the workers, none of which outlives the work."""

@@ -93,6 +93,8 @@ class Kept:
         self._durable = durable
         self._folder = folder
         self._note = folder / "kept.json"
+        self._owns = {int(path.name[4:]) for path in folder.glob("own-*") if path.name[4:].isdecimal()}
+        """The rounds after which the client's own tensors are there. Nobody else writes to the folder."""
         self.last: KeptUpdate | None = None
         try:
             last = KeptUpdate.model_validate_json(self._note.read_bytes())
@@ -117,14 +119,15 @@ class Kept:
 
     def own_before(self, round: int) -> Path | None:
         """The client's own tensors that a round's training begins with: those of the last round trained before it."""
-        earlier = [number for number in self._owns() if number < round]
+        earlier = [number for number in self._owns if number < round]
         return self._own(max(earlier)) if earlier else None
 
     def _own(self, round: int) -> Path:
         return self._folder / f"own-{round}"
 
-    def _owns(self) -> list[int]:
-        return [int(path.name[4:]) for path in self._folder.glob("own-*") if path.name[4:].isdecimal()]
+    def _forget_own(self, round: int) -> None:
+        self._own(round).unlink(missing_ok=True)
+        self._owns.discard(round)
 
     def about_to_train(self, round: int) -> None:
         """Forgets what was trained last if the training of a round overwrites it: a program that dies meanwhile shall
@@ -147,9 +150,9 @@ class Kept:
         self._note.unlink(missing_ok=True)
         for path in self._folder.glob("trained-*"):
             path.unlink(missing_ok=True)
-        owns = sorted(self._owns())
+        owns = sorted(self._owns)
         for round in owns[:-1] if personal else owns:
-            self._own(round).unlink(missing_ok=True)
+            self._forget_own(round)
         self.own_new.unlink(missing_ok=True)
         self.raw.unlink(missing_ok=True)
         self.last = None
@@ -166,23 +169,23 @@ class Kept:
             OSError: it can't be written.
         """
         round = trained.round
+        has_own = self.own_new.exists()
         if self._durable:
-            for path in (self.vector(round), *([self.own_new] if self.own_new.exists() else [])):
+            for path in (self.vector(round), *([self.own_new] if has_own else [])):
                 sync(path)
         # First the old ones of rounds that were taken back, then the new one, then the note: whoever dies in between
         # trains the round again, from what was before it.
-        for later in self._owns():
-            if later > round:
-                self._own(later).unlink()
-        if self.own_new.exists():
+        for later in [number for number in self._owns if number > round]:
+            self._forget_own(later)
+        if has_own:
             os.replace(self.own_new, self._own(round))
+            self._owns.add(round)
             if self._durable:
                 sync(self._folder)
         if self._durable:
             write_durably(self._note, trained.model_dump_json())
         if self.last is not None and self.last.round != round:
             self.vector(self.last.round).unlink(missing_ok=True)
-        needless = sorted(number for number in self._owns() if number < first)[:-1]
-        for number in needless:
-            self._own(number).unlink()
+        for needless in sorted(number for number in self._owns if number < first)[:-1]:
+            self._forget_own(needless)
         self.last = trained

@@ -73,10 +73,15 @@ class Commit:
         """The numbers of the excluded entries."""
         return excluded_numbers(self.record.excluded, self.record.updates)
 
-    @property
+    @cached_property
     def included(self) -> tuple[Entry, ...]:
         """The entries that were not excluded, in order."""
         return tuple(entry for number, entry in enumerate(self.entries) if number not in self.left_out)
+
+    def includes(self, client: str) -> bool:
+        """Whether it has an entry of that client that was not excluded."""
+        number = self.number_of.get(client)
+        return number is not None and number not in self.left_out
 
     @property
     def excluded(self) -> tuple[Entry, ...]:
