@@ -8,6 +8,8 @@ import weakref
 from collections.abc import Callable, Hashable
 from typing import Any, Generic, TypeVar
 
+from galaxy_fl.floor import FLOOR
+
 __all__ = ["JointWork"]
 
 Key = TypeVar("Key", bound=Hashable)
@@ -61,6 +63,8 @@ class JointWork(Generic[Key, Value]):
             turn.asking += 1
             asked = turn.begun
         try:
+            if turn.lock.locked():
+                FLOOR.leave()
             with turn.lock:
                 if turn.ended > asked:
                     if turn.error is not None:

@@ -12,6 +12,8 @@ from functools import partial
 from math import inf
 from typing import Generic, NoReturn, TypeVar
 
+from galaxy_fl.floor import FLOOR
+
 __all__ = ["REAL", "Backoff", "Clock", "Lookout", "Recent", "Waiting", "poll", "retry"]
 
 Result = TypeVar("Result")
@@ -83,6 +85,7 @@ class Waiting:
         if left <= 0:
             return False
         self._attempts += 1
+        FLOOR.leave()
         self._clock.sleep(min(left, self._backoff.after(self._attempts, self._clock.random)))
         return True
 

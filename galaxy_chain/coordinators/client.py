@@ -473,7 +473,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
         last."""
         return any(
             (commit.record.attempt, commit.record.previous_root) == (attempt, model)
-            and any(entry.client == self.address for entry in commit.entries)
+            and self.address in commit.number_of
             for commit in self.history.commits.values()
         )
 

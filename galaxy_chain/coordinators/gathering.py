@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
+from galaxy_fl.floor import FLOOR
+
 __all__ = ["MOST", "Gathering"]
 
 MOST = 100
@@ -64,15 +66,16 @@ class Gathering(Generic[Thing, Result]):
         mine = _Handed[Thing, Result](key, thing)
         with self._lock:
             self._waiting.append(mine)
-            if self._led:
-                self._more.notify()
-            else:
+            if not self._led:
                 self._led = mine.leads = True
+            elif self._is_whole(key):  # whoever leads is not woken for less
+                self._more.notify()
         try:
-            if not mine.leads:
-                mine.woken.wait()
-            if mine.leads:
-                self._lead(mine)
+            with FLOOR.waiting():
+                if not mine.leads:
+                    mine.woken.wait()
+                if mine.leads:
+                    self._lead(mine)
         except BaseException:  # an interrupt, too
             with self._lock:
                 if mine in self._waiting:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from galaxy_chain.transactions.manager import Transactions
 from galaxy_chain.verify.how import Verify
 from galaxy_fl.content import LocalStore
 from galaxy_fl.exceptions import GalaxyError
+from galaxy_fl.floor import FLOOR
 from galaxy_fl.participants.data import LocalData
 from galaxy_fl.participants.events import Event, Failed, Listener
 from galaxy_fl.participants.job_client import JobClient
@@ -115,12 +116,13 @@ def _take_part(told: Instructions, ledger: LedgerContract, back: _Told, track: S
 
     def take_part(number: int) -> None:
         account = told.accounts[number]
+        output, name, listeners = Path(told.output), str(number + 1), [back.of(account)]
         try:
-            by = ledger.by(NodeSigner(account))
-            coordinator = LedgerClientCoordinator(by, store, told.job, PATIENCE, verify=verify, shared=shared)
-            listeners = [back.of(account)]
-            output, name = Path(told.output), str(number + 1)
-            with closing(coordinator):
+            with ExitStack() as stack:
+                stack.enter_context(FLOOR.among())
+                by = ledger.by(NodeSigner(account))
+                coordinator = LedgerClientCoordinator(by, store, told.job, PATIENCE, verify=verify, shared=shared)
+                stack.enter_context(closing(coordinator))
                 JobClient(
                     coordinator, parts[number], Trust(),
                     listeners=listeners, track=track, output=output, work=work, alone=True, name=name, hosted=name,

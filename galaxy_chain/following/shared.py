@@ -13,6 +13,7 @@ from galaxy_chain.following.follower import JobFollower, Reverted
 from galaxy_chain.following.history import JobHistory
 from galaxy_chain.following.view import JobView
 from galaxy_chain.following.window import Window
+from galaxy_fl.floor import FLOOR
 from galaxy_fl.patience import Backoff
 
 __all__ = ["SharedFollower"]
@@ -115,6 +116,7 @@ class SharedFollower:
     def _look(self) -> _Seen:
         """What a look shows that has begun since this was called, whoever looks."""
         asked = time.monotonic()
+        FLOOR.leave()
         with self._lock:
             if self._began < asked:
                 # Where looks are slow, the nodes are busy, with what these participants have sent, too.
@@ -159,14 +161,16 @@ class SharedFollower:
         with self._pausing:
             if self._is_over(pause):
                 return None
+            if not self._pauses:
+                self._pausing.notify_all()
             self._pauses.add(pause)
             if self._thread is None and not self._closed:
                 name = f"looks at job {self._follower.job}"
                 self._thread = threading.Thread(target=self._watch, name=name, daemon=True)
                 self._thread.start()
-            self._pausing.notify_all()
         # By then whoever waits has to look for itself: at what is due by the time alone, or fails.
-        woken = pause.over.wait(max(seconds, self._views * SECONDS_EACH))
+        with FLOOR.waiting():
+            woken = pause.over.wait(max(seconds, self._views * SECONDS_EACH))
         if woken:
             return self._seen
         with self._pausing:

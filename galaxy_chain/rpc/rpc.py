@@ -20,6 +20,7 @@ from galaxy_chain.rpc.http import shown
 from galaxy_chain.rpc.rotation import Rotation
 from galaxy_chain.rpc.transport import Transport
 from galaxy_chain.rpc.values import Block, quantity, read_block
+from galaxy_fl.floor import FLOOR
 from galaxy_fl.keccak import keccak
 
 __all__ = ["Rpc"]
@@ -175,6 +176,7 @@ class Rpc:
         Raises:
             Trouble: there is none.
         """
+        FLOOR.leave()
         return self._transport.ask(node, method, parameters)
 
     def number(self, method: str, *parameters: Any) -> int:

@@ -42,6 +42,7 @@ from galaxy_fl.exceptions import (
     RoundMovedOnError,
     VectorError,
 )
+from galaxy_fl.floor import FLOOR
 
 __all__ = ["Inspection", "Verified", "Withheld"]
 
@@ -266,6 +267,7 @@ class Inspection:
             elif late:
                 self._give_up(commit, history.attempt, f"can't be verified: {found.reason}")
                 return
+            FLOOR.leave()
             time.sleep(min(self._poll, 1.0))
             self._look()
             self._end_demands()

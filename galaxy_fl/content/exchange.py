@@ -11,6 +11,7 @@ import httpx
 from galaxy_fl.content.problem import read_problem
 from galaxy_fl.content.remote import BUSY, DEFAULT_TIMEOUTS, RemoteError, Timeouts, Unreachable, persistently
 from galaxy_fl.exceptions import ContentAlteredError, ContentMissingError, GalaxyError
+from galaxy_fl.floor import FLOOR
 
 __all__ = ["BrokenOff", "Exchange", "Writer"]
 
@@ -101,6 +102,7 @@ class Exchange:
         Raises:
             Unreachable: there is none.
         """
+        FLOOR.leave()
         wait = self.timeouts.command if writing else self.timeouts.search
         try:
             # Without an encoding, or a few bytes could unfold to any number.

@@ -8,11 +8,12 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from galaxy_fl.exceptions import ConfigurationError, GalaxyError
 from galaxy_fl.files import is_name
+from galaxy_fl.floor import FLOOR
 from galaxy_fl.modes.mode import At, ClientPlace, Mode, ServerPlace
 from galaxy_fl.participants.events import Event, Failed, Listener, Looking, Retrying, Unreachable
 from galaxy_fl.participants.participant import JobParticipant, Outcome
@@ -127,7 +128,8 @@ class Participation(Generic[AnyPlace]):
     def _run(self, found: _Found, after: float) -> None:
         time.sleep(after)
         try:
-            ended: Outcome | Exception = self._take_part(self._places[found.place], found.job_id, self._work)
+            with FLOOR.among() if self._clients is not None else nullcontext():
+                ended: Outcome | Exception = self._take_part(self._places[found.place], found.job_id, self._work)
         except Exception as error:
             ended = error
         self._ended.put((found, ended))

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from galaxy_fl.exceptions import RoundMovedOnError
 from galaxy_fl.files import FileLock
+from galaxy_fl.floor import FLOOR
 from galaxy_fl.jobs.first_model import read_weights
 from galaxy_fl.rounds.coordinator import ClientCoordinator, Phase, Previous, Round
 from galaxy_fl.rounds.kept import Kept, KeptUpdate, digest_of
@@ -144,7 +145,8 @@ def run_client(
                     continue
                 report(ClientReport(round, trained, gas))
             waiting(round)
-            round = coordinator.wait(round)
+            with FLOOR.waiting():
+                round = coordinator.wait(round)
         if round.phase is Phase.FINISHED:
             if not document.distils:
                 show(coordinator.rounds, coordinator.model(round), last=True)

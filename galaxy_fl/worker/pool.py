@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from galaxy_fl.exceptions import ConfigurationError, TrainingError
+from galaxy_fl.floor import FLOOR
 from galaxy_fl.jobs.document import JobDocument
 from galaxy_fl.training.results import Evaluation, TrainResult
 from galaxy_fl.training.task import TrainTask
@@ -207,6 +208,7 @@ class WorkerPool:
         """
         # Of a client's own tensors the personal ones alone are written: without any, the file is the same for all.
         what = document.digest, sha256, own if document.personal else None
+        FLOOR.leave()
         with self._exporting:
             beside = destination.with_name(f"{destination.name}.safetensors")
             if self._exported.get(destination) == what and destination.is_file() and beside.is_file():
@@ -268,6 +270,7 @@ class WorkerPool:
             self._give_back(worker, turn)
 
     def _await_turn(self, job: str, session: int) -> _Turn:
+        FLOOR.leave()  # of those who have trained there are as many as workers
         turn = _Turn(job, session)
         with self._lock:
             self._check_open()
