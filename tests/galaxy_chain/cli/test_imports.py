@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -117,3 +118,16 @@ def test_commands_import_what_they_need(at_ledger, federation, commands):
         [[names.get(part, part) for part in command] for command, _ in commands],
         [not_needed for _, not_needed in commands],
     )
+
+
+@pytest.mark.parametrize(("set_to", "threads"), [(None, "1"), ("3", "3")])
+def test_numpy_begins_with_one_thread_unless_the_environment_says_otherwise(set_to: str | None, threads: str) -> None:
+    program = (
+        "import os, sys; from galaxy_chain.cli.main import main; sys.argv[1:] = ['--help']\n"
+        "try: main()\nfinally: print(os.environ['OPENBLAS_NUM_THREADS'])"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    if set_to is not None:
+        environment["OPENBLAS_NUM_THREADS"] = set_to
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=600)
+    assert done.stdout.split()[-1] == threads, done.stderr

@@ -9,6 +9,7 @@ import weakref
 
 import pytest
 
+from galaxy_fl import floor
 from galaxy_fl.exceptions import ContentError, DataError, RoundMovedOnError, TrainingError, UnreachableError
 from galaxy_fl.interrupts import interrupts_are_heard
 from galaxy_fl.participants.console import Console
@@ -62,6 +63,23 @@ def test_jobs_of_all_places_run_side_by_side():
     assert len(done) == 3
     assert set(done) == {(places[0], "1"), (places[0], "2"), (places[1], "1")}
     assert all(place.closed for place in places)
+
+
+def test_of_several_clients_one_works_at_a_time(monkeypatch):
+    monkeypatch.setattr(floor, "PATIENCE", LONG)
+    alone, done = threading.Lock(), []
+
+    def take_part(place, job_id, work):
+        assert alone.acquire(blocking=False)
+        time.sleep(0.01)
+        alone.release()
+        with floor.FLOOR.waiting():
+            done.append(job_id)
+        return Outcome(job_id)
+
+    shelves = [Shelf(["1"]) for _ in range(8)]
+    outcomes = Participation(shelves, take_part, [Console()], clients=[str(each) for each in range(8)]).run()
+    assert len(outcomes) == len(done) == 8
 
 
 def test_a_job_that_appears_later_is_found_while_another_runs():

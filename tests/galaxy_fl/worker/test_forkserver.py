@@ -154,11 +154,11 @@ def test_a_program_that_forks_nothing_does_not_wait_for_what_is_imported(tmp_pat
 
 def test_what_others_go_before_is_forked_so_too():
     program = (
-        "import os; from galaxy_fl.worker import forkserver; forkserver.start(nice=3); "
-        "child = forkserver.fork('os:getpid'); "
-        "print(os.nice(0), os.getpriority(os.PRIO_PROCESS, forkserver._server.pid))"
+        "import os; from galaxy_fl.worker import forkserver; forkserver.start(nice=3)\n"
+        f"with forkserver.fork('{FOREIGN}:sleep') as child: "
+        "print(os.nice(0), *(os.getpriority(os.PRIO_PROCESS, pid) for pid in (forkserver._server.pid, child.pid)))"
     )
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
-    own, theirs = map(int, done.stdout.split())
-    assert theirs == own + 3
+    own, *theirs = map(int, done.stdout.split())
+    assert theirs == [own + 3, own + 3]
