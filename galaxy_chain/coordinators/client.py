@@ -37,10 +37,10 @@ from galaxy_chain.verify.how import BRANCH, Verify
 from galaxy_chain.verify.inspection import Inspection, Withheld
 from galaxy_chain.verify.reports import Reporter
 from galaxy_chain.verify.verifier import Verifier
-from galaxy_fl.content import ContentId, Store
+from galaxy_fl.content import ContentId, Finished, Store
 from galaxy_fl.exceptions import ConfigurationError, ContentError, ContentMissingError, RoundMovedOnError
 from galaxy_fl.faults import fault_point
-from galaxy_fl.rounds.coordinator import Phase, Previous, Round
+from galaxy_fl.rounds.coordinator import Phase, Previous, Round, vector_of
 from galaxy_fl.vectors import Vector, commitment, tree_root
 
 __all__ = ["LedgerClientCoordinator"]
@@ -371,7 +371,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
         lost = self._sent[0] == round.attempt and self.wants_update(round)
         return lost or super()._is_news(round, seen)
 
-    def submit(self, round: Round, update: Vector, weight: int) -> int:
+    def submit(self, round: Round, update: Vector | Finished, weight: int) -> int:
         """Puts the update into the store, then commits to it on the ledger."""
         promised = self._promise(round, update, weight)
         model = self.history.model.root
@@ -380,12 +380,13 @@ class LedgerClientCoordinator(LedgerCoordinator):
         return self._submit_signed(self._lane, round, model, promised)
 
     def _promise(
-        self, round: Round, update: Vector, weight: int, put: Callable[[Vector], ContentId] | None = None
+        self, round: Round, update: Vector | Finished, weight: int, put: Callable[[Vector], ContentId] | None = None
     ) -> Update:
         """Puts the update into the store, or has `put` see to that, and returns what commits to it."""
         self._expect(round)
         fault_point("after-kept")
-        root = tree_root(update, self.terms.chunk_parameters)
+        vector = vector_of(update, self.terms.parameters)
+        root = tree_root(vector, self.terms.chunk_parameters)
         history = self.history
         if not self._has_keys():
             raise RoundMovedOnError(f"job {self.number} has another key since, which is not here yet")
@@ -398,12 +399,12 @@ class LedgerClientCoordinator(LedgerCoordinator):
         if self._lane is not None:
             self._lane.forget(max(final, default=0))
         if put is not None:
-            content = put(update)
+            content = put(vector)
         elif self.job.reveal == "after-close":
             self._pending.forget(max(final, default=0))
-            content = self._pending.keep(history.round, history.model.root, round.attempt, update, self.store)
+            content = self._pending.keep(history.round, history.model.root, round.attempt, vector, self.store)
         else:
-            content = self.store.put(update.data)
+            content = self.store.put(update if isinstance(update, Finished) else vector.data)
         self.verifier.know(content, root)
         fault_point("after-store-put")
         weight = min(weight, self.terms.max_weight)

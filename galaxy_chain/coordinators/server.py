@@ -35,7 +35,7 @@ from galaxy_chain.verify.early import Early
 from galaxy_chain.verify.node_vectors import manifest_id
 from galaxy_chain.verify.verifier import Verifier
 from galaxy_fl.aggregation.sum_tree import pack_nodes
-from galaxy_fl.content import ContentId, Store
+from galaxy_fl.content import ContentId, Finished, Store
 from galaxy_fl.content.gathering import gather
 from galaxy_fl.exceptions import (
     ConfigurationError,
@@ -379,7 +379,7 @@ class LedgerServerCoordinator(LedgerCoordinator):
         entries = tuple(history.entries)
         included = [entry for entry in entries if entry.client not in left_out]
         tree = self._tree_of(round, history, included, next_model)
-        content = self.store.put(next_model)
+        content = self.store.put(Finished.of(next_model))
         self.verifier.know(content, root)
         fault_point("after-store-put")
         # All that an audit needs stays here, whoever else goes.

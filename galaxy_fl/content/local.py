@@ -24,10 +24,11 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from galaxy_fl.exceptions import ContentAlteredError, ContentError, ContentMissingError
-from galaxy_fl.files import NEW_PREFIX, FileLock, explained, lock_is_held, sync, write_all, write_durably
+from galaxy_fl.files import NEW_PREFIX, FileLock, clock_of, explained, lock_is_held, sync, write_all, write_durably
 from galaxy_fl.joint_work import JointWork
 
 from .content_id import BLOCK_SIZE, Codec, ContentId, Hasher, blocks, parse
+from .finished import LARGE, Finished, stamp_of
 from .store import GcReport, Source
 
 __all__ = ["LocalStore"]
@@ -40,11 +41,11 @@ _SETTLED_NS = 2_000_000_000
 
 _REMEMBERED = 10_000
 
-_LARGE = 1 << 20
-"""Bytes from which on content is hashed only while it is written, and not read again once it is."""
-
 _TICK = 0.01
 """Seconds in which the clock by which file systems stamp has gone on."""
+
+_YOUNG = 1.0
+"""Seconds for which a file that was written counts as put now. Its times are left alone then: they tell of writes."""
 
 _Fingerprint = tuple[int, int, int, int, int]
 
@@ -73,9 +74,10 @@ class LocalStore:
 
     A file that was hashed is not hashed again by this process as long as its (device, inode, size,
     modification time, change time) stay the same: a write changes the last of them, which no program can
-    set back. As file systems stamp writes late, a file that changed within the last two seconds is not
-    remembered, unless this process has written it itself. What can escape is a write through a memory map
-    made writable long before, and a failing disk: for these there is `verify`, which hashes everything afresh.
+    set back. As clocks tick, and some file systems stamp late, a file that changed within the last two seconds
+    is not remembered, unless it is large and its file system's clock has gone on since. What can escape is a write
+    through a memory map made writable long before, one whose stamp was set back while a finished file was linked,
+    and a failing disk: for these there is `verify`, which hashes everything afresh.
 
     Raises ContentError if the folder can't be used, or holds something that is not a store.
     """
@@ -120,7 +122,9 @@ class LocalStore:
     # Writing
 
     def put(self, source: Source) -> ContentId:
-        if isinstance(source, bytes | bytearray | memoryview) and memoryview(source).nbytes < _LARGE:
+        if isinstance(source, Finished):
+            return self._link(source)
+        if isinstance(source, bytes | bytearray | memoryview) and memoryview(source).nbytes < LARGE:
             content = ContentId.of(source)
             if not self.renew(content):
                 with self._temporary_file() as (path, descriptor):
@@ -138,8 +142,36 @@ class LocalStore:
             content = hasher.finish()
             if not self.renew(content):
                 self._commit(path, descriptor, content)
-                if content.size >= _LARGE:
+                if content.size >= LARGE:
                     self._remember_own(content, descriptor)
+        return content
+
+    def _link(self, source: Finished) -> ContentId:
+        """Has a finished file as the content's own. One that was written to all the same, or can't be linked, is put
+        as any other."""
+        content, target = source.content, self._object(source.content)
+        with explained(f"read {source.path}"):
+            descriptor = os.open(source.path, os.O_RDONLY)
+        try:
+            with explained(f"write to the store {self.root}"):
+                if stamp_of(descriptor) != source.stamp:
+                    return self.put(source.path)
+                os.fchmod(descriptor, 0o444)
+                if not (young := 0 <= time.time() - source.stamp[3] / 1e9 < _YOUNG):
+                    os.utime(descriptor)
+                os.fsync(descriptor)
+                try:
+                    with FileLock(self._lock, shared=True):
+                        self._make_parent(target)
+                        os.link(source.path, target)
+                except OSError:  # it is there, or on another file system, or has too many names
+                    return content if self.renew(content) else self.put(source.path)
+                sync(target.parent)
+            found = _fingerprint(descriptor)
+            if young and source.settled and found[:4] == source.stamp:
+                self._remember(content, found)
+        finally:
+            os.close(descriptor)
         return content
 
     def adopt(self, path: Path, content: ContentId) -> None:
@@ -182,30 +214,22 @@ class LocalStore:
         with explained(f"write to the store {self.root}"):
             os.fsync(descriptor)
             with FileLock(self._lock, shared=True):
-                if not target.parent.exists():
-                    target.parent.mkdir(exist_ok=True)
-                    sync(self._objects)
+                self._make_parent(target)
                 os.replace(path, target)
             sync(target.parent)
+
+    def _make_parent(self, target: Path) -> None:
+        if not target.parent.exists():
+            target.parent.mkdir(exist_ok=True)
+            sync(self._objects)
 
     def _remember_own(self, content: ContentId, descriptor: int) -> None:
         """Remembers a file that nobody else has had open, and whose bytes were hashed as they were written: a write
         from now on has another stamp once the file system's clock has gone on."""
         before = _fingerprint(descriptor)
         time.sleep(_TICK)
-        if _fingerprint(descriptor) == before and self._stamp() > before[4]:
+        if _fingerprint(descriptor) == before and clock_of(self._temporary) > before[4]:
             self._remember(content, before)
-
-    def _stamp(self) -> int:
-        """The stamp that a change of a file has now, in nanoseconds; 0 where the file system does not tell."""
-        try:
-            descriptor = os.open(self._temporary, os.O_TMPFILE | os.O_WRONLY, 0o600)
-        except OSError:
-            return 0
-        try:
-            return os.fstat(descriptor).st_ctime_ns
-        finally:
-            os.close(descriptor)
 
     def renew(self, content: ContentId) -> bool:
         """Whether sound content is there already; if so its grace period begins anew."""
@@ -335,13 +359,14 @@ class LocalStore:
             return
         if (size := before[2]) != content.size:
             raise self._altered(content, f"it has {size} bytes, not {content.size}")
-        if size < _LARGE:
+        if size < LARGE:
             self._hash(content, descriptor, before)
         else:  # many clients of a process ask for a model at the same time
             self._known.hashing.do((content, before), lambda: self._hash(content, descriptor, before))
 
     def _hash(self, content: ContentId, descriptor: int, before: _Fingerprint) -> None:
-        now, size, changed = time.time_ns(), before[2], before[4]
+        size, changed = before[2], before[4]
+        settled = changed < time.time_ns() - _SETTLED_NS or (size >= LARGE and changed < clock_of(self._temporary))
         hasher = Hasher()
         position = 0
         while piece := os.pread(descriptor, min(_READ_SIZE, size + 1), position):
@@ -350,7 +375,7 @@ class LocalStore:
         found = hasher.finish()
         if found != content:
             raise self._altered(content, f"its bytes are {found}")
-        if changed < now - _SETTLED_NS and _fingerprint(descriptor) == before:
+        if settled and _fingerprint(descriptor) == before:
             self._remember(content, before)
 
     def _remember(self, content: ContentId, found: _Fingerprint) -> None:
@@ -426,6 +451,8 @@ def _pieces(source: Source) -> Iterator[bytes | memoryview]:
         for start in range(0, len(flat), _READ_SIZE):
             yield flat[start : start + _READ_SIZE]
         return
+    if isinstance(source, Finished):
+        source = source.path
     if not isinstance(source, Path):
         yield from blocks(source)
         return

@@ -10,11 +10,13 @@ from typing import BinaryIO, Protocol
 from galaxy_fl.exceptions import ContentError
 
 from .content_id import ContentId
+from .finished import Finished
 
 __all__ = ["GcReport", "Source", "Store"]
 
-Source = bytes | bytearray | memoryview | Path | BinaryIO
-"""What can be put: bytes, a file's path, or a stream, which is read from where it stands to its end."""
+Source = bytes | bytearray | memoryview | Path | Finished | BinaryIO
+"""What can be put: bytes, a file's path, a file that nobody writes to any more, or a stream, which is read from where
+it stands to its end."""
 
 
 @dataclass(frozen=True, slots=True)

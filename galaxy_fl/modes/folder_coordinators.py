@@ -11,14 +11,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from galaxy_fl.content.content_id import ContentId
+from galaxy_fl.content.finished import Finished
 from galaxy_fl.exceptions import ContentError, GivenUpError, RoundMovedOnError
 from galaxy_fl.files import FileLock, check_name, explained, lock_is_held, replacing
 from galaxy_fl.modes.job_folder import LOOKS, JobFolder, State, UpdateFile, parsed
 from galaxy_fl.patience import poll
 from galaxy_fl.rounds.aggregating import aggregate_round
-from galaxy_fl.rounds.coordinator import Committed, Origin, Phase, Previous, Round, Submitted, WithoutLedger
+from galaxy_fl.rounds.coordinator import Committed, Origin, Phase, Previous, Round, Submitted, WithoutLedger, vector_of
 from galaxy_fl.rounds.kept import kept_folder
-from galaxy_fl.vectors import Vector, as_vector, fitting_chunk, read_vector, tree_root, usual_chunk, write_vector
+from galaxy_fl.vectors import Vector, fitting_chunk, read_vector, tree_root, usual_chunk, write_vector
 
 __all__ = ["DEFAULT_DEADLINE", "FolderClientCoordinator", "FolderServerCoordinator"]
 
@@ -369,13 +370,14 @@ class FolderClientCoordinator(_FolderCoordinator):
         """Whether nothing takes the job's end back: nobody does without a ledger."""
         return True
 
-    def submit(self, round: Round, update: Vector, weight: int) -> int:
+    def submit(self, round: Round, update: Vector | Finished, weight: int) -> int:
         """Hands in the update, as a file; that costs nothing."""
         try:
             self._expect(round, Phase.COLLECTING)
             self.folder.check_weight(self.client_id, weight)
-            vector = as_vector(update, self.folder.parameters)
-            named = UpdateFile(self.client_id, weight, ContentId.of(vector.data).cid)
+            vector = vector_of(update, self.folder.parameters)
+            content = update.content if isinstance(update, Finished) else ContentId.of(vector.data)
+            named = UpdateFile(self.client_id, weight, content.cid)
             path = self.folder.update_file(round.number, round.attempt, named)
             with explained(f"write {path}"), replacing(path, aside=self._aside) as new:
                 write_vector(new, vector)

@@ -92,13 +92,13 @@ class Guard:
         self._emit(Spent(round=round, epsilon=following, delta=delta, trainings=trainings, stop_at=self._stop_at))
         return True
 
-    def protect(self, start: Path, raw: Path, trained: Path) -> None:
-        """Make of a trained vector, which is gone then, one that others may see."""
+    def protect(self, raw: Path, update: Path) -> None:
+        """Make of an update, which is gone then, one that others may see."""
         if isinstance(self._privacy, UpdatePrivacy):
-            protect(start, raw, trained, self._document, self._privacy)
+            protect(raw, update, self._document, self._privacy)
             raw.unlink()
         else:
-            os.replace(raw, trained)
+            os.replace(raw, update)
 
     def notes(self, rounds: int) -> list[str]:
         """Return what the client's operator should know, of a job with so many rounds."""

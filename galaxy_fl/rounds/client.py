@@ -10,16 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from galaxy_fl.content.finished import Finished
 from galaxy_fl.exceptions import RoundMovedOnError
 from galaxy_fl.files import FileLock
 from galaxy_fl.floor import FLOOR
-from galaxy_fl.jobs.first_model import read_weights
 from galaxy_fl.rounds.coordinator import ClientCoordinator, Phase, Previous, Round
 from galaxy_fl.rounds.kept import Kept, KeptUpdate, digest_of
 from galaxy_fl.rounds.weights import UNIFORM
 from galaxy_fl.training.results import TrainResult
 from galaxy_fl.training.task import TrainTask
-from galaxy_fl.vectors import difference, read_vector
 
 __all__ = ["ClientReport", "Guard", "Trainer", "round_seed", "run_client"]
 
@@ -44,8 +43,8 @@ class Guard(Protocol):
         """Puts the training of a round on the client's account, durably, and returns True; False where its budget does
         not allow that."""
 
-    def protect(self, start: Path, raw: Path, trained: Path) -> None:
-        """Makes of the file of a vector that was trained from `start` that of one that others may see, in its place."""
+    def protect(self, raw: Path, update: Path) -> None:
+        """Makes of the file of an update, which is gone then, that of one that others may see."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,6 @@ def run_client(
         GalaxyError: whatever the coordinator or the trainer can't mend.
     """
     document = coordinator.job
-    parameters = document.tensors.parameters
     round = coordinator.round()
     if not round.over:
         coordinator.enter(samples)
@@ -113,25 +111,22 @@ def run_client(
             model(rounds, vector, kept.own_before(rounds + 1))
 
     with tempfile.TemporaryDirectory(prefix="galaxy-client-") if folder is None else _alone(folder) as place:
-        kept = Kept(Path(place), durable=folder is not None)
-        kept.raw.unlink(missing_ok=True)
+        kept = Kept(Path(place), durable=folder is not None and (guard is not None or bool(document.personal)))
+        kept.sweep()
         while not round.over:
             if not retired and coordinator.wants_update(round):
                 try:
                     begin = coordinator.model(round)
                     if not document.distils and round.number > 1:
                         show(round.number - 1, begin)
-                    trained = _train(coordinator, trainer, round, begin, kept, guard)
-                    if trained is None:
+                    done = _train(coordinator, trainer, round, begin, kept, guard)
+                    if done is None:
                         retired = True
                         coordinator.retire(RETIRED)
                         continue
-                    vector = kept.vector(round.number)
+                    trained, update = done
                     if document.distils:
-                        show(round.number, vector)
-                    update = read_vector(vector, parameters)
-                    if not document.distils:
-                        update = difference(update, read_weights(document, begin))
+                        show(round.number, update.path)
                     # A private job's weight is one number for all rounds: what else it told, no noise would cover.
                     counted = trained.samples if guard is None else samples
                     weight = UNIFORM if document.weighting == "uniform" else counted
@@ -174,39 +169,42 @@ def _alone(folder: Path) -> Iterator[Path]:
 
 def _train(
     coordinator: ClientCoordinator, trainer: Trainer, round: Round, begin: Path, kept: Kept, guard: Guard | None
-) -> TrainResult | None:
+) -> tuple[TrainResult, Finished] | None:
     """Trains, unless that was done before: a round that is collected again has the same model. What was made public in
-    vain is trained anew. Returns None where the guard admits no more."""
+    vain is trained anew. Returns what is handed in, too; None where the guard admits no more."""
     digest = digest_of(begin)
     if kept.last is not None and (kept.last.round, kept.last.begin, kept.last.draw) == (
         round.number,
         digest,
         round.draw,
     ):
-        return kept.last.result
-    start, teachers = begin, list[Path]()
-    if coordinator.job.distils:
+        return kept.last.result, Finished.of(kept.update(round.number))
+    start, teachers, distils = begin, list[Path](), coordinator.job.distils
+    if distils:
         previous = coordinator.previous(round)
         start = _student(round, kept, previous) or begin
         # By content, because clients have other names in other modes, and sums of floats have an order.
         teachers = sorted(previous.peers, key=digest_of)
     seed = round_seed(coordinator.job.train.seed, round.number, round.draw)
     before, after = kept.own_before(round.number), kept.own_new
-    vector = kept.vector(round.number)
-    task = TrainTask(start, vector if guard is None else kept.raw, round.number, seed, teachers, before, after)
+    update = kept.update(round.number)
+    written = update if guard is None else kept.raw
+    task = TrainTask(start, written, round.number, seed, teachers, before, after, update=not distils)
     if guard is not None and not guard.admits(round.number):
         return None
-    kept.about_to_train(round.number)
+    written.unlink(missing_ok=True)  # what was there others may have by now
     result = trainer.train(task)
     if guard is not None:  # before it is kept, as what is kept is handed in
-        guard.protect(start, kept.raw, vector)
-    trained = KeptUpdate(round=round.number, begin=digest, draw=round.draw, result=result)
+        guard.protect(kept.raw, update)
+    made = Finished.of(update)
+    content = made.content.cid
+    trained = KeptUpdate(round=round.number, begin=digest, draw=round.draw, result=result, content=content)
     kept.keep(trained, coordinator.first_open(round))
-    return result
+    return result, made
 
 
 def _student(round: Round, kept: Kept, previous: Previous) -> Path | None:
     """The client's own model in a distillation: what it trained last, here or before it lost that."""
     if kept.last is not None and kept.last.round < round.number:
-        return kept.vector(kept.last.round)
+        return kept.update(kept.last.round)
     return previous.own

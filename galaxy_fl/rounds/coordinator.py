@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from galaxy_fl.content.finished import Finished
 from galaxy_fl.jobs.document import JobDocument
-from galaxy_fl.vectors import Vector
+from galaxy_fl.vectors import Vector, as_vector, read_vector
 
 __all__ = [
     "ClientCoordinator",
@@ -25,7 +26,18 @@ __all__ = [
     "ServerCoordinator",
     "Submitted",
     "WithoutLedger",
+    "vector_of",
 ]
+
+
+def vector_of(update: Vector | Finished, parameters: int) -> Vector:
+    """Return the vector of what is handed in.
+
+    Raises:
+        VectorError: it is none of that many parameters.
+        OSError: its file can't be read.
+    """
+    return read_vector(update.path, parameters) if isinstance(update, Finished) else as_vector(update, parameters)
 
 
 class Phase(enum.Enum):
@@ -254,9 +266,9 @@ class ClientCoordinator(Coordinator, Protocol):
             Where the job stands then: over as before, or not, because a commit was taken back.
         """
 
-    def submit(self, round: Round, update: Vector, weight: int) -> int:
-        """Hands in the update: int32 of the model's size, weighing `weight`. Gives what it cost: gas, or 0
-        without a ledger.
+    def submit(self, round: Round, update: Vector | Finished, weight: int) -> int:
+        """Hands in the update: int32 of the model's size, or the file of such, weighing `weight`. Gives what it cost:
+        gas, or 0 without a ledger.
 
         Raises:
             RoundMovedOnError: the round is over; it no longer wants an update.
@@ -301,7 +313,8 @@ class ServerCoordinator(Coordinator, Protocol):
         """
 
     def commit(self, round: Round, next_model: Path, excluded: Mapping[Submitted, str]) -> Committed:
-        """Makes the vector file the next round's model. `excluded` says why each update that is not in it is unusable.
+        """Makes the vector file, to which nobody writes any more, the next round's model. `excluded` says why each
+        update that is not in it is unusable.
 
         Raises:
             ContentError: more are unusable than may be left out.

@@ -1,17 +1,23 @@
-"""What a client has trained and not handed in yet: kept, so that a program that starts again trains nothing twice."""
+"""What a client has trained and not handed in yet: kept, so that a program that starts again trains nothing twice.
+
+What is kept is noted with its content id, and counts only as long as its file has that. So nothing has to wait for the
+disk: what a loss of power spoils is trained again, but for what can't be made again.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import time
+from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from galaxy_fl.files import make_folder, sync, write_durably
+from galaxy_fl.content.content_id import CID_PATTERN, ContentId
+from galaxy_fl.files import NEW_PREFIX, clock_of, handing_over, make_folder, sync, write_durably
 from galaxy_fl.jobs.document import JobDocument
 from galaxy_fl.joint_work import JointWork
 from galaxy_fl.training.results import TrainResult
@@ -38,10 +44,9 @@ def _digest(path: Path, file: BufferedReader) -> str:
     before = _stamped(path, file)
     if (known := _digests.get(before)) is not None:
         return known
-    began = time.time_ns()
+    settled = before[-1] < max(clock_of(path.parent), time.time_ns() - _TICKED_NS)
     digest = hashlib.file_digest(file, "sha256").hexdigest()
-    changed = before[-1]
-    if changed < began - _TICKED_NS and _stamped(path, file) == before:
+    if settled and _stamped(path, file) == before:
         if len(_digests) >= _REMEMBERED:
             _digests.clear()
         _digests[before] = digest
@@ -58,7 +63,7 @@ def _stamped(path: Path, file: BufferedReader) -> _Stamped:
 
 _TICKED_NS = 100_000_000
 """A file changed more recently may change again under the same times, because the clock by which files are stamped
-ticks."""
+ticks; how far it is, not all file systems tell."""
 _REMEMBERED = 100
 _digests: dict[_Stamped, str] = {}
 _digesting: JointWork[_Stamped, str] = JointWork()
@@ -75,20 +80,23 @@ class KeptUpdate(BaseModel):
     draw: Annotated[int, Field(ge=0)]
     """The drawing of the round's randomness that it was trained with."""
     result: TrainResult
+    content: Annotated[str, Field(pattern=CID_PATTERN)]
+    """Of the file."""
 
 
 class Kept:
-    """A folder of one client's in one job.
+    """A folder of one client's in one job. Nobody else writes there.
 
     Args:
         folder: Is made.
-        durable: Whether what is kept outlives the process, and a loss of power; not so in a folder that doesn't.
+        durable: Whether what is kept outlives a loss of power, and not only the process: for what could not be trained
+            again, or costs more than time.
 
     Raises:
         OSError: it can't be used.
     """
 
-    def __init__(self, folder: Path, *, durable: bool = True) -> None:
+    def __init__(self, folder: Path, *, durable: bool = False) -> None:
         make_folder(folder, 0o700)
         self._durable = durable
         self._folder = folder
@@ -100,16 +108,17 @@ class Kept:
             last = KeptUpdate.model_validate_json(self._note.read_bytes())
         except (FileNotFoundError, ValidationError):  # nothing yet, or of another time: then it is trained again
             return
-        if self.vector(last.round).exists():
-            self.last = last
+        with suppress(OSError):
+            if ContentId.of_file(self.update(last.round)).cid == last.content:
+                self.last = last
 
-    def vector(self, round: int) -> Path:
-        """Where the trained vector of a round is, or goes."""
-        return self._folder / f"trained-{round}"
+    def update(self, round: int) -> Path:
+        """Where the update of a round is, or goes; in a distillation the trained vector."""
+        return self._folder / f"update-{round}"
 
     @property
     def raw(self) -> Path:
-        """Where the vector goes that a private job's training leaves, until it is protected."""
+        """Where the update goes that a private job's training leaves, until it is protected."""
         return self._folder / "raw"
 
     @property
@@ -129,17 +138,10 @@ class Kept:
         self._own(round).unlink(missing_ok=True)
         self._owns.discard(round)
 
-    def about_to_train(self, round: int) -> None:
-        """Forgets what was trained last if the training of a round overwrites it: a program that dies meanwhile shall
-        not take a part of one for the whole of the other.
-
-        Raises:
-            OSError: it can't be forgotten.
-        """
-        if self.last is not None and self.last.round == round:
-            self._note.unlink(missing_ok=True)
-            sync(self._folder)
-            self.last = None
+    def sweep(self) -> None:
+        """Removes what a program that died has left unfinished."""
+        for path in (self.raw, self.own_new, *self._folder.glob(f"{NEW_PREFIX}*")):
+            path.unlink(missing_ok=True)
 
     def clear(self, personal: bool = False) -> None:
         """Forgets what was trained: the job is over.
@@ -148,17 +150,16 @@ class Kept:
             personal: Whether the client's own tensors of the last round stay, because they are nowhere else.
         """
         self._note.unlink(missing_ok=True)
-        for path in self._folder.glob("trained-*"):
+        for path in self._folder.glob("update-*"):
             path.unlink(missing_ok=True)
         owns = sorted(self._owns)
         for round in owns[:-1] if personal else owns:
             self._forget_own(round)
-        self.own_new.unlink(missing_ok=True)
-        self.raw.unlink(missing_ok=True)
+        self.sweep()
         self.last = None
 
     def keep(self, trained: KeptUpdate, first: int = 1) -> None:
-        """Notes what is in `vector` of that round, and forgets what was before.
+        """Notes what is in `update` of that round, and forgets what was before.
 
         Args:
             trained: What was trained.
@@ -171,7 +172,7 @@ class Kept:
         round = trained.round
         has_own = self.own_new.exists()
         if self._durable:
-            for path in (self.vector(round), *([self.own_new] if has_own else [])):
+            for path in (self.update(round), *([self.own_new] if has_own else [])):
                 sync(path)
         # First the old ones of rounds that were taken back, then the new one, then the note: whoever dies in between
         # trains the round again, from what was before it.
@@ -184,8 +185,11 @@ class Kept:
                 sync(self._folder)
         if self._durable:
             write_durably(self._note, trained.model_dump_json())
+        else:
+            with handing_over(self._note) as new:
+                new.write_text(trained.model_dump_json())
         if self.last is not None and self.last.round != round:
-            self.vector(self.last.round).unlink(missing_ok=True)
+            self.update(self.last.round).unlink(missing_ok=True)
         for needless in sorted(number for number in self._owns if number < first)[:-1]:
             self._forget_own(needless)
         self.last = trained

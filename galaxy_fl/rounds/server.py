@@ -92,7 +92,8 @@ def serve_round(coordinator: ServerCoordinator, round: Round, next_model: Path) 
     Args:
         coordinator: Where the job is.
         round: The round, which is closed.
-        next_model: Takes the vector file of what is committed.
+        next_model: Takes the vector file of what is committed; one that is there is not written to, which others may
+            have as theirs.
 
     Raises:
         RoundMovedOnError: somebody else was faster, or the chain was reorganised: look again.
@@ -107,6 +108,7 @@ def serve_round(coordinator: ServerCoordinator, round: Round, next_model: Path) 
     excluded = overweighted | unusable
     committed = model = None
     if coordinator.enough(len(usable)):
+        next_model.unlink(missing_ok=True)
         coordinator.aggregate(round, usable, model := next_model)
         committed = coordinator.commit(round, model, excluded)
     else:

@@ -15,13 +15,14 @@ class TrainTask:
 
     Attributes:
         start: The vector that training begins with.
-        trained: Where the trained vector goes; may be the same file.
+        trained: Where the trained vector goes, or the update; may be the same file.
         round: The round's number, from 1: learning rate schedules go on from round to round.
         seed: Of shuffling and dropout, 63 bits.
         teachers: The vectors of the models to learn from, where the job distils.
         own: The client's own tensors, personal ones and integers, as its round before left them; None for those that
             the job began with.
         own_after: Where those that training leaves go, if the job has any; None for nowhere.
+        update: Whether what is written is the update, trained less start, as `galaxy_fl.vectors.difference` makes it.
     """
 
     start: Path
@@ -31,6 +32,7 @@ class TrainTask:
     teachers: Sequence[Path] = ()
     own: Path | None = None
     own_after: Path | None = None
+    update: bool = False
 
     def absolute(self) -> TrainTask:
         """Return the same task for a process that may be in another directory."""

@@ -59,26 +59,39 @@ def encode(state: State, layout: Layout) -> Vector:
     return vector
 
 
-def write_encoded(path: str | os.PathLike[str], state: State, layout: Layout) -> None:
+def write_encoded(path: str | os.PathLike[str], state: State, layout: Layout, start: Vector | None = None) -> None:
     """Write to a file what `encode` returns, block by block: memory for all of it would cost more than encoding does.
 
+    Args:
+        path: the file.
+        state, layout: as of `encode`.
+        start: int32 array of shape (layout.parameters,), to write the `difference` from it instead.
+
     Raises:
-        VectorError, EncodingError: as `encode`; part of the file may be there by then.
+        VectorError, EncodingError: as `encode`, or `start` has another type or length; part of the file may be there
+            by then.
         OSError: the file can't be written.
     """
     _check_state(state, layout)
+    if start is not None:
+        start = as_vector(start, layout.parameters)
     if (there := _encoded_there(state, layout)) is not None:
-        write_vector(path, there)
+        write_vector(path, there if start is None else difference(there, start))
         return
     buffer = np.empty(min(layout.parameters, BLOCK_PARAMETERS), VECTOR_DTYPE)
+    first = 0
     with Path(path).open("wb") as file:
         for tensor in layout.tensors:
             values = _floats(state[tensor.name])
             for block in blocks(len(values)):
                 part = buffer[: block.stop - block.start]
                 _encode_part(values, tensor, block.start, part)
+                if start is not None:
+                    part = difference(part, start[first : first + len(part)])
                 file.write(part.view(np.uint8).data)
-        file.write(bytes(VECTOR_DTYPE.itemsize * layout.padding))
+                first += len(part)
+        padding = np.zeros(layout.padding, VECTOR_DTYPE)
+        file.write((padding if start is None else difference(padding, start[first:])).view(np.uint8).data)
 
 
 def decode(vector: Vector, layout: Layout, device: str = "cpu") -> dict[str, torch.Tensor]:

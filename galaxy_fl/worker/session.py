@@ -17,6 +17,7 @@ from galaxy_fl.data.batches import count
 from galaxy_fl.data.loaded import notes_of
 from galaxy_fl.exceptions import ConfigurationError, DataError
 from galaxy_fl.files import handing_over
+from galaxy_fl.jobs.first_model import read_weights
 from galaxy_fl.jobs.privacy import ExamplePrivacy
 from galaxy_fl.jobs.submission import floats_of
 from galaxy_fl.training.distillation import Lessons
@@ -106,7 +107,7 @@ class Session:
         return notes
 
     def train(self, task: TrainTask) -> TrainResult:
-        """Train a round, and write the trained vector and the client's own tensors."""
+        """Train a round, and write the trained vector, or the update, and the client's own tensors."""
         job, document, device = self._job, self._document, self._settings.device
         torch.set_num_threads(self._settings.threads)
         private = isinstance(document.privacy, ExamplePrivacy)
@@ -135,8 +136,9 @@ class Session:
             own = {name: value.clone().contiguous() for name, value in job.own.left(model).items()}
             with handing_over(task.own_after) as new:
                 save_file(own, new)
+        start = read_weights(document, task.start) if task.update else None
         with handing_over(task.trained) as new:  # it may be the file of the start
-            write_encoded(new, floats_of(model, job.layout), job.layout)
+            write_encoded(new, floats_of(model, job.layout), job.layout, start)
         model.zero_grad(set_to_none=True)  # as it may be kept, and they are as large as it is
         return result
 

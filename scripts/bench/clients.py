@@ -273,7 +273,8 @@ class Trainer:
             model = build_model(document.model, document.train.seed)
             model.load_state_dict(decode(read_vector(task.start, layout.parameters), layout))
             result = train(model, self._data, document.train, task.seed, round=task.round)
-        write_encoded(task.trained, floats_of(model, layout), layout)
+        start = read_vector(task.start, layout.parameters) if task.update else None
+        write_encoded(task.trained, floats_of(model, layout), layout, start)
         return result
 
 

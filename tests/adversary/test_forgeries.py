@@ -229,6 +229,7 @@ def test_a_commit_that_a_reorganisation_puts_on_other_updates_does_not_land(fede
     serving.enter()
     stale = serving.round()
     path = federation.store.root.parent / "next"
+    path.unlink(missing_ok=True)
     path.write_bytes(federation.aggregate(serving, {}).tobytes())
     assert federation.rpc.request("evm_revert", snapshot) is True
     federation.submit(2, seed=3)  # another update of the same client takes its place

@@ -162,6 +162,7 @@ class Federation:
         reasons = {s: "unusable" for s in server.updates(round) if s.client in [self.clients[i] for i in excluded]}
         vector = self.aggregate(server, reasons) if next_model is None else next_model
         path = self.store.root.parent / "next"
+        path.unlink(missing_ok=True)
         path.write_bytes(vector.tobytes())
         server.commit(round, path, reasons)
 

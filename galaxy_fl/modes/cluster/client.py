@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from galaxy_fl.content import ContentId, LocalStore, Store, parse
+from galaxy_fl.content import ContentId, Finished, LocalStore, Store, parse
 from galaxy_fl.content.fetched_once import expect_room, fetched_once
 from galaxy_fl.content.http_store import HttpStore
 from galaxy_fl.exceptions import (
@@ -37,9 +37,9 @@ from galaxy_fl.modes.cluster.messages import (
     Submission,
 )
 from galaxy_fl.patience import Recent
-from galaxy_fl.rounds.coordinator import Origin, Phase, Previous, Round, WithoutLedger
+from galaxy_fl.rounds.coordinator import Origin, Phase, Previous, Round, WithoutLedger, vector_of
 from galaxy_fl.rounds.kept import kept_folder
-from galaxy_fl.vectors import Vector, as_vector
+from galaxy_fl.vectors import Vector
 
 __all__ = ["ClusterClientCoordinator", "ClusterClientPlace", "Sources"]
 
@@ -333,15 +333,15 @@ class ClusterClientCoordinator(WithoutLedger):
         """Whether nothing takes the job's end back: nobody does without a ledger."""
         return True
 
-    def submit(self, round: Round, update: Vector, weight: int) -> int:
+    def submit(self, round: Round, update: Vector | Finished, weight: int) -> int:
         """Uploads the update, in as many pieces as it takes, and submits it; that costs nothing."""
         base = f"/jobs/{self.job_id}/attempts/{round.attempt}"
         store = HttpStore(self._connection, self._copies, base)
-        vector = as_vector(update, self._parameters)
+        vector = vector_of(update, self._parameters)
         try:
             for sending in range(1, _SENDINGS + 1):
                 try:
-                    cid = store.put(vector.data).cid
+                    cid = store.put(update if isinstance(update, Finished) else vector.data).cid
                     self._connection.tell(base, Submission(weight=weight, cid=cid))
                     break
                 except (ContentAlteredError, ContentMissingError):

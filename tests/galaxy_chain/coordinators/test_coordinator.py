@@ -420,6 +420,7 @@ def test_a_takeover_is_announced_and_earns_its_share(federation):
     federation.travel(700)
     assert stand_in.round().phase is Phase.CLOSED
     path = federation.store.root.parent / "next"
+    path.unlink(missing_ok=True)
     path.write_bytes(federation.aggregate(stand_in, {}).tobytes())
     stand_in.commit(stand_in.round(), path, {})
     stand_in.round()
@@ -585,6 +586,7 @@ def test_a_servers_clock_that_is_ahead_costs_one_aggregation_and_no_gas(federati
     round = server.round()
     assert round.phase is Phase.CLOSED
     path = federation.store.root.parent / "next"
+    path.unlink(missing_ok=True)
     path.write_bytes(federation.aggregate(server, {}).tobytes())
     with pytest.raises(RoundMovedOnError, match="still takes updates"):
         server.commit(round, path, {})
@@ -616,6 +618,7 @@ def test_a_server_that_dies_between_its_announcement_and_its_commit_has_its_shar
 
     begin = ContractCall.begin
     path = federation.store.root.parent / "next"
+    path.unlink(missing_ok=True)
     path.write_bytes(federation.aggregate(server, {}).tobytes())
     with monkeypatch.context() as patched:
         patched.setattr(ContractCall, "begin", dies)
@@ -638,6 +641,7 @@ def test_an_announcement_counts_before_the_commit_is_sent(federation, monkeypatc
 
     monkeypatch.setattr(ContractCall, "begin", noted)
     path = federation.store.root.parent / "next"
+    path.unlink(missing_ok=True)
     path.write_bytes(federation.aggregate(server, {}).tobytes())
     server.commit(server.round(), path, {})
     (first, announced), (second, committed) = seen
@@ -698,6 +702,7 @@ def play_round(federation, number, keep=Keep(), account=None):
     server = LedgerServerCoordinator(ledger, federation.store, federation.job, PATIENCE, keep=keep)
     server.enter()
     path = federation.store.root.parent / "next"
+    path.unlink(missing_ok=True)
     path.write_bytes(federation.aggregate(server, {}).tobytes())
     server.commit(server.round(), path, {})
     server.round()

@@ -68,6 +68,7 @@ def close(federation: Federation, server: LedgerServerCoordinator) -> bytes:
     assert round.phase is Phase.CLOSED
     usable, unusable = server.gather(round, server.updates(round))
     path = federation.store.root.parent / "next"
+    path.unlink(missing_ok=True)
     server.aggregate(round, usable, path)
     return server.commit(round, path, unusable).model
 

@@ -21,6 +21,7 @@ from galaxy_fl.rounds.coordinator import Phase
 from galaxy_fl.training.results import TrainResult
 from galaxy_fl.vectors import read_vector
 from tests.galaxy_chain.federation import DOCUMENT, PARAMETERS, PATIENCE, SAMPLES
+from tests.galaxy_fl.training.trained import write_trained
 
 PRIVACY = UpdatePrivacy(clip=1.0, noise_multiplier=2.0, delta=1e-5)
 ONE = mechanism_of(PRIVACY, TrainSpecification(), SAMPLES)
@@ -31,7 +32,7 @@ class Adding:
 
     def train(self, task):
         vector = read_vector(task.start, PARAMETERS) + np.int32(1000)
-        task.trained.write_bytes(vector.tobytes())
+        write_trained(task, vector)
         return TrainResult(samples=SAMPLES, loss=1.0, accuracy=None, seconds=0.0, batches=1)
 
 

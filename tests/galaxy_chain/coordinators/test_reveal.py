@@ -18,6 +18,7 @@ from galaxy_fl.rounds.server import run_server
 from galaxy_fl.training.results import TrainResult
 from galaxy_fl.vectors import read_vector
 from tests.galaxy_chain.federation import DOCUMENT, PARAMETERS, PATIENCE, SAMPLES, made_up
+from tests.galaxy_fl.training.trained import write_trained
 
 
 @pytest.fixture
@@ -98,7 +99,7 @@ class Seeded:
     def train(self, task):
         self.seeds.append(task.seed)
         vector = read_vector(task.start, PARAMETERS) + np.int32(task.seed % 1000 + self._own)
-        task.trained.write_bytes(vector.tobytes())
+        write_trained(task, vector)
         return TrainResult(samples=SAMPLES, loss=1.0, accuracy=None, seconds=0.0, batches=1)
 
 

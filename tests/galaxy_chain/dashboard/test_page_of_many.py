@@ -68,6 +68,7 @@ def test_a_thousand_rounds(federation: Federation) -> None:
     for number in range(1, MANY + 1):
         client.submit(client.round(), made_up(number), SAMPLES)
         round = server.round()
+        path.unlink(missing_ok=True)
         (federation.aggregate(server, {}) if number < MANY else made_up(0)).tofile(path)
         server.commit(round, path, {})
     with chromium() as browser, served(federation) as asked, opened(browser, asked.dashboard.url) as window:

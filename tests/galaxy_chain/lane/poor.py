@@ -37,6 +37,7 @@ from galaxy_fl.training.results import TrainResult
 from galaxy_fl.training.task import TrainTask
 from galaxy_fl.vectors import commitment, read_vector, tree_root
 from tests.galaxy_chain.federation import CHUNK, PARAMETERS, PATIENCE, SAMPLES, Federation, made_up
+from tests.galaxy_fl.training.trained import write_trained
 
 __all__ = ["AT_ONCE", "LONG", "Job", "Poor", "background", "look", "poor_accounts", "served_job", "until"]
 
@@ -57,7 +58,7 @@ class Adds:
 
     def train(self, task: TrainTask) -> TrainResult:
         vector = read_vector(task.start, PARAMETERS) + np.int32(self.step)
-        task.trained.write_bytes(vector.tobytes())
+        write_trained(task, vector)
         return TrainResult(samples=SAMPLES, loss=1.0, accuracy=None, seconds=0.0, batches=1)
 
 

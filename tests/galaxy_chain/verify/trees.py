@@ -99,6 +99,7 @@ def commit_tree(
     round = server.round()
     usable, unusable = server.gather(round, server.updates(round))
     path = federation.store.root.parent / "next"
+    path.unlink(missing_ok=True)
     server.aggregate(round, usable, path)
     final(path)
     server.commit(round, path, unusable)

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from galaxy_fl.content import BLOCK_SIZE, ContentId, GcReport, Store
+from galaxy_fl.content import BLOCK_SIZE, ContentId, Finished, GcReport, Store
 from galaxy_fl.exceptions import ContentAlteredError, ContentError, ContentMissingError
 
 from .unixfs_reference import cid_of, fill
@@ -55,6 +55,30 @@ class StoreConformance:
         assert store.put(path) == store.put(io.BytesIO(data)) == ContentId.of(data)
         assert store.put(memoryview(vector)) == ContentId.of(data[:-1])
         assert path.read_bytes() == data
+
+    @pytest.mark.parametrize("size", [5, 5 * BLOCK_SIZE + 3])
+    def test_a_finished_file_is_put_and_its_name_is_its_owners(self, store, tmp_path, size):
+        data, path = fill("count", size), tmp_path / "source"
+        path.write_bytes(data)
+        finished = Finished.of(path)
+        assert finished.content == store.put(finished) == store.put(finished) == ContentId.of(data)
+        assert path.read_bytes() == data
+        path.unlink()
+        assert store.get(finished.content) == data
+
+    def test_a_finished_file_that_was_written_to_is_put_as_what_it_is(self, store, tmp_path):
+        path = tmp_path / "source"
+        path.write_bytes(b"content")
+        finished = Finished.of(path)
+        path.write_bytes(b"longer content")
+        assert store.put(finished) == ContentId.of(b"longer content")
+        assert not store.has(finished.content)
+
+    def test_a_finished_file_takes_the_place_of_what_is_spoilt(self, store, tmp_path):
+        path = tmp_path / "source"
+        path.write_bytes(b"content")
+        self.alter(store, store.put(b"content"), "truncate")
+        assert store.get(store.put(Finished.of(path))) == b"content"
 
     def test_a_stream_is_read_from_where_it_stands_and_left_open(self, store):
         stream = io.BytesIO(b"head and body")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from galaxy_fl.content import ContentId, GcReport, LocalStore, local
+from galaxy_fl.content import ContentId, Finished, GcReport, LocalStore, local
 from galaxy_fl.exceptions import ContentAlteredError, ContentError
 
 from .conformance import StoreConformance
@@ -240,6 +240,68 @@ def test_a_file_swapped_for_another_of_the_same_size_is_found(store):
     object_file(store, content).with_name("swap").replace(object_file(store, content))
     with pytest.raises(ContentAlteredError):
         store.path(content)
+
+
+# Finished files
+
+
+def finished(folder, size=2_000_000):
+    path = folder / "finished"
+    path.write_bytes(fill("count", size))
+    return Finished.of(path)
+
+
+def test_a_finished_file_is_linked_and_neither_copied_nor_hashed_again(store, tmp_path, monkeypatch):
+    source = finished(tmp_path)
+    monkeypatch.setattr(local, "Hasher", None)
+    path = store.path(store.put(source))
+    assert path.samefile(source.path)
+    assert path.stat().st_mode & 0o222 == 0
+
+
+def test_a_finished_file_that_cannot_be_linked_is_copied(store, tmp_path, monkeypatch):
+    """As from another file system."""
+
+    def link(source, target, **more):
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", link)
+    source = finished(tmp_path)
+    path = store.path(store.put(source))
+    assert not path.samefile(source.path)
+    assert path.read_bytes() == source.path.read_bytes()
+
+
+def test_an_alteration_of_a_finished_file_is_found(store, tmp_path):
+    for number in range(10):
+        source = finished(tmp_path, 2_000_000 + number)
+        content = store.put(source)
+        assert store.path(content)
+        alter(store, content, "flip")
+        with pytest.raises(ContentAlteredError):
+            store.path(content)
+        source.path.unlink()
+
+
+def test_a_finished_file_of_another_day_is_put_today(store, tmp_path):
+    source = finished(tmp_path)
+    os.utime(source.path, (0, 0))
+    content = store.put(Finished.of(source.path))
+    assert store.gc(3600) == GcReport(0, 0)
+    assert store.has(content)
+
+
+def test_what_another_process_has_just_put_is_hashed_once(store, monkeypatch):
+    program = (
+        "import sys, pathlib, galaxy_fl.content as c; c.LocalStore(pathlib.Path(sys.argv[1])).put(bytes(2_000_000))"
+    )
+    subprocess.run([sys.executable, "-c", program, store.root], check=True)
+    content = ContentId.of(bytes(2_000_000))
+    time.sleep(0.02)  # a tick of the file system's clock
+    reader = LocalStore(store.root)
+    assert reader.path(content)
+    monkeypatch.setattr(local, "Hasher", None)
+    assert reader.path(content)
 
 
 # Files that are there already

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
+from galaxy_fl.content.finished import Finished
 from galaxy_fl.exceptions import ContentError, RoundMovedOnError
 from galaxy_fl.jobs.document import BuiltinModel, JobDocument, RuleChoice
 from galaxy_fl.rounds.aggregating import aggregate_round
-from galaxy_fl.rounds.coordinator import Committed, Origin, Phase, Previous, Round, Submitted
+from galaxy_fl.rounds.coordinator import Committed, Origin, Phase, Previous, Round, Submitted, vector_of
 from galaxy_fl.training.results import TrainResult
 from galaxy_fl.training.task import TrainTask
 from galaxy_fl.vectors import Vector, read_vector, tree_root
+from tests.galaxy_fl.training.trained import write_trained
 
 __all__ = ["ClientSeat", "Counting", "ServerSeat", "Table"]
 
@@ -61,8 +63,8 @@ class Table:
         if round.attempt != self.attempt:
             raise RoundMovedOnError(f"attempt {round.attempt} is over, it is {self.attempt}")
 
-    def hand_in(self, client: str, update: Vector, weight: int) -> None:
-        path = self._keep(f"{client}-{self.attempt}", update)
+    def hand_in(self, client: str, update: Vector | Finished, weight: int) -> None:
+        path = self._keep(f"{client}-{self.attempt}", vector_of(update, PARAMETERS))
         self.submissions[client] = path, weight
 
     def next_attempt(self, *, advance: bool) -> None:
@@ -146,7 +148,7 @@ class ClientSeat(Seat):
     def is_settled(self) -> bool:
         return self.table.settled
 
-    def submit(self, round: Round, update: Vector, weight: int) -> int:
+    def submit(self, round: Round, update: Vector | Finished, weight: int) -> int:
         self.done = round.attempt
         self.table.expect(round)
         self.table.hand_in(self.name, update, weight)
@@ -210,5 +212,5 @@ class Counting:
     def train(self, task: TrainTask) -> TrainResult:
         self.tasks.append(task)
         model = read_vector(task.start, PARAMETERS) + np.int32(self.step)
-        task.trained.write_bytes(model.tobytes())
+        write_trained(task, model)
         return TrainResult(samples=10, loss=1.0, accuracy=None, seconds=0.0, batches=1)

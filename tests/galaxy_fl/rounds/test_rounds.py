@@ -321,6 +321,41 @@ def test_a_program_that_dies_while_it_trains_again_takes_no_half_for_what_it_had
     assert np.array_equal(read_vector(table.submissions["a"][0], PARAMETERS), vector(5))
 
 
+@pytest.mark.parametrize("spoilt", ["update-1", "kept.json"])
+def test_what_a_loss_of_power_has_spoilt_is_trained_again(table, spoilt):
+    """Nothing waits for the disk, so of a file there may be less than was written, whichever of them came first."""
+    folder, trainer = table.folder / "kept", Counting(5)
+    run_client(ClientSeat(table, "a", lambda: setattr(table, "cancelled", True)), trainer, 10, folder=folder)
+    path = folder / spoilt
+    written = path.read_bytes()
+    path.unlink()
+    path.write_bytes(written[:40].ljust(len(written), b"\0"))
+    table.cancelled = False
+    table.next_attempt(advance=False)
+    run_client(ClientSeat(table, "a", lambda: setattr(table, "cancelled", True)), trainer, 10, folder=folder)
+    assert len(trainer.tasks) == 2
+    assert np.array_equal(read_vector(table.submissions["a"][0], PARAMETERS), vector(5))
+
+
+def test_what_was_handed_in_is_not_written_to_again(table):
+    """A store has the file of an update, and of a model, as its own: the next one is another file."""
+    held = []
+
+    class Holding(ServerSeat):
+        def commit(self, round, next_model, excluded):
+            held.append((next_model.stat().st_ino, next_model.open("rb"), next_model.read_bytes()))
+            return super().commit(round, next_model, excluded)
+
+    def turn():
+        updates(table, 1, 3)()
+
+    run_server(Holding(table, turn, turn, turn))
+    assert len({inode for inode, _, _ in held}) == 3
+    for _, file, content in held:
+        with file:
+            assert file.read() == content
+
+
 def test_a_server_goes_on_after_what_its_coordinator_endures_and_where_it_stays(table):
     class Failing(ServerSeat):
         endured = True

@@ -121,6 +121,10 @@ def test_tensors_longer_than_a_block_are_encoded_and_decoded_whole(tmp_path: Pat
     assert np.array_equal(vector, np.concatenate([[1 << 24], np.arange(count) << 8]))
     write_encoded(tmp_path / "vector", encoded, layout)
     assert np.array_equal(read_vector(tmp_path / "vector", layout.parameters), vector)
+    start = np.arange(len(vector), dtype=np.int32) - 1_000
+    start[-1] = INT32_MIN
+    write_encoded(tmp_path / "update", encoded, layout, start)
+    assert np.array_equal(read_vector(tmp_path / "update", layout.parameters), difference(vector, start))
     state = decode(vector, layout)
     assert np.array_equal(state["b"].numpy(), b)
     assert {name: tuple(value.shape) for name, value in state.items()} == {

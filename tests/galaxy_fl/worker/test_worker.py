@@ -6,6 +6,7 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from galaxy_fl.exceptions import (
@@ -19,6 +20,7 @@ from galaxy_fl.exceptions import (
 from galaxy_fl.jobs.document import BuiltinModel, JobDocument, RuleChoice, SourceModel, source_id
 from galaxy_fl.jobs.specification import TrainSpecification
 from galaxy_fl.training.task import TrainTask
+from galaxy_fl.vectors import difference, read_vector
 from galaxy_fl.worker.messages import WorkerSettings
 from galaxy_fl.worker.worker import Worker
 
@@ -64,6 +66,15 @@ def test_the_same_seed_gives_the_same_bytes_in_two_workers(worker, job):
         second.train(TrainTask(Path("initial"), Path("second"), round=1, seed=1))
     assert Path("first").read_bytes() == Path("second").read_bytes() != Path("other").read_bytes()
     assert (result.samples, result.batches) == (180, 12)
+
+
+def test_what_is_asked_for_as_an_update_is_the_difference(worker, job):
+    worker.prepare(job, SETTINGS)
+    worker.train(TrainTask(Path("initial"), Path("trained"), round=1, seed=1))
+    worker.train(TrainTask(Path("initial"), Path("update"), round=1, seed=1, update=True))
+    start, trained, update = (read_vector(name, job.tensors.parameters) for name in ("initial", "trained", "update"))
+    assert np.array_equal(update, difference(trained, start))
+    assert update.any()
 
 
 def test_training_improves_the_vector_on_the_test_split(worker, job):
