@@ -143,7 +143,13 @@ class Early:
         self._right = [entry in self._verified for entry in sight.entries]
         for number in sorted(sight.wanted):
             entry = sight.entries[number]
-            if entry not in self._begun:
+            if entry in self._begun:
+                continue
+            if self._verifier.has_verified(entry):  # a client of this process has made it
+                self._begun.add(entry)
+                self._verified.add(entry)
+                self._right[number] = True
+            else:
                 due = self._due.setdefault(entry, now + self.settles)
                 self._queue.append((now if sight.closed and not self._tries[entry] else due, number))
         heapq.heapify(self._queue)

@@ -35,6 +35,10 @@ class Memory(Generic[Key, Value]):
         self._lock = threading.Lock()
         self._work: JointWork[Key, Value] = JointWork()
 
+    def known(self, key: Key) -> Value | None:
+        """Return what is known; None where nothing is."""
+        return self._known.get(key)
+
     def get(self, key: Key, compute: Callable[[], Value], keep: Callable[[Value], bool] = lambda value: True) -> Value:
         """Return what is known, or else what `compute` returns.
 

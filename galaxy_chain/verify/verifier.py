@@ -135,6 +135,11 @@ class Verifier:
             raise ContentMismatchError(f"{what}: the content is what its id says, but not what its client committed to")
         return path
 
+    def has_verified(self, entry: Entry) -> bool:
+        """Whether an update's content was verified, or made, here before; it may be gone since."""
+        root = self._roots.known(self.content_id(entry.update.content))
+        return root is not None and commitment(root, address_bytes(entry.client)) == entry.update.commitment
+
     def _vector(
         self, content: ContentId, what: str, root_of: Callable[[Path], bytes], is_right: Callable[[bytes], bool]
     ) -> tuple[Path, bytes]:

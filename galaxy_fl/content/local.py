@@ -160,10 +160,9 @@ class LocalStore:
                 if not (young := 0 <= time.time() - source.stamp[3] / 1e9 < _YOUNG):
                     os.utime(descriptor)
                 os.fsync(descriptor)
-                try:
-                    with FileLock(self._lock, shared=True):
-                        self._make_parent(target)
-                        os.link(source.path, target)
+                try:  # without the lock, for gc finds it before, or after, or not at all
+                    self._make_parent(target)
+                    os.link(source.path, target)
                 except OSError:  # it is there, or on another file system, or has too many names
                     return content if self.renew(content) else self.put(source.path)
                 sync(target.parent)

@@ -36,17 +36,19 @@ def digest_of(path: Path) -> str:
     All clients of a process ask for that of a round's model: it is remembered until the file, or one in its place, has
     another inode, size or time.
     """
+    if (known := _digests.get(_stamped(path, os.stat(path)))) is not None:
+        return known
     with path.open("rb") as file:
-        return _digesting.do(_stamped(path, file), lambda: _digest(path, file))
+        return _digesting.do(_stamped(path, os.fstat(file.fileno())), lambda: _digest(path, file))
 
 
 def _digest(path: Path, file: BufferedReader) -> str:
-    before = _stamped(path, file)
+    before = _stamped(path, os.fstat(file.fileno()))
     if (known := _digests.get(before)) is not None:
         return known
     settled = before[-1] < max(clock_of(path.parent), time.time_ns() - _TICKED_NS)
     digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if settled and _stamped(path, file) == before:
+    if settled and _stamped(path, os.fstat(file.fileno())) == before:
         if len(_digests) >= _REMEMBERED:
             _digests.clear()
         _digests[before] = digest
@@ -56,8 +58,7 @@ def _digest(path: Path, file: BufferedReader) -> str:
 _Stamped = tuple[Path, int, int, int, int, int]
 
 
-def _stamped(path: Path, file: BufferedReader) -> _Stamped:
-    found = os.fstat(file.fileno())
+def _stamped(path: Path, found: os.stat_result) -> _Stamped:
     return path, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
