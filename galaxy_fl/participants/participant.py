@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -180,7 +181,7 @@ class JobParticipant(Generic[AnyCoordinator]):
             document = coordinator.job.digest
             who = label.replace("_", " ", 1)
             self._report = ReportFile(
-                output / f"report_{job}_{label}", job, document, coordinator.job.name, who, not hosted
+                output / f"report_{job}_{label}", job, document, coordinator.job.name, who, bool(hosted)
             )
             if self._final.exists():  # of this job, if the report says so, and not of another of the same id
                 self._sha256 = self._report.report.final_model
@@ -201,7 +202,11 @@ class JobParticipant(Generic[AnyCoordinator]):
         )
         private = self.role == "client" and self.coordinator.job.privacy is not None
         with giving_up(self.coordinator, private):
-            round = self._run()
+            try:
+                round = self._run()
+            finally:
+                if self._report is not None:
+                    self._write_report(self._report.close)
             if self._lacking is not None:
                 raise self._lacking
         final = None if self._sha256 is None else self._final
@@ -216,13 +221,13 @@ class JobParticipant(Generic[AnyCoordinator]):
     def _emit(self, event: Event) -> None:
         with self._work.section():
             if self._report is not None:  # first: whoever hears of the end finds the files
-                self._write_report(self._report, event)
+                self._write_report(partial(self._report, event, self.coordinator.job_id))
             for listener in self._listeners:
                 listener(event, self.coordinator.job_id)
 
-    def _write_report(self, report: ReportFile, event: Event) -> None:
+    def _write_report(self, write: Callable[[], None]) -> None:
         try:
-            report(event, self.coordinator.job_id)
+            write()
         except OSError as error:  # a full disk: a report is not worth an update, or a bond
             if str(error) != self._unreported:
                 self._unreported = str(error)

@@ -20,8 +20,8 @@ from galaxy_fl.validation import explain
 
 __all__ = ["Report", "ReportFile", "RoundLine"]
 
-DRAW_SECONDS = 20.0
-"""Between two pictures; the final one is always drawn."""
+SELDOM_SECONDS = 20.0
+"""Between two pictures, and between two writes of a report that is one of many; the last is always made."""
 
 
 class RoundLine(BaseModel):
@@ -85,7 +85,8 @@ class Report(BaseModel):
 
 class ReportFile:
     """A listener that keeps a report in `<path>.json` and `<path>.svg`: the first is written after every round, the
-    picture every 20 seconds and at the end.
+    picture every 20 seconds and at the end. One of a program that hosts hundreds has no picture, and is written as
+    seldom.
 
     A report of the same job and participant that is there already is continued.
 
@@ -95,16 +96,19 @@ class ReportFile:
         document: SHA-256 of its document, in hexadecimal.
         name: The job's.
         participant: Whose report it is.
-        picture: Whether there is a picture.
+        hosted: Whether it is one of many of a program.
 
     Raises:
         OSError: the files can't be written.
     """
 
-    def __init__(self, path: Path, job: str, document: str, name: str, participant: str, picture: bool = True) -> None:
+    def __init__(self, path: Path, job: str, document: str, name: str, participant: str, hosted: bool = False) -> None:
         self._path = path
-        self._picture = picture
+        self._hosted = hosted
         self._drawn = time.monotonic()
+        """When what is not written after every round was last."""
+        self._behind = False
+        """Whether the file lacks something."""
         self.report = Report(job=job, document=document, name=name, participant=participant)
         try:
             kept = Report.model_validate_json(self._file(".json").read_bytes())
@@ -148,6 +152,15 @@ class ReportFile:
                 assert_never(event)
         self._write(last=isinstance(event, events.Finished))
 
+    def close(self) -> None:
+        """Write what is not written yet.
+
+        Raises:
+            OSError: it can't be.
+        """
+        if self._behind:
+            self._write(last=True)
+
     def _line(self, round: int) -> RoundLine:
         lines = self.report.rounds
         for line in lines:
@@ -158,15 +171,20 @@ class ReportFile:
         return self._line(round)
 
     def _write(self, last: bool) -> None:
+        due = last or time.monotonic() - self._drawn > SELDOM_SECONDS
+        self._behind = self._hosted and not due
+        if self._behind:
+            return
         text = self.report.model_dump_json(indent=2) + "\n"
         with handing_over(self._file(".json")) as new:  # not synced: whatever a loss of power takes is told again
             new.write_text(text, encoding="utf-8")
-        now = time.monotonic()
+        if not due:
+            return
         # Whoever comes after the end has measured nothing, so there are no curves.
-        if self._picture and self.report.rounds and (last or now - self._drawn > DRAW_SECONDS):
+        if self.report.rounds and not self._hosted:
             with replacing(self._file(".svg")) as new:
                 new.write_text(drawn(self.report), encoding="utf-8")
-            self._drawn = time.monotonic()
+        self._drawn = time.monotonic()
 
     def _file(self, suffix: str) -> Path:
         return self._path.with_name(self._path.name + suffix)

@@ -111,7 +111,8 @@ def run_client(
             model(rounds, vector, kept.own_before(rounds + 1))
 
     with tempfile.TemporaryDirectory(prefix="galaxy-client-") if folder is None else _alone(folder) as place:
-        kept = Kept(Path(place), durable=folder is not None and (guard is not None or bool(document.personal)))
+        irreplaceable = folder is not None and (guard is not None or bool(document.personal))
+        kept = Kept(Path(place), durable=irreplaceable, lasting=folder is not None)
         kept.sweep()
         while not round.over:
             if not retired and coordinator.wants_update(round):

@@ -92,14 +92,15 @@ class Kept:
         folder: Is made.
         durable: Whether what is kept outlives a loss of power, and not only the process: for what could not be trained
             again, or costs more than time.
+        lasting: Whether the folder itself outlives the process; if not, nothing is noted.
 
     Raises:
         OSError: it can't be used.
     """
 
-    def __init__(self, folder: Path, *, durable: bool = False) -> None:
+    def __init__(self, folder: Path, *, durable: bool = False, lasting: bool = True) -> None:
         make_folder(folder, 0o700)
-        self._durable = durable
+        self._durable, self._lasting = durable, lasting
         self._folder = folder
         self._note = folder / "kept.json"
         self._owns = {int(path.name[4:]) for path in folder.glob("own-*") if path.name[4:].isdecimal()}
@@ -186,7 +187,7 @@ class Kept:
                 sync(self._folder)
         if self._durable:
             write_durably(self._note, trained.model_dump_json())
-        else:
+        elif self._lasting:
             with handing_over(self._note) as new:
                 new.write_text(trained.model_dump_json())
         if self.last is not None and self.last.round != round:

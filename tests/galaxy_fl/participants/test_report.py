@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import time
 
 import pytest
 
 from galaxy_fl.participants.events import Committed, Evaluated, Finished, Trained
-from galaxy_fl.participants.report import ReportFile
+from galaxy_fl.participants.report import SELDOM_SECONDS, ReportFile
 from galaxy_fl.training.results import Evaluation, TrainResult
 
 TRAINED = TrainResult(samples=10, loss=1.5, accuracy=0.5, seconds=0.25, batches=2)
@@ -47,6 +48,24 @@ def test_round_by_round(tmp_path):
     assert [picture.count(f'<circle cx="{x}" cy=') for x in ("171.8", "371.2", "666.8")] == [2, 1, 1]
     assert all(f">{text}</text>" in picture for text in ("Job 7, client 1", "train", "test"))
     assert sorted(os.listdir(tmp_path)) == ["report_7_client_1.json", "report_7_client_1.svg"]
+
+
+def test_of_many_clients_each_report_is_written_now_and_then_and_at_the_end(tmp_path, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    file = ReportFile(tmp_path / "report_7_client_1", "7", "d", "Net", "client 1", hosted=True)
+    file(trained(1), "7")
+    assert not file.path.exists()
+    now[0] += SELDOM_SECONDS + 1
+    file(trained(2), "7")
+    assert len(read(tmp_path)["rounds"]) == 2
+    file(trained(3), "7")
+    assert len(read(tmp_path)["rounds"]) == 2
+    file.close()
+    assert len(read(tmp_path)["rounds"]) == 3
+    file(Finished(rounds=3, model=None, sha256="ab"), "7")
+    assert read(tmp_path)["final_model"] == "ab"
+    assert os.listdir(tmp_path) == ["report_7_client_1.json"]
 
 
 def test_a_loss_below_zero_is_in_the_picture(tmp_path):
