@@ -22,6 +22,8 @@ class Instructions(Strict):
     rpc: str
     accounts: Sequence[str]
     """Of a server one; of clients one each, in the order of their shards."""
+    first: int
+    """Which of the chain's accounts the first of them is; the others come after it."""
     deployment: Deployment
     store: str
     metrics: str

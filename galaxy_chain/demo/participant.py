@@ -81,7 +81,7 @@ def run(connection: Connection) -> None:
     try:
         rpc = Rpc(told.rpc)
         where = told.deployment
-        transactions = Transactions(rpc, NodeSigner(told.accounts[0]))
+        transactions = Transactions(rpc, NodeSigner(told.accounts[0], told.first))
         ledger = LedgerContract(rpc, where.ledger, transactions, first_block=where.block, chain_id=where.chain_id)
         with tracking(told.track) as track:
             if told.role == "clients":
@@ -120,7 +120,7 @@ def _take_part(told: Instructions, ledger: LedgerContract, back: _Told, track: S
         try:
             with ExitStack() as stack:
                 stack.enter_context(FLOOR.among())
-                by = ledger.by(NodeSigner(account))
+                by = ledger.by(NodeSigner(account, told.first + number))
                 coordinator = LedgerClientCoordinator(by, store, told.job, PATIENCE, verify=verify, shared=shared)
                 stack.enter_context(closing(coordinator))
                 JobClient(

@@ -74,15 +74,13 @@ def demonstrate(
     with running_chain(chain, clients + 3) as ready, ExitStack() as stack:
         # Before anything slow is imported here: the fork server imports torch meanwhile, and the embedded chain py-evm.
         forkserver.start("galaxy_chain.demo.participant")
-        from eth_utils.address import to_checksum_address
-
         from galaxy_chain.demo.instructions import Instructions, unpack
         from galaxy_chain.jobs.creation import create_job
         from galaxy_chain.jobs.file import JobFile
         from galaxy_chain.ledger.contract import LedgerContract
         from galaxy_chain.ledger.deployment import deploy
         from galaxy_chain.rpc.rpc import Rpc
-        from galaxy_chain.transactions.accounts import NodeSigner
+        from galaxy_chain.transactions.accounts import NodeSigner, unlocked
         from galaxy_chain.transactions.manager import Transactions
         from galaxy_chain.verify.audit import Auditor
         from galaxy_fl.aggregation.sum_tree import DEFAULT_FAN_IN
@@ -102,7 +100,8 @@ def demonstrate(
             job_file = JobFile.read(path)
 
         rpc = Rpc(ready())
-        owner, server, liar, *client_accounts = map(to_checksum_address, rpc.request("eth_accounts"))
+        accounts = unlocked(rpc)
+        owner, server, liar, *client_accounts = accounts
         terms = {
             "rounds": rounds,
             "min_clients": clients,
@@ -135,6 +134,7 @@ def demonstrate(
             role="server",
             rpc=rpc.url,
             accounts=[server],
+            first=accounts.index(server),
             deployment=deployment,
             store=str(store.root.absolute()),
             metrics=str(metrics.absolute()),
@@ -143,9 +143,11 @@ def demonstrate(
             track=list(track),
             device=device,
         )
-        processes = [told, told.model_copy(update={"role": "clients", "accounts": client_accounts, "verify": verify})]
+        of_clients = {"role": "clients", "accounts": client_accounts, "first": accounts.index(client_accounts[0])}
+        processes = [told, told.model_copy(update=of_clients | {"verify": verify})]
         if cheat:
-            processes.append(told.model_copy(update={"role": "liar", "accounts": [liar]}))
+            of_liar = {"role": "liar", "accounts": [liar], "first": accounts.index(liar)}
+            processes.append(told.model_copy(update=of_liar))
         connections = {}
         running: dict[str, str] = {}
         for instructions in processes:

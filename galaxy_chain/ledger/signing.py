@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from eth_utils.address import to_checksum_address
+
 from galaxy_chain.ledger.structs import Update
 from galaxy_chain.ledger.words import word
 from galaxy_fl.exceptions import ConfigurationError
@@ -157,7 +159,7 @@ def sign_join(
 
 
 def _signed(signer: Signer, rpc: Rpc, domain: Domain, data: dict[str, Any], hash: bytes) -> bytes:
-    signature = signer.sign_typed_data(rpc, data)
+    signature = signer.sign_typed_data(rpc, data, _digest(domain, hash))
     if len(signature) == SIGNATURE_BYTES and signature[64] < 27:  # some wallets count from zero
         signature = signature[:64] + bytes((signature[64] + 27,))
     found = recover(domain, hash, signature)
@@ -169,6 +171,10 @@ def _signed(signer: Signer, rpc: Rpc, domain: Domain, data: dict[str, Any], hash
     return signature
 
 
+def _digest(domain: Domain, hash: bytes) -> bytes:
+    return keccak(b"\x19\x01" + domain.separator + hash)
+
+
 def recover(domain: Domain, hash: bytes, signature: bytes) -> str:
     """The address (with checksum) whose signature that is, of the struct with that hash. It is any address where the
     signature is of something else.
@@ -178,17 +184,16 @@ def recover(domain: Domain, hash: bytes, signature: bytes) -> str:
     """
     if len(signature) != SIGNATURE_BYTES:
         raise SignatureError(f"a signature has {SIGNATURE_BYTES} bytes (r, s, v), not {len(signature)}")
-    r, s, v = int.from_bytes(signature[:32]), int.from_bytes(signature[32:64]), signature[64]
+    s, v = int.from_bytes(signature[32:64]), signature[64]
     if v not in (27, 28):
         raise SignatureError(f"the last byte of a signature is {v}, expected 27 or 28")
     if s > _HALF:
         raise SignatureError("the signature's s is in the upper half: the ledger takes the lower one alone (EIP-2)")
-    from eth_keys.datatypes import Signature  # a tenth of a second, which those who only read don't pay
-    from eth_keys.exceptions import BadSignature
-    from eth_utils.exceptions import ValidationError
+    from coincurve import PublicKey  # which those who only read don't pay for
 
     try:
-        digest = keccak(b"\x19\x01" + domain.separator + hash)
-        return str(Signature(vrs=(v - 27, r, s)).recover_public_key_from_msg_hash(digest).to_checksum_address())
-    except (BadSignature, ValidationError) as error:
+        counted = signature[:64] + bytes((v - 27,))
+        key = PublicKey.from_signature_and_message(counted, _digest(domain, hash), hasher=None)
+    except ValueError as error:
         raise SignatureError(f"the signature is nobody's: {error}") from error
+    return to_checksum_address(keccak(key.format(compressed=False)[1:])[-20:])

@@ -9,17 +9,20 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eth_utils.address import is_address, to_checksum_address
 
 from galaxy_chain.exceptions import AccountError, RpcError
+from galaxy_chain.ledger.words import address_bytes
 from galaxy_chain.rpc.rpc import Rpc
 from galaxy_chain.transactions.manager import Signer
 from galaxy_fl.files import is_name, make_folder, write_durably
 
 if TYPE_CHECKING:  # half a second, which only those who hold a key have to pay
+    from coincurve import PrivateKey
     from eth_account.signers.local import LocalAccount
 
 __all__ = [
@@ -74,16 +77,24 @@ class LocalSigner:
 
         return bytes(self.account.sign_message(encode_defunct(text=text)).signature)
 
-    def sign_typed_data(self, rpc: Rpc, data: dict[str, Any]) -> bytes:
+    def sign_typed_data(self, rpc: Rpc, data: dict[str, Any], digest: bytes) -> bytes:
         """Signs here; the node is not asked."""
-        return bytes(self.account.sign_typed_data(full_message=data).signature)
+        from coincurve import PrivateKey
+
+        return _sign_digest(PrivateKey(self.account.key), digest)
 
 
 @dataclass(frozen=True)
 class NodeSigner:
-    """An account that the node itself signs for: on development chains only."""
+    """An account that the node itself signs for: on development chains only.
+
+    Attributes:
+        address: With checksum.
+        number: Which of the node's accounts it is, from 0; None where that is not known.
+    """
 
     address: str
+    number: int | None = None
 
     def sign(self, rpc: Rpc, transaction: dict[str, Any]) -> bytes:
         """Has the node sign, and only that: what is signed is to be known before it is sent."""
@@ -99,9 +110,27 @@ class NodeSigner:
         """Has the node sign."""
         return rpc.data("eth_sign", self.address, "0x" + text.encode().hex())
 
-    def sign_typed_data(self, rpc: Rpc, data: dict[str, Any]) -> bytes:
-        """Has the node sign."""
-        return rpc.data("eth_signTypedData_v4", self.address, data)
+    def sign_typed_data(self, rpc: Rpc, data: dict[str, Any], digest: bytes) -> bytes:
+        """Has the node sign, unless everybody knows the key: a thousand clients sign in each round."""
+        if self._development_key is None:
+            return rpc.data("eth_signTypedData_v4", self.address, data)
+        return _sign_digest(self._development_key, digest)
+
+    @cached_property
+    def _development_key(self) -> PrivateKey | None:
+        """The key, where the account is the one of that number of the development mnemonic."""
+        if self.number is None:
+            return None
+        from galaxy_chain.node.accounts import address_of, development_key
+
+        key = development_key(self.number)
+        return key if address_of(key) == address_bytes(self.address) else None
+
+
+def _sign_digest(key: PrivateKey, digest: bytes) -> bytes:
+    """Signs 32 bytes (RFC 6979, the lower s): r, s and v, which is 27 or 28."""
+    signature = key.sign_recoverable(digest, hasher=None)
+    return bytes(signature[:64] + bytes((signature[64] + 27,)))
 
 
 class Keystore:
@@ -382,7 +411,7 @@ def find_signer(
         accounts = unlocked(rpc)
         if int(match[1]) >= len(accounts):
             raise AccountError(f"{rpc.name} has {len(accounts)} unlocked accounts, no {name}: count from dev:0")
-        return NodeSigner(accounts[int(match[1])])
+        return NodeSigner(accounts[int(match[1])], int(match[1]))
     known = keystore.list()
     wanted: str | None = None
     if is_address(name):

@@ -78,8 +78,11 @@ class Signer(Protocol):
     def sign_message(self, rpc: Rpc, text: str) -> bytes:
         """Signs a message (EIP-191, `personal_sign`) and gives the signature, 65 bytes."""
 
-    def sign_typed_data(self, rpc: Rpc, data: dict[str, Any]) -> bytes:
-        """Signs typed data (EIP-712), as `eth_signTypedData_v4` takes them, and gives the signature, 65 bytes."""
+    def sign_typed_data(self, rpc: Rpc, data: dict[str, Any], digest: bytes) -> bytes:
+        """Signs typed data (EIP-712), as `eth_signTypedData_v4` takes them, and gives the signature, 65 bytes.
+
+        Whoever has the key signs the digest, which is the hash of the data, 32 bytes.
+        """
 
 
 @dataclass(frozen=True)

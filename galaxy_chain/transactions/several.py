@@ -110,10 +110,11 @@ def open_accounts(
     for name in names:
         address = None
         if match := _DEV.fullmatch(name):
-            if int(match[1]) >= len(here):
+            number = int(match[1])
+            if number >= len(here):
                 raise AccountError(f"{rpc.name} has {len(here)} unlocked accounts, no {name}: count from dev:0")
-            address = here[int(match[1])]
-            signers[name] = NodeSigner(address)
+            address = here[number]
+            signers[name] = NodeSigner(address, number)
         elif is_address(name):
             address = to_checksum_address(name)
             key = named_key(address, known, keystore, rpc, here)

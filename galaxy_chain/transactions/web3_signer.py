@@ -148,14 +148,14 @@ class Web3Signer:
                 f"transactions: give the account itself, as account=…, or a folder as the store ({error})"
             ) from error
 
-    def sign_typed_data(self, rpc: Rpc, data: dict[str, Any]) -> bytes:
+    def sign_typed_data(self, rpc: Rpc, data: dict[str, Any], digest: bytes) -> bytes:
         """Have the node sign typed data (EIP-712): no middleware does.
 
         Raises:
             AccountError: it does not.
         """
         try:
-            return NodeSigner(self.address).sign_typed_data(rpc, data)
+            return NodeSigner(self.address).sign_typed_data(rpc, data, digest)
         except RpcError as error:
             raise AccountError(
                 f"{self.address} is to sign what others hand in for it, and middleware signs only transactions: give "

@@ -206,7 +206,7 @@ def test_after_the_round_has_moved_on_all_are_told_so(federation):
 
 
 def test_accounts_that_sign_transactions_and_nothing_else_send_their_own(federation, monkeypatch):
-    def refuse(self, rpc, data):
+    def refuse(self, rpc, data, digest):
         raise RpcError("the method eth_signTypedData_v4 is not available")
 
     with hosted(federation) as clients:

@@ -23,6 +23,7 @@ from galaxy_chain.ledger.signing import (
     update_hash,
 )
 from galaxy_chain.ledger.structs import Update
+from galaxy_chain.node import Node
 from galaxy_chain.rpc.rpc import Rpc
 from galaxy_chain.transactions.accounts import LocalSigner, NodeSigner
 
@@ -73,7 +74,7 @@ def test_what_a_wallet_signs_is_accepted():
 def test_a_wallet_that_counts_from_zero_is_accepted():
     signature = signed()
     wallet = SimpleNamespace(
-        address=SIGNER.address, sign_typed_data=lambda rpc, data: signature[:64] + bytes((signature[64] - 27,))
+        address=SIGNER.address, sign_typed_data=lambda rpc, data, digest: signature[:64] + bytes((signature[64] - 27,))
     )
     assert sign_update(wallet, None, DOMAIN, 5, 9, MODEL, UPDATE) == signature
 
@@ -88,6 +89,47 @@ def test_a_node_signs_the_same(embedded):
     for wrong in ({}, "{", {"types": {}}, [], update_data(DOMAIN, -1, 9, MODEL, UPDATE)):
         with pytest.raises(RpcError, match=r"expected (typed data|an object)"):
             rpc.request("eth_signTypedData_v4", signer.address, wrong)
+
+
+class Counting(Rpc):
+    """A node, and what it was asked for."""
+
+    def __init__(self, url):
+        super().__init__(url)
+        self.asked = []
+
+    def request(self, method, *parameters):
+        self.asked.append(method)
+        return super().request(method, *parameters)
+
+
+def test_for_accounts_whose_key_everybody_knows_the_node_is_not_asked(embedded):
+    rpc = Counting(embedded.url)
+    for number in (0, 3, 19):
+        by_node, here = (NodeSigner(embedded.accounts[number], place) for place in (None, number))
+        signed = sign_update(here, rpc, DOMAIN, 5, 9, MODEL, UPDATE), sign_join(here, rpc, DOMAIN, 5, 40, 2**40)
+        assert rpc.asked == []
+        assert signed == (
+            sign_update(by_node, rpc, DOMAIN, 5, 9, MODEL, UPDATE),
+            sign_join(by_node, rpc, DOMAIN, 5, 40, 2**40),
+        )
+        assert rpc.asked == ["eth_signTypedData_v4"] * 2
+        rpc.asked.clear()
+
+
+def test_for_accounts_of_another_mnemonic_the_node_is_asked():
+    mnemonic = "legal winner thank year wave sausage worth useful legal winner thank yellow"
+    with Node(port=0, accounts=2, mnemonic=mnemonic) as own:
+        rpc = Counting(own.url)
+        signature = sign_update(NodeSigner(own.accounts[1], 1), rpc, DOMAIN, 5, 9, MODEL, UPDATE)
+        assert rpc.asked == ["eth_signTypedData_v4"]
+    assert recover(DOMAIN, HASH, signature) == own.accounts[1]
+
+
+def test_the_key_is_not_in_what_a_signer_shows(embedded):
+    signer = NodeSigner(embedded.accounts[3], 3)
+    sign_update(signer, None, DOMAIN, 5, 9, MODEL, UPDATE)
+    assert repr(signer) == f"NodeSigner(address='{signer.address}', number=3)"
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,8 @@ from web3.exceptions import (
     TransactionNotFound,
 )
 
-from galaxy_chain.node import Node
+from galaxy_chain.node import DEVELOPMENT_MNEMONIC, Node
+from galaxy_chain.node.accounts import address_of, derive_keys, development_key
 from galaxy_fl.exceptions import ConfigurationError
 
 GWEI = 10**9
@@ -140,6 +141,20 @@ def test_the_accounts_are_those_of_anvil_with_10_000_ether_each(web3: Web3, node
     assert node.private_keys[0].hex() == "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
     assert web3.eth.get_balance(node.accounts[19]) == 10_000 * ETHER
     assert web3.eth.get_balance("0x" + "22" * 20) == 0
+
+
+def test_keys_are_those_that_wallets_derive() -> None:
+    Account.enable_unaudited_hdwallet_features()
+    other = "legal winner thank year wave sausage worth useful legal winner thank yellow"
+    for mnemonic in (DEVELOPMENT_MNEMONIC, other):
+        paths = [f"m/44'/60'/0'/0/{number}" for number in range(5)]
+        wallets = [Account.from_mnemonic(mnemonic, account_path=path) for path in paths]
+        keys = derive_keys(mnemonic, 5)
+        assert [key.to_bytes() for key in keys] == [bytes(wallet.key) for wallet in wallets]
+    for number in (0, 4, 1002, 999_999_999):
+        wallet = Account.from_mnemonic(DEVELOPMENT_MNEMONIC, account_path=f"m/44'/60'/0'/0/{number}")
+        key = development_key(number)
+        assert (key.secret, "0x" + address_of(key).hex()) == (bytes(wallet.key), wallet.address.lower())
 
 
 def test_signatures_are_made_by_libsecp256k1() -> None:

@@ -165,7 +165,7 @@ def test_no_account_at_all(keystore, rpc):
 
 def test_the_accounts_of_the_node(keystore, rpc, node, monkeypatch):
     monkeypatch.setenv("GALAXY_KEY", KEY)
-    assert find_signer("dev:3", keystore, rpc) == NodeSigner(node.accounts[3])
+    assert find_signer("dev:3", keystore, rpc) == NodeSigner(node.accounts[3], 3)
     assert "GALAXY_KEY" not in os.environ
     assert find_signer(node.accounts[4].lower(), keystore, rpc) == NodeSigner(node.accounts[4])
     with pytest.raises(AccountError, match="has 20 unlocked accounts, no dev:20: count from dev:0"):

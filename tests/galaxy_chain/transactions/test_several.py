@@ -9,7 +9,7 @@ import pytest
 from eth_account import Account
 
 from galaxy_chain.exceptions import AccountError
-from galaxy_chain.transactions.accounts import Keystore, LocalSigner
+from galaxy_chain.transactions.accounts import Keystore, LocalSigner, NodeSigner
 from galaxy_chain.transactions.several import open_accounts, parse_accounts
 from tests.galaxy_fl.modes.meeting import eventually
 
@@ -71,7 +71,7 @@ def test_keys_are_opened_with_one_password_and_the_node_signs_for_the_rest(keyst
     assert [carol.address, alice.address] == [
         LocalSigner(Account.from_key(number.to_bytes(32))).address for number in (3, 1)
     ]
-    assert (dev.address, same.address) == (federation.node.accounts[3], bob)
+    assert (dev, same.address) == (NodeSigner(federation.node.accounts[3], 3), bob)
     wait(ready)
     assert said[-1:] in ([], ["3 of 3 accounts are unlocked"])
 
