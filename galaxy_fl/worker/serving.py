@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
 import traceback
@@ -16,6 +17,7 @@ from galaxy_fl import exceptions
 from galaxy_fl.exceptions import JobDocumentError, TrainingError
 from galaxy_fl.files import replacing
 from galaxy_fl.jobs.base import read_base, write_base
+from galaxy_fl.jobs.document import BuiltinModel
 from galaxy_fl.jobs.first_model import read_weights
 from galaxy_fl.jobs.start import load_start
 from galaxy_fl.jobs.structure import decide_ending
@@ -126,8 +128,11 @@ class Server:
 def describe(asked: Describe) -> Described:
     """Return what a document says of its model, which can be trained so; write the model's initial vector."""
     built = build_model(asked.model, asked.train.seed, asked.source)
-    with from_elsewhere():
-        fresh = build_model(asked.model, asked.train.seed, asked.source)
+    if isinstance(asked.model, BuiltinModel):  # which is the same each time it is made
+        fresh = copy.deepcopy(built)
+    else:
+        with from_elsewhere():
+            fresh = build_model(asked.model, asked.train.seed, asked.source)
     try:
         specification = with_loss(asked.train, fresh, asked.names_loss)
         collate_of(type(fresh))
