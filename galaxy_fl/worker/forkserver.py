@@ -54,6 +54,7 @@ STDIN = 0
 
 _lock = threading.Lock()
 _server: subprocess.Popen[bytes] | None = None  # in the process that started it only
+_lifeline: socket.socket | None = None  # its standard input, in that process
 _has_forked = False  # whether anything was asked of it, by that process
 _address: str | None = None  # in that process and in all that were forked from the server
 
@@ -95,7 +96,7 @@ def start(*modules: str, nice: int = 0) -> None:
     a command that will train, so that the server loads torch meanwhile. `fork` calls it otherwise. `nice` is by how
     much others go first, as `nice` has it, before the server and all that it forks.
     """
-    global _server, _address
+    global _server, _lifeline, _address
     with _lock:
         if _address is not None and (_server is None or _server.poll() is None):
             return
@@ -110,18 +111,20 @@ def start(*modules: str, nice: int = 0) -> None:
                 "from galaxy_fl.worker import forkserver; "
                 "forkserver.main(int(sys.argv[1]), int(sys.argv[3]), sys.argv[4:])"
             )
-            _server = subprocess.Popen(
-                [
-                    *(sys.executable, "-P", "-c", program),
-                    *(str(listener.fileno()), json.dumps(sys.path), str(nice), PRELOAD, *modules),
-                ],
-                stdin=subprocess.PIPE,
-                env={name: value for name, value in os.environ.items() if name not in SECRETS},
-                pass_fds=[listener.fileno()],
-                process_group=0,  # an interrupt at the terminal is for the starter
-            )
-        _address = address
-        atexit.register(_end, _server, folder)
+            lifeline, its_stdin = socket.socketpair()
+            with its_stdin:
+                _server = subprocess.Popen(
+                    [
+                        *(sys.executable, "-P", "-c", program),
+                        *(str(listener.fileno()), json.dumps(sys.path), str(nice), PRELOAD, *modules),
+                    ],
+                    stdin=its_stdin.fileno(),
+                    env={name: value for name, value in os.environ.items() if name not in SECRETS},
+                    pass_fds=[listener.fileno()],
+                    process_group=0,  # an interrupt at the terminal is for the starter
+                )
+        _address, _lifeline = address, lifeline
+        atexit.register(_end, os.getpid(), _server, lifeline, folder)
 
 
 def fork(target: str) -> Child:
@@ -168,21 +171,25 @@ def _receive_number(control: socket.socket) -> int:
     return number
 
 
-def _end(server: subprocess.Popen[bytes], folder: str) -> None:
+def _end(starter: int, server: subprocess.Popen[bytes], lifeline: socket.socket, folder: str) -> None:
+    if os.getpid() != starter:  # a user's fork of the program
+        return
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the program ends already
-    _stop(server, folder)
+    _stop(server, lifeline, folder)
 
 
-def _stop(server: subprocess.Popen[bytes], folder: str) -> None:
-    assert server.stdin is not None
-    server.stdin.close()
-    try:
+def _stop(server: subprocess.Popen[bytes], lifeline: socket.socket, folder: str) -> None:
+    if lifeline.fileno() == -1:
+        return  # it was stopped before
+    with lifeline:
+        lifeline.shutdown(socket.SHUT_WR)
         # A program that ends with an error before it has trained waits for nothing.
-        server.wait(LAST_IMPORT if _has_forked else 0)
-    except subprocess.TimeoutExpired:  # it still imports, and has no children yet
-        server.kill()
-        server.wait()
-        shutil.rmtree(folder, ignore_errors=True)
+        if _can_be_read(lifeline, LAST_IMPORT if _has_forked else 0):
+            server.returncode = 0  # waited for by nobody: all that is left to do is to take its memory apart
+        else:  # it still imports, and has no children yet
+            server.kill()
+            server.wait()
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 # ---- The server's side ------------------------------------------------------------------------------------
@@ -209,6 +216,7 @@ def main(listener_fd: int, nice: int, modules: list[str]) -> NoReturn:
             shutil.rmtree(Path(listener.getsockname()).parent)
     sys.stdout.flush()
     sys.stderr.flush()
+    os.close(STDIN)  # the starter waits for no more
     os._exit(0)  # Python would take torch apart first, for half a second in which the starter waits
 
 

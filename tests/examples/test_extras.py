@@ -64,13 +64,15 @@ def loaded() -> Iterator[None]:
     """A fork server of this module's own, in which what the programs import is loaded."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(forkserver, "_server", None)
+        patch.setattr(forkserver, "_lifeline", None)
         patch.setattr(forkserver, "_address", None)
         forkserver.start(*PRELOADED, "tests.examples.extras")
-        server, address = forkserver._server, forkserver._address
+        server, lifeline, address = forkserver._server, forkserver._lifeline, forkserver._address
         yield
     assert server is not None
+    assert lifeline is not None
     assert address is not None
-    forkserver._stop(server, str(Path(address).parent))
+    forkserver._stop(server, lifeline, str(Path(address).parent))
 
 
 @pytest.fixture

@@ -162,3 +162,15 @@ def test_what_others_go_before_is_forked_so_too():
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     own, *theirs = map(int, done.stdout.split())
     assert theirs == [own + 3, own + 3]
+
+
+def test_a_fork_of_the_program_ends_without_the_server():
+    program = (
+        "import os, sys; from galaxy_fl.worker import forkserver; forkserver.start()\n"
+        "if not (pid := os.fork()): sys.exit()\n"
+        "assert os.waitpid(pid, 0)[1] == 0\n"
+        f"with forkserver.fork('{FOREIGN}:fail') as child: print(child.wait())"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n"
