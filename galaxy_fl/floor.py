@@ -5,13 +5,14 @@ with each file and each request, which costs more than the work, and the first i
 last. One after the other, the first has trained before the last has begun.
 
 It is a matter of speed alone. Whoever waits for something else lets others have the floor; and where that was
-forgotten, or takes long, those who wait for the floor go on without it, one every `PATIENCE` seconds: nothing that one
-of them waits for keeps the others from bringing it about.
+forgotten, or takes long, the next in turn takes it after `PATIENCE` seconds: nothing that one of them waits for keeps
+the others from bringing it about.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,18 +20,13 @@ from contextlib import contextmanager
 __all__ = ["FLOOR", "PATIENCE", "Floor"]
 
 PATIENCE = 0.05
-
-
-class _Thread(threading.local):
-    among = False
-    has = False
+"""Seconds for which one has the floor before it is taken from it."""
 
 
 class _Turn:
     """What one thread waits for, and another begins: a lock that is let go, a fraction of an event's cost."""
 
     def __init__(self) -> None:
-        self.begun = False
         self._lock = threading.Lock()
         self._lock.acquire()
 
@@ -38,8 +34,13 @@ class _Turn:
         return self._lock.acquire(timeout=seconds)
 
     def begin(self) -> None:
-        self.begun = True
         self._lock.release()
+
+
+class _Thread(threading.local):
+    among = False
+    turn: _Turn | None = None
+    """Its own, while it has the floor, or had it before that was taken from it."""
 
 
 class Floor:
@@ -57,9 +58,11 @@ class Floor:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._have = 0
-        """How many have it; more than one where somebody was out of patience."""
+        self._running: _Turn | None = None
+        self._since = 0.0
+        """When that has begun; as `time.monotonic`."""
         self._turns: deque[_Turn] = deque()
+        """Of those who wait."""
         self._mine = _Thread()
 
     @contextmanager
@@ -90,31 +93,43 @@ class Floor:
 
         For what may take long, as an answer of another program does.
         """
-        if not self._mine.has:
+        mine, self._mine.turn = self._mine.turn, None
+        if mine is None:
             return
-        self._mine.has = False
         with self._lock:
-            self._have -= 1
-            if self._turns and not self._have:
-                self._have = 1
-                self._turns.popleft().begin()
+            if self._running is mine:
+                self._run(self._turns.popleft() if self._turns else None)
+
+    def _run(self, turn: _Turn | None) -> None:
+        self._running, self._since = turn, time.monotonic()
+        if turn is not None:
+            turn.begin()
 
     def _take(self) -> None:
-        if self._mine.has or not self._mine.among:
+        if self._mine.turn is not None or not self._mine.among:
             return
+        turn = _Turn()
         with self._lock:
-            if waits := bool(self._have):
-                turn = _Turn()
-                self._turns.append(turn)
-                patience = PATIENCE * len(self._turns)
+            if self._running is None:
+                self._run(turn)
             else:
-                self._have = 1
-        if waits and not turn.wait(patience):
-            with self._lock:
-                if not turn.begun:
-                    self._turns.remove(turn)
-                    self._have += 1
-        self._mine.has = True
+                self._turns.append(turn)
+            patience = PATIENCE * len(self._turns)
+        while not turn.wait(patience):
+            patience = self._patience_of(turn)
+        self._mine.turn = turn
+
+    def _patience_of(self, turn: _Turn) -> float:
+        """For how long one goes on waiting; what is next in turn runs once another has run for too long."""
+        with self._lock:
+            if self._running is turn:
+                return PATIENCE
+            ahead = self._turns.index(turn)
+            rest = PATIENCE - (time.monotonic() - self._since)
+            if ahead or rest > 0:
+                return PATIENCE * ahead + max(0.0, rest)
+            self._run(self._turns.popleft())
+            return PATIENCE
 
 
 FLOOR = Floor()

@@ -114,8 +114,40 @@ def test_whoever_has_the_floor_may_wait_for_one_who_waits_for_it(threads: Thread
         assert done.wait(LONG)
     for each in running:
         each.result(LONG)
-    assert floor._have == 0
+    assert floor._running is None
     assert not floor._turns
+
+
+def test_one_who_keeps_the_floor_delays_the_others_once(threads: ThreadPoolExecutor, monkeypatch) -> None:
+    """Whoever was forgotten, or a machine that is busy, does not have all of them work at the same time."""
+    monkeypatch.setattr(floors, "PATIENCE", 0.2)
+    floor, counted = Floor(), Counted()
+
+    def work() -> None:
+        with floor.among():
+            monkeypatch.setattr(floors, "PATIENCE", LONG)  # whoever is out of patience is first
+            counted.work()
+
+    with floor.among():
+        together(threads, 16, work)
+        assert counted.most == 1
+        floor.leave()
+        together(threads, 16, work)
+    assert counted.most == 1
+    assert floor._running is None
+
+
+def test_one_who_is_interrupted_while_it_waits_keeps_nobody_waiting(threads: ThreadPoolExecutor) -> None:
+    floor = Floor()
+    with floor.among():
+        floor._turns.append(floors._Turn())  # of one that waits no more
+
+    def work() -> None:
+        with floor.among():
+            pass
+
+    together(threads, 4, work)
+    assert floor._running is None
 
 
 @pytest.mark.usefixtures("patient")
@@ -134,7 +166,7 @@ def test_waiting_within_waiting_and_leaving_twice(threads: ThreadPoolExecutor) -
 
     together(threads, 8, work)
     assert counted.most == 1
-    assert floor._have == 0
+    assert floor._running is None
 
 
 @pytest.mark.usefixtures("patient")
@@ -148,4 +180,4 @@ def test_an_error_lets_others_have_it(threads: ThreadPoolExecutor) -> None:
     for each in [threads.submit(fail) for _ in range(4)]:
         with pytest.raises(RuntimeError, match="by design"):
             each.result(LONG)
-    assert floor._have == 0
+    assert floor._running is None
