@@ -134,6 +134,40 @@ def test_one_client_that_fails_leaves_the_others_alone(folder):
         assert [event.round for event in told.heard[client].of(Trained)] == [1, 2]
 
 
+def test_the_report_of_a_client_that_fails_has_what_it_has_trained(folder):
+    """Reports of many clients are written now and then; one that gives up is at its end."""
+    spoilt = threading.Event()
+
+    class Spoilt(Dataset):
+        targets = torch.arange(90) % 10
+
+        def __len__(self):
+            return 90
+
+        def __getitem__(self, index):
+            if spoilt.is_set() and index in first:
+                raise ValueError("the disk has gone")
+            return torch.rand(1, 8, 8), int(self.targets[index])
+
+    class Spoiling(Told):
+        def of(self, client):
+            heard = super().of(client)
+
+            def listener(event, job):
+                heard(event, job)
+                if client == "1" and isinstance(event, Trained):
+                    spoilt.set()
+
+            return listener
+
+    first = set(load_shard_indices(90, 3))
+    job = submit(2)
+    _, outcomes = run(Server(listeners=[]), Client(Spoilt(), shards="1-3/3", listeners=[Spoiling()], output="here"))
+    assert [outcome.client for outcome in outcomes if outcome.error is not None] == ["1"]
+    report = galaxy.Report.read(folder / "here" / f"report_{job}_client_1.json")
+    assert [line.round for line in report.rounds] == [1]
+
+
 def load_shard_indices(samples, count):
     from galaxy_fl.data.partition import iid
 
