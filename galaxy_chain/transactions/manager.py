@@ -25,6 +25,7 @@ from galaxy_chain.exceptions import (
 from galaxy_chain.rpc.errors import RpcAnswerError
 from galaxy_chain.rpc.rpc import Rpc
 from galaxy_chain.transactions.fees import Fees, Market
+from galaxy_chain.transactions.gas import Enough
 from galaxy_chain.transactions.journal import Call, Intent, Journal, Signed, State
 from galaxy_chain.transactions.refusals import Refusal
 from galaxy_chain.transactions.state import (
@@ -152,6 +153,7 @@ class Transactions:
         chain = str(self._chain_id) if journal is None else f"{self._chain_id} {rpc.block(0).identity}"
         self._journal = Journal(journal, chain, signer.address)
         self._market = Market(rpc)
+        self._enough = Enough()
 
     def of(self, signer: Signer) -> Transactions:
         """Those of another account, by the same node, journal and settings: nothing is asked for again."""
@@ -190,8 +192,8 @@ class Transactions:
         if before is not None and before.state is State.LIVE:
             with suppress(TransactionError, RpcAnswerError):
                 self._follow(self._resumed(before))
-        gas = self._estimate(call)
         fees = self._market.fees().capped(self.settings.fee_cap)
+        gas = self._known_gas(call, fees) or self._estimate(call)
         with self._journal.lock():
             now = None if key is None else self._journal.find(key)
             faster = now is not None and (before is None or now.number != before.number)
@@ -327,6 +329,20 @@ class Transactions:
         same = now.nonce == before.nonce
         return following.state.bumped(fees) if same else following.state.resent(fees, exposed=True)
 
+    def _known_gas(self, call: Call, fees: Fees) -> int | None:
+        """Gas to allow for, if what was enough for such calls before is enough for this one, and can be paid for; else
+        None, and whatever is wrong with the call is for the estimate to say."""
+        if call.to is None or (gas := self._enough.of(call)) is None:
+            return None
+        allowed = self._allowed(gas)
+        if self.rpc.number("eth_getBalance", self.signer.address, "latest") < call.value + allowed * fees.price:
+            return None
+        try:
+            self.rpc.request("eth_call", {**self._request(call), "gas": hex(allowed)}, "pending")
+        except RpcAnswerError:
+            return None
+        return allowed
+
     def _estimate(self, call: Call) -> int:
         """Gas to allow for."""
         try:
@@ -335,6 +351,10 @@ class Transactions:
             if Refusal.of(error.reason) is Refusal.INSUFFICIENT_FUNDS:
                 raise self._unpayable(error) from error
             raise
+        self._enough.note(call, gas)
+        return self._allowed(gas)
+
+    def _allowed(self, gas: int) -> int:
         # Another transaction may come in between and make it dearer, but never by a quarter. The random part makes the
         # bytes differ from those of another program with the same nonce: what a node knows is what was signed here.
         allowed = gas + gas // 4 + randrange(DIFFERENT_GAS)

@@ -25,6 +25,7 @@ from galaxy_chain.ledger.structs import ZERO_ADDRESS, Model, Terms, Update
 from galaxy_chain.rpc.errors import RpcAnswerError
 from galaxy_chain.rpc.rpc import Rpc
 from galaxy_chain.transactions.accounts import LocalSigner, NodeSigner
+from galaxy_chain.transactions.journal import Call
 from galaxy_chain.transactions.manager import Signer, Transactions, TransactionSettings
 from galaxy_fl.exceptions import RoundMovedOnError
 from tests.end_to_end.processes import anvil
@@ -102,6 +103,32 @@ def test_ether_goes_with_it(rpc, deployed, signer):
     job = register(rpc, deployed, bond=7)
     ledger_of(rpc, deployed, signer).deposit_bond(job, value=7).transact()
     assert ledger_of(rpc, deployed, signer).account_of(job, signer.address).bond == 7
+
+
+def test_what_was_enough_before_is_tried_and_not_estimated_again(rpc, deployed, signer, monkeypatch):
+    jobs, asked, request = [register(rpc, deployed) for _ in range(4)], list[str](), Rpc.request
+    ledger = ledger_of(rpc, deployed, signer)
+    assert ledger.transactions is not None
+    enough = ledger.transactions._enough
+
+    def counted(self: Rpc, method: str, *parameters: object) -> object:
+        asked.append(method)
+        return request(self, method, *parameters)
+
+    monkeypatch.setattr(Rpc, "request", counted)
+
+    def estimates(job: int) -> int:
+        asked.clear()
+        ledger.join(job, 10, bytes(32)).transact()
+        return asked.count("eth_estimateGas")
+
+    assert estimates(jobs[0]) == 1
+    assert estimates(jobs[1]) == 0
+    join = Call(deployed.ledger, ledger.join(jobs[2], 10, bytes(32)).data, 0)
+    enough.note(join, 30_000)  # not enough any more
+    assert estimates(jobs[2]) == 1
+    enough.note(join, 10 * rpc.number("eth_getBalance", signer.address, "latest"))  # more than it can pay for
+    assert estimates(jobs[3]) == 1
 
 
 def test_reverts_are_the_contracts_own_errors_and_cost_nothing(rpc, deployed, signer):
