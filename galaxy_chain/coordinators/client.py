@@ -521,6 +521,17 @@ class LedgerClientCoordinator(LedgerCoordinator):
 
     def _collect(self) -> bool:
         """Gets out what can be got out by now, and tells whether that was all."""
+        if not self._payout.can_be_withdrawn(self.history) and not self._have_credited():
+            return False
+        amount = 0 if self._shared is None else self._shared.together.withdraw(self.ledger)
+        if amount := amount or self._payout.withdraw(self.history):
+            self.paid(amount)
+        self._follower.poll()
+        return self._payout.owed(self.history) == 0
+
+    def _have_credited(self) -> bool:
+        """Has the ledger credit what this client, and others of its process, have earned, once all of it can be
+        settled; returns whether that is done."""
         now = self._follower.chain_time
         if not self._payout.can_be_claimed(self.history, now):
             self._settleable_since = None
@@ -537,13 +548,8 @@ class LedgerClientCoordinator(LedgerCoordinator):
             clients = self._shared.clients
             self._shared.tend(self.history, lambda: self._payout.claim(self.history, now, clients))
         self._follower.poll()
-        if not self._payout.can_be_withdrawn(self.history):
-            return False  # another client of this process is about to have the rest credited
-        amount = 0 if self._shared is None else self._shared.together.withdraw(self.ledger)
-        if amount := amount or self._payout.withdraw(self.history):
-            self.paid(amount)
-        self._follower.poll()
-        return self._payout.owed(self.history) == 0
+        # If not, another client of this process is about to have the rest credited.
+        return self._payout.can_be_withdrawn(self.history)
 
     def close(self) -> None:
         """Answers nothing more, and lets go what is known of the job's events."""
