@@ -36,7 +36,7 @@ from galaxy_fl.vectors import write_vector
 __all__ = ["LYING_ROUND", "run"]
 
 LYING_ROUND = 2
-PATIENCE = Patience(poll=0.1)
+PATIENCE = Patience(poll=0.05)
 
 
 class LyingServerCoordinator(LedgerServerCoordinator):

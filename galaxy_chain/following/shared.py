@@ -128,6 +128,7 @@ class SharedFollower:
                 except Exception as error:
                     self._error = error
                 self._took = time.monotonic() - self._began
+                self._wake()
             if self._error is not None:
                 raise self._error
             return self._seen
@@ -156,8 +157,8 @@ class SharedFollower:
     # Pausing
 
     def _pause(self, seconds: float, seen: _Seen, wanted: Callable[[JobHistory], bool] | None) -> _Seen | None:
-        """What another's look has shown; None where nothing came of the pause."""
-        pause = _Pause(seen.stands, wanted)
+        """What another's look has shown; None where there was none, or it has failed."""
+        began, pause = time.monotonic(), _Pause(seen.stands, wanted)
         with self._pausing:
             if self._is_over(pause):
                 return None
@@ -168,21 +169,29 @@ class SharedFollower:
                 name = f"looks at job {self._follower.job}"
                 self._thread = threading.Thread(target=self._watch, name=name, daemon=True)
                 self._thread.start()
-        # By then whoever waits has to look for itself: at what is due by the time alone, or fails.
+        # By then whoever waits has to see for itself what is due by the time alone.
         with FLOOR.waiting():
             woken = pause.over.wait(max(seconds, self._views * SECONDS_EACH))
         if woken:
             return self._seen
         with self._pausing:
             self._pauses.discard(pause)
-        return None
+        # Would all who have waited as long look again, the last would wait for the first.
+        return self._seen if self._began >= began and self._error is None else None
 
     def _is_over(self, pause: _Pause) -> bool:
         seen = self._seen
         return seen.stands != pause.stands or (pause.wanted is not None and pause.wanted(seen.history))
 
+    def _wake(self) -> None:
+        """Wake those who have something to do, whoever has looked."""
+        with self._pausing:
+            for pause in [pause for pause in self._pauses if self._is_over(pause)]:
+                self._pauses.discard(pause)
+                pause.over.set()
+
     def _watch(self) -> None:
-        """Look for all who pause, and wake those who have something to do."""
+        """Look for all who pause."""
         looks = 0
         while True:
             with self._pausing:
@@ -194,10 +203,8 @@ class SharedFollower:
             with suppress(Exception):  # whoever looks next is told
                 self._look()
             looks = looks + 1 if self._seen.history is before.history else 0
+            self._wake()  # some want what a look does not show
             with self._pausing:
-                for pause in [pause for pause in self._pauses if self._is_over(pause)]:
-                    self._pauses.discard(pause)
-                    pause.over.set()
                 if not self._closed:
                     self._pausing.wait_for(lambda: self._closed, Backoff(self._every, self._poll, 1.3).after(looks + 1))
 

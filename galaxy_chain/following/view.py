@@ -53,7 +53,8 @@ class JobView(ABC):
             wanted: Tells whether the history is what is waited for, beside any change of where the job stands.
 
         Returns:
-            Whether the history is news that another's look has brought: whoever only waits need not look once more.
+            Whether another's look has brought the history meanwhile, news or not: whoever only waits need not look once
+            more.
         """
         time.sleep(seconds)
         return False

@@ -169,7 +169,9 @@ def test_a_node_that_was_slow_once_keeps_nobody_from_looking_for_long(federation
 
 def test_whoever_waits_is_shown_what_has_woken_it_without_a_look_of_its_own(federation, shared):
     view, other = shared.view(), shared.view()
-    assert not other.pause(0.01)  # nothing has happened
+    before = other.history
+    other.pause(0.01)
+    assert other.history is before  # nothing has happened
     with ThreadPoolExecutor(1) as threads:
         paused = threads.submit(view.pause, 600.0)
         federation.client(0)  # which is nothing to anybody
@@ -178,6 +180,19 @@ def test_whoever_waits_is_shown_what_has_woken_it_without_a_look_of_its_own(fede
         assert paused.result()
     assert len(view.history.entries) == 2
     assert other.history is not view.history
+
+
+def test_who_has_waited_in_vain_does_without_a_look_of_its_own_unless_there_was_none(federation):
+    held = Held(federation.ledger(), federation.job)
+    held.let.set()
+    with closing(SharedFollower(held, every=0.01, poll=0.02)) as shared:
+        view = shared.view()
+        before = held.looks
+        assert view.pause(1.0) or held.looks == before
+        held.error = RpcError("the node is away")
+        with pytest.raises(RpcError):
+            shared.look()
+        assert not view.pause(0.5)
 
 
 def test_whoever_waits_is_woken_when_a_round_can_be_settled(federation, shared):
