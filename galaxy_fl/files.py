@@ -25,6 +25,7 @@ __all__ = [
     "allow_open_files",
     "check_name",
     "clock_of",
+    "clock_passes",
     "explained",
     "handing_over",
     "is_name",
@@ -95,6 +96,8 @@ def explained(action: str) -> Iterator[None]:
 NEW_PREFIX = ".galaxy-"
 """Begins the names of files that are being written."""
 _NEW_PATTERN = re.compile(re.escape(NEW_PREFIX) + r"[0-9a-f]{16}")
+_TICKED = 0.02
+"""Seconds in which the clock by which file systems stamp has gone on, wherever it ticks a hundred times a second."""
 _SETTLED = 60.0
 """Seconds after which an unlocked new file is a dead writer's: one who has just made it needs a moment to lock it."""
 
@@ -217,6 +220,20 @@ def clock_of(folder: Path) -> int:
         return os.fstat(descriptor).st_ctime_ns
     finally:
         os.close(descriptor)
+
+
+def clock_passes(stamp: int, folder: Path) -> bool:
+    """Wait for a tick until a change of a file in a folder has a later stamp, and return whether it has.
+
+    Args:
+        stamp: In nanoseconds.
+    """
+    until = time.monotonic() + _TICKED
+    while (now := clock_of(folder)) <= stamp:
+        if now == 0 or time.monotonic() > until:
+            return False
+        time.sleep(0.001)
+    return True
 
 
 def write_all(descriptor: int, data: bytes | memoryview) -> None:

@@ -122,7 +122,7 @@ class Floor:
     def _patience_of(self, turn: _Turn) -> float:
         """For how long one goes on waiting; what is next in turn runs once another has run for too long."""
         with self._lock:
-            if self._running is turn:
+            if turn not in self._turns:  # it has begun, and may have been taken from this thread before it has noticed
                 return PATIENCE
             ahead = self._turns.index(turn)
             rest = PATIENCE - (time.monotonic() - self._since)

@@ -71,6 +71,8 @@ class SharedFollower:
         """When the last look began."""
         self._took = 0.0
         """How long it has taken."""
+        self._shown = float("-inf")
+        """When the look began that has shown what is seen."""
         self._reverted = 0
         """How often the chain has taken something back."""
         self._seen = self._now(changed=True)
@@ -125,6 +127,7 @@ class SharedFollower:
                 self._began, self._error = time.monotonic(), None
                 try:
                     self._seen = self._now(changed=self._follower.poll())
+                    self._shown = self._began
                 except Exception as error:
                     self._error = error
                 self._took = time.monotonic() - self._began
@@ -177,7 +180,7 @@ class SharedFollower:
         with self._pausing:
             self._pauses.discard(pause)
         # Would all who have waited as long look again, the last would wait for the first.
-        return self._seen if self._began >= began and self._error is None else None
+        return self._seen if self._shown >= began else None
 
     def _is_over(self, pause: _Pause) -> bool:
         seen = self._seen

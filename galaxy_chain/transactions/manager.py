@@ -335,9 +335,9 @@ class Transactions:
         if call.to is None or (gas := self._enough.of(call)) is None:
             return None
         allowed = self._allowed(gas)
-        if self.rpc.number("eth_getBalance", self.signer.address, "latest") < call.value + allowed * fees.price:
-            return None
         try:
+            if self.rpc.number("eth_getBalance", self.signer.address, "latest") < call.value + allowed * fees.price:
+                return None
             self.rpc.request("eth_call", {**self._request(call), "gas": hex(allowed)}, "pending")
         except RpcAnswerError:
             return None

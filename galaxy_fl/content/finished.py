@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from galaxy_fl.content.content_id import ContentId, Hasher
-from galaxy_fl.files import clock_of
+from galaxy_fl.files import clock_passes
 
 __all__ = ["LARGE", "Finished", "stamp_of"]
 
 LARGE = 1 << 20
 """Bytes from which on it is worth something not to hash content a second time."""
 _READ_SIZE = 1 << 20
-_TICKS = 0.02
-"""Seconds in which the clock by which file systems stamp has gone on, wherever it ticks a hundred times a second."""
 
 Stamp = tuple[int, int, int, int]
 """Of a file: device, inode, size, and when it was modified, in nanoseconds."""
@@ -47,7 +44,7 @@ class Finished:
         """
         with path.open("rb", buffering=0) as file:
             stamp = stamp_of(file.fileno())
-            settled = stamp[2] >= LARGE and _clock_goes_on(stamp, path.parent)
+            settled = stamp[2] >= LARGE and clock_passes(stamp[3], path.parent)
             hasher = Hasher()
             while piece := file.read(_READ_SIZE):
                 hasher.update(piece)
@@ -58,13 +55,3 @@ def stamp_of(descriptor: int) -> Stamp:
     """Return the stamp of an open file."""
     found = os.fstat(descriptor)
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def _clock_goes_on(stamp: Stamp, folder: Path) -> bool:
-    """Wait until a write has another stamp, and return whether it will."""
-    until = time.monotonic() + _TICKS
-    while (now := clock_of(folder)) <= stamp[3]:
-        if now == 0 or time.monotonic() > until:
-            return False
-        time.sleep(0.001)
-    return True

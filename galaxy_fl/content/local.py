@@ -24,7 +24,17 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from galaxy_fl.exceptions import ContentAlteredError, ContentError, ContentMissingError
-from galaxy_fl.files import NEW_PREFIX, FileLock, clock_of, explained, lock_is_held, sync, write_all, write_durably
+from galaxy_fl.files import (
+    NEW_PREFIX,
+    FileLock,
+    clock_of,
+    clock_passes,
+    explained,
+    lock_is_held,
+    sync,
+    write_all,
+    write_durably,
+)
 from galaxy_fl.joint_work import JointWork
 
 from .content_id import BLOCK_SIZE, Codec, ContentId, Hasher, blocks, parse
@@ -40,9 +50,6 @@ _SETTLED_NS = 2_000_000_000
 """A file changed more recently may change again under the same times: clocks tick, and stamps come late."""
 
 _REMEMBERED = 10_000
-
-_TICK = 0.01
-"""Seconds in which the clock by which file systems stamp has gone on."""
 
 _YOUNG = 1.0
 """Seconds for which a file that was written counts as put now. Its times are left alone then: they tell of writes."""
@@ -226,8 +233,7 @@ class LocalStore:
         """Remembers a file that nobody else has had open, and whose bytes were hashed as they were written: a write
         from now on has another stamp once the file system's clock has gone on."""
         before = _fingerprint(descriptor)
-        time.sleep(_TICK)
-        if _fingerprint(descriptor) == before and clock_of(self._temporary) > before[4]:
+        if clock_passes(before[4], self._temporary) and _fingerprint(descriptor) == before:
             self._remember(content, before)
 
     def renew(self, content: ContentId) -> bool:

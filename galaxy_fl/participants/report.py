@@ -171,13 +171,14 @@ class ReportFile:
         return self._line(round)
 
     def _write(self, last: bool) -> None:
+        self._behind = True
         due = last or time.monotonic() - self._drawn > SELDOM_SECONDS
-        self._behind = self._hosted and not due
-        if self._behind:
+        if self._hosted and not due:
             return
         text = self.report.model_dump_json(indent=2) + "\n"
         with handing_over(self._file(".json")) as new:  # not synced: whatever a loss of power takes is told again
             new.write_text(text, encoding="utf-8")
+        self._behind = False
         if not due:
             return
         # Whoever comes after the end has measured nothing, so there are no curves.

@@ -137,6 +137,15 @@ def test_one_who_keeps_the_floor_delays_the_others_once(threads: ThreadPoolExecu
     assert floor._running is None
 
 
+def test_one_who_has_lost_the_floor_before_it_has_noticed_goes_on() -> None:
+    """On a busy machine more time may pass between being called and waking than anybody has patience."""
+    floor, slow = Floor(), floors._Turn()
+    floor._turns.append(slow)
+    floor._run(floor._turns.popleft())
+    with floor.among():  # taken from it
+        assert slow.wait(floor._patience_of(slow))
+
+
 def test_one_who_is_interrupted_while_it_waits_keeps_nobody_waiting(threads: ThreadPoolExecutor) -> None:
     floor = Floor()
     with floor.among():

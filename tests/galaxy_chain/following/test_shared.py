@@ -195,6 +195,19 @@ def test_who_has_waited_in_vain_does_without_a_look_of_its_own_unless_there_was_
         assert not view.pause(0.5)
 
 
+def test_a_look_that_has_not_ended_has_shown_nothing(federation):
+    held = Held(federation.ledger(), federation.job)
+    with closing(SharedFollower(held, every=0.01, poll=0.02)) as shared:
+        view = shared.view()
+        with ThreadPoolExecutor(1) as threads:
+            paused = threads.submit(view.pause, 1.0)
+            assert held.begun.wait(60)
+            try:
+                assert not paused.result()
+            finally:
+                held.let.set()
+
+
 def test_whoever_waits_is_woken_when_a_round_can_be_settled(federation, shared):
     for seed in (1, 2):
         federation.submit(0, 1, seed=seed)

@@ -68,6 +68,20 @@ def test_of_many_clients_each_report_is_written_now_and_then_and_at_the_end(tmp_
     assert os.listdir(tmp_path) == ["report_7_client_1.json"]
 
 
+def test_what_a_full_disk_did_not_take_is_written_at_the_end(tmp_path, monkeypatch):
+    file = report(tmp_path)
+    with monkeypatch.context() as full:
+
+        def write_text(path, text, **more):
+            raise OSError(28, "No space left on device")
+
+        full.setattr(type(tmp_path), "write_text", write_text)
+        with pytest.raises(OSError, match="No space"):
+            file(trained(1), "7")
+    file.close()
+    assert len(read(tmp_path)["rounds"]) == 1
+
+
 def test_a_loss_below_zero_is_in_the_picture(tmp_path):
     file = report(tmp_path)
     file(trained(1, loss=-2.0), "7")
