@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from galaxy_chain.coordinators.answering import Answering
@@ -52,9 +51,6 @@ from galaxy_fl.rounds.coordinator import Committed, Phase, Round, Submitted
 __all__ = ["LedgerServerCoordinator"]
 
 LOG = logging.getLogger(__name__)
-
-AT_ONCE = 16
-"""Pins of a store at a time."""
 
 LONGEST_PAUSE = 60.0
 """Seconds until a server tries again what has failed again and again."""
@@ -287,7 +283,13 @@ class LedgerServerCoordinator(LedgerCoordinator):
                 out now: the ledger lets a server leave out any number later, and collect again later still.
         """
         model = self.model(round)
-        found, failed = gather(updates, lambda submitted: self.update(round, submitted), self.patience.content)
+        contents = {e.client: self.verifier.content_id(e.update.content) for e in self._expect(round).entries}
+        found, failed = gather(
+            updates,
+            lambda submitted: self.update(round, submitted),
+            self.patience.content,
+            is_here=lambda submitted: self.store.has(contents[submitted.client]),
+        )
         for _ in found:
             fault_point("during-aggregation")
         if failed:
@@ -386,7 +388,7 @@ class LedgerServerCoordinator(LedgerCoordinator):
         self.plain.pin(ContentId(self.terms.spec, len(self.job.to_bytes())))
         updates = [self.verifier.content_id(entry.update.content) for entry in included]
         vectors = [self.verifier.model_id(history.model.content), content, *updates]
-        _each(self.store.pin, [*vectors, *tree.contents, *([] if tree.manifest is None else [tree.manifest])])
+        self.store.pin(*vectors, *tree.contents, *([] if tree.manifest is None else [tree.manifest]))
         bits = pack_excluded((number for number, entry in enumerate(entries) if entry.client in left_out), len(entries))
         salt = self._announced(history, root)
         call = self.ledger.commit_round(
@@ -436,7 +438,7 @@ class LedgerServerCoordinator(LedgerCoordinator):
 
     def _unpin(self, gone: Collection[ContentId]) -> None:
         pinned = self.store.pins()
-        _each(self.store.unpin, [content for content in gone if content.cid in pinned])
+        self.store.unpin(*(content for content in gone if content.cid in pinned))
 
     def _nodes_of(self, commit: Commit) -> list[ContentId]:
         """The vectors of a commit's nodes, and the list of them; none where the list is not here."""
@@ -501,8 +503,3 @@ class LedgerServerCoordinator(LedgerCoordinator):
     def _enter_again(self) -> None:
         self.enter()
 
-
-def _each(do: Callable[[ContentId], None], contents: Sequence[ContentId]) -> None:
-    """Pin or unpin contents, several at a time: each waits for a disk or a network, and all wait for the commit."""
-    with ThreadPoolExecutor(AT_ONCE) as threads:
-        list(threads.map(do, contents))

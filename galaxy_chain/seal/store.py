@@ -187,11 +187,11 @@ class SealedStore:
 
     # Keeping
 
-    def pin(self, content: ContentId) -> None:
-        self.outer.pin(_sealed(content))
+    def pin(self, *contents: ContentId) -> None:
+        self.outer.pin(*map(_sealed, contents))
 
-    def unpin(self, content: ContentId) -> None:
-        self.outer.unpin(_sealed(content))
+    def unpin(self, *contents: ContentId) -> None:
+        self.outer.unpin(*map(_sealed, contents))
 
     def pins(self) -> frozenset[str]:
         """The ids that are pinned, in both spellings: which one an id here has depends on another size."""

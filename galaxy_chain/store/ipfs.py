@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from galaxy_fl.content.content_id import Codec, ContentId, parse
 from galaxy_fl.content.dag import content_of, walk
+from galaxy_fl.content.gathering import for_each
 from galaxy_fl.content.local import LocalStore
 from galaxy_fl.content.remote import RemoteError, arriving
 from galaxy_fl.content.store import GcReport, Source
@@ -156,18 +157,21 @@ class IpfsStore:
 
     # Keeping
 
-    def pin(self, content: ContentId) -> None:
-        self.path(content)
-        self.copies.pin(content)
+    def pin(self, *contents: ContentId) -> None:
+        for_each(self.path, [content for content in contents if not self.copies.has(content)])
+        self.copies.pin(*contents)
+        for_each(self._pin_there, contents)
+
+    def _pin_there(self, content: ContentId) -> None:
         with self._holding(content):
             try:
                 self.node.pin(content.cid)
             except ContentMissingError:  # a node that was set up anew
                 self._add(content)
 
-    def unpin(self, content: ContentId) -> None:
-        """Lets `gc` have content, here and in the node."""
-        self.copies.unpin(content)
+    def unpin(self, *contents: ContentId) -> None:
+        """Lets `gc` have contents, here and in the node."""
+        self.copies.unpin(*contents)
 
     def pins(self) -> frozenset[str]:
         return self.copies.pins()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from galaxy_fl.content.content_id import ContentId
+from galaxy_fl.content.gathering import for_each
 from galaxy_fl.content.local import LocalStore
 from galaxy_fl.content.remote import RemoteError
 from galaxy_fl.content.store import GcReport, Source, Store
@@ -112,12 +113,12 @@ class TieredStore:
             raise RemoteError("\n".join(map(str, failures))) from failures[0]
         return False
 
-    def pin(self, content: ContentId) -> None:
-        self.path(content)
-        self._own.pin(content)
+    def pin(self, *contents: ContentId) -> None:
+        for_each(self.path, [content for content in contents if not self._own.has(content)])
+        self._own.pin(*contents)
 
-    def unpin(self, content: ContentId) -> None:
-        self._own.unpin(content)
+    def unpin(self, *contents: ContentId) -> None:
+        self._own.unpin(*contents)
 
     def pins(self) -> frozenset[str]:
         return self._own.pins()

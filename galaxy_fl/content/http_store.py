@@ -17,6 +17,7 @@ from galaxy_fl.faults import fault_point
 
 from .content_id import BLOCK_SIZE, ContentId
 from .exchange import BrokenOff, Exchange, Writer
+from .gathering import for_each
 from .local import LocalStore
 from .remote import DEFAULT_TIMEOUTS, RemoteError, Timeouts, Unreachable, arriving, check_url, checked_block
 from .store import GcReport, Source
@@ -227,22 +228,25 @@ class HttpStore:
 
     # Keeping
 
-    def pin(self, content: ContentId) -> None:
-        """Keeps content here and on the server; what the server has not is sent to it."""
-        self.path(content)
-        self.copies.pin(content)
+    def pin(self, *contents: ContentId) -> None:
+        """Keeps contents here and on the server; what the server has not is sent to it."""
+        for_each(self.path, [content for content in contents if not self.copies.has(content)])
+        self.copies.pin(*contents)
         if self.exchange.writes:
-            try:
-                self._pin("PUT", content)
-            except ContentMissingError:
-                self._upload(content)
-                self._pin("PUT", content)
+            for_each(self._pin_there, contents)
 
-    def unpin(self, content: ContentId) -> None:
-        """Lets `gc` have content, here and on the server, where nobody else has pinned it."""
-        self.copies.unpin(content)
+    def unpin(self, *contents: ContentId) -> None:
+        """Lets `gc` have contents, here and on the server, where nobody else has pinned them."""
+        self.copies.unpin(*contents)
         if self.exchange.writes:
-            self._pin("DELETE", content)
+            for_each(partial(self._pin, "DELETE"), contents)
+
+    def _pin_there(self, content: ContentId) -> None:
+        try:
+            self._pin("PUT", content)
+        except ContentMissingError:
+            self._upload(content)
+            self._pin("PUT", content)
 
     def _pin(self, method: str, content: ContentId) -> None:
         target = f"{self._base}/pins/{content.cid}?size={content.size}"

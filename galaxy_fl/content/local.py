@@ -410,19 +410,22 @@ class LocalStore:
 
     # Keeping
 
-    def pin(self, content: ContentId) -> None:
+    def pin(self, *contents: ContentId) -> None:
         with explained(f"pin in the store {self.root}"), FileLock(self._lock, shared=True):
-            if not self.has(content):
-                raise ContentMissingError(
-                    f"{content.cid} ({content.size} bytes) can't be pinned: it is not in the store"
-                    f" {self.root}; put it first"
-                )
-            (self._pins / content.cid).touch()
+            for content in contents:
+                if not self.has(content):
+                    raise ContentMissingError(
+                        f"{content.cid} ({content.size} bytes) can't be pinned: it is not in the store"
+                        f" {self.root}; put it first"
+                    )
+            for content in contents:
+                (self._pins / content.cid).touch()
             sync(self._pins)
 
-    def unpin(self, content: ContentId) -> None:
+    def unpin(self, *contents: ContentId) -> None:
         with explained(f"unpin in the store {self.root}"):
-            (self._pins / content.cid).unlink(missing_ok=True)
+            for content in contents:
+                (self._pins / content.cid).unlink(missing_ok=True)
             sync(self._pins)
 
     def pins(self) -> frozenset[str]:

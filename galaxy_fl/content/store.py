@@ -78,12 +78,13 @@ class Store(Protocol):
         what is said to be there may be missing or altered when it is read."""
         ...
 
-    def pin(self, content: ContentId) -> None:
-        """Keeps content, which must be there, from `gc`. Pinning twice is pinning once."""
+    def pin(self, *contents: ContentId) -> None:
+        """Keeps contents, which must be there, from `gc`. Pinning twice is pinning once. Many at a time are faster than
+        one after the other; where one can't be pinned, others may be."""
         ...
 
-    def unpin(self, content: ContentId) -> None:
-        """Lets `gc` have content. Nothing happens if it is not pinned."""
+    def unpin(self, *contents: ContentId) -> None:
+        """Lets `gc` have contents. Nothing happens to what is not pinned."""
         ...
 
     def pins(self) -> frozenset[str]:

@@ -226,6 +226,18 @@ class StoreConformance:
         assert store.pins() == {two.cid}
         assert store.gc(0) == GcReport(removed=1, freed_bytes=3)
 
+    def test_many_are_pinned_at_a_time(self, store):
+        contents = [store.put(fill("count", 10 + size)) for size in range(20)]
+        store.pin(*contents)
+        assert store.pins() == {content.cid for content in contents}
+        store.unpin(*contents[5:])
+        assert store.pins() == {content.cid for content in contents[:5]}
+        store.pin()
+        store.unpin()
+        assert store.pins() == {content.cid for content in contents[:5]}
+        with pytest.raises(ContentMissingError, match=ABSENT.cid):
+            store.pin(contents[7], ABSENT, contents[8])
+
     def test_what_is_not_there_cannot_be_pinned(self, store):
         with pytest.raises(ContentMissingError, match=ABSENT.cid):
             store.pin(ABSENT)

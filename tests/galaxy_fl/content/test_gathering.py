@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from galaxy_fl.content.gathering import gather
+from galaxy_fl.content.gathering import for_each, gather
 from galaxy_fl.exceptions import ContentAlteredError, ContentError, ContentMissingError
 from tests.galaxy_fl.test_patience import StandingClock
 
@@ -60,3 +60,38 @@ def test_an_error_that_is_no_contents_is_raised():
 
     with pytest.raises(MemoryError, match="a"):
         gather(["a", "b"], get, 5)
+
+
+def test_what_is_here_is_got_as_all_else_and_looked_for_if_it_has_gone():
+    time = StandingClock()
+    tries = Counter()
+
+    def get(one: str) -> Path:
+        tries[one] += 1
+        if one.startswith("gone") and tries[one] < 3:
+            raise ContentMissingError("it was here")
+        return Path(one)
+
+    wanted = ["far", "here", "gone, from here", "gone, from afar"]
+    found, failed = gather(wanted, get, 9.0, time.clock, is_here=lambda one: "here" in one)
+    assert found == {one: Path(one) for one in wanted}
+    assert not failed
+    assert tries == {"far": 1, "here": 1, "gone, from here": 3, "gone, from afar": 3}
+
+
+def test_what_each_is_done_with_many_at_a_time_raises_what_one_raised():
+    done = set()
+
+    def do(one: int) -> None:
+        if one == 3:
+            raise ContentMissingError("three")
+        done.add(one)
+
+    for_each(do, range(3))
+    assert done == {0, 1, 2}
+    for_each(do, [])
+    for_each(do, [4])
+    with pytest.raises(ContentMissingError, match="three"):
+        for_each(do, [3])
+    with pytest.raises(ContentMissingError, match="three"):
+        for_each(do, range(5))
