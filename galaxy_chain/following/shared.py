@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from galaxy_chain.following import turns
 from galaxy_chain.following.follower import JobFollower, Reverted
 from galaxy_chain.following.history import JobHistory
-from galaxy_chain.following.view import JobView
+from galaxy_chain.following.view import GROWTH, JobView
 from galaxy_chain.following.window import Window
 from galaxy_fl.floor import FLOOR
 from galaxy_fl.patience import Backoff
@@ -195,7 +195,7 @@ class SharedFollower:
 
     def _watch(self) -> None:
         """Look for all who pause."""
-        looks = 0
+        looks, pauses = 0, Backoff(self._every, self._poll, GROWTH)
         while True:
             with self._pausing:
                 while not self._pauses and not self._closed:
@@ -209,7 +209,7 @@ class SharedFollower:
             self._wake()  # some want what a look does not show
             with self._pausing:
                 if not self._closed:
-                    self._pausing.wait_for(lambda: self._closed, Backoff(self._every, self._poll, 1.3).after(looks + 1))
+                    self._pausing.wait_for(lambda: self._closed, pauses.after(looks + 1))
 
 
 class _View(JobView):

@@ -11,8 +11,11 @@ from galaxy_chain.following.window import Window
 from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.rpc.values import Block
 
-__all__ = ["JobView"]
+__all__ = ["GROWTH", "JobView"]
 
+GROWTH = 1.05
+"""By which the pauses between looks grow: what has come after so many seconds is seen a fortieth of them later, or by
+the longest pause."""
 IDLE_SECONDS = 60.0
 """How long a chain may make no block until its time is estimated."""
 
