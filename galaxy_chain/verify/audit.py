@@ -9,8 +9,10 @@ hash chain.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -185,22 +187,29 @@ class Auditor:
             ContentAlteredError: content that a store holds is not what its id says.
         """
         history = self.history
-        self.check_initial_model()
-        for number, commit in sorted(history.commits.items()):
-            self.check(commit)
-            record = commit.record
-            yield AuditedRound(
-                number,
-                len(commit.included),
-                tuple(entry.client for entry in commit.excluded),
-                record.server,
-                record.next.root,
-                number <= history.settled,
-                record.reward,
-                server_amount(record),
-                client_amount(record),
-                tuple(self.objections(commit)),
-            )
+        commits = [commit for _, commit in sorted(history.commits.items())]
+        with ThreadPoolExecutor(1, thread_name_prefix="auditing") as ahead:
+            # A large model is hashed by one thread: the next one while a round is computed. What fails does so again.
+            for commit, following in zip_longest([None, *commits], commits):
+                if following is not None:
+                    ahead.submit(self.verifier.model, following.record.next, "the next model")
+                if commit is None:
+                    self.check_initial_model()
+                    continue
+                self.check(commit)
+                record = commit.record
+                yield AuditedRound(
+                    record.round,
+                    len(commit.included),
+                    tuple(entry.client for entry in commit.excluded),
+                    record.server,
+                    record.next.root,
+                    record.round <= history.settled,
+                    record.reward,
+                    server_amount(record),
+                    client_amount(record),
+                    tuple(self.objections(commit)),
+                )
         self.check_state()
 
     def check_initial_model(self) -> None:
