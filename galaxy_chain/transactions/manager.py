@@ -56,7 +56,7 @@ from galaxy_fl.patience import REAL, Backoff, Clock
 
 __all__ = ["Receipt", "Signer", "TransactionSettings", "Transactions"]
 
-LOOKS = Backoff(0.01, 1.0, 1.5)
+LOOKS = Backoff(0.002, 1.0, 1.5)
 QUICK_PAUSE = 0.1
 """Seconds. Up to here only the receipt is asked for: on a chain that makes blocks at once that is all."""
 DIFFERENT_GAS = 1000
