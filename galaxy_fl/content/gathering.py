@@ -82,7 +82,8 @@ def gather(
         with suppress(ContentError):  # `get` says what is wrong
             here = is_here(one)
         (near if here else far).append(one)
-    with ThreadPoolExecutor(min(MOST_HASHED, len(os.sched_getaffinity(0)))) as few, ThreadPoolExecutor(AT_ONCE) as threads:
+    hashed = min(MOST_HASHED, len(os.sched_getaffinity(0)))
+    with ThreadPoolExecutor(hashed) as few, ThreadPoolExecutor(AT_ONCE) as threads:
         results = zip([*far, *near], chain(threads.map(attempt, far), few.map(attempt, near)), strict=True)
         while True:
             for one, result in results:
