@@ -15,7 +15,7 @@ from galaxy_chain.exceptions import ErrorName, KeyMissingError, LedgerRefusedErr
 from galaxy_chain.following import turns
 from galaxy_chain.following.follower import JobFollower
 from galaxy_chain.following.history import JobHistory
-from galaxy_chain.following.view import GROWTH, JobView
+from galaxy_chain.following.view import JobView, looks_at_most
 from galaxy_chain.jobs.acceptance import accept_terms
 from galaxy_chain.jobs.check import check_job
 from galaxy_chain.jobs.terms import Limits, Role
@@ -32,7 +32,7 @@ from galaxy_fl.content.fetched_once import expect_room, fetched_once
 from galaxy_fl.content.gathering import soon
 from galaxy_fl.exceptions import ContentMissingError, RoundMovedOnError
 from galaxy_fl.jobs.document import SourceModel
-from galaxy_fl.patience import Backoff, Waiting, retry
+from galaxy_fl.patience import Waiting, retry
 from galaxy_fl.rounds.coordinator import Origin, Phase, Round
 
 __all__ = ["LedgerCoordinator", "Patience"]
@@ -296,7 +296,7 @@ class LedgerCoordinator:
 
     def wait(self, seen: Round) -> Round:
         """Where the job stands once that is no longer `seen`."""
-        looks = Backoff(max(self.patience.poll / 50, min(self.patience.poll, 0.02)), self.patience.poll, GROWTH)
+        looks = looks_at_most(self.patience.poll)
         pauses = 0
         while True:
             pauses += 1

@@ -502,4 +502,3 @@ class LedgerServerCoordinator(LedgerCoordinator):
 
     def _enter_again(self) -> None:
         self.enter()
-

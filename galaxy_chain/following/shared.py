@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from galaxy_chain.following import turns
 from galaxy_chain.following.follower import JobFollower, Reverted
 from galaxy_chain.following.history import JobHistory
-from galaxy_chain.following.view import GROWTH, JobView
+from galaxy_chain.following.view import JobView
 from galaxy_chain.following.window import Window
 from galaxy_fl.floor import FLOOR
 from galaxy_fl.patience import Backoff
@@ -55,15 +55,13 @@ class SharedFollower:
 
     Args:
         follower: Of the job; closed by `close`.
-        every: Seconds from the beginning of one look at the chain to that of the next, at least. Raise it where
-            requests are dear.
-        poll: The longest pause between two looks, in seconds, while participants wait.
+        pauses: Between two looks at the chain while participants wait; the shortest always passes from the beginning of
+            one to that of the next. Raise them where requests are dear.
     """
 
-    def __init__(self, follower: JobFollower, every: float = 0.05, poll: float = 1.0) -> None:
+    def __init__(self, follower: JobFollower, pauses: Backoff) -> None:
         self._follower = follower
-        self._every = every
-        self._poll = poll
+        self._between = pauses
         self.reveals_late = True
         """Whether participants have something to do once a round is closed. Where not, they wait for its commit."""
         self._lock = threading.Lock()
@@ -122,7 +120,7 @@ class SharedFollower:
         with self._lock:
             if self._began < asked:
                 # Where looks are slow, the nodes are busy, with what these participants have sent, too.
-                every = max(self._every, min(SHARE * self._took, LONGEST_APART))
+                every = max(self._between.first, min(SHARE * self._took, LONGEST_APART))
                 time.sleep(max(0.0, self._began + every - time.monotonic()))
                 self._began, self._error = time.monotonic(), None
                 try:
@@ -195,7 +193,7 @@ class SharedFollower:
 
     def _watch(self) -> None:
         """Look for all who pause."""
-        looks, pauses = 0, Backoff(self._every, self._poll, GROWTH)
+        looks = 0
         while True:
             with self._pausing:
                 while not self._pauses and not self._closed:
@@ -209,7 +207,7 @@ class SharedFollower:
             self._wake()  # some want what a look does not show
             with self._pausing:
                 if not self._closed:
-                    self._pausing.wait_for(lambda: self._closed, pauses.after(looks + 1))
+                    self._pausing.wait_for(lambda: self._closed, self._between.after(looks + 1))
 
 
 class _View(JobView):

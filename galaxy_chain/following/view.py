@@ -10,14 +10,22 @@ from galaxy_chain.following.history import JobHistory
 from galaxy_chain.following.window import Window
 from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.rpc.values import Block
+from galaxy_fl.patience import Backoff
 
-__all__ = ["GROWTH", "JobView"]
+__all__ = ["JobView", "looks_at_most"]
 
-GROWTH = 1.05
-"""By which the pauses between looks grow: what has come after so many seconds is seen a fortieth of them later, or by
-the longest pause."""
+SHORTEST_PAUSE = 0.02
+"""Between two looks at the chain, in seconds: of a job that runs on one machine, rounds are ten times as long."""
 IDLE_SECONDS = 60.0
 """How long a chain may make no block until its time is estimated."""
+
+
+def looks_at_most(poll: float) -> Backoff:
+    """Return the pauses between looks at the chain, of `poll` seconds at most, while nothing is seen.
+
+    They grow by a twentieth each: what has come after so many seconds is seen a fortieth of them later.
+    """
+    return Backoff(max(poll / 50, min(poll, SHORTEST_PAUSE)), poll, 1.05)
 
 
 class JobView(ABC):

@@ -418,14 +418,13 @@ class LocalStore:
                         f"{content.cid} ({content.size} bytes) can't be pinned: it is not in the store"
                         f" {self.root}; put it first"
                     )
-            first, *others = [self._pins / content.cid for content in contents] or [None]
-            if first is None:
-                return
-            first.touch()
-            for pin in others:
+            pins = [self._pins / content.cid for content in contents]
+            for pin in pins[:1]:
+                pin.touch()
+            for pin in pins[1:]:
                 # A name more of the same empty file: a new one each takes ten times as long.
                 try:
-                    os.link(first, pin)
+                    os.link(pins[0], pin)
                 except FileExistsError:
                     pass
                 except OSError:  # it has as many as it can, or was unpinned a moment ago, or there are no links here

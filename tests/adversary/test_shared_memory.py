@@ -16,6 +16,7 @@ from galaxy_chain.following.shared import SharedFollower
 from galaxy_chain.ledger.events import ChunkAnswered
 from galaxy_fl.aggregation import aggregate_files
 from galaxy_fl.exceptions import RoundMovedOnError
+from galaxy_fl.patience import Backoff
 from tests.adversary.arena import events, fine_job
 from tests.galaxy_chain.coordinators.test_answering import answered, demand, wait_until
 from tests.galaxy_chain.coordinators.test_early import looking, of_tree, settle, update_file
@@ -98,7 +99,7 @@ def test_a_thread_that_reads_the_list_of_another_commit_gives_nobody_that_list(f
 
 
 def test_those_who_have_gone_have_nobody_wait_longer(federation):
-    with closing(SharedFollower(JobFollower(federation.ledger(), federation.job), every=0.0)) as shared:
+    with closing(SharedFollower(JobFollower(federation.ledger(), federation.job), Backoff(0.0, 1.0))) as shared:
         view = shared.view()
         for _ in range(100_000):
             passing = shared.view()

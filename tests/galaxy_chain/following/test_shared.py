@@ -16,6 +16,7 @@ from galaxy_chain.following import turns
 from galaxy_chain.following.follower import JobFollower
 from galaxy_chain.following.shared import SharedFollower
 from galaxy_chain.following.view import JobView
+from galaxy_fl.patience import Backoff
 from tests.galaxy_chain.federation import Federation
 
 
@@ -25,7 +26,7 @@ def fresh(federation: Federation):
 
 @pytest.fixture
 def shared(federation):
-    with closing(SharedFollower(JobFollower(federation.ledger(), federation.job), every=0.0)) as one:
+    with closing(SharedFollower(JobFollower(federation.ledger(), federation.job), Backoff(0.0, 1.0))) as one:
         yield one
 
 
@@ -107,7 +108,7 @@ def ten_poll_during_a_look(held: Held, federation: Federation, monkeypatch) -> l
         return clock[-1]
 
     monkeypatch.setattr(shared_module, "time", SimpleNamespace(monotonic=now, sleep=time.sleep))
-    shared = SharedFollower(held, every=0.0)
+    shared = SharedFollower(held, Backoff(0.0, 1.0))
     with ThreadPoolExecutor(11) as threads:
         first = threads.submit(shared.view().poll)
         assert held.begun.wait(60)
@@ -136,7 +137,7 @@ def test_a_look_that_fails_fails_for_all_who_wait(federation, held, monkeypatch)
 def test_after_a_failure_the_next_look_sees_all(federation, held):
     held.let.set()
     held.error = RpcError("no node answers")
-    view = SharedFollower(held, every=0.0).view()
+    view = SharedFollower(held, Backoff(0.0, 1.0)).view()
     with pytest.raises(RpcError):
         view.poll()
     federation.submit(0)
@@ -159,7 +160,7 @@ def test_a_node_that_was_slow_once_keeps_nobody_from_looking_for_long(federation
 
     held = Slow(federation.ledger(), federation.job)
     monkeypatch.setattr(shared_module, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
-    with closing(SharedFollower(held)) as shared:
+    with closing(SharedFollower(held, Backoff(0.02, 1.0))) as shared:
         view = shared.view()
         for _ in range(3):
             view.poll()
@@ -185,7 +186,7 @@ def test_whoever_waits_is_shown_what_has_woken_it_without_a_look_of_its_own(fede
 def test_who_has_waited_in_vain_does_without_a_look_of_its_own_unless_there_was_none(federation):
     held = Held(federation.ledger(), federation.job)
     held.let.set()
-    with closing(SharedFollower(held, every=0.01, poll=0.02)) as shared:
+    with closing(SharedFollower(held, Backoff(0.01, 0.02))) as shared:
         view = shared.view()
         before = held.looks
         assert view.pause(1.0) or held.looks == before
@@ -197,7 +198,7 @@ def test_who_has_waited_in_vain_does_without_a_look_of_its_own_unless_there_was_
 
 def test_a_look_that_has_not_ended_has_shown_nothing(federation):
     held = Held(federation.ledger(), federation.job)
-    with closing(SharedFollower(held, every=0.01, poll=0.02)) as shared:
+    with closing(SharedFollower(held, Backoff(0.01, 0.02))) as shared:
         view = shared.view()
         with ThreadPoolExecutor(1) as threads:
             paused = threads.submit(view.pause, 1.0)
