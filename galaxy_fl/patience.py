@@ -42,7 +42,10 @@ class Backoff:
         Args:
             random: Returns numbers of [0, 1).
         """
-        bound = min(self.longest, self.first * self.factor ** min(attempts - 1, 64))
+        try:
+            bound = min(self.longest, self.first * float(self.factor) ** (attempts - 1))
+        except OverflowError:
+            bound = self.longest if self.first else 0.0
         return bound * (1 - self.jitter + self.jitter * random()) if self.jitter else bound
 
 

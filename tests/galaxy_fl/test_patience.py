@@ -219,3 +219,8 @@ def test_what_was_seen_or_raised_is_kept_for_a_moment():
             failed()
     standing.now = 4.0
     assert failed() == 2
+
+
+@pytest.mark.parametrize("factor", [1.01, 2.0, 1000.0])
+def test_a_pause_is_the_longest_after_any_number_of_attempts_that_is_large(factor):
+    assert Backoff(0.01, 1.0, factor).after(1_000_000) == 1.0
