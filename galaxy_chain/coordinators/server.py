@@ -6,6 +6,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from galaxy_chain.coordinators.answering import Answering
@@ -376,12 +377,14 @@ class LedgerServerCoordinator(LedgerCoordinator):
         """Puts the next model, and the nodes of the tree of sums, into the store, then commits it on the ledger."""
         history = self._expect(round)
         fault_point("after-aggregation")
-        root = self.verifier.model_root(next_model)
+        with ThreadPoolExecutor(1) as beside:  # of a large model each hash takes as long as a transaction
+            finished = beside.submit(Finished.of, next_model)
+            root = self.verifier.model_root(next_model)
         left_out = {submitted.client for submitted in excluded}
         entries = tuple(history.entries)
         included = [entry for entry in entries if entry.client not in left_out]
         tree = self._tree_of(round, history, included, next_model)
-        content = self.store.put(Finished.of(next_model))
+        content = self.store.put(finished.result())
         self.verifier.know(content, root)
         fault_point("after-store-put")
         # All that an audit needs stays here, whoever else goes.

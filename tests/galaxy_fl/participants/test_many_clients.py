@@ -136,7 +136,7 @@ def test_one_client_that_fails_leaves_the_others_alone(folder):
 
 def test_the_report_of_a_client_that_fails_has_what_it_has_trained(folder):
     """Reports of many clients are written now and then; one that gives up is at its end."""
-    spoilt = threading.Event()
+    spoilt, failed = threading.Event(), threading.Event()
 
     class Spoilt(Dataset):
         targets = torch.arange(90) % 10
@@ -157,6 +157,10 @@ def test_the_report_of_a_client_that_fails_has_what_it_has_trained(folder):
                 heard(event, job)
                 if client == "1" and isinstance(event, Trained):
                     spoilt.set()
+                elif client == "1" and isinstance(event, Failed):
+                    failed.set()
+                elif isinstance(event, Started | Trained):  # or the others may have ended a round, or the job, before
+                    assert (spoilt if isinstance(event, Started) else failed).wait(300)
 
             return listener
 
