@@ -26,7 +26,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 DEMO = [sys.executable, "-m", "galaxy_chain", "demo", "--json"]
-COMMANDS = [sys.executable, str(HERE / "command_line.py"), "--job", "resnet18"]
+COMMANDS = [sys.executable, str(HERE / "command_line.py"), "--job", "resnet18", "--folder", "."]
 ANVIL = HERE.parents[1] / "node_modules" / "@foundry-rs" / "anvil-linux-amd64" / "bin"
 """Where `scripts/setup` installs it."""
 
