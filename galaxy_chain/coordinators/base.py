@@ -15,7 +15,7 @@ from galaxy_chain.exceptions import ErrorName, KeyMissingError, LedgerRefusedErr
 from galaxy_chain.following import turns
 from galaxy_chain.following.follower import JobFollower
 from galaxy_chain.following.history import JobHistory
-from galaxy_chain.following.view import JobView, looks_at_most
+from galaxy_chain.following.view import JobView, pauses_up_to
 from galaxy_chain.jobs.acceptance import accept_terms
 from galaxy_chain.jobs.check import check_job
 from galaxy_chain.jobs.terms import Limits, Role
@@ -296,7 +296,7 @@ class LedgerCoordinator:
 
     def wait(self, seen: Round) -> Round:
         """Where the job stands once that is no longer `seen`."""
-        looks = looks_at_most(self.patience.poll)
+        looks = pauses_up_to(self.patience.poll)
         pauses = 0
         while True:
             pauses += 1

@@ -15,7 +15,7 @@ from galaxy_chain.coordinators.together import Together
 from galaxy_chain.following.follower import JobFollower
 from galaxy_chain.following.history import JobHistory
 from galaxy_chain.following.shared import SharedFollower
-from galaxy_chain.following.view import JobView, looks_at_most
+from galaxy_chain.following.view import JobView, pauses_up_to
 from galaxy_chain.jobs.check import check_job
 from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.seal.store import contents_of
@@ -59,7 +59,7 @@ class SharedJob:
         hosted: int = 1,
     ) -> None:
         database = None if own is None else own / "events" / f"{ledger.address}-{job}-{name}.sqlite"
-        self.follower = SharedFollower(JobFollower(ledger, job, database), looks_at_most(poll))
+        self.follower = SharedFollower(JobFollower(ledger, job, database), pauses_up_to(poll))
         try:
             terms = self.follower.history.terms
             self.document = check_job(ledger, store, job, terms)

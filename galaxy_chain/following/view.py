@@ -12,7 +12,7 @@ from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.rpc.values import Block
 from galaxy_fl.patience import Backoff
 
-__all__ = ["JobView", "looks_at_most"]
+__all__ = ["JobView", "pauses_up_to"]
 
 SHORTEST_PAUSE = 0.02
 """Between two looks at the chain, in seconds: of a job that runs on one machine, rounds are ten times as long."""
@@ -20,7 +20,7 @@ IDLE_SECONDS = 60.0
 """How long a chain may make no block until its time is estimated."""
 
 
-def looks_at_most(poll: float) -> Backoff:
+def pauses_up_to(poll: float) -> Backoff:
     """Return the pauses between looks at the chain, of `poll` seconds at most, while nothing is seen.
 
     They grow by a twentieth each: what has come after so many seconds is seen a fortieth of them later.

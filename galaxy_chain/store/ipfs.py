@@ -158,7 +158,7 @@ class IpfsStore:
     # Keeping
 
     def pin(self, *contents: ContentId) -> None:
-        for_each(self.path, [content for content in contents if not self.copies.has(content)])
+        for_each(self.path, contents)
         self.copies.pin(*contents)
         for_each(self._pin_there, contents)
 

@@ -114,7 +114,7 @@ class TieredStore:
         return False
 
     def pin(self, *contents: ContentId) -> None:
-        for_each(self.path, [content for content in contents if not self._own.has(content)])
+        for_each(self.path, contents)
         self._own.pin(*contents)
 
     def unpin(self, *contents: ContentId) -> None:

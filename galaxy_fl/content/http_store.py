@@ -230,7 +230,7 @@ class HttpStore:
 
     def pin(self, *contents: ContentId) -> None:
         """Keeps contents here and on the server; what the server has not is sent to it."""
-        for_each(self.path, [content for content in contents if not self.copies.has(content)])
+        for_each(self.path, contents)
         self.copies.pin(*contents)
         if self.exchange.writes:
             for_each(self._pin_there, contents)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from galaxy_chain.following.view import looks_at_most
+from galaxy_chain.following.view import pauses_up_to
 
 
 @pytest.mark.parametrize("poll", [0.01, 0.05, 1.0, 60.0, 3600.0])
 def test_what_comes_is_seen_a_twentieth_of_its_time_later_at_most_or_by_the_longest_pause(poll):
-    pauses, waited = looks_at_most(poll), 0.0
+    pauses, waited = pauses_up_to(poll), 0.0
     for number in range(1, 400):
         pause = pauses.after(number)
         assert pause <= poll
@@ -19,5 +19,5 @@ def test_what_comes_is_seen_a_twentieth_of_its_time_later_at_most_or_by_the_long
 
 
 def test_an_idle_node_is_asked_a_hundred_times_before_it_is_asked_once_a_second():
-    pauses = looks_at_most(1.0)
+    pauses = pauses_up_to(1.0)
     assert sum(pauses.after(number) < 1.0 for number in range(1, 1000)) < 100

@@ -234,6 +234,9 @@ class StoreConformance:
         assert store.pins() == {content.cid for content in contents[:5]}
         store.pin()
         store.unpin()
+        store.unpin(contents[0])
+        assert store.pins() == {content.cid for content in contents[1:5]}
+        store.pin(contents[0])
         assert store.pins() == {content.cid for content in contents[:5]}
         with pytest.raises(ContentMissingError, match=ABSENT.cid):
             store.pin(contents[7], ABSENT, contents[8])

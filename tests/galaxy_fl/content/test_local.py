@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import io
 import json
 import mmap
@@ -306,6 +307,17 @@ def test_what_another_process_has_just_put_is_hashed_once(store, monkeypatch):
 
 
 # Files that are there already
+
+
+def test_many_are_pinned_where_files_have_one_name(store, monkeypatch):
+    def link(*names):
+        raise OSError(errno.EMLINK, "Too many links")
+
+    monkeypatch.setattr(local.os, "link", link)
+    contents = [store.put(bytes([number])) for number in range(5)]
+    store.pin(*contents)
+    assert store.pins() == {content.cid for content in contents}
+    assert store.gc(0) == GcReport(0, 0)
 
 
 @pytest.mark.parametrize("size", [0, 5, 262_144, 262_145])
