@@ -52,8 +52,8 @@ class Patience:
     """How long a participant waits between looks, and for what others owe it. Seconds."""
 
     poll: float = 1.0
-    """The longest pause between two looks at the chain; pauses begin at a fraction of it after each event. Raise it
-    where requests are dear."""
+    """The longest pause between two looks at the chain; after each event pauses begin at a fiftieth of it, or at 20 ms.
+    Raise it where requests are dear."""
     confirmations: int = 1
     """How many blocks, its own included, the last commit has to have before a participant leaves; a final block is
     enough, too. Raise it where reorganisations happen; a chain without blocks never gets there."""

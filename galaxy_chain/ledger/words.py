@@ -5,7 +5,9 @@ Written out here because a history hashes tens of thousands of them, and eth_abi
 
 from __future__ import annotations
 
-__all__ = ["ZERO_WORD", "address_bytes", "word"]
+from galaxy_fl.keccak import keccak
+
+__all__ = ["ZERO_WORD", "address_bytes", "key_address", "word"]
 
 ZERO_WORD = bytes(32)
 
@@ -13,6 +15,11 @@ ZERO_WORD = bytes(32)
 def address_bytes(address: str) -> bytes:
     """The 20 bytes of an address."""
     return bytes.fromhex(address[2:])
+
+
+def key_address(public: bytes) -> bytes:
+    """The 20 bytes of the address of a public key, which is uncompressed, 65 bytes."""
+    return keccak(public[1:])[-20:]
 
 
 def word(value: int | str) -> bytes:

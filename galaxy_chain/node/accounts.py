@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import coincurve
 
+from galaxy_chain.ledger.words import key_address
 from galaxy_chain.node.server import DEVELOPMENT_MNEMONIC
 from galaxy_fl.exceptions import ConfigurationError
-from galaxy_fl.keccak import keccak
 
 if TYPE_CHECKING:
     from eth_keys.datatypes import PrivateKey
@@ -58,7 +58,7 @@ def development_key(number: int) -> coincurve.PrivateKey:
 
 def address_of(key: coincurve.PrivateKey) -> bytes:
     """The 20 bytes of a key's address."""
-    return keccak(key.public_key.format(compressed=False)[1:])[-20:]
+    return key_address(key.public_key.format(compressed=False))
 
 
 @cache

@@ -57,7 +57,7 @@ from galaxy_fl.patience import REAL, Backoff, Clock
 __all__ = ["Receipt", "Signer", "TransactionSettings", "Transactions"]
 
 LOOKS = Backoff(0.002, 1.0, 1.5)
-"""Pauses between looks for a receipt, in seconds: a development chain has it by the second."""
+"""Pauses between looks for a receipt, in seconds: at the second look a development chain has it."""
 QUICK_PAUSE = 0.1
 """Seconds. Up to here only the receipt is asked for: on a chain that makes blocks at once that is all."""
 DIFFERENT_GAS = 1000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 
 import pytest
@@ -42,6 +43,33 @@ def test_an_honest_job_is_found_right(finished):
     assert (first.round, first.updates, first.excluded, first.server) == (1, 3, (), finished.server)
     assert (second.round, second.updates, second.excluded) == (2, 2, (finished.clients[1],))
     assert second.root == finished.ledger().job_of(finished.job).root
+
+
+class Watched(LocalStore):
+    """Remembers which contents were asked for by the thread that looks ahead."""
+
+    def __init__(self, root, distant=()):
+        super().__init__(root)
+        self.distant = distant
+        self.ahead = []
+
+    def has(self, content):
+        return content not in self.distant and super().has(content)
+
+    def path(self, content):
+        if threading.current_thread().name.startswith("auditing"):
+            self.ahead.append(content)
+        return super().path(content)
+
+
+def test_models_on_this_machine_are_verified_ahead_and_no_others_are_fetched(finished):
+    auditor = Auditor(finished.ledger(), near := Watched(finished.store.root), finished.job)
+    models = [auditor.verifier.model_id(commit.record.next.content) for commit in auditor.history.commits.values()]
+    assert [each.round for each in auditor.rounds()] == [1, 2]
+    assert near.ahead == models
+    far = Watched(finished.store.root, distant=models)
+    assert [each.round for each in Auditor(finished.ledger(), far, finished.job).rounds()] == [1, 2]
+    assert far.ahead == []
 
 
 def test_a_job_that_has_only_begun_is_found_right(federation):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from galaxy_fl.content import gathering
 from galaxy_fl.content.gathering import for_each, gather
 from galaxy_fl.exceptions import ContentAlteredError, ContentError, ContentMissingError
 from tests.galaxy_fl.test_patience import StandingClock
@@ -77,6 +79,29 @@ def test_what_is_here_is_got_as_all_else_and_looked_for_if_it_has_gone():
     assert found == {one: Path(one) for one in wanted}
     assert not failed
     assert tries == {"far": 1, "here": 1, "gone, from here": 3, "gone, from afar": 3}
+
+
+def test_there_are_no_more_threads_than_processors_for_what_is_here(monkeypatch):
+    monkeypatch.setattr(gathering.os, "sched_getaffinity", lambda process: {0, 1})
+    lock, at_once, most = threading.Lock(), Counter(), Counter()
+
+    def get(one: tuple[str, int]) -> Path:
+        where, number = one
+        with lock:
+            at_once[where] += 1
+            most[where] = max(most[where], at_once[where])
+        if where == "far":
+            together.wait(60)  # all of them at the same time
+        with lock:
+            at_once[where] -= 1
+        return Path(where, str(number))
+
+    together = threading.Barrier(gathering.AT_ONCE)
+    wanted = [(where, number) for where in ("here", "far") for number in range(gathering.AT_ONCE)]
+    found, _ = gather(wanted, get, 60.0, is_here=lambda one: one[0] == "here")
+    assert set(found) == set(wanted)
+    assert most["far"] == gathering.AT_ONCE
+    assert most["here"] <= 2
 
 
 def test_what_each_is_done_with_many_at_a_time_raises_what_one_raised():
