@@ -90,7 +90,7 @@ def test_served_data_train_to_the_same_bytes_as_the_workers_own(worker, job, dig
 
 def test_every_sample_is_asked_for_once_an_epoch_and_transformed_anew(worker, job, digits):
     def noisy(image):
-        seen.append(torch.rand(1).item())
+        seen.append(torch.rand(1, dtype=torch.float64).item())
         return image + 0.1 * seen[-1]
 
     seen = []
