@@ -7,10 +7,24 @@ from collections.abc import Sequence
 from typing import Literal
 
 from galaxy_chain.ledger.deployment import Deployment
-from galaxy_fl.participants.events import EVENTS, Event
+from galaxy_fl.participants.events import (
+    EVENTS,
+    Challenged,
+    Committed,
+    Event,
+    Failed,
+    Finished,
+    Paid,
+    Staying,
+    Trained,
+)
 from galaxy_fl.validation import Strict
 
-__all__ = ["Instructions", "pack", "unpack"]
+__all__ = ["HEARD_OF_CLIENTS", "HEARD_OF_SERVERS", "Instructions", "pack", "unpack"]
+
+HEARD_OF_CLIENTS = Challenged, Failed, Paid, Staying, Trained
+"""What the demonstration hears of clients. Each message wakes its process, and a thousand clients have many."""
+HEARD_OF_SERVERS = *HEARD_OF_CLIENTS, Committed, Finished
 
 _ADDRESS = 42
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoordinator, Patience
 from galaxy_chain.coordinators.shared_job import SharedJob
 from galaxy_chain.coordinators.summing_up import SummingUp
-from galaxy_chain.demo.instructions import Instructions, pack
+from galaxy_chain.demo.instructions import HEARD_OF_CLIENTS, HEARD_OF_SERVERS, Instructions, pack
 from galaxy_chain.demo.lie import LyingSums
 from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.rpc.rpc import Rpc
@@ -61,9 +61,9 @@ class _Told:
         self._connection = connection
         self._lock = threading.Lock()
 
-    def of(self, account: str) -> Listener:
-        """What listens to one participant."""
-        return lambda event, job: self.tell(account, event)
+    def of(self, account: str, heard: tuple[type, ...]) -> Listener:
+        """What listens to one participant, and tells what is heard of it."""
+        return lambda event, job: self.tell(account, event) if isinstance(event, heard) else None
 
     def tell(self, account: str, event: Event | None) -> None:
         """Tell what happens to a participant, or that it has ended."""
@@ -100,7 +100,7 @@ def _serve(told: Instructions, ledger: LedgerContract, back: _Told, track: Seque
             server = LedgerServerCoordinator(ledger, store, told.job, PATIENCE, takeover=True)
         else:
             server = LyingServerCoordinator(ledger, store, told.job, PATIENCE, leave=True)
-        listeners: list[Listener] = [back.of(account), MetricsFile(Path(told.metrics))]
+        listeners: list[Listener] = [back.of(account, HEARD_OF_SERVERS), MetricsFile(Path(told.metrics))]
         data, output = LocalData(None, "digits", device=told.device), Path(told.output)
         JobServer(server, data, Trust(), listeners=listeners, track=track, output=output, alone=True).run()
         back.tell(account, None)
@@ -116,7 +116,7 @@ def _take_part(told: Instructions, ledger: LedgerContract, back: _Told, track: S
 
     def take_part(number: int) -> None:
         account = told.accounts[number]
-        output, name, listeners = Path(told.output), str(number + 1), [back.of(account)]
+        output, name, listeners = Path(told.output), str(number + 1), [back.of(account, HEARD_OF_CLIENTS)]
         try:
             with ExitStack() as stack:
                 stack.enter_context(FLOOR.among())

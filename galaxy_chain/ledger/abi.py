@@ -8,24 +8,21 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any, cast
 
 from eth_abi.abi import decode, encode
 from eth_abi.exceptions import DecodingError
-from eth_utils.address import to_checksum_address
 
 from galaxy_chain.exceptions import ErrorName
 from galaxy_chain.ledger import events, structs
 from galaxy_chain.ledger.artifacts import artifact
 from galaxy_chain.ledger.events import Event, LedgerEvent
 from galaxy_chain.ledger.structs import python_name
+from galaxy_chain.ledger.words import checksum_address
 from galaxy_fl.keccak import keccak
 
 __all__ = ["Abi", "Function", "ledger_abi"]
-
-_checksum = lru_cache(2**12)(to_checksum_address)
-"""A job has far fewer addresses than events."""
 
 
 def _type(entry: Mapping[str, Any]) -> str:
@@ -57,7 +54,7 @@ def _converter(entry: Mapping[str, Any]) -> Callable[[Any], Any]:
         struct = getattr(structs, entry["internalType"].rpartition(".")[2])
         parts = tuple(map(_converter, entry["components"]))
         return lambda values: struct(*[part(value) for part, value in zip(parts, values, strict=True)])
-    return _checksum if kind == "address" else _identity
+    return checksum_address if kind == "address" else _identity
 
 
 class _Values:

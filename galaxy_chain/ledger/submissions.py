@@ -9,10 +9,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from eth_utils.address import to_checksum_address
-
 from galaxy_chain.ledger.structs import Update
-from galaxy_chain.ledger.words import ZERO_WORD, address_bytes, word
+from galaxy_chain.ledger.words import ZERO_WORD, address_bytes, checksum_address, word
 from galaxy_fl.keccak import keccak
 
 __all__ = [
@@ -69,7 +67,7 @@ def unpack_entries(packed: bytes) -> Block:
         raise ValueError(f"{len(packed)} bytes are not entries, which have {ENTRY_BYTES} bytes each")
     return tuple(
         Entry(
-            to_checksum_address(packed[at : at + 20]),
+            checksum_address(packed[at : at + 20]),
             Update(packed[at + 24 : at + 56], packed[at + 56 : at + 88], int.from_bytes(packed[at + 20 : at + 24])),
         )
         for at in range(0, len(packed), ENTRY_BYTES)

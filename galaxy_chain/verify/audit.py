@@ -8,10 +8,12 @@ hash chain.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +25,7 @@ from galaxy_chain.following.history import Commit, JobHistory
 from galaxy_chain.jobs.check import check_job
 from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.ledger.records import client_amount, server_amount
+from galaxy_chain.ledger.structs import Account
 from galaxy_chain.ledger.submissions import Entry
 from galaxy_chain.seal.store import contents_of
 from galaxy_chain.verify.checks import Checks
@@ -44,6 +47,14 @@ __all__ = [
     "Auditor",
     "WrongAggregateError",
 ]
+
+
+AHEAD = 4
+"""Threads that verify what is to be checked next, of which large content takes a processor for a while."""
+LARGE = 2**20
+"""Bytes of an update from which on others go on while it is hashed; of small ones threads hinder each other."""
+AT_ONCE = 16
+"""Requests at the same time, which go as one batch where the node takes batches."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +144,16 @@ class WrongAggregateError(AuditError):
 
 
 @contextmanager
+def _ahead() -> Iterator[ThreadPoolExecutor]:
+    """Threads for what comes next, while this one does what is due; what they have not begun at the end they leave."""
+    threads = ThreadPoolExecutor(min(AHEAD, len(os.sched_getaffinity(0))), thread_name_prefix="auditing")
+    try:
+        yield threads
+    finally:
+        threads.shutdown(cancel_futures=True)
+
+
+@contextmanager
 def _lies() -> Iterator[None]:
     """Content that is not what the ledger says of it is a lie on the ledger, not a fault of the store."""
     try:
@@ -188,11 +209,10 @@ class Auditor:
         """
         history = self.history
         commits = [commit for _, commit in sorted(history.commits.items())]
-        with ThreadPoolExecutor(1, thread_name_prefix="auditing") as ahead:
-            # A large model is hashed by one thread: the next one while a round is computed. What fails does so again.
+        with _ahead() as ahead:
             for commit, following in zip_longest([None, *commits], commits):
-                if following is not None:
-                    ahead.submit(self._foresee, following)
+                for work in () if following is None else self._foreseeable(following):
+                    ahead.submit(work)
                 if commit is None:
                     self.check_initial_model()
                     continue
@@ -212,11 +232,15 @@ class Auditor:
                 )
         self.check_state()
 
-    def _foresee(self, commit: Commit) -> None:
-        """Verify the model of a commit, where it is on this machine: no network keeps an audit from telling a lie."""
-        model = commit.record.next
-        if self.verifier.store.has(self.verifier.model_id(model.content)):
-            self.verifier.model(model, f"the model after round {commit.record.round}")
+    def _foreseeable(self, commit: Commit) -> Iterator[Callable[[], object]]:
+        """What can be verified of a commit before it is checked: its model and its updates, where they are on this
+        machine. No network keeps an audit from telling a lie; and what fails does so again."""
+        verifier, record = self.verifier, commit.record
+        if verifier.store.has(verifier.model_id(record.next.content)):
+            yield partial(verifier.model, record.next, f"the model after round {record.round}")
+        for entry in commit.included if LARGE <= 4 * verifier.terms.parameters else ():
+            if verifier.store.has(verifier.content_id(entry.update.content)):
+                yield partial(verifier.update, entry, f"round {record.round}: the update of {entry.client}")
 
     def check_initial_model(self) -> None:
         """Make sure that the model that the job begins with is what the ledger says of it.
@@ -338,7 +362,7 @@ class Auditor:
             self._follower.poll()
             self.history = history = self._follower.history
             stored = self.ledger.job_of(self.job)
-            accounts = {address: self.ledger.account_of(self.job, address) for address in history.accounts}
+            accounts = self._accounts(history.accounts)
             found = (stored.state, stored.root, stored.head, stored.pool, stored.allotted, accounts)
             rebuilt = (
                 history.state,
@@ -372,6 +396,13 @@ class Auditor:
                     f"round {number}: the ledger has credited the entries {sorted(claimed)}, its events say "
                     f"{sorted(history.claimed.get(number, set()))}"
                 )
+
+    def _accounts(self, addresses: Iterable[str]) -> dict[str, Account]:
+        """What the ledger says that each address has in the job."""
+        known = list(addresses)
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="accounts") as threads:
+            found = threads.map(partial(self.ledger.account_of, self.job), known)
+            return dict(zip(known, found, strict=True))
 
     def _claimed(self, round: int, updates: int) -> frozenset[int]:
         """The numbers of a settled round's entries, of so many, that the ledger has credited."""

@@ -141,14 +141,14 @@ def depth(parameters: int, chunk_parameters: int) -> int:
 
 
 def tree_root(vector: Vector | Sums, chunk_parameters: int) -> bytes:
-    """Return the root (32 bytes) of the tree of a vector or a sum; keeps no more than two levels at a time.
+    """Return the root (32 bytes) of the tree of a vector or a sum; keeps no more than its leaves.
 
     Raises:
         VectorError: the vector is neither int32 nor int64, or not longer than one chunk.
     """
-    for nodes in _levels(_as_lanes(vector), chunk_parameters):
-        top = nodes
-    return bytes(top)
+    lanes = _as_lanes(vector)
+    levels = depth(len(lanes), chunk_parameters)
+    return kernels().fold(_leaves(lanes, chunk_parameters), levels)
 
 
 def root_of(opening: Opening, parameters: int, chunk_parameters: int, *, of_sum: bool = False) -> bytes:

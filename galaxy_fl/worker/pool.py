@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
+from weakref import WeakKeyDictionary
 
 from galaxy_fl.exceptions import ConfigurationError, TrainingError
 from galaxy_fl.floor import FLOOR
@@ -141,6 +142,8 @@ class _Turn:
     job: str
     session: int
     come: threading.Event = field(default_factory=threading.Event)
+    number: int = field(default_factory=itertools.count().__next__)
+    """Those that have come later have a higher one."""
 
 
 class WorkerPool:
@@ -178,7 +181,11 @@ class WorkerPool:
         """With the sessions that were closed meanwhile."""
         self._working: dict[_Turn, float] = {}
         """Those that are worked on, with when that began."""
-        self._waiting: deque[_Turn] = deque()
+        self._waiting: dict[_Turn, None] = {}
+        """In the order in which they have come."""
+        self._lines: WeakKeyDictionary[Worker, deque[_Turn]] = WeakKeyDictionary()
+        """Those that each worker is prepared for, in that order; some of them may be over. Of a thousand that wait half
+        may be for another worker."""
         self._exporting = threading.Lock()
         self._exported: dict[Path, tuple[str, str, Path | None]] = {}
 
@@ -274,7 +281,7 @@ class WorkerPool:
         turn = _Turn(job, session)
         with self._lock:
             self._check_open()
-            self._waiting.append(turn)
+            self._enlist(turn)
             self._pass_on()
         try:
             while not turn.come.wait(PATIENCE):
@@ -282,8 +289,7 @@ class WorkerPool:
                     self._pass_on()
         except BaseException:  # an interrupt
             with self._lock:
-                if turn in self._waiting:
-                    self._waiting.remove(turn)
+                self._waiting.pop(turn, None)
                 self._working.pop(turn, None)
                 self._pass_on()
             raise
@@ -291,31 +297,37 @@ class WorkerPool:
             self._check_open()
         return turn
 
+    def _enlist(self, turn: _Turn) -> None:
+        self._waiting[turn] = None
+        for worker in (*self._busy, *(idle.worker for idle in self._idle)):
+            if worker.has(turn.session):
+                self._lines.setdefault(worker, deque()).append(turn)
+
     def _pass_on(self) -> None:
         """Let those begin who have waited longest, as many as may, and of each job that is kept out one."""
         while self._waiting and len(self._working) < self.size:
-            turn = self._next()
-            self._waiting.remove(turn)
-            self._begin(turn)
+            self._begin(self._next())
         if self._waiting and min(self._working.values()) <= time.monotonic() - PATIENCE:
             at_work = {turn.job for turn in self._working}
             for turn in list(self._waiting):
                 if turn.job not in at_work:
                     at_work.add(turn.job)
-                    self._waiting.remove(turn)
                     self._begin(turn)
 
     def _next(self) -> _Turn:
         """Whose turn it is: of the job that has waited longest one that an idle worker is prepared for, if there is
         any, so that clients are not prepared again and again."""
-        first = self._waiting[0]
-        idle = [each.worker for each in self._idle if each.job == first.job]
-        prepared = (
-            turn for turn in self._waiting if turn.job == first.job and any(each.has(turn.session) for each in idle)
-        )
-        return next(prepared, first)
+        first = next(iter(self._waiting))
+        prepared = []
+        for idle in self._idle:
+            if idle.job == first.job and (line := self._lines.get(idle.worker)):
+                while line and not (line[0] in self._waiting and idle.worker.has(line[0].session)):
+                    line.popleft()
+                prepared += [line[0]] if line else []
+        return min(prepared, key=lambda turn: turn.number, default=first)
 
     def _begin(self, turn: _Turn) -> None:
+        del self._waiting[turn]
         self._working[turn] = time.monotonic()
         turn.come.set()
 

@@ -36,6 +36,11 @@ class Kernels(Protocol):
         """Return the sha256 (32 bytes each) of the pieces of `size` bytes that content consists of."""
         ...
 
+    def fold(self, nodes: bytearray, levels: int) -> bytes:
+        """Return the root (32 bytes) of a binary tree of sha256 that is so many levels above its lowest nodes, 32 bytes
+        each, at least one and at most 2**levels; where there are fewer, zeros stand in for those that are missing."""
+        ...
+
     def encode(self, values: npt.NDArray[np.floating[Any]], fraction_bits: int, out: Vector) -> int | None:
         """Write round(value * 2**fraction_bits), half to even, of 16, 32 or 64-bit floats.
 

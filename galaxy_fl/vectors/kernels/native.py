@@ -37,6 +37,7 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {  # what it returns, what it takes
     "galaxy_sources": (ctypes.c_char_p,),
     "galaxy_instructions": (ctypes.c_int,),
     "galaxy_digests": (None, _INSTRUCTIONS, _ADDRESS, _COUNT, _COUNT, _ADDRESS),
+    "galaxy_fold": (None, _INSTRUCTIONS, _ADDRESS, _COUNT, _COUNT),
     "galaxy_encode_float": (ctypes.c_ssize_t, _INSTRUCTIONS, _ADDRESS, _COUNT, ctypes.c_float, _ADDRESS),
     "galaxy_encode_double": (ctypes.c_ssize_t, _INSTRUCTIONS, _ADDRESS, _COUNT, ctypes.c_double, _ADDRESS),
     "galaxy_decode": (None, _INSTRUCTIONS, _ADDRESS, _COUNT, ctypes.c_float, _ADDRESS),
@@ -95,6 +96,15 @@ class NativeKernels:
             target = np.frombuffer(out, np.uint8).ctypes.data
             self._library.galaxy_digests(self.instructions, pieces.ctypes.data, count, size, target)
         return out
+
+    def fold(self, nodes: bytearray, levels: int) -> bytes:
+        """See `Kernels.fold`."""
+        count, rest = divmod(len(nodes), _DIGEST_BYTES)
+        if rest or not 1 <= count <= 1 << levels:
+            raise ValueError(f"{len(nodes)} bytes are not the nodes that are {levels} levels below a root")
+        room = nodes + bytes(_DIGEST_BYTES)
+        self._library.galaxy_fold(self.instructions, np.frombuffer(room, np.uint8).ctypes.data, count, levels)
+        return bytes(room[:_DIGEST_BYTES])
 
     def encode(self, values: npt.NDArray[np.floating[Any]], fraction_bits: int, out: Vector) -> int | None:
         """See `Kernels.encode`."""

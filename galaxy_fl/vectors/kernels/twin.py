@@ -16,6 +16,8 @@ from galaxy_fl.vectors.vector import BLOCK_PARAMETERS, INT32_MAX, INT32_MIN, VEC
 
 __all__ = ["PythonKernels"]
 
+_DIGEST_BYTES = 32
+
 
 class PythonKernels:
     """See `Kernels`."""
@@ -26,6 +28,16 @@ class PythonKernels:
         """See `Kernels.digests`."""
         # iter_unpack cuts the pieces in C; hashlib keeps the GIL below 2 KB, so threads would not help.
         return bytearray().join(sha256(piece).digest() for (piece,) in iter_unpack(f"{size}s", content))
+
+    def fold(self, nodes: bytearray, levels: int) -> bytes:
+        """See `Kernels.fold`."""
+        padding = bytes(_DIGEST_BYTES)
+        for _ in range(levels):
+            if len(nodes) % (2 * _DIGEST_BYTES):
+                nodes = nodes + padding
+            nodes = self.digests(nodes, 2 * _DIGEST_BYTES)
+            padding = sha256(padding + padding).digest()
+        return bytes(nodes)
 
     def encode(self, values: npt.NDArray[np.floating[Any]], fraction_bits: int, out: Vector) -> int | None:
         """See `Kernels.encode`."""

@@ -465,7 +465,8 @@ class Prepared:
 )
 def test_of_the_job_that_has_waited_longest_those_come_first_that_a_worker_is_prepared_for(idle, first):
     pool = WorkerPool(2)
-    pool._waiting.extend(_Turn(job, session) for job, session in (("one", 1), ("other", 2), ("one", 3)))
     pool._idle.extend(_Idle(Prepared(*sessions), job) for job, sessions in idle)
+    for job, session in (("one", 1), ("other", 2), ("one", 3)):
+        pool._enlist(_Turn(job, session))
     turn = pool._next()
     assert (turn.job, turn.session) == first

@@ -294,3 +294,26 @@ void galaxy_digests(int instructions, const uint8_t *content, size_t pieces, siz
         hash(pair, out + at * DIGEST, out + beside * DIGEST);
     }
 }
+
+/* Makes of so many nodes (32 bytes each) the one that is so many levels above them, where the first of them was. There
+ * is room for one node more. Nodes that are missing on the lowest level are zeros. */
+void galaxy_fold(int instructions, uint8_t *nodes, size_t count, size_t levels) {
+    uint8_t padding[2 * DIGEST] = {0}, made[DIGEST];
+    for (; levels; levels--) {
+        if (count % 2) memcpy(nodes + count++ * DIGEST, padding, DIGEST);
+        count /= 2;
+        if (count == 1) {
+            /* Both lanes hash it, and the second must not read what the first has written. */
+            galaxy_digests(instructions, nodes, 1, 2 * DIGEST, made);
+            memcpy(nodes, made, DIGEST);
+        } else {
+            /* What is written is behind what is still to be read. */
+            galaxy_digests(instructions, nodes, count, 2 * DIGEST, nodes);
+        }
+        if (levels > 1) {
+            memcpy(padding + DIGEST, padding, DIGEST);
+            galaxy_digests(instructions, padding, 1, 2 * DIGEST, made);
+            memcpy(padding, made, DIGEST);
+        }
+    }
+}

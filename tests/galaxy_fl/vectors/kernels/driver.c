@@ -9,6 +9,7 @@
 
 int galaxy_instructions(void);
 void galaxy_digests(int, const uint8_t *, size_t, size_t, uint8_t *);
+void galaxy_fold(int, uint8_t *, size_t, size_t);
 ptrdiff_t galaxy_encode_float(int, const float *, size_t, float, int32_t *);
 ptrdiff_t galaxy_encode_double(int, const double *, size_t, double, int32_t *);
 void galaxy_decode(int, const int32_t *, size_t, float, float *);
@@ -43,6 +44,15 @@ static void digests(size_t pieces, size_t size) {
     galaxy_digests(0, content, pieces, size, other);
     same(one, other, 32 * pieces, "digests");
     free(content), free(one), free(other);
+}
+
+static void fold(size_t count, size_t levels) {
+    uint8_t *one = filled(32 * (count + 1)), *other = malloc(32 * (count + 1));
+    memcpy(other, one, 32 * (count + 1));
+    galaxy_fold(galaxy_instructions(), one, count, levels);
+    galaxy_fold(0, other, count, levels);
+    same(one, other, 32, "roots");
+    free(one), free(other);
 }
 
 static void numbers(size_t count) {
@@ -106,6 +116,8 @@ int main(void) {
     for (size_t size = 1; size <= 200; size++)
         for (size_t pieces = 0; pieces <= 5; pieces++) digests(pieces, size);
     digests(3, 4096);
+    for (size_t levels = 0; levels <= 6; levels++)
+        for (size_t count = 1; count <= (size_t)1 << levels; count++) fold(count, levels);
     for (size_t count = 0; count <= 100; count++) numbers(count);
     numbers(4096);
     numbers(10001);

@@ -51,6 +51,16 @@ def test_long_pieces_have_the_digests_of_hashlib(native: NativeKernels, pieces: 
     assert native.digests(content, 262_144) == TWIN.digests(content, 262_144)
 
 
+@given(st.integers(0, 9), st.data())
+def test_roots_are_those_of_a_whole_tree(native: NativeKernels, levels: int, data: st.DataObject) -> None:
+    count = data.draw(st.integers(1, 2**levels))
+    nodes = np.random.default_rng(count).bytes(32 * count)
+    level = [nodes[at : at + 32] for at in range(0, len(nodes), 32)] + [bytes(32)] * (2**levels - count)
+    while len(level) > 1:
+        level = [sha256(left + right).digest() for left, right in zip(level[::2], level[1::2], strict=True)]
+    assert native.fold(bytearray(nodes), levels) == TWIN.fold(bytearray(nodes), levels) == level[0]
+
+
 def encoded(kernels: Any, values: Any, bits: int) -> tuple[int | None, list[int]]:
     out = np.empty(len(values), np.int32)
     unfit = kernels.encode(values, bits, out)
@@ -218,6 +228,9 @@ def test_what_does_not_fit_together_never_gets_to_c(native: NativeKernels) -> No
     short, vector = np.empty(3, np.int64), np.zeros(4, np.int32)
     with pytest.raises(ValueError, match="not pieces of 4"):
         native.digests(bytes(7), 4)
+    for size, levels in ((0, 1), (33, 1), (96, 1)):
+        with pytest.raises(ValueError, match=f"{size} bytes are not the nodes that are 1 levels"):
+            native.fold(bytearray(size), levels)
     with pytest.raises(ValueError, match="does not take 4 of int32"):
         native.encode(np.zeros(4, np.float32), 24, np.empty(3, np.int32))
     with pytest.raises(ValueError, match="does not take 4 of float32"):
