@@ -28,7 +28,7 @@ from galaxy_chain.following.history import Commit
 from galaxy_chain.jobs.terms import Limits, Role
 from galaxy_chain.lane.client_lane import JOIN_SECONDS, Lane, SignedLane
 from galaxy_chain.ledger.contract import LedgerContract
-from galaxy_chain.ledger.structs import Update
+from galaxy_chain.ledger.structs import Client, Update
 from galaxy_chain.ledger.submissions import Entry
 from galaxy_chain.ledger.words import address_bytes
 from galaxy_chain.seal.vault import Vault
@@ -252,7 +252,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
 
     def enter(self, samples: int) -> None:
         """Joins, if the client has not before."""
-        client = self.ledger.client_of(self.number, self.address)
+        client = self._as_joined()
         if samples > self.terms.max_weight and self.job.weighting != "uniform":
             LOG.warning(
                 "job %d: %d samples are more than an update may weigh there: they count as %d",
@@ -274,15 +274,26 @@ class LedgerClientCoordinator(LedgerCoordinator):
                 self._join(samples)
             else:
                 self._join_signed(self._lane, samples)
-        elif client.samples < samples:
-            raise ConfigurationError(
-                f"{self.address} joined job {self.number} with {client.samples} samples, but the data set now has "
-                f"{samples}: use the data it joined with, or another account"
-            )
+        else:
+            self._check_samples(client, samples)
         if self.keys is not None and not self._has_keys():
             self._name_key(self.keys.vault)
         self._samples = samples
         self._sent = client.attempt, self._follower.number
+
+    def _as_joined(self) -> Client:
+        """What the ledger has of this client. It is not asked about one that no event says to have joined, unless that
+        has to be admitted: a thousand clients of a process would ask a thousand times."""
+        if self.terms.open and self.address not in self.history.clients:
+            return Client(samples=0, attempt=0, digest=0, admitted=False, expelled=False)
+        return self.ledger.client_of(self.number, self.address)
+
+    def _check_samples(self, client: Client, samples: int) -> None:
+        if client.samples < samples:
+            raise ConfigurationError(
+                f"{self.address} joined job {self.number} with {client.samples} samples, but the data set now has "
+                f"{samples}: use the data it joined with, or another account"
+            )
 
     def _name_key(self, vault: Vault) -> None:
         """Registers this operator's key where the client has joined with another, or with none.
@@ -316,6 +327,7 @@ class LedgerClientCoordinator(LedgerCoordinator):
         except LedgerRefusedError as error:
             if error.name != "AlreadyJoined":  # by another process of this account, or by a relay, a moment ago
                 raise
+            self._check_samples(self.ledger.client_of(self.number, self.address), samples)
 
     def _join_signed(self, lane: SignedLane, samples: int) -> None:
         """Joins by signature; by an own transaction where nobody hands that in and this client can pay. Returns, too,

@@ -10,14 +10,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from functools import partial
 from importlib.resources import as_file, files
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from galaxy_chain.demo.chain import DemoChain, running_chain
 from galaxy_fl.worker import forkserver
+
+if TYPE_CHECKING:
+    from galaxy_chain.verify.audit import Auditor
 
 __all__ = ["demonstrate", "example_job"]
 
@@ -163,6 +168,8 @@ def demonstrate(
         trained = 0.0
         committed: dict[int, Committed] = {}
         finished: Finished | None = None
+        auditing: Future[tuple[Auditor, float]] | None = None
+        beside = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="audit"))
         while running:
             for connection in wait(list(connections)):
                 try:
@@ -195,6 +202,8 @@ def demonstrate(
                         attempts[account, number] = event.attempt
                     case Finished() if roles[account] == "server":
                         finished = event
+                        if auditing is None:  # all others settle their business meanwhile
+                            auditing = beside.submit(_audited, partial(Auditor, ledger, store, created.job))
                     case Staying():
                         waiting.add(account)
                     case Paid():
@@ -211,16 +220,32 @@ def demonstrate(
                 rpc.request("evm_increaseTime", ahead)
                 rpc.request("evm_mine")
                 say({"event": "ahead", "seconds": ahead})
+        assert finished is not None
+        assert auditing is not None
+        auditor, took = auditing.result()
         began = time.monotonic()
-        for audited in Auditor(ledger, store, created.job).rounds():
+        auditor.look()
+        for audited in auditor.rounds():
             say({"event": "audited", "round": audited.round, "model": audited.root.hex()})
-        took = time.monotonic() - began
+        took += time.monotonic() - began
         for account, role in roles.items():
             if role != "liar":
                 say({"event": "earned", "role": role, "account": account, "amount": earned.get(account, 0)})
-        assert finished is not None
         say(finished.model_dump(mode="json") | {"seconds": trained, "audit_seconds": took})
         if keep or page is not None:
             say({"event": "kept"})
             while True:
                 time.sleep(3600)
+
+
+def _audited(make: Callable[[], Auditor]) -> tuple[Auditor, float]:
+    """Audit all commits, and return who has, and in how many seconds. What it has found right it remembers, and what is
+    wrong it says when it is asked for the rounds."""
+    from galaxy_fl.exceptions import GalaxyError
+
+    began = time.monotonic()
+    auditor = make()
+    with suppress(GalaxyError):
+        for commit in auditor.history.commits.values():
+            auditor.check(commit)
+    return auditor, time.monotonic() - began

@@ -199,6 +199,15 @@ class Auditor:
     def __repr__(self) -> str:
         return f"Auditor(job={self.job}, rounds={len(self.history.commits)})"
 
+    def look(self) -> None:
+        """Take in what has happened on the ledger since it was looked at last.
+
+        Raises:
+            AuditError: the events contradict each other.
+        """
+        self._follower.poll()
+        self.history = self._follower.history
+
     def rounds(self) -> Iterator[AuditedRound]:
         """Audits what is committed, round by round.
 
@@ -238,7 +247,7 @@ class Auditor:
         verifier, record = self.verifier, commit.record
         if verifier.store.has(verifier.model_id(record.next.content)):
             yield partial(verifier.model, record.next, f"the model after round {record.round}")
-        for entry in commit.included if LARGE <= 4 * verifier.terms.parameters else ():
+        for entry in commit.included if 4 * verifier.terms.parameters >= LARGE else ():
             if verifier.store.has(verifier.content_id(entry.update.content)):
                 yield partial(verifier.update, entry, f"round {record.round}: the update of {entry.client}")
 
@@ -359,8 +368,8 @@ class Auditor:
             AuditError: it is not.
         """
         for _ in range(10):
-            self._follower.poll()
-            self.history = history = self._follower.history
+            self.look()
+            history = self.history
             stored = self.ledger.job_of(self.job)
             accounts = self._accounts(history.accounts)
             found = (stored.state, stored.root, stored.head, stored.pool, stored.allotted, accounts)

@@ -33,7 +33,9 @@ import sys
 import tempfile
 import threading
 import traceback
-from contextlib import suppress
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NoReturn
@@ -57,7 +59,8 @@ STDIN = 0
 _lock = threading.Lock()
 _server: subprocess.Popen[bytes] | None = None  # in the process that started it only
 _lifeline: socket.socket | None = None  # its standard input, in that process
-_has_forked = False  # whether anything was asked of it, by that process
+_has_asked = False  # whether anything was asked of it, by that process
+_has_forked = False  # and done
 _address: str | None = None  # in that process and in all that were forked from the server
 
 
@@ -94,9 +97,9 @@ class Child:
 def start(*modules: str, nice: int = 0) -> None:
     """Start the fork server if there is none, without waiting until it is ready.
 
-    `modules` are imported in it besides training's; the call that starts it decides. To be called early by
-    a command that will train, so that the server loads torch meanwhile. `fork` calls it otherwise. `nice` is by how
-    much others go first, as `nice` has it, before the server and all that it forks.
+    `modules` are imported in it after training's, and after what was asked of it by then is done; the call that starts
+    it decides. To be called early by a command that will train, so that the server loads torch meanwhile. `fork` calls
+    it otherwise. `nice` is by how much others go first, as `nice` has it, before the server and all that it forks.
     """
     global _server, _lifeline, _address
     with _lock:
@@ -137,9 +140,9 @@ def fork(target: str) -> Child:
 
     Raises TrainingError when the server can't be reached or can't import what it should.
     """
-    global _has_forked
+    global _has_asked, _has_forked
     start()
-    _has_forked = True
+    _has_asked = True
     assert _address is not None
     request = json.dumps({"target": target, "directory": os.getcwd()}).encode()
     control = socket.socket(socket.AF_UNIX)
@@ -156,6 +159,7 @@ def fork(target: str) -> Child:
             f"no process could be started for {target}, because the fork server is gone ({error}): standard "
             f"error says why if it ended by itself; start the program again"
         ) from error
+    _has_forked = True
     return Child(pid, Connection(ours.detach()), control)
 
 
@@ -185,8 +189,9 @@ def _stop(server: subprocess.Popen[bytes], lifeline: socket.socket, folder: str)
         return  # it was stopped before
     with lifeline:
         lifeline.shutdown(socket.SHUT_WR)
-        # A program that ends with an error before it has trained waits for nothing.
-        if _can_be_read(lifeline, LAST_IMPORT if _has_forked else 0):
+        # A program that ends with an error before it has trained waits for nothing. What has children kills them first,
+        # and is about to be ready if it is not.
+        if _can_be_read(lifeline, None if _has_forked else LAST_IMPORT if _has_asked else 0):
             server.returncode = 0  # waited for by nobody: all that is left to do is to take its memory apart
         else:  # it still imports, and has no children yet
             server.kill()
@@ -198,22 +203,15 @@ def _stop(server: subprocess.Popen[bytes], lifeline: socket.socket, folder: str)
 
 
 def main(listener_fd: int, nice: int, modules: list[str]) -> NoReturn:
-    """Import `modules`, then fork on request until standard input closes."""
+    """Import `modules`, and fork on request from the first of them on until standard input closes."""
     global _address
     os.nice(nice)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with socket.socket(fileno=listener_fd) as listener:
         _address = listener.getsockname()
         try:
-            # The collector would go through all that torch consists of again and again, an eighth of the time, to find
-            # nothing.
-            gc.disable()
-            for module in modules:
-                importlib.import_module(module)
-            # Objects moved out of the collector's sight stay in pages that children continue to share.
-            gc.freeze()
-            gc.enable()
-            _serve(listener)
+            _import(modules[0])
+            _serve(listener, modules[1:])
         finally:
             shutil.rmtree(Path(listener.getsockname()).parent)
     sys.stdout.flush()
@@ -222,10 +220,29 @@ def main(listener_fd: int, nice: int, modules: list[str]) -> NoReturn:
     os._exit(0)  # Python would take torch apart first, for half a second in which the starter waits
 
 
-def _serve(listener: socket.socket) -> None:
+@contextmanager
+def _killing(children: Iterable[int]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        for pid in children:
+            os.kill(pid, signal.SIGKILL)
+
+
+def _import(module: str) -> None:
+    # The collector would go through all that torch consists of again and again, an eighth of the time, to find nothing.
+    gc.disable()
+    importlib.import_module(module)
+    # Objects moved out of the collector's sight stay in pages that children continue to share.
+    gc.freeze()
+    gc.enable()
+
+
+def _serve(listener: socket.socket, modules: Sequence[str]) -> None:
+    later = deque(modules)
     children: dict[int, socket.socket] = {}
     woken, waker = socket.socketpair()
-    with woken, waker, selectors.DefaultSelector() as selector:
+    with woken, waker, selectors.DefaultSelector() as selector, _killing(children):
         for end in (woken, waker):
             end.setblocking(False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -233,12 +250,13 @@ def _serve(listener: socket.socket) -> None:
         for watched in (STDIN, listener, woken):
             selector.register(watched, selectors.EVENT_READ)
         while True:
-            for key, _ in selector.select():
+            ready = selector.select(0 if later else None)
+            if not ready:  # whoever has asked already needs none of these, or imports it
+                _import(later.popleft())
+            for key, _ in ready:
                 source = key.fileobj
                 if not isinstance(source, socket.socket):  # standard input: the starter has ended
                     signal.set_wakeup_fd(-1)
-                    for pid in children:
-                        os.kill(pid, signal.SIGKILL)
                     return
                 if source is woken:
                     woken.recv(4096)

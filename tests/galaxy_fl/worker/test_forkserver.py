@@ -152,6 +152,27 @@ def test_a_program_that_forks_nothing_does_not_wait_for_what_is_imported(tmp_pat
     assert not Path(folder).exists()
 
 
+def test_what_was_asked_before_is_forked_before_further_modules_are_imported(tmp_path):
+    (tmp_path / "patient.py").write_text(
+        "import time; from pathlib import Path\nwhile not Path('asked').exists(): time.sleep(0.01)"
+    )
+    (tmp_path / "own.py").write_text(
+        "import sys; from pathlib import Path\n"
+        "def asked(connection): Path('asked').touch()\n"
+        "def has(connection): sys.exit('patient' in sys.modules)"
+    )
+    program = (
+        "from galaxy_fl.worker import forkserver; forkserver.start('patient')\n"
+        "for target in ('own:asked', 'own:has'):\n"
+        "    with forkserver.fork(target) as child: print(child.wait())"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "0\n1\n"
+
+
 def test_what_others_go_before_is_forked_so_too():
     program = (
         "import os; from galaxy_fl.worker import forkserver; forkserver.start(nice=3)\n"
