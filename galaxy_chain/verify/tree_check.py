@@ -39,6 +39,8 @@ __all__ = ["Seen", "TreeCheck"]
 
 LACKING = (ContentMissingError, ContentAlteredError)
 MOST_COMMITS = 1_000
+MOST_NODES = 2**17
+"""Nodes that are remembered as right."""
 AT_ONCE = 16
 """Contents asked after at a time."""
 PRESENT_SECONDS = 60.0
@@ -52,6 +54,8 @@ class Seen:
     def __init__(self) -> None:
         self.looks: JointWork[tuple[bytes, int], list[Fault]] = JointWork()
         """At nodes, by the word of a commit and the node's number: what one finds is true for all who ask meanwhile."""
+        self.right: set[tuple[bytes, int]] = set()
+        """Nodes that were right, which their keys would tell, too: of a thousand clients each asks after several."""
         self.weighed: set[bytes] = set()
         """The words of commits whose weights are right."""
         self.present: Memory[tuple[bytes, int], list[int]] = Memory(MOST_COMMITS)
@@ -163,16 +167,19 @@ class TreeCheck:
 
     def node(self, node: int) -> Iterator[Fault]:
         """What is wrong in a node."""
-        yield from self._seen.looks.do((self._commit.word, node), lambda: self._looked_at(node))
+        if (what := (self._commit.word, node)) not in self._seen.right:
+            yield from self._seen.looks.do(what, lambda: self._looked_at(node))
 
     def _looked_at(self, node: int) -> list[Fault]:
         place = self._verifier.nodes.place(self._commit, node)
-        if (key := self._key(place)) in self._cache:
-            return []
-        faults = list(self._lowest(place) if place.level == 1 else self._higher(place))
-        if not faults:
+        if (key := self._key(place)) not in self._cache:
+            if faults := list(self._lowest(place) if place.level == 1 else self._higher(place)):
+                return faults
             self._cache.add(key)
-        return faults
+        if len(self._seen.right) >= MOST_NODES:
+            self._seen.right.clear()
+        self._seen.right.add((self._commit.word, node))
+        return []
 
     def last_step(self) -> Iterator[Fault]:
         """What is wrong in the step from the root to the next model."""
