@@ -8,8 +8,7 @@ hash chain.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,10 +48,6 @@ __all__ = [
 ]
 
 
-AHEAD = 4
-"""Threads that verify what is to be checked next, of which large content takes a processor for a while."""
-LARGE = 2**20
-"""Bytes of an update from which on others go on while it is hashed; of small ones threads hinder each other."""
 AT_ONCE = 16
 """Requests at the same time, which go as one batch where the node takes batches."""
 
@@ -144,16 +139,6 @@ class WrongAggregateError(AuditError):
 
 
 @contextmanager
-def _ahead() -> Iterator[ThreadPoolExecutor]:
-    """Threads for what comes next, while this one does what is due; what they have not begun at the end they leave."""
-    threads = ThreadPoolExecutor(min(AHEAD, len(os.sched_getaffinity(0))), thread_name_prefix="auditing")
-    try:
-        yield threads
-    finally:
-        threads.shutdown(cancel_futures=True)
-
-
-@contextmanager
 def _lies() -> Iterator[None]:
     """Content that is not what the ledger says of it is a lie on the ledger, not a fault of the store."""
     try:
@@ -218,10 +203,11 @@ class Auditor:
         """
         history = self.history
         commits = [commit for _, commit in sorted(history.commits.items())]
-        with _ahead() as ahead:
+        with ThreadPoolExecutor(1, thread_name_prefix="auditing") as ahead:
+            # A large model is hashed by one thread: the next one while a round is computed. What fails does so again.
             for commit, following in zip_longest([None, *commits], commits):
-                for work in () if following is None else self._foreseeable(following):
-                    ahead.submit(work)
+                if following is not None:
+                    ahead.submit(self._foresee, following)
                 if commit is None:
                     self.check_initial_model()
                     continue
@@ -241,15 +227,11 @@ class Auditor:
                 )
         self.check_state()
 
-    def _foreseeable(self, commit: Commit) -> Iterator[Callable[[], object]]:
-        """What can be verified of a commit before it is checked: its model and its updates, where they are on this
-        machine. No network keeps an audit from telling a lie; and what fails does so again."""
-        verifier, record = self.verifier, commit.record
-        if verifier.store.has(verifier.model_id(record.next.content)):
-            yield partial(verifier.model, record.next, f"the model after round {record.round}")
-        for entry in commit.included if 4 * verifier.terms.parameters >= LARGE else ():
-            if verifier.store.has(verifier.content_id(entry.update.content)):
-                yield partial(verifier.update, entry, f"round {record.round}: the update of {entry.client}")
+    def _foresee(self, commit: Commit) -> None:
+        """Verify the model of a commit, where it is on this machine: no network keeps an audit from telling a lie."""
+        model = commit.record.next
+        if self.verifier.store.has(self.verifier.model_id(model.content)):
+            self.verifier.model(model, f"the model after round {commit.record.round}")
 
     def check_initial_model(self) -> None:
         """Make sure that the model that the job begins with is what the ledger says of it.

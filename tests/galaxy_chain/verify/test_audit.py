@@ -13,7 +13,7 @@ from galaxy_chain.ledger.structs import Model, Update
 from galaxy_chain.ledger.submissions import show
 from galaxy_chain.ledger.words import address_bytes
 from galaxy_chain.verify.audit import AuditedMoney, Auditor
-from galaxy_fl.content import ContentId, LocalStore
+from galaxy_fl.content import LocalStore
 from galaxy_fl.exceptions import ContentAlteredError, ContentMissingError
 from galaxy_fl.vectors import commitment, tree_root
 from tests.galaxy_chain.federation import CHUNK, PARAMETERS, SAMPLES, alter, made_up
@@ -46,50 +46,30 @@ def test_an_honest_job_is_found_right(finished):
 
 
 class Watched(LocalStore):
-    """Remembers which contents threads that look ahead have asked for; others wait until that are so many."""
+    """Remembers which contents were asked for by the thread that looks ahead."""
 
-    def __init__(self, root, awaited=0, distant=()):
+    def __init__(self, root, distant=()):
         super().__init__(root)
-        self.awaited = awaited
         self.distant = distant
-        self.ahead = set()
-        self._is_ahead = threading.Condition()
+        self.ahead = []
 
     def has(self, content):
         return content not in self.distant and super().has(content)
 
     def path(self, content):
-        with self._is_ahead:
-            if threading.current_thread().name.startswith("auditing"):
-                self.ahead.add(content)
-                self._is_ahead.notify_all()
-            else:
-                assert self._is_ahead.wait_for(lambda: len(self.ahead) >= self.awaited, 60)
+        if threading.current_thread().name.startswith("auditing"):
+            self.ahead.append(content)
         return super().path(content)
 
 
-@pytest.mark.parametrize("large", [False, True])
-def test_models_and_large_updates_on_this_machine_are_verified_ahead_and_nothing_is_fetched(
-    finished, monkeypatch, large
-):
-    monkeypatch.setattr("galaxy_chain.verify.audit.LARGE", 4 * PARAMETERS + (0 if large else 1))
-    known = history(finished)
-    first, second = (
-        {ContentId(digest, 4 * PARAMETERS) for digest in digests}
-        for digests in (
-            [commit.record.next.content, *(entry.update.content for entry in commit.included if large)]
-            for commit in known.commits.values()
-        )
-    )
-    ledger = finished.ledger()
-    near = Watched(finished.store.root)
-    auditor = Auditor(ledger, near, finished.job)
-    near.awaited = len(first)
+def test_models_on_this_machine_are_verified_ahead_and_no_others_are_fetched(finished):
+    auditor = Auditor(finished.ledger(), near := Watched(finished.store.root), finished.job)
+    models = [auditor.verifier.model_id(commit.record.next.content) for commit in auditor.history.commits.values()]
     assert [each.round for each in auditor.rounds()] == [1, 2]
-    assert first <= near.ahead <= first | second
-    far = Watched(finished.store.root, distant=first | second)
-    assert [each.round for each in Auditor(ledger, far, finished.job).rounds()] == [1, 2]
-    assert far.ahead == set()
+    assert near.ahead == models
+    far = Watched(finished.store.root, distant=models)
+    assert [each.round for each in Auditor(finished.ledger(), far, finished.job).rounds()] == [1, 2]
+    assert far.ahead == []
 
 
 def test_a_job_that_has_only_begun_is_found_right(federation):
