@@ -20,7 +20,7 @@ from galaxy_chain.exceptions import (
     UnknownJobError,
 )
 from galaxy_chain.following import view
-from galaxy_chain.ledger.contract import ContractCall
+from galaxy_chain.ledger.contract import ContractCall, LedgerContract
 from galaxy_chain.ledger.structs import Model, Status
 from galaxy_chain.transactions.accounts import NodeSigner
 from galaxy_chain.transactions.manager import Transactions
@@ -140,6 +140,19 @@ def test_more_samples_than_a_client_joined_with(federation):
     client.enter(SAMPLES - 1)
     with pytest.raises(ConfigurationError, match="joined job .* with 40 samples, but the data set now has 41"):
         client.enter(SAMPLES + 1)
+
+
+def test_the_ledger_is_asked_only_about_one_that_has_joined_or_has_to_be_admitted(federation, monkeypatch):
+    asked, client_of = [], LedgerContract.client_of
+    monkeypatch.setattr(LedgerContract, "client_of", lambda *about: asked.append(about[2]) or client_of(*about))
+    federation.client(0)
+    assert asked == []
+    federation.client(0)
+    assert asked == [federation.clients[0]]
+    federation.job = federation.register(open=False)
+    federation.ledger(federation.owner).admit(federation.job, [federation.clients[1]]).transact()
+    federation.client(1)
+    assert asked == federation.clients[:2]
 
 
 def test_two_processes_of_one_client_may_join_at_once(federation):

@@ -78,6 +78,16 @@ def test_a_job_that_has_only_begun_is_found_right(federation):
     assert audit(federation) == []
 
 
+def test_an_audit_takes_in_what_has_happened_since_when_it_looks(federation):
+    federation.submit(0, 1, 2)
+    federation.commit()
+    auditor = Auditor(federation.ledger(), federation.store, federation.job)
+    federation.submit(0, 1, 2, seed=2)
+    federation.commit()
+    auditor.look()
+    assert [each.round for each in auditor.rounds()] == [1, 2]
+
+
 def test_one_bit_altered_on_disk_is_found_wherever_it_is(finished):
     known = history(finished)
     vectors = [
