@@ -1,7 +1,7 @@
 """The store in a folder: the default, and what every other backend keeps its copies in.
 
     VERSION            marks the folder as a store, and its layout
-    objects/yk/<cid>   content, never changed once it is there; sharded by the last two characters but one
+    objects/k/<cid>    content, never changed once it is there; sharded by the last character but one
     pins/<cid>         empty files
     temporary/         what is being written; each file is locked by its writer as long as that lives
     lock               shared by writers for moments, exclusive for gc
@@ -43,7 +43,7 @@ from .store import GcReport, Source
 
 __all__ = ["LocalStore"]
 
-_LAYOUT = b"galaxy store 1\n"
+_LAYOUT = b"galaxy store 2\n"
 _READ_SIZE = 1 << 20
 
 _SETTLED_NS = 2_000_000_000
@@ -289,7 +289,7 @@ class LocalStore:
         # Clients ask this after every update of a round: a string and a system call, no path.
         cid = content.cid
         try:
-            found = os.stat(f"{self._objects}/{cid[-3:-1]}/{cid}")
+            found = os.stat(f"{self._objects}/{cid[-2]}/{cid}")
         except FileNotFoundError:
             return False
         except OSError as error:
@@ -398,7 +398,8 @@ class LocalStore:
 
     def _object(self, content: ContentId) -> Path:
         cid = content.cid
-        return self._objects / cid[-3:-1] / cid
+        # 32 folders: each that has to be made costs as much as a file, and waits for the disk.
+        return self._objects / cid[-2] / cid
 
     def _files(self) -> Iterator[Path]:
         with explained(f"read the store {self.root}"):

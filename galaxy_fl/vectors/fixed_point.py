@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["decode", "difference", "encode", "read_sums", "read_vector", "write_encoded", "write_vector"]
 
-_SMALL = 1 << 16
+_SMALL = 1 << 18
 """Bytes that are read sooner than mapped."""
 
 
@@ -200,7 +200,7 @@ def _mapped(path: str | os.PathLike[str], parameters: int, dtype: np.dtype[Any],
     try:
         length = os.fstat(descriptor).st_size
         if length == expected and 0 < length <= _SMALL:
-            content = os.read(descriptor, _SMALL)
+            content = os.read(descriptor, expected + 1)
             length = len(content)
         if length != expected or not length:
             raise VectorError(

@@ -20,9 +20,9 @@ def fuzz(data: bytes) -> bool:
     root = folder() / "store"
     shutil.rmtree(root, ignore_errors=True)
     content = LocalStore(root).put(CONTENT)
-    target = root / "objects" / content.cid[-3:-1] / content.cid
+    target = root / "objects" / content.cid[-2] / content.cid
     name = reader.take(reader.integer() % 64).translate(None, b"\0/") or b"x"
-    place = reader.pick((target, root / "VERSION", *(root / f for f in ("pins", "temporary", "objects", "objects/ab"))))
+    place = reader.pick((target, root / "VERSION", *(root / f for f in ("pins", "temporary", "objects", "objects/a"))))
     if place.is_file():
         place.unlink()
     else:

@@ -27,7 +27,7 @@ REPOSITORY = Path(__file__).parents[3]
 
 
 def object_file(store: LocalStore, content: ContentId) -> Path:
-    return store.root / "objects" / content.cid[-3:-1] / content.cid
+    return store.root / "objects" / content.cid[-2] / content.cid
 
 
 def alter(store: LocalStore, content: ContentId, how: str) -> None:
@@ -90,10 +90,10 @@ def store(tmp_path):
 # Layout
 
 
-def test_files_are_sharded_by_the_two_characters_before_the_last_and_readable_only(store):
+def test_files_are_sharded_by_the_last_character_but_one_and_readable_only(store):
     content = store.put(b"")
     path = store.path(content)
-    assert str(path.relative_to(store.root)) == f"objects/yk/{content.cid}"
+    assert str(path.relative_to(store.root)) == f"objects/k/{content.cid}"
     assert path.stat().st_mode & 0o222 == 0
 
 
@@ -101,7 +101,7 @@ def test_a_store_holds_its_marker_its_content_and_its_pins_and_nothing_else(stor
     content = store.put(b"content")
     store.pin(content)
     cid = content.cid
-    assert files(store.root) == {"VERSION", "lock", f"objects/{cid[-3:-1]}/{cid}", f"pins/{cid}"}
+    assert files(store.root) == {"VERSION", "lock", f"objects/{cid[-2]}/{cid}", f"pins/{cid}"}
 
 
 def test_another_instance_sees_content_and_pins(store):
@@ -120,8 +120,8 @@ def test_a_folder_of_somebody_else_is_refused_and_left_alone(tmp_path):
 
 
 def test_a_store_of_another_layout_is_refused(store):
-    (store.root / "VERSION").write_text("galaxy store 2\n")
-    with pytest.raises(ContentError, match="galaxy store 2"):
+    (store.root / "VERSION").write_text("galaxy store 1\n")
+    with pytest.raises(ContentError, match="galaxy store 1"):
         LocalStore(store.root)
 
 
@@ -144,7 +144,7 @@ def test_a_relative_root_stays_where_it_was(tmp_path, monkeypatch):
 def test_files_that_are_not_content_are_neither_listed_nor_collected(store):
     store.put(b"content")
     stranger = store.root / "objects" / "notes.txt"
-    hidden = next((store.root / "objects").glob("??")) / ".hidden"
+    hidden = next((store.root / "objects").glob("?")) / ".hidden"
     stranger.write_text("mine")
     hidden.write_text("mine")
     assert len(list(store.contents())) == len(list(store.verify())) == 1
