@@ -184,7 +184,7 @@ def parse(cid: str) -> tuple[bytes, Codec]:
     )
 
 
-@lru_cache(1_000)  # base32 is Python, and what is asked for is asked for again at once
+@lru_cache(10_000)  # base32 is Python, and all contents of a round are asked for again and again
 def spelled(cid: bytes) -> str:
     """A binary CID in lower-case base32."""
     return "b" + base64.b32encode(cid).decode().rstrip("=").lower()
