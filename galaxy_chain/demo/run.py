@@ -22,7 +22,7 @@ from galaxy_chain.demo.chain import DemoChain, running_chain
 from galaxy_fl.worker import forkserver
 
 if TYPE_CHECKING:
-    from galaxy_chain.verify.audit import Auditor
+    from galaxy_chain.verify.audit import AuditedRound, Auditor
 
 __all__ = ["demonstrate", "example_job"]
 
@@ -168,7 +168,7 @@ def demonstrate(
         trained = 0.0
         committed: dict[int, Committed] = {}
         finished: Finished | None = None
-        auditing: Future[tuple[Auditor, float]] | None = None
+        auditing: Future[tuple[Auditor, list[AuditedRound], float]] | None = None
         beside = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="audit"))
         while running:
             for connection in wait(list(connections)):
@@ -222,10 +222,13 @@ def demonstrate(
                 say({"event": "ahead", "seconds": ahead})
         assert finished is not None
         assert auditing is not None
-        auditor, took = auditing.result()
+        auditor, rounds_audited, took = auditing.result()
         began = time.monotonic()
-        auditor.look()
-        for audited in auditor.rounds():
+        auditor.check_state()
+        standing = [commit.record.next.root for _, commit in sorted(auditor.history.commits.items())]
+        if [audited.root for audited in rounds_audited] != standing:  # a lie was found, and taken back since
+            rounds_audited = list(auditor.rounds())
+        for audited in rounds_audited:
             say({"event": "audited", "round": audited.round, "model": audited.root.hex()})
         took += time.monotonic() - began
         for account, role in roles.items():
@@ -238,14 +241,13 @@ def demonstrate(
                 time.sleep(3600)
 
 
-def _audited(make: Callable[[], Auditor]) -> tuple[Auditor, float]:
-    """Audit all commits, and return who has, and in how many seconds. What it has found right it remembers, and what is
-    wrong it says when it is asked for the rounds."""
+def _audited(make: Callable[[], Auditor]) -> tuple[Auditor, list[AuditedRound], float]:
+    """Audit all commits: the auditor, the rounds up to the first that is wrong, and how many seconds it has taken."""
     from galaxy_fl.exceptions import GalaxyError
 
     began = time.monotonic()
     auditor = make()
-    with suppress(GalaxyError):
-        for commit in auditor.history.commits.values():
-            auditor.check(commit)
-    return auditor, time.monotonic() - began
+    rounds: list[AuditedRound] = []
+    with suppress(GalaxyError):  # it is said at the end, if it is still so
+        rounds.extend(auditor.commits())
+    return auditor, rounds, time.monotonic() - began

@@ -184,22 +184,23 @@ class Auditor:
     def __repr__(self) -> str:
         return f"Auditor(job={self.job}, rounds={len(self.history.commits)})"
 
-    def look(self) -> None:
-        """Take in what has happened on the ledger since it was looked at last.
-
-        Raises:
-            AuditError: the events contradict each other.
-        """
-        self._follower.poll()
-        self.history = self._follower.history
-
     def rounds(self) -> Iterator[AuditedRound]:
-        """Audits what is committed, round by round.
+        """Audits what is committed, round by round, and at the end the contract's own state.
 
         Raises:
             AuditError: the first lie: names the round and what is wrong in it.
             ContentMissingError: content that an audit needs is unavailable everywhere.
             ContentAlteredError: content that a store holds is not what its id says.
+        """
+        yield from self.commits()
+        self.check_state()
+
+    def commits(self) -> Iterator[AuditedRound]:
+        """Audits what is committed, round by round, as `rounds`, without the contract's own state, which changes as
+        long as others act.
+
+        Raises:
+            GalaxyError: as `rounds`.
         """
         history = self.history
         commits = [commit for _, commit in sorted(history.commits.items())]
@@ -225,7 +226,6 @@ class Auditor:
                     client_amount(record),
                     tuple(self.objections(commit)),
                 )
-        self.check_state()
 
     def _foresee(self, commit: Commit) -> None:
         """Verify the model of a commit, where it is on this machine: no network keeps an audit from telling a lie."""
@@ -344,14 +344,15 @@ class Auditor:
         return True
 
     def check_state(self) -> None:
-        """Make sure that the contract's own state is where the events lead; new events may come between the two looks.
+        """Take in what has happened since, and make sure that the contract's own state is where the events lead; new
+        ones may come between the two looks.
 
         Raises:
             AuditError: it is not.
         """
         for _ in range(10):
-            self.look()
-            history = self.history
+            self._follower.poll()
+            self.history = history = self._follower.history
             stored = self.ledger.job_of(self.job)
             accounts = self._accounts(history.accounts)
             found = (stored.state, stored.root, stored.head, stored.pool, stored.allotted, accounts)

@@ -78,13 +78,14 @@ def test_a_job_that_has_only_begun_is_found_right(federation):
     assert audit(federation) == []
 
 
-def test_an_audit_takes_in_what_has_happened_since_when_it_looks(federation):
+def test_an_audit_takes_in_what_has_happened_since_with_the_state(federation):
     federation.submit(0, 1, 2)
     federation.commit()
     auditor = Auditor(federation.ledger(), federation.store, federation.job)
     federation.submit(0, 1, 2, seed=2)
     federation.commit()
-    auditor.look()
+    assert [each.round for each in auditor.commits()] == [1]
+    auditor.check_state()
     assert [each.round for each in auditor.rounds()] == [1, 2]
 
 
