@@ -62,8 +62,9 @@ class LedgerServerCoordinator(LedgerCoordinator):
     that beside everything else; without it the server answers whenever it looks at the chain.
 
     Args:
-        takeover: Serve although the job names another server: commit what that one has left undone when its time is up.
-            Such a commit is announced, because it earns its share only so.
+        takeover: Serve although the job names another server: commit what that one has left undone when its time is up,
+            and stay until its last commit can't be taken back. Such a commit is announced, because it earns its share
+            only so.
         keep: Which rounds' contents stay pinned. After each commit the others are let go, as far as they can't be
             challenged any more; what the job starts from stays, because other jobs may start from it.
         relay: How it hands in what clients have signed and left in the inbox; None: it does not.
@@ -128,6 +129,7 @@ class LedgerServerCoordinator(LedgerCoordinator):
                 reveals_late=self.job.reveal == "after-close",
             )
         named = self.terms.server
+        self._stands_by = takeover and named != self.address
         if named not in (ZERO_ADDRESS, self.address) and not takeover:
             self.close()
             raise ConfigurationError(
@@ -210,18 +212,29 @@ class LedgerServerCoordinator(LedgerCoordinator):
         return account.locked_until
 
     def stays_until(self) -> int | None:
-        """Until when something of this server's is in the job, as `bond_locked_until`; None for no longer."""
-        locked = self.bond_locked_until()
-        if self._payout.owed(self.history) == 0:
-            return locked
-        return max(locked or 0, self._payout.settles_at(self.history))
+        """Until when something of this server's is in the job, as `bond_locked_until`, or it has to be there in case a
+        commit is taken back; None for no longer."""
+        ends = [self.bond_locked_until(), self._stands_by_until()]
+        if self._payout.owed(self.history) != 0:
+            ends.append(self._payout.settles_at(self.history))
+        return max((end for end in ends if end is not None), default=None)
+
+    def _stands_by_until(self) -> int | None:
+        """Until when another's last commit may be taken back, and this server, which stands in for that one, would have
+        to commit in its place; in seconds of the chain, None for no longer."""
+        history = self.history
+        last = history.commits.get(history.last_round)
+        if not self._stands_by or last is None or history.settled >= history.last_round:
+            return None
+        until = last.record.time + self.terms.challenge_seconds
+        return None if self._follower.time_at(self.patience.confirmations) >= until else until
 
     def stay(self, round: Round) -> Round:
         """Stays until the bond is free and what was earned is out: a block says that the last window is over, no demand
-        waits, and the rounds are settled. At last lets go what need not stay. Returns as soon as the job continues,
-        because a commit was taken back."""
+        waits, and the rounds are settled; where it stands in for another server, until that one's last window is over.
+        At last lets go what need not stay. Returns as soon as the job continues, because a commit was taken back."""
         while not self.leave and round.over:
-            if self.bond_locked_until() is None and self._is_paid():
+            if self.bond_locked_until() is None and self._stands_by_until() is None and self._is_paid():
                 self._let_go()
                 break
             time.sleep(self.patience.poll)

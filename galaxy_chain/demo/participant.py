@@ -12,6 +12,7 @@ from pathlib import Path
 from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoordinator, Patience
 from galaxy_chain.coordinators.shared_job import SharedJob
 from galaxy_chain.coordinators.summing_up import SummingUp
+from galaxy_chain.demo import LYING_ROUND
 from galaxy_chain.demo.instructions import HEARD_OF_CLIENTS, HEARD_OF_SERVERS, Instructions, pack
 from galaxy_chain.demo.lie import LyingSums
 from galaxy_chain.ledger.contract import LedgerContract
@@ -33,9 +34,8 @@ from galaxy_fl.rounds.coordinator import Round, Submitted
 from galaxy_fl.trust import Trust
 from galaxy_fl.vectors import write_vector
 
-__all__ = ["LYING_ROUND", "run"]
+__all__ = ["run"]
 
-LYING_ROUND = 2
 PATIENCE = Patience(poll=0.05)
 
 

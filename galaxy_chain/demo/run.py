@@ -18,7 +18,9 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from galaxy_chain.demo import LYING_ROUND
 from galaxy_chain.demo.chain import DemoChain, running_chain
+from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.worker import forkserver
 
 if TYPE_CHECKING:
@@ -73,9 +75,14 @@ def demonstrate(
         device: Where clients train and the server evaluates, as torch names it.
 
     Raises:
-        ConfigurationError: the chain is not installed.
+        ConfigurationError: the chain is not installed, or a server is to lie and there is no round to lie in.
         GalaxyError: something went wrong; the message of the participant that it went wrong with.
     """
+    if cheat and rounds < LYING_ROUND:
+        raise ConfigurationError(
+            f"a server that lies does so in round {LYING_ROUND}, and there is only {rounds}: "
+            f"give --rounds {LYING_ROUND} or more"
+        )
     with running_chain(chain, clients + 3) as ready, ExitStack() as stack:
         # Before anything slow is imported here: the fork server imports torch meanwhile, and the embedded chain py-evm.
         forkserver.start("galaxy_chain.demo.participant")

@@ -120,7 +120,10 @@ def _line(event: Event) -> str | None:
         case events.Staying(role="client"):
             return f"staying for what was earned, until {_date(event.until)} at least; Ctrl-C loses nothing"
         case events.Staying():
-            return f"staying to answer demands until {_date(event.until)}; Ctrl-C ends it, and risks the bond"
+            return (
+                f"staying to answer demands, and in case a commit is taken back, until {_date(event.until)}; Ctrl-C "
+                "ends it, and risks the bond of whoever has committed"
+            )
         case events.Leaving(role="client"):
             return (
                 f"leaving; from {_date(event.until)} on, `galaxy-chain claim` and `galaxy-chain withdraw` pay out what "

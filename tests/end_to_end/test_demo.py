@@ -74,6 +74,14 @@ def test_everybody_gets_out_what_it_has_earned_once_the_windows_are_over(honest)
     assert [1_500 * 10**14 - 6 <= amount <= 1_500 * 10**14 for amount in clients] == [True] * 3
 
 
+def test_a_lie_in_the_last_round_is_taken_back_and_the_job_ends_all_the_same(tmp_path):
+    said = demonstrate(tmp_path, "--rounds", 2, "--cheat", "--chain", "anvil")
+    assert rounds(said, "committed") == [1, 2, 2]
+    assert rounds(said, "challenged") == [2]
+    assert rounds(said, "audited") == [1, 2]
+    assert said[-1]["event"] == "finished"
+
+
 @pytest.fixture(scope="module")
 def cheated(tmp_path_factory):
     """What a demonstration with a lie and a dashboard has said, and what the page's own process said of the lie."""

@@ -130,6 +130,11 @@ def test_a_demonstration_on_a_chain_that_is_not_installed(terminal, monkeypatch)
     terminal.fails(2, missing, "demo", "--chain", "anvil", "--json")
 
 
+def test_a_demonstration_of_a_lie_with_no_round_to_lie_in(terminal):
+    missing = "does so in round 2, and there is only 1: give --rounds 2 or more"
+    terminal.fails(2, missing, "demo", "--cheat", "--rounds", "1", "--json")
+
+
 EVERYTHING = [
     ["job", "list"],
     ["job", "show", 1],

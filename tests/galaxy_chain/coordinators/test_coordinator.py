@@ -767,6 +767,38 @@ def test_a_server_that_stays_lets_go_at_the_end(federation):
     assert federation.store.pins() == always_pinned(federation) | last
 
 
+def standing_by(federation, **settings):
+    ledger = federation.ledger(federation.clients[0])
+    return LedgerServerCoordinator(ledger, federation.store, federation.job, PATIENCE, takeover=True, **settings)
+
+
+def test_who_stands_in_for_a_server_stays_until_its_last_commit_can_not_be_taken_back(federation):
+    federation.job = federation.register(rounds=1, server=federation.server)
+    federation.submit(0, 1, 2)
+    federation.commit(made_up(5))
+    server = standing_by(federation)
+    over = server.round()
+    assert over.phase is Phase.FINISHED
+    last = server.history.commits[1].record.time
+    assert server.stays_until() == last + server.terms.challenge_seconds
+    finder = threading.Timer(0.2, refute, (federation, server))
+    finder.start()
+    assert server.stay(over).phase is Phase.CLOSED
+    finder.join()
+
+
+def test_who_stands_in_for_a_server_leaves_when_its_windows_are_over_or_is_told_to(federation):
+    federation.job = federation.register(rounds=1, server=federation.server)
+    federation.submit(0, 1, 2)
+    federation.commit()
+    leaving = standing_by(federation, leave=True)
+    assert leaving.stay(leaving.round()).over
+    staying = standing_by(federation)
+    federation.travel(90_000)
+    assert staying.stay(staying.round()).over
+    assert staying.stays_until() is None
+
+
 def test_nothing_is_let_go_from_a_round_that_owes_an_answer_on(federation):
     other = federation.node.accounts[7]  # none of those that take part: a client answers for its own commits at once
     federation.job = federation.register(rounds=4, max_unsettled=4)
