@@ -273,7 +273,11 @@ def server(
     where: Where,
     takeover: Annotated[
         bool,
-        typer.Option("--takeover", help="Serve although the job names another server: commit what it leaves undone."),
+        typer.Option(
+            "--takeover",
+            help="Serve although the job names another server: commit what it leaves undone, and stay until its last "
+            "commit can't be taken back.",
+        ),
     ] = False,
     leave: Annotated[
         bool,

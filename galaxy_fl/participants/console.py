@@ -131,7 +131,8 @@ def _line(event: Event) -> str | None:
             )
         case events.Leaving():
             return (
-                f"leaving, although the bond answers for commits until {_date(event.until)}; without --leave it stays"
+                f"leaving, although until {_date(event.until)} its bond answers for what it has committed, or a commit "
+                "may be taken back; without --leave it stays"
             )
         case events.Paid():
             return f"{event.amount / 10**18:g} ether were earned, and are paid out"

@@ -251,7 +251,7 @@ def _serve(listener: socket.socket, modules: Sequence[str]) -> None:
             selector.register(watched, selectors.EVENT_READ)
         while True:
             ready = selector.select(0 if later else None)
-            if not ready:  # whoever has asked already needs none of these, or imports it
+            if later and not ready:  # whoever has asked already needs none of these, or imports it
                 _import(later.popleft())
             for key, _ in ready:
                 source = key.fileobj
@@ -290,7 +290,9 @@ def _attend(
     pid = os.fork()
     if pid == 0:
         inherited = [key.fileobj for key in selector.get_map().values() if isinstance(key.fileobj, socket.socket)]
-        for one in (*inherited, *children.values(), waker):
+        inherited += [*children.values(), waker]
+        children.clear()  # they are not this one's to kill
+        for one in inherited:
             one.close()
         selector.close()
         _run(data, fds[0])
