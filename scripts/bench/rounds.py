@@ -92,25 +92,25 @@ def memory(root: int) -> int:
     return 1024 * (own + sum(files.values()))
 
 
-def seconds(command: list[str], audits: bool = False) -> tuple[float, float]:
+def seconds(command: list[str], place: Path, audits: bool = False) -> tuple[float, float]:
     """How long a command takes, in a folder of its own, and the audit's share of that, as its last line says."""
-    with tempfile.TemporaryDirectory() as folder:
-        started = time.perf_counter()
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-        took = time.perf_counter() - started
+    folder = tempfile.mkdtemp(dir=place)
+    started = time.perf_counter()
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    took = time.perf_counter() - started
     if done.returncode != 0:
         sys.exit(f"{' '.join(command)} ended with exit code {done.returncode}:\n{done.stdout}{done.stderr}")
     return took, json.loads(done.stdout.splitlines()[-1])["audit_seconds"] / took if audits else 0.0
 
 
-def peak_memory(command: list[str]) -> int:
+def peak_memory(command: list[str], place: Path) -> int:
     """The most memory seen, in bytes. In a run of its own, for looking slows it down."""
-    with tempfile.TemporaryDirectory() as folder:
-        process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        peak = 0
-        while process.poll() is None:
-            peak = max(peak, memory(process.pid))
-            time.sleep(0.1)
+    folder = tempfile.mkdtemp(dir=place)
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, memory(process.pid))
+        time.sleep(0.1)
     return peak
 
 
@@ -137,6 +137,14 @@ def main() -> None:
         "--flower", metavar="PYTHON", help="a Python that has flwr[simulation], torch and what Galaxy needs"
     )
     arguments = parser.parse_args()
+    # What a run leaves is removed after the last: for minutes after thousands of files are, ext4 makes new ones at a
+    # third of its speed, because it does not use their numbers again.
+    with tempfile.TemporaryDirectory() as place:
+        measure(arguments, Path(place))
+
+
+def measure(arguments: argparse.Namespace, place: Path) -> None:
+    """Print a line for each size and chain."""
     os.environ["PATH"] += f"{os.pathsep}{ANVIL}"
     print(machine(), flush=True)
     print(
@@ -153,10 +161,10 @@ def main() -> None:
             commands["flower"] = [arguments.flower, str(HERE / "flower_app.py"), "--job", size.job, *shape]
         times: dict[str, list[float]] = {name: [] for name in commands}
         shares: dict[str, list[float]] = {name: [] for name in commands}
-        seconds(commands["plain"])  # files into the page cache
+        seconds(commands["plain"], place)  # files into the page cache
         for _ in range(arguments.runs):
             for name, command in commands.items():
-                took, share = seconds(command, audits=name in arguments.chain)
+                took, share = seconds(command, place, audits=name in arguments.chain)
                 times[name].append(took)
                 shares[name].append(share)
         middle = {name: statistics.median(each) for name, each in times.items()}
@@ -164,7 +172,7 @@ def main() -> None:
             line = (
                 f"{size.job:<10}{size.clients:>8,}{size.rounds:>7}  {chain:<9}{middle['plain']:>8.1f}"
                 f"{middle[chain]:>9.1f}  {ratio(times[chain], times['plain']):<21}{size.aim:>5}"
-                f"{statistics.median(shares[chain]):>8.1%}{peak_memory(commands[chain]) / 1e6:>9.0f}"
+                f"{statistics.median(shares[chain]):>8.1%}{peak_memory(commands[chain], place) / 1e6:>9.0f}"
             )
             if arguments.flower:
                 line += f"{middle['flower']:>10.1f}  {ratio(times[chain], times['flower'])}"
