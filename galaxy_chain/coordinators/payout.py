@@ -67,7 +67,7 @@ class Payout:
     def can_be_claimed(self, history: JobHistory, now: int) -> bool:
         """Whether all that the account has earned as a client is settled, or can be."""
         mine = claims(history, (self._address,), through=history.round)
-        return not mine or mine[-1].commit.record.round <= self._through(history, now)
+        return not mine or mine[-1].commit.record.round <= turns.settled_through(history, now)
 
     def is_settled(self, history: JobHistory) -> bool:
         """Whether all rounds that the account has earned something in are settled."""
@@ -94,7 +94,7 @@ class Payout:
         """
         due = turns.settleable(history, now)
         accounts = {self._address, *others}
-        mine = {c.commit.record.round: c for c in claims(history, accounts, self._through(history, now))}
+        mine = {c.commit.record.round: c for c in claims(history, accounts, turns.settled_through(history, now))}
         # A claim settles its own round, but the rounds before it have to be settled by then.
         between = [commit for commit in due if commit.record.round < max(mine, default=0)]
         with suppress(RoundMovedOnError, TransactionFailedError, LedgerRefusedError):  # then look again
@@ -123,7 +123,3 @@ class Payout:
             # Somebody may have had more credited since.
             return sum(paid.amount for paid in self._ledger.emitted(BalanceWithdrawn, receipt))
         return 0
-
-    def _through(self, history: JobHistory, now: int) -> int:
-        due = turns.settleable(history, now)
-        return due[-1].record.round if due else history.settled

@@ -221,13 +221,13 @@ class LedgerServerCoordinator(LedgerCoordinator):
 
     def _stands_by_until(self) -> int | None:
         """Until when another's last commit may be taken back, and this server, which stands in for that one, would have
-        to commit in its place; in seconds of the chain, None for no longer."""
+        to commit in its place; in seconds of the chain, None for no longer. Open demands may put it off."""
         history = self.history
         last = history.commits.get(history.last_round)
-        if not self._stands_by or last is None or history.settled >= history.last_round:
+        confirmed = self._follower.time_at(self.patience.confirmations)
+        if not self._stands_by or last is None or turns.settled_through(history, confirmed) >= history.last_round:
             return None
-        until = last.record.time + self.terms.challenge_seconds
-        return None if self._follower.time_at(self.patience.confirmations) >= until else until
+        return last.record.time + self.terms.challenge_seconds
 
     def stay(self, round: Round) -> Round:
         """Stays until the bond is free and what was earned is out: a block says that the last window is over, no demand

@@ -22,6 +22,7 @@ __all__ = [
     "reopen_from",
     "settle_from",
     "settleable",
+    "settled_through",
     "supersede_from",
 ]
 
@@ -104,6 +105,12 @@ def settleable(history: JobHistory, time: int) -> list[Commit]:
         found.append(history.commits[number])
         number += 1
     return found
+
+
+def settled_through(history: JobHistory, time: int) -> int:
+    """The last round that is settled, or can be at that time: up to there nothing is taken back."""
+    due = settleable(history, time)
+    return due[-1].record.round if due else history.settled
 
 
 def idle_from(history: JobHistory) -> int:

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from eth_utils.address import to_checksum_address
-
 from galaxy_chain.ledger.structs import Update
-from galaxy_chain.ledger.words import key_address, word
+from galaxy_chain.ledger.words import checksum_address, key_address, word
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.keccak import keccak
 
@@ -196,4 +194,4 @@ def recover(domain: Domain, hash: bytes, signature: bytes) -> str:
         key = PublicKey.from_signature_and_message(counted, _digest(domain, hash), hasher=None)
     except ValueError as error:
         raise SignatureError(f"the signature is nobody's: {error}") from error
-    return to_checksum_address(key_address(key.format(compressed=False)))
+    return checksum_address(key_address(key.format(compressed=False)))

@@ -32,7 +32,6 @@ from galaxy_fl.aggregation.rule import is_sum
 from galaxy_fl.aggregation.sum_tree import Place, branch, levels, wrong_weight
 from galaxy_fl.aggregation.summing import Summand
 from galaxy_fl.exceptions import ContentAlteredError, ContentError, ContentMissingError
-from galaxy_fl.joint_work import JointWork
 from galaxy_fl.vectors import ChunkTree, commitment, read_sums, tree_root
 
 __all__ = ["Seen", "TreeCheck"]
@@ -52,10 +51,9 @@ class Seen:
     """What the clients of a process have seen of commits, beside the nodes that were right."""
 
     def __init__(self) -> None:
-        self.looks: JointWork[tuple[bytes, int], list[Fault]] = JointWork()
-        """At nodes, by the word of a commit and the node's number: what one finds is true for all who ask meanwhile."""
-        self.right: set[tuple[bytes, int]] = set()
-        """Nodes that were right, which their keys would tell, too: of a thousand clients each asks after several."""
+        self.looks: Memory[tuple[bytes, int], list[Fault]] = Memory(MOST_NODES)
+        """At nodes, by the word of a commit and the node's number: what one finds is true for all who ask meanwhile,
+        and that nothing is wrong for all who ask later: each of a thousand clients asks after several."""
         self.weighed: set[bytes] = set()
         """The words of commits whose weights are right."""
         self.present: Memory[tuple[bytes, int], list[int]] = Memory(MOST_COMMITS)
@@ -167,19 +165,17 @@ class TreeCheck:
 
     def node(self, node: int) -> Iterator[Fault]:
         """What is wrong in a node."""
-        if (what := (self._commit.word, node)) not in self._seen.right:
-            yield from self._seen.looks.do(what, lambda: self._looked_at(node))
+        what = self._commit.word, node
+        yield from self._seen.looks.get(what, lambda: self._looked_at(node), lambda faults: not faults)
 
     def _looked_at(self, node: int) -> list[Fault]:
         place = self._verifier.nodes.place(self._commit, node)
-        if (key := self._key(place)) not in self._cache:
-            if faults := list(self._lowest(place) if place.level == 1 else self._higher(place)):
-                return faults
+        if (key := self._key(place)) in self._cache:
+            return []
+        faults = list(self._lowest(place) if place.level == 1 else self._higher(place))
+        if not faults:
             self._cache.add(key)
-        if len(self._seen.right) >= MOST_NODES:
-            self._seen.right.clear()
-        self._seen.right.add((self._commit.word, node))
-        return []
+        return faults
 
     def last_step(self) -> Iterator[Fault]:
         """What is wrong in the step from the root to the next model."""

@@ -5,7 +5,8 @@ Whole processes, in turn: model, data, trainer and seeds are the same. Prints th
 pair by pair, and Galaxy's peak memory: that of all of its processes, what they share counted once, whatever else on the
 machine maps the same libraries. Galaxy's clients verify their branch of every commit. Each line names its chain:
 `embedded` is a virtual machine in Python that comes with Galaxy, `anvil` Foundry's node. The share of the audit is that
-of an audit of all rounds in the whole time, median of the same runs; it ought not to be more than 5 %.
+of an audit of all rounds in the whole time, median of the same runs; of a demonstration by the processor's time, as
+others work beside it. It ought not to be more than 5 %.
 """
 
 from __future__ import annotations

@@ -787,6 +787,25 @@ def test_who_stands_in_for_a_server_stays_until_its_last_commit_can_not_be_taken
     finder.join()
 
 
+def test_who_stands_in_for_a_server_stays_as_long_as_a_demand_is_open(federation):
+    federation.job = federation.register(rounds=1, server=federation.server)
+    federation.submit(0, 1, 2)
+    federation.commit()
+    server = standing_by(federation)
+    server.round()
+    record, ledger = server.history.commits[1].record, federation.ledger(federation.clients[1])
+    federation.travel(86_000)
+    ledger.demand(federation.job, record, 0, 1, bytes(32), value=10**16).transact()
+    federation.travel(1_000)
+    over = server.round()
+    assert server.stays_until() == record.time + server.terms.challenge_seconds  # which is over
+    federation.travel(3_000)
+    expiring = threading.Timer(0.2, lambda: ledger.expire(federation.job, record, 0, 1).transact())
+    expiring.start()
+    assert server.stay(over).phase is Phase.CLOSED
+    expiring.join()
+
+
 def test_who_stands_in_for_a_server_leaves_when_its_windows_are_over_or_is_told_to(federation):
     federation.job = federation.register(rounds=1, server=federation.server)
     federation.submit(0, 1, 2)
