@@ -326,8 +326,13 @@ class Chain:
         self._exact_timestamp = timestamp
 
     def increase_time(self, seconds: int) -> int:
-        """Moves the clock forward; answers by how many seconds it is now ahead in all."""
-        self._clock_offset += seconds
+        """Moves the clock forward; answers by how many seconds it is now ahead in all.
+
+        Counted from the latest block where that is ahead of the clock, as after more than one block a second:
+        the next block is at least `seconds` later.
+        """
+        ahead = self.head.header.timestamp - int(time.time())
+        self._clock_offset = max(self._clock_offset, ahead) + seconds
         return self._clock_offset
 
     def snapshot(self) -> int:

@@ -643,6 +643,15 @@ def test_time_can_be_moved_forward_and_set(web3: Web3, node: Node) -> None:
     assert "is not after" in error(node, "evm_setNextBlockTimestamp", moved)["message"]
 
 
+def test_time_moves_from_the_latest_block_where_blocks_are_ahead_of_the_clock(web3: Web3, node: Node) -> None:
+    for _ in range(5):
+        result(node, "evm_mine")  # a second later each, whatever the clock says
+    start = web3.eth.get_block("latest")["timestamp"]
+    result(node, "evm_increaseTime", 1_000)
+    result(node, "evm_mine")
+    assert web3.eth.get_block("latest")["timestamp"] >= start + 1_000
+
+
 def test_every_block_is_later_than_its_parent(web3: Web3, node: Node) -> None:
     for _ in range(3):
         result(node, "evm_mine")
