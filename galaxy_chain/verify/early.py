@@ -20,6 +20,7 @@ from functools import partial
 from galaxy_chain.ledger.structs import Model
 from galaxy_chain.ledger.submissions import Entry
 from galaxy_chain.verify.verifier import Verifier
+from galaxy_fl.content.finished import LARGE
 from galaxy_fl.exceptions import ContentAlteredError
 from galaxy_fl.patience import Backoff
 
@@ -29,8 +30,9 @@ LOG = logging.getLogger(__name__)
 
 AT_ONCE = 4
 """Threads of a process that do this: some wait for a network."""
-SETTLES = 2.1
-"""Seconds until a store remembers that it has hashed a file: looked at earlier, it would be hashed again."""
+SETTLES, LARGE_SETTLES = 2.1, 0.05
+"""Seconds until a store remembers that it has hashed a file, or a large one, for which it looks at the file system's
+clock: looked at earlier, it would be hashed again."""
 PAUSES = Backoff(1.0, 60.0)
 """Between two tries to get content that is not there."""
 MOST_TRIES = 3
@@ -83,7 +85,7 @@ class Early:
     def __init__(
         self, verifier: Verifier, then: Then, nice: int = 0, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.settles = SETTLES
+        self.settles = LARGE_SETTLES if 4 * verifier.terms.parameters >= LARGE else SETTLES
         """Seconds from when an update is seen in a round that is not closed until it is looked at."""
         self._verifier = verifier
         self._then = then

@@ -102,6 +102,7 @@ class JobClient(JobParticipant[ClientCoordinator]):
                     self._model,
                     coordinator.kept,
                     guard,
+                    self._work.scratch() if coordinator.kept is None else None,
                 )
             finally:
                 self._worker = None

@@ -123,6 +123,8 @@ class JobParticipant(Generic[AnyCoordinator]):
             and the end of a job that was over before is told again.
         hosted: The client's name where its program hosts others beside it: then its report has no picture, of which
             there would be hundreds.
+        writes_model: Whether the final model goes to the folder, too: not where another participant on this machine
+            writes the same.
 
     Raises:
         ConfigurationError: the job's id can't be part of a file's name, or the output folder can't be used.
@@ -144,6 +146,7 @@ class JobParticipant(Generic[AnyCoordinator]):
         turn: AbstractContextManager[object] | None = None,
         alone: bool = False,
         hosted: str = "",
+        writes_model: bool = True,
     ) -> None:
         job = coordinator.job_id
         if not is_name(job):  # it may come from a stranger's server
@@ -177,13 +180,15 @@ class JobParticipant(Generic[AnyCoordinator]):
             # Where each client has a model of its own, clients may share a folder, or a program.
             apart = coordinator.job.distils or (coordinator.job.personal and self.role == "client")
             own = f"_{name}" if apart and (coordinator.shares_folder or hosted) else ""
-            self._final = output / f"final_model_pars_{job}{own}"
+            self._final = output / f"final_model_pars_{job}{own}" if writes_model else None
             document = coordinator.job.digest
             who = label.replace("_", " ", 1)
             self._report = ReportFile(
                 output / f"report_{job}_{label}", job, document, coordinator.job.name, who, bool(hosted)
             )
-            if self._final.exists():  # of this job, if the report says so, and not of another of the same id
+            if (
+                self._final is not None and self._final.exists()
+            ):  # of this job, if the report says so, and not of another of the same id
                 self._sha256 = self._report.report.final_model
 
     def run(self) -> Outcome:

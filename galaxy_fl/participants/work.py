@@ -9,6 +9,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from galaxy_fl.exceptions import TrainingError
 from galaxy_fl.worker.pool import PoolSession, WorkerPool
@@ -44,6 +46,7 @@ class Work:
         self._changed = threading.Condition()
         self._inside = 0
         self._stopped = False
+        self._scratch: TemporaryDirectory[str] | None = None
 
     @contextmanager
     def section(self) -> Iterator[None]:
@@ -72,6 +75,13 @@ class Work:
         """Return a client's session with the workers, none of which outlives the work."""
         return self.pool.session()
 
+    def scratch(self) -> Path:
+        """Return a folder for what no client keeps, one for all: to make one costs as much as to make a file."""
+        with self._changed:
+            if self._scratch is None:
+                self._scratch = TemporaryDirectory(prefix="galaxy-clients-")
+            return Path(self._scratch.name)
+
     def stop(self) -> None:
         """Ends the workers, and waits until no thread is in a section."""
         with self._changed:
@@ -79,3 +89,5 @@ class Work:
         self.pool.close()
         with self._changed:
             self._changed.wait_for(lambda: self._inside == 0, LAST_SAMPLE)
+            if self._scratch is not None:
+                self._scratch.cleanup()

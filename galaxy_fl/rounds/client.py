@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -72,6 +72,7 @@ def run_client(
     model: Callable[[int, Path, Path | None], None] = lambda rounds, vector, own: None,
     folder: Path | None = None,
     guard: Guard | None = None,
+    scratch: Path | None = None,
 ) -> Round:
     """Takes part in a job until it is over.
 
@@ -88,9 +89,10 @@ def run_client(
             the job's, or in a distillation this client's own; and the file of the client's own tensors, None if it has
             none.
         folder: Of this client in this job, where what it has trained is kept until the next round's, so that it trains
-            nothing twice when it starts again; None for a temporary one.
+            nothing twice when it starts again; None where nothing is to outlive this call.
         guard: Where the job is private. When it admits no more trainings, the client hands in nothing more, and looks
             on until the job is over.
+        scratch: For files where `folder` is None; clients may share it. None for a folder of its own.
 
     Returns:
         Where the job stood at its end.
@@ -110,10 +112,12 @@ def run_client(
             shown = rounds
             model(rounds, vector, kept.own_before(rounds + 1))
 
-    with tempfile.TemporaryDirectory(prefix="galaxy-client-") if folder is None else _alone(folder) as place:
-        irreplaceable = folder is not None and (guard is not None or bool(document.personal))
-        kept = Kept(Path(place), durable=irreplaceable, lasting=folder is not None)
+    irreplaceable = folder is not None and (guard is not None or bool(document.personal))
+    with _place(folder, scratch) as place, ExitStack() as ending:
+        kept = Kept(place, durable=irreplaceable, lasting=folder is not None)
         kept.sweep()
+        if folder is None:
+            ending.callback(kept.clear)
         while not round.over:
             if not retired and coordinator.wants_update(round):
                 try:
@@ -154,7 +158,20 @@ def run_client(
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[Path]:
+def _place(folder: Path | None, scratch: Path | None) -> Iterator[Path]:
+    """The folder for what a client has in a job."""
+    if folder is not None:
+        with _alone(folder):
+            yield folder
+    elif scratch is not None:
+        yield scratch
+    else:
+        with tempfile.TemporaryDirectory(prefix="galaxy-client-") as made:
+            yield Path(made)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
     """Keep other programs from the folder, which would overwrite what this one has trained and protected.
 
     Raises:
@@ -163,7 +180,7 @@ def _alone(folder: Path) -> Iterator[Path]:
     busy = f"another program takes part in this job with the folder {folder}: stop it, or use another home"
     lock = FileLock.claim(folder.with_name(f"{folder.name}.lock"), busy)
     try:
-        yield folder
+        yield
     finally:
         lock.release()
 
@@ -173,13 +190,10 @@ def _train(
 ) -> tuple[TrainResult, Finished] | None:
     """Trains, unless that was done before: a round that is collected again has the same model. What was made public in
     vain is trained anew. Returns what is handed in, too; None where the guard admits no more."""
-    digest = digest_of(begin)
-    if kept.last is not None and (kept.last.round, kept.last.begin, kept.last.draw) == (
-        round.number,
-        digest,
-        round.draw,
-    ):
-        return kept.last.result, Finished.of(kept.update(round.number))
+    last = kept.last
+    again = last is not None and (last.round, last.draw) == (round.number, round.draw)
+    if last is not None and again and last.begin == digest_of(begin):
+        return last.result, Finished.of(kept.update(round.number))
     start, teachers, distils = begin, list[Path](), coordinator.job.distils
     if distils:
         previous = coordinator.previous(round)
@@ -198,8 +212,10 @@ def _train(
     if guard is not None:  # before it is kept, as what is kept is handed in
         guard.protect(kept.raw, update)
     made = Finished.of(update)
-    content = made.content.cid
-    trained = KeptUpdate(round=round.number, begin=digest, draw=round.draw, result=result, content=content)
+    # A large model is hashed now, when others train, and not before, when everybody waits for it.
+    trained = KeptUpdate(
+        round=round.number, begin=digest_of(begin), draw=round.draw, result=result, content=made.content.cid
+    )
     kept.keep(trained, coordinator.first_open(round))
     return result, made
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
@@ -86,13 +88,13 @@ class KeptUpdate(BaseModel):
 
 
 class Kept:
-    """A folder of one client's in one job. Nobody else writes there.
+    """What one client has in one job, in a folder. Nobody else writes there.
 
     Args:
         folder: Is made.
         durable: Whether what is kept outlives a loss of power, and not only the process: for what could not be trained
             again, or costs more than time.
-        lasting: Whether the folder itself outlives the process; if not, nothing is noted.
+        lasting: Whether the folder itself outlives the process; if not, nothing is noted, and many may share it.
 
     Raises:
         OSError: it can't be used.
@@ -102,10 +104,15 @@ class Kept:
         make_folder(folder, 0o700)
         self._durable, self._lasting = durable, lasting
         self._folder = folder
+        self._prefix = "" if lasting else f"{secrets.token_hex(8)}-"
+        """Of the names of its files."""
         self._note = folder / "kept.json"
-        self._owns = {int(path.name[4:]) for path in folder.glob("own-*") if path.name[4:].isdecimal()}
+        self._owns: set[int] = set()
         """The rounds after which the client's own tensors are there. Nobody else writes to the folder."""
         self.last: KeptUpdate | None = None
+        if not lasting:
+            return
+        self._owns |= {int(path.name[4:]) for path in folder.glob("own-*") if path.name[4:].isdecimal()}
         try:
             last = KeptUpdate.model_validate_json(self._note.read_bytes())
         except (FileNotFoundError, ValidationError):  # nothing yet, or of another time: then it is trained again
@@ -116,17 +123,17 @@ class Kept:
 
     def update(self, round: int) -> Path:
         """Where the update of a round is, or goes; in a distillation the trained vector."""
-        return self._folder / f"update-{round}"
+        return self._folder / f"{self._prefix}update-{round}"
 
     @property
     def raw(self) -> Path:
         """Where the update goes that a private job's training leaves, until it is protected."""
-        return self._folder / "raw"
+        return self._folder / f"{self._prefix}raw"
 
     @property
     def own_new(self) -> Path:
         """Where the client's own tensors go that a training leaves, until they are kept with what was trained."""
-        return self._folder / "own-new"
+        return self._folder / f"{self._prefix}own-new"
 
     def own_before(self, round: int) -> Path | None:
         """The client's own tensors that a round's training begins with: those of the last round trained before it."""
@@ -134,7 +141,7 @@ class Kept:
         return self._own(max(earlier)) if earlier else None
 
     def _own(self, round: int) -> Path:
-        return self._folder / f"own-{round}"
+        return self._folder / f"{self._prefix}own-{round}"
 
     def _forget_own(self, round: int) -> None:
         self._own(round).unlink(missing_ok=True)
@@ -142,7 +149,8 @@ class Kept:
 
     def sweep(self) -> None:
         """Removes what a program that died has left unfinished."""
-        for path in (self.raw, self.own_new, *self._folder.glob(f"{NEW_PREFIX}*")):
+        unfinished = self._folder.glob(f"{NEW_PREFIX}*") if self._lasting else ()
+        for path in (self.raw, self.own_new, *unfinished):
             path.unlink(missing_ok=True)
 
     def clear(self, personal: bool = False) -> None:
@@ -151,8 +159,11 @@ class Kept:
         Args:
             personal: Whether the client's own tensors of the last round stay, because they are nowhere else.
         """
-        self._note.unlink(missing_ok=True)
-        for path in self._folder.glob("update-*"):
+        updates: Iterable[Path] = () if self.last is None else [self.update(self.last.round)]
+        if self._lasting:
+            self._note.unlink(missing_ok=True)
+            updates = self._folder.glob("update-*")
+        for path in updates:
             path.unlink(missing_ok=True)
         owns = sorted(self._owns)
         for round in owns[:-1] if personal else owns:

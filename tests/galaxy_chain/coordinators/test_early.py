@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,10 @@ from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoord
 from galaxy_chain.coordinators.summing_up import SummingUp
 from galaxy_chain.ledger.structs import Update
 from galaxy_chain.ledger.words import address_bytes
-from galaxy_chain.verify.early import MOST_TRIES, Early
+from galaxy_chain.verify.early import LARGE_SETTLES, MOST_TRIES, SETTLES, Early
 from galaxy_chain.verify.how import BRANCH, Verify
 from galaxy_fl.content import ContentId, LocalStore
+from galaxy_fl.content.finished import LARGE
 from galaxy_fl.exceptions import RoundMovedOnError
 from galaxy_fl.rounds.coordinator import Phase
 from galaxy_fl.vectors import commitment, tree_root
@@ -60,6 +62,21 @@ def of_tree(federation: Federation, clients: int = 6, **terms: int) -> Federatio
     federation.clients = [*federation.clients[:3], *federation.node.accounts[10:13]][:clients]
     federation.job = federation.register(fan_in=FAN_IN, min_clients=3, max_clients=clients, **terms)
     return federation
+
+
+def test_large_updates_are_verified_before_their_round_is_closed(federation: Federation) -> None:
+    """A store remembers at once that it has hashed one: nothing is gained by waiting until it would remember any."""
+    server = federation.serve()
+    assert server.early.settles == SETTLES
+    server.verifier.terms = replace(server.terms, parameters=LARGE // 4)
+    assert Early(server.verifier, lambda sight, right: ()).settles == LARGE_SETTLES
+    path = federation.store.root.parent / "large"
+    path.write_bytes(bytes(LARGE))
+    content = federation.store.put(path)
+    time.sleep(LARGE_SETTLES)
+    other = LocalStore(federation.store.root)
+    other.path(content)
+    assert content in other._known.verified
 
 
 def close(federation: Federation, server: LedgerServerCoordinator) -> bytes:

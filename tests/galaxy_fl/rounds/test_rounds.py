@@ -114,6 +114,25 @@ def test_a_server_that_was_beaten_looks_again(table):
     assert end.number == 3
 
 
+def test_clients_of_a_program_share_a_folder_and_leave_nothing_there(table, tmp_path):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    there = []
+
+    def while_both_wait():
+        there.extend(path.name.partition("-")[2] for path in scratch.iterdir())
+        table.cancelled = True
+
+    def meanwhile():
+        run_client(ClientSeat(table, "b", while_both_wait), Counting(8), 10, scratch=scratch)
+
+    run_client(ClientSeat(table, "a", meanwhile), Counting(5), 10, scratch=scratch)
+    assert there == ["update-1", "update-1"]
+    handed_in = {client: read_vector(path, PARAMETERS)[0] for client, (path, _) in table.submissions.items()}
+    assert handed_in == {"a": 5, "b": 8}
+    assert list(scratch.iterdir()) == []
+
+
 def test_a_client_trains_once_a_round_and_hands_in_the_difference(table):
     table.wanted = 1
     trainer, reports = Counting(5), []
