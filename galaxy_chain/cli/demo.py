@@ -13,8 +13,10 @@ import typer
 from galaxy_chain.cli.console import console, print_json, short
 from galaxy_chain.cli.options import Json
 from galaxy_chain.demo.chain import DemoChain
+from galaxy_chain.demo.job import OwnJob
 from galaxy_chain.demo.run import demonstrate
 from galaxy_chain.shown import ether
+from galaxy_fl.exceptions import ConfigurationError
 
 __all__ = ["demo"]
 
@@ -23,8 +25,38 @@ LISTED = 20
 
 
 def demo(
-    clients: Annotated[int, typer.Option(min=1, max=1_000, help="Number of clients that share the digits.")] = 4,
-    rounds: Annotated[int, typer.Option(min=1, help="Number of rounds.")] = 5,
+    job: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[JOB.toml]",
+            help="Job file of your own to try, on --data. Its terms hold, but for who and how many take part. A model "
+            "that it brings along is a program, and runs here.",
+        ),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="For a job of your own, what clients divide and train on: digits, mnist, fashion-mnist, cifar-10, or "
+            "module:function of your own."
+        ),
+    ] = None,
+    test_data: Annotated[
+        str | None,
+        typer.Option(help="For a job of your own, the data set on whose test split each model is evaluated."),
+    ] = None,
+    partition: Annotated[
+        str | None,
+        typer.Option(help="For a job of your own, how data are divided: iid (the default), dirichlet:ALPHA, labels:K."),
+    ] = None,
+    clients: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=1_000, help="Number of clients, all of which are in each round; by default 4, or min_clients."
+        ),
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, help="Number of rounds; by default 5, or those of the job file.")
+    ] = None,
     home: Annotated[Path, typer.Option(help="Folder for everything that is kept.")] = Path(".galaxy/demo"),
     cheat: Annotated[
         bool, typer.Option("--cheat", help="Let the server lie in round 2, and show what becomes of it.")
@@ -58,12 +90,17 @@ def demo(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Run a real federated job on a development chain: a server, clients that share a process, and an audit."""
+    """Run a real federated job on a development chain: a server, clients that share a process, and an audit.
+
+    Without a job file it is handwritten digits. With one it is that job, before anybody else hears of it: its model,
+    training, rule and terms, with accounts and money that are worth nothing.
+    """
     run = partial(
         demonstrate,
         clients,
         rounds,
         home,
+        own=_own(job, data, test_data, partition),
         keep=keep,
         cheat=cheat,
         verify=verify,
@@ -75,23 +112,33 @@ def demo(
     if json:
         run(print_json)
         return
+    how_many: list[int] = []
     audited: list[int] = []
     earned: list[str] = []
     paid: list[int] = []
     rpc: list[str] = []
     pages: list[str] = []
-    console.print(f"digits, {clients} clients, {rounds} rounds; everything is kept in {home}")
     with console.status("loading torch and the chain"):
 
         def say(said: dict[str, Any]) -> None:
             match said["event"]:
+                case "begun":
+                    how_many.append(said["rounds"])
+                    console.print(
+                        f"{said['name']}, {said['clients']} clients, {said['rounds']} rounds; everything is kept in "
+                        f"{home}",
+                        markup=False,
+                    )
                 case "chain":
                     rpc.append(said["rpc"])
                     console.print(f"chain      {said['chain']}, at {said['rpc']}")
                 case "deployed":
                     console.print(f"ledger     {said['ledger']}, {said['gas']:,} gas")
                 case "created":
-                    console.print(f"job        {said['job']}, {said['parameters']:,} parameters, {said['gas']:,} gas\n")
+                    console.print(f"job        {said['job']}, {said['parameters']:,} parameters, {said['gas']:,} gas")
+                    for warning in said["warnings"]:
+                        typer.echo(f"warning: {warning}", err=True)
+                    console.print()
                     console.print("round    loss  accuracy  updates        gas  seconds  model", style="bold")
                 case "dashboard":
                     pages.append(said["url"])
@@ -104,7 +151,7 @@ def demo(
                     _open(said["url"])
                 case "committed":
                     console.print(
-                        f"{said['round']:>5}  {said['loss']:6.3f}  {100 * said['accuracy']:6.1f} %  "
+                        f"{said['round']:>5}  {_shown(said['loss'], '.3f'):>6}  {_shown(said['accuracy'], '.1%'):>8}  "
                         f"{said['updates']:>7}  {said['gas']:>9,}  {said['seconds']:7.2f}  {short(said['model'])}"
                     )
                 case "challenged":
@@ -125,21 +172,24 @@ def demo(
                     )
                 case "earned":
                     paid.append(said["amount"])
-                    if len(paid) <= LISTED:
+                    if said["amount"] and len(paid) <= LISTED:
                         earned.append(f"{said['role']} {short(said['account'])} {ether(said['amount'])}")
                 case "audited":
                     audited.append(said["round"])
                 case "finished":
-                    console.print(f"\n{rounds} rounds in {said['seconds']:.1f} s; final model {said['model']}")
+                    console.print(f"\n{how_many[0]} rounds in {said['seconds']:.1f} s; final model {said['model']}")
                     console.print(
                         f"audit      {len(audited)} rounds recomputed from ledger and content in "
                         f"{said['audit_seconds']:.1f} s, all right"
                     )
-                    if len(paid) > LISTED:
+                    if earned and len(paid) > LISTED:
                         earned.append(f"and {len(paid) - LISTED} more, {ether(sum(paid))} in all")
                     for line, text in enumerate(earned):
                         console.print(f"{'' if line else 'earned':<10} {text}")
-                    console.print(f"model      {os.path.relpath(said['final_model'])}, and .safetensors beside it")
+                    if said["final_model"]:
+                        console.print(f"model      {os.path.relpath(said['final_model'])}, and .safetensors beside it")
+                    else:
+                        console.print(f"models     {home}, one of each client, as the method has it")
                     console.print(f"reports    {home}")
                     console.print(f"ledger     {home / 'ledger.json'}")
                     console.print(f"content    {home / 'store'}")
@@ -153,6 +203,30 @@ def demo(
                     console.print(f"  galaxy-chain job report 1 {where}")
 
         run(say)
+
+
+def _own(job: Path | None, data: str | None, test_data: str | None, partition: str | None) -> OwnJob | None:
+    """Return the job of one's own that is to be tried, None for the digits."""
+    if job is not None:
+        if data is None:
+            raise ConfigurationError(
+                f"{job} says nothing of data: name those that the clients divide among them and train on, as in "
+                "--data digits or --data module:function"
+            )
+        return OwnJob(job, data, test_data, "iid" if partition is None else partition)
+    options = {"--data": data, "--test-data": test_data, "--partition": partition}
+    given = [f"{option} {value}" for option, value in options.items() if value is not None]
+    if given:
+        raise ConfigurationError(
+            f"{given[0]} is for a job of your own: name its file (`galaxy-chain job example` prints one), or leave the "
+            "option out to see the digits"
+        )
+    return None
+
+
+def _shown(value: float | None, form: str) -> str:
+    """Return what a server has measured; a hyphen where it has not."""
+    return "-" if value is None else format(value, form)
 
 
 def _open(url: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from galaxy_chain.coordinators.summing_up import SummingUp
 from galaxy_chain.demo import LYING_ROUND
 from galaxy_chain.demo.instructions import HEARD_OF_CLIENTS, HEARD_OF_SERVERS, Instructions, pack
 from galaxy_chain.demo.lie import LyingSums
+from galaxy_chain.jobs.terms import Limits
 from galaxy_chain.ledger.contract import LedgerContract
 from galaxy_chain.rpc.rpc import Rpc
 from galaxy_chain.transactions.accounts import NodeSigner
@@ -37,6 +39,8 @@ from galaxy_fl.vectors import write_vector
 __all__ = ["run"]
 
 PATIENCE = Patience(poll=0.05)
+PLAY_MONEY = Limits(bond=2**96, deposit=2**96)
+"""Whatever a job asks for is paid: it is worth nothing."""
 
 
 class LyingServerCoordinator(LedgerServerCoordinator):
@@ -78,6 +82,7 @@ def run(connection: Connection) -> None:
     """Takes part in the job of the instructions that come first, and sends what happens until all is over."""
     told = Instructions.model_validate_json(connection.recv_bytes())
     back = _Told(connection)
+    tempfile.tempdir = told.scratch
     try:
         rpc = Rpc(told.rpc)
         where = told.deployment
@@ -97,12 +102,13 @@ def _serve(told: Instructions, ledger: LedgerContract, back: _Told, track: Seque
     store = LocalStore(Path(told.store))
     try:
         if told.role == "server":
-            server = LedgerServerCoordinator(ledger, store, told.job, PATIENCE, takeover=True)
+            server = LedgerServerCoordinator(ledger, store, told.job, PATIENCE, takeover=True, limits=PLAY_MONEY)
         else:
-            server = LyingServerCoordinator(ledger, store, told.job, PATIENCE, leave=True)
+            server = LyingServerCoordinator(ledger, store, told.job, PATIENCE, leave=True, limits=PLAY_MONEY)
         listeners: list[Listener] = [back.of(account, HEARD_OF_SERVERS), MetricsFile(Path(told.metrics))]
-        data, output = LocalData(None, "digits", device=told.device), Path(told.output)
-        JobServer(server, data, Trust(), listeners=listeners, track=track, output=output, alone=True).run()
+        data = None if told.test_data is None else LocalData(None, told.test_data, device=told.device)
+        output, trust = Path(told.output), Trust(told.trust)
+        JobServer(server, data, trust, listeners=listeners, track=track, output=output, alone=True).run()
         back.tell(account, None)
     except GalaxyError as error:
         back.tell(account, Failed(message=str(error)))
@@ -111,8 +117,10 @@ def _serve(told: Instructions, ledger: LedgerContract, back: _Told, track: Seque
 def _take_part(told: Instructions, ledger: LedgerContract, back: _Told, track: Sequence[Tracker]) -> None:
     """Be all clients, in threads that share what they follow and verify, and the workers."""
     verify, count = Verify.parse(told.verify), len(told.accounts)
-    parts = list(LocalData("digits", device=told.device).parts(f"1-{count}/{count}").values())
-    store, work = LocalStore(Path(told.store)), Work()
+    data = LocalData(told.data, device=told.device, partition=told.partition)
+    parts = list(data.parts(f"1-{count}/{count}").values())
+    store, work, trust = LocalStore(Path(told.store)), Work(), Trust(told.trust)
+    own = Path(told.scratch) if told.keeps else None
 
     def take_part(number: int) -> None:
         account = told.accounts[number]
@@ -121,16 +129,23 @@ def _take_part(told: Instructions, ledger: LedgerContract, back: _Told, track: S
             with ExitStack() as stack:
                 stack.enter_context(FLOOR.among())
                 by = ledger.by(NodeSigner(account, told.first + number))
-                coordinator = LedgerClientCoordinator(by, store, told.job, PATIENCE, verify=verify, shared=shared)
+                coordinator = LedgerClientCoordinator(
+                    by, store, told.job, PATIENCE, verify=verify, shared=shared, limits=PLAY_MONEY, own=own
+                )
                 stack.enter_context(closing(coordinator))
                 JobClient(
-                    coordinator, parts[number], Trust(),
+                    coordinator, parts[number], trust,
                     listeners=listeners, track=track, output=output, work=work, alone=True, name=name, hosted=name,
+                    writes_model=apart,
                 ).run()  # fmt: skip
             back.tell(account, None)
         except GalaxyError as error:
             back.tell(account, Failed(message=str(error)))
 
     shared = SharedJob(ledger, store, told.job, poll=PATIENCE.poll, hosted=count)
-    with closing(shared), ThreadPoolExecutor(count, thread_name_prefix="client") as threads:
+    apart = shared.document.distils or bool(shared.document.personal)  # of all other models the server's file is theirs
+    with ExitStack() as ending:
+        ending.enter_context(closing(shared))
+        ending.callback(work.stop)
+        threads = ending.enter_context(ThreadPoolExecutor(count, thread_name_prefix="client"))
         list(threads.map(take_part, range(count)))

@@ -10,44 +10,42 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from functools import partial
 from importlib.resources import as_file, files
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from galaxy_chain.demo import LYING_ROUND
 from galaxy_chain.demo.chain import DemoChain, running_chain
+from galaxy_chain.demo.job import CLIENTS, DIGITS, ROUNDS, OwnJob, with_terms
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.worker import forkserver
 
 if TYPE_CHECKING:
-    from galaxy_chain.verify.audit import AuditedRound, Auditor
+    from galaxy_chain.demo.instructions import AuditReport
 
-__all__ = ["demonstrate", "example_job"]
+__all__ = ["demonstrate"]
 
 POOL = 10**18 // 2
 """What the job's owner pays, in wei: half of a server's bond, so that no round has to wait for another's window."""
 FEW = 16
 FEW_FAN_IN = 2
 """Updates that a partial sum stands for where there are few clients: so few that they make a tree."""
+ADMITTED_AT_ONCE = 200
+"""Clients of a job that is not open, each of whom takes the owner's transaction some 26,000 gas."""
 SPARE = 60
 """Seconds that the chain's clock is put ahead beyond what has to pass."""
 
 
-def example_job() -> str:
-    """The example of a job file, a digits job."""
-    return files("galaxy_chain.demo").joinpath("digits.toml").read_text()
-
-
 def demonstrate(
-    clients: int,
-    rounds: int,
+    clients: int | None,
+    rounds: int | None,
     home: Path,
     say: Callable[[dict[str, Any]], None],
     *,
+    own: OwnJob | None = None,
     keep: bool = False,
     cheat: bool = False,
     verify: str = "branch",
@@ -56,16 +54,19 @@ def demonstrate(
     device: str = "cpu",
     dashboard: bool = False,
 ) -> None:
-    """Runs the digits job: chain, ledger, job, one server and so many clients, and an audit at the end.
+    """Runs the digits job, or one's own: chain, ledger, job, one server and so many clients, and an audit.
 
-    Says `chain`, `deployed`, `created`, whatever the server says, `ahead` (the chain's clock), `audited` (a round),
-    `earned` (a participant) and `finished`; with a dashboard also `dashboard` and, once a lie is proved, `shown`.
+    Says `begun` (the job's name, and how many clients and rounds), `chain`, `deployed`, `created`, whatever the server
+    says, `ahead` (the chain's clock), `audited` (a round), `earned` (a participant) and `finished`; with a dashboard
+    also `dashboard` and, once a lie is proved, `shown`.
 
     Args:
-        clients: How many, each with its own part of the digits.
-        rounds: How many.
+        clients: How many, each with its own part of the data; None for four, or the `min_clients` of one's own job.
+        rounds: How many; None for five, or those of one's own job.
         home: Where the ledger's file, the store and the metrics go.
         say: Takes what is said.
+        own: The job to run in place of the digits, by its own terms but for who and how many take part. Its owner, who
+            is taken to be who runs the demonstration, is trusted: a model that is a program runs.
         cheat: Let the job's own server lie in round 2. A client proves it, and another server finishes the job.
         verify: How much of each commit the clients recompute: `branch`, `full`, `sample:K` or `off`.
         track: Where participants write what they measure, as `galaxy-chain server --track` has it.
@@ -75,17 +76,25 @@ def demonstrate(
         device: Where clients train and the server evaluates, as torch names it.
 
     Raises:
-        ConfigurationError: the chain is not installed, or a server is to lie and there is no round to lie in.
+        ConfigurationError: the chain is not installed, a server is to lie and there is no round to lie in, or one's own
+            job needs what a demonstration has not.
+        JobDocumentError: the job's file can't be read, or is not valid.
         GalaxyError: something went wrong; the message of the participant that it went wrong with.
     """
+    # Before anything slow is imported here: the fork server imports torch meanwhile, and the embedded chain py-evm.
+    modules = () if own is None else own.modules
+    forkserver.start("galaxy_chain.demo.participant", "galaxy_chain.demo.auditor", *modules)
+    job_file = None if own is None else own.read()
+    if clients is None:
+        clients = CLIENTS if job_file is None else job_file.terms.min_clients
+    if rounds is None:
+        rounds = ROUNDS if job_file is None else job_file.terms.rounds
     if cheat and rounds < LYING_ROUND:
         raise ConfigurationError(
             f"a server that lies does so in round {LYING_ROUND}, and there is only {rounds}: "
             f"give --rounds {LYING_ROUND} or more"
         )
     with running_chain(chain, clients + 3) as ready, ExitStack() as stack:
-        # Before anything slow is imported here: the fork server imports torch meanwhile, and the embedded chain py-evm.
-        forkserver.start("galaxy_chain.demo.participant")
         from galaxy_chain.demo.instructions import Instructions, unpack
         from galaxy_chain.jobs.creation import create_job
         from galaxy_chain.jobs.file import JobFile
@@ -94,7 +103,6 @@ def demonstrate(
         from galaxy_chain.rpc.rpc import Rpc
         from galaxy_chain.transactions.accounts import NodeSigner, unlocked
         from galaxy_chain.transactions.manager import Transactions
-        from galaxy_chain.verify.audit import Auditor
         from galaxy_fl.aggregation.sum_tree import DEFAULT_FAN_IN
         from galaxy_fl.content import LocalStore
         from galaxy_fl.exceptions import GalaxyError
@@ -108,21 +116,16 @@ def demonstrate(
             Trained,
         )
 
-        with as_file(files("galaxy_chain.demo").joinpath("digits.toml")) as path:
-            job_file = JobFile.read(path)
-
+        decided: dict[str, Any] = {"rounds": rounds}
+        if job_file is None:
+            with as_file(files("galaxy_chain.demo").joinpath("digits.toml")) as path:
+                job_file = JobFile.read(path)
+            decided |= {"reward": POOL, "fan_in": FEW_FAN_IN if clients <= FEW else DEFAULT_FAN_IN}
+        say({"event": "begun", "name": job_file.name, "clients": clients, "rounds": rounds})
         rpc = Rpc(ready())
         accounts = unlocked(rpc)
         owner, server, liar, *client_accounts = accounts
-        terms = {
-            "rounds": rounds,
-            "min_clients": clients,
-            "max_clients": clients,
-            "fan_in": FEW_FAN_IN if clients <= FEW else DEFAULT_FAN_IN,
-            "server": liar if cheat else server,
-            "reward": POOL,
-        }
-        job_file = job_file.model_copy(update={"terms": job_file.terms.model_copy(update=terms)})
+        job_file = with_terms(job_file, clients, server=liar if cheat else server, **decided)
 
         say({"event": "chain", "chain": chain, "rpc": rpc.url})
         transactions = Transactions(rpc, NodeSigner(owner))
@@ -131,14 +134,20 @@ def demonstrate(
         say({"event": "deployed", "ledger": deployment.ledger, "gas": gas})
         ledger = LedgerContract(rpc, deployment.ledger, transactions, first_block=deployment.block)
         store = LocalStore(home / "store")
-        created = create_job(ledger, deployment.rules, store, job_file)
+        folder = Path() if own is None else own.file.parent
+        created = create_job(ledger, deployment.rules, store, job_file, folder)
+        if not job_file.terms.open:
+            for first in range(0, clients, ADMITTED_AT_ONCE):
+                ledger.admit(created.job, client_accounts[first : first + ADMITTED_AT_ONCE]).transact()
         page = None
         if dashboard:
             from galaxy_chain.demo.page import dashboard as page_of  # with a web framework
 
             page = stack.enter_context(page_of(rpc.url, deployment, home))
             say({"event": "dashboard", "url": page.url_of(created.job)})
-        say({"event": "created", "job": created.job, "parameters": created.parameters, "gas": created.gas})
+        warnings = [] if own is None else [concern.message for concern in created.concerns]
+        told_of_job = {"job": created.job, "parameters": created.parameters, "gas": created.gas, "warnings": warnings}
+        say({"event": "created"} | told_of_job)
 
         started = time.monotonic()
         metrics = home / "metrics" / f"{deployment.ledger}-{created.job}.jsonl"
@@ -152,6 +161,14 @@ def demonstrate(
             metrics=str(metrics.absolute()),
             output=str(home.absolute()),
             job=created.job,
+            data=DIGITS if own is None else own.data,
+            test_data=DIGITS if own is None else own.test_data,
+            partition="iid" if own is None else own.partition,
+            trust=[] if own is None else [owner],
+            scratch=stack.enter_context(
+                TemporaryDirectory(prefix=".demo-", dir=home.absolute(), ignore_cleanup_errors=True)
+            ),
+            keeps=own is not None,
             track=list(track),
             device=device,
         )
@@ -175,8 +192,8 @@ def demonstrate(
         trained = 0.0
         committed: dict[int, Committed] = {}
         finished: Finished | None = None
-        auditing: Future[tuple[Auditor, list[AuditedRound], float]] | None = None
-        beside = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="audit"))
+        auditor = stack.enter_context(forkserver.fork("galaxy_chain.demo.auditor:run")).connection
+        auditor.send_bytes(told.model_copy(update={"role": "auditor", "accounts": []}).model_dump_json().encode())
         while running:
             for connection in wait(list(connections)):
                 try:
@@ -207,10 +224,10 @@ def demonstrate(
                         number = event.round
                         committed[number] = event
                         attempts[account, number] = event.attempt
+                        with suppress(OSError):  # it has ended: that is said when its report is asked for
+                            auditor.send_bytes(b"")
                     case Finished() if roles[account] == "server":
                         finished = event
-                        if auditing is None:  # all others settle their business meanwhile
-                            auditing = beside.submit(_audited, partial(Auditor, ledger, store, created.job))
                     case Staying():
                         waiting.add(account)
                     case Paid():
@@ -228,34 +245,33 @@ def demonstrate(
                 rpc.request("evm_mine")
                 say({"event": "ahead", "seconds": ahead})
         assert finished is not None
-        assert auditing is not None
-        auditor, rounds_audited, took = auditing.result()
-        began = time.monotonic()
-        auditor.check_state()
-        standing = [commit.record.next.root for _, commit in sorted(auditor.history.commits.items())]
-        if [audited.root for audited in rounds_audited] != standing:  # a lie was found, and taken back since
-            rounds_audited = list(auditor.rounds())
-        for audited in rounds_audited:
-            say({"event": "audited", "round": audited.round, "model": audited.root.hex()})
-        took += time.monotonic() - began
+        audit = _found(auditor)
+        for number, model in enumerate(audit.models, 1):
+            say({"event": "audited", "round": number, "model": model})
         for account, role in roles.items():
             if role != "liar":
                 say({"event": "earned", "role": role, "account": account, "amount": earned.get(account, 0)})
-        say(finished.model_dump(mode="json") | {"seconds": trained, "audit_seconds": took})
+        say(finished.model_dump(mode="json") | {"seconds": trained, "audit_seconds": audit.seconds})
         if keep or page is not None:
             say({"event": "kept"})
             while True:
                 time.sleep(3600)
 
 
-def _audited(make: Callable[[], Auditor]) -> tuple[Auditor, list[AuditedRound], float]:
-    """Audit all commits: the auditor, the rounds up to the first that is wrong, and how many seconds it has taken, of a
-    processor, as others work at the same time."""
-    from galaxy_fl.exceptions import GalaxyError
+def _found(auditor: Connection) -> AuditReport:
+    """What an audit of all has found.
 
-    began = time.thread_time()
-    auditor = make()
-    rounds: list[AuditedRound] = []
-    with suppress(GalaxyError):  # it is said at the end, if it is still so
-        rounds.extend(auditor.commits())
-    return auditor, rounds, time.thread_time() - began
+    Raises:
+        AuditError: something is wrong.
+    """
+    from galaxy_chain.demo.instructions import ALL_IS_OVER, AuditReport
+    from galaxy_chain.exceptions import AuditError
+
+    try:
+        auditor.send_bytes(ALL_IS_OVER)
+        report = AuditReport.model_validate_json(auditor.recv_bytes())
+    except (EOFError, OSError):
+        raise AuditError("the auditor ended before the audit did") from None
+    if report.error is not None:
+        raise AuditError(report.error)
+    return report

@@ -192,18 +192,7 @@ class Auditor:
             ContentMissingError: content that an audit needs is unavailable everywhere.
             ContentAlteredError: content that a store holds is not what its id says.
         """
-        yield from self.commits()
-        self.check_state()
-
-    def commits(self) -> Iterator[AuditedRound]:
-        """Audits what is committed, round by round, as `rounds`, without the contract's own state, which changes as
-        long as others act.
-
-        Raises:
-            GalaxyError: as `rounds`.
-        """
-        history = self.history
-        commits = [commit for _, commit in sorted(history.commits.items())]
+        commits = [commit for _, commit in sorted(self.history.commits.items())]
         with ThreadPoolExecutor(1, thread_name_prefix="auditing") as ahead:
             # A large model is hashed by one thread: the next one while a round is computed. What fails does so again.
             for commit, following in zip_longest([None, *commits], commits):
@@ -211,21 +200,18 @@ class Auditor:
                     ahead.submit(self._foresee, following)
                 if commit is None:
                     self.check_initial_model()
-                    continue
-                self.check(commit)
-                record = commit.record
-                yield AuditedRound(
-                    record.round,
-                    len(commit.included),
-                    tuple(entry.client for entry in commit.excluded),
-                    record.server,
-                    record.next.root,
-                    record.round <= history.settled,
-                    record.reward,
-                    server_amount(record),
-                    client_amount(record),
-                    tuple(self.objections(commit)),
-                )
+                else:
+                    yield self.audited(commit)
+        self.check_state()
+
+    def follow(self) -> None:
+        """Take in what has happened since.
+
+        Raises:
+            AuditError: the events contradict each other.
+        """
+        self._follower.poll()
+        self.history = self._follower.history
 
     def _foresee(self, commit: Commit) -> None:
         """Verify the model of a commit, where it is on this machine: no network keeps an audit from telling a lie."""
@@ -241,6 +227,27 @@ class Auditor:
         """
         with _lies():
             self.verifier.model(self.history.initial, "the initial model")
+
+    def audited(self, commit: Commit) -> AuditedRound:
+        """Audit one commit that stands.
+
+        Raises:
+            GalaxyError: as `rounds`.
+        """
+        self.check(commit)
+        record = commit.record
+        return AuditedRound(
+            record.round,
+            len(commit.included),
+            tuple(entry.client for entry in commit.excluded),
+            record.server,
+            record.next.root,
+            record.round <= self.history.settled,
+            record.reward,
+            server_amount(record),
+            client_amount(record),
+            tuple(self.objections(commit)),
+        )
 
     def check(self, commit: Commit) -> None:
         """Recompute one commit, whether it stands or was taken back.
@@ -351,8 +358,8 @@ class Auditor:
             AuditError: it is not.
         """
         for _ in range(10):
-            self._follower.poll()
-            self.history = history = self._follower.history
+            self.follow()
+            history = self.history
             stored = self.ledger.job_of(self.job)
             accounts = self._accounts(history.accounts)
             found = (stored.state, stored.root, stored.head, stored.pool, stored.allotted, accounts)

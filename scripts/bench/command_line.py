@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -17,30 +18,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from jobs import BenchmarkJob, job_of, parser
+from jobs import job_file, job_of, parser
 
 from galaxy_chain.demo.chain import DemoChain, running_chain
 
 HERE = Path(__file__).resolve().parent
-JOB_FILE = """
-name = "{name}"
-
-[model]
-builtin = "{model}"
-options = {{ {options} }}
-
-[train]
-{train}
-
-[rule]
-name = "weighted_mean"
-
-[terms]
-rounds = {rounds}
-min_clients = {clients}
-max_clients = {clients}
-open = true
-"""
 
 
 def main() -> None:
@@ -74,8 +56,14 @@ def main() -> None:
 
         chain = running.enter_context(running_chain(arguments.chain, clients + 1))
         job = job_of(arguments.job)
+        terms = {"rounds": arguments.rounds, "min_clients": clients, "max_clients": clients}
         environment["GALAXY_RPC"] = chain()
-        (Path(folder) / "job.toml").write_text(job_file(job, clients, arguments.rounds))
+        text = re.sub(
+            r"(?m)^(\w+) = \d+",
+            lambda it: f"{it[1]} = {terms[it[1]]}" if it[1] in terms else it[0],
+            job_file(arguments.job).read_text(),
+        )
+        (Path(folder) / "job.toml").write_text(text)
         done("deploy", "--account", "dev:0")
         done("job", "create", "job.toml", "--account", "dev:0")
         test = ["--data", job.data] if job.evaluates else []
@@ -95,16 +83,6 @@ def main() -> None:
         began = time.monotonic()
         print(done("audit", "1"), end="")
         print(json.dumps({"audit_seconds": time.monotonic() - began}))
-
-
-def job_file(job: BenchmarkJob, clients: int, rounds: int) -> str:
-    """Return the job as a file that `job create` reads."""
-    options = ", ".join(f"{name} = {json.dumps(value)}" for name, value in job.model.options.items())
-    train = job.train.model_dump(mode="json", exclude_defaults=True)
-    lines = "\n".join(f"{name} = {json.dumps(value)}" for name, value in train.items())
-    return JOB_FILE.format(
-        name="measured", model=job.model.builtin, options=options, train=lines, rounds=rounds, clients=clients
-    )
 
 
 if __name__ == "__main__":

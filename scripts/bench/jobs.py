@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import argparse
 import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
     from torch.utils.data import Dataset
 
     from galaxy_fl.jobs.document import BuiltinModel
     from galaxy_fl.jobs.specification import TrainSpecification
 
-__all__ = ["NAMES", "BenchmarkJob", "asked", "images", "job_of", "parser"]
+__all__ = ["DATA", "BenchmarkJob", "asked", "images", "job_file", "job_of", "parser"]
 
-NAMES = ("digits", "resnet18")
+HERE = Path(__file__).resolve().parent
+DATA = {"digits": "digits", "resnet18": "jobs:images"}
+"""By the job's name."""
 
 
 @dataclass(frozen=True)
@@ -47,28 +51,26 @@ def images(split: str) -> Dataset[Any]:
     return TensorDataset(samples, torch.randint(10, (256,), generator=random))
 
 
+def job_file(name: str) -> Traversable:
+    """The file of the job of that name."""
+    return files("galaxy_chain.demo").joinpath("digits.toml") if name == "digits" else HERE / f"{name}.toml"
+
+
 def job_of(name: str) -> BenchmarkJob:
     """The job of that name."""
     # Imported here: whoever starts the commands of a job begins with a chain, and does not let that wait.
     from galaxy_fl.jobs.document import BuiltinModel
     from galaxy_fl.jobs.specification import TrainSpecification
 
-    if name == "digits":
-        job: Mapping[str, Any] = tomllib.loads(files("galaxy_chain.demo").joinpath("digits.toml").read_text())
-        model, train = BuiltinModel.model_validate(job["model"]), TrainSpecification.model_validate(job["train"])
-        return BenchmarkJob(model, train, "digits", evaluates=True)
-    return BenchmarkJob(
-        BuiltinModel(builtin="torchvision:resnet18", options={"num_classes": 10}),
-        TrainSpecification(loss="CrossEntropyLoss", learning_rate=0.01, batch_size=32),
-        "jobs:images",
-        evaluates=False,
-    )
+    job = tomllib.loads(job_file(name).read_text())
+    model, train = BuiltinModel.model_validate(job["model"]), TrainSpecification.model_validate(job["train"])
+    return BenchmarkJob(model, train, DATA[name], evaluates=name == "digits")
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
     """What reads the arguments of a program that runs one of the jobs: `job`, its name, `clients` and `rounds`."""
     made = argparse.ArgumentParser(description=description)
-    made.add_argument("--job", choices=NAMES, default=NAMES[0])
+    made.add_argument("--job", choices=DATA, default="digits")
     made.add_argument("--clients", type=int, default=4)
     made.add_argument("--rounds", type=int, default=5)
     return made

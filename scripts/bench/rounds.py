@@ -25,6 +25,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from jobs import DATA
+
 HERE = Path(__file__).resolve().parent
 DEMO = [sys.executable, "-m", "galaxy_chain", "demo", "--json"]
 COMMANDS = [sys.executable, str(HERE / "command_line.py"), "--job", "resnet18", "--folder", "."]
@@ -37,6 +39,8 @@ class Size:
     """One line of the table."""
 
     job: str
+    by: str
+    """How Galaxy runs it."""
     clients: int
     rounds: int
     galaxy: list[str]
@@ -45,11 +49,12 @@ class Size:
 
 
 SIZES = (
-    Size("digits", 4, 5, DEMO, 1.25),
-    Size("digits", 10, 10, DEMO, 1.3),
-    Size("digits", 100, 3, DEMO, 1.5),
-    Size("resnet18", 4, 3, COMMANDS, 1.5),
-    Size("digits", 1_000, 2, DEMO, 2.0),
+    Size("digits", "demo", 4, 5, DEMO, 1.25),
+    Size("digits", "demo", 10, 10, DEMO, 1.3),
+    Size("digits", "demo", 100, 3, DEMO, 1.5),
+    Size("resnet18", "demo", 4, 3, [*DEMO, str(HERE / "resnet18.toml"), "--data", DATA["resnet18"]], 1.5),
+    Size("digits", "demo", 1_000, 2, DEMO, 2.0),
+    Size("resnet18", "commands", 4, 3, COMMANDS, 1.5),
 )
 
 
@@ -147,10 +152,11 @@ def main() -> None:
 def measure(arguments: argparse.Namespace, place: Path) -> None:
     """Print a line for each size and chain."""
     os.environ["PATH"] += f"{os.pathsep}{ANVIL}"
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))  # for the data
     print(machine(), flush=True)
     print(
-        f"{'job':<10}{'clients':>8}{'rounds':>7}  {'chain':<9}{'plain s':>8}{'galaxy s':>9}  {'ratio':<21}{'aim':>5}"
-        + f"{'audit':>8}{'peak MB':>9}"
+        f"{'job':<10}{'by':<10}{'clients':>8}{'rounds':>7}  {'chain':<9}{'plain s':>8}{'galaxy s':>9}  {'ratio':<21}"
+        + f"{'aim':>5}{'audit':>8}{'peak MB':>9}"
         + (f"{'flower s':>10}  galaxy / flower" if arguments.flower else ""),
         flush=True,
     )
@@ -171,7 +177,7 @@ def measure(arguments: argparse.Namespace, place: Path) -> None:
         middle = {name: statistics.median(each) for name, each in times.items()}
         for chain in arguments.chain:
             line = (
-                f"{size.job:<10}{size.clients:>8,}{size.rounds:>7}  {chain:<9}{middle['plain']:>8.1f}"
+                f"{size.job:<10}{size.by:<10}{size.clients:>8,}{size.rounds:>7}  {chain:<9}{middle['plain']:>8.1f}"
                 f"{middle[chain]:>9.1f}  {ratio(times[chain], times['plain']):<21}{size.aim:>5}"
                 f"{statistics.median(shares[chain]):>8.1%}{peak_memory(commands[chain], place) / 1e6:>9.0f}"
             )

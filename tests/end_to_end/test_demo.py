@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ import httpx
 import pytest
 
 from galaxy_chain.demo.chain import DemoChain, running_chain
+from galaxy_chain.demo.job import example_job
 from tests.end_to_end.forked import Forked
 from tests.end_to_end.processes import ANVIL, LONG
 
@@ -82,6 +84,98 @@ def test_a_lie_in_the_last_round_is_taken_back_and_the_job_ends_all_the_same(tmp
     assert said[-1]["event"] == "finished"
 
 
+def test_the_digits_as_a_job_of_ones_own_make_the_same_models(honest, tmp_path):
+    (tmp_path / "job.toml").write_text(example_job())
+    said = demonstrate(tmp_path, "job.toml", "--data", "digits", "--chain", "anvil")
+    models, in_place_of = ([line["model"] for line in each if line["event"] == "committed"] for each in (said, honest))
+    assert models == in_place_of
+    assert {line["accuracy"] for line in said if line["event"] == "committed"} == {None}
+
+
+NET = """
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+
+    def forward(self, x):
+        return self.layers(x)
+"""
+OWN_JOB = """
+name = "tried"
+reveal = "after-close"
+
+[model]
+source = "net.py"
+class = "Net"
+
+[train]
+learning_rate = 0.1
+batch_size = 16
+loss = "CrossEntropyLoss"
+
+[rule]
+name = "coordinate_median"
+
+[terms]
+rounds = 2
+open = false
+min_clients = 3
+max_excluded = 9
+max_clients = 9
+bond = "100 ether"
+"""
+
+
+def test_a_job_of_ones_own_is_tried_by_its_own_terms(tmp_path):
+    """One that needs most things: it is not open, brings its model along, reveals late, and asks for a high bond."""
+    place = tmp_path / "jobs"
+    place.mkdir()
+    (place / "net.py").write_text(NET)
+    (place / "own.toml").write_text(OWN_JOB)
+    path = f"{ANVIL.parent}{os.pathsep}{os.environ['PATH']}"
+    options = "--data", "digits", "--test-data", "digits", "--partition", "labels:5", "--chain", "anvil", "--json"
+    with Forked(tmp_path, "demo", place / "own.toml", *options, PATH=path) as demo:
+        _, output, errors = demo.finish()
+    assert errors == ""
+    said = [json.loads(line) for line in output.splitlines()]
+    assert said[0] == {"event": "begun", "name": "tried", "clients": 3, "rounds": 2}
+    [created] = [line for line in said if line["event"] == "created"]
+    assert created["parameters"] == 64 * 32 + 32 + 32 * 10 + 10
+    assert [warning.partition(",")[0] for warning in created["warnings"]] == ["bond is 100 ether"]
+    assert rounds(said, "committed") == rounds(said, "audited") == [1, 2]
+    assert [line["updates"] for line in said if line["event"] == "committed"] == [3, 3]
+    assert all(0 < line["accuracy"] < 1 for line in said if line["event"] == "committed")
+    assert earnings(said, "server") == [0]
+    home = tmp_path / ".galaxy" / "demo"
+    assert sorted(path.name for path in home.iterdir() if path.name.startswith(".")) == []
+    assert (home / "final_model_pars_1").is_file()
+
+
+def test_what_is_said_of_a_job_without_measurements_and_without_one_model(tmp_path):
+    """A distillation: each client has a model of its own."""
+    job = example_job().replace('name = "weighted_mean"', 'name = "relay"')
+    (tmp_path / "job.toml").write_text(f"distillation_alpha = 0.5\n{job}")
+    path = f"{ANVIL.parent}{os.pathsep}{os.environ['PATH']}"
+    options = "--data", "digits", "--rounds", 1, "--clients", 2, "--chain", "anvil"
+    with Forked(tmp_path, "demo", "job.toml", *options, PATH=path) as demo:
+        _, output, errors = demo.finish()
+    assert re.fullmatch("warning: open is true: .*\n", errors)
+    assert re.match("digits, 2 clients, 1 rounds; everything is kept in .galaxy/demo\n", output)
+    assert re.search(r"\n    1 +- +- +2 +[0-9,]+ +[0-9.]+  [0-9a-f]{12}…\n", output)
+    assert re.search("\naudit      1 rounds recomputed from ledger and content in [0-9.]+ s, all right\n", output)
+    assert re.search("\nmodels     .galaxy/demo, one of each client, as the method has it\n", output)
+    assert "\nearned " not in output
+    home = tmp_path / ".galaxy" / "demo"
+    assert sorted(path.name for path in home.glob("final_model_pars_1_?")) == [
+        "final_model_pars_1_1",
+        "final_model_pars_1_2",
+    ]
+
+
 @pytest.fixture(scope="module")
 def cheated(tmp_path_factory):
     """What a demonstration with a lie and a dashboard has said, and what the page's own process said of the lie."""
@@ -118,7 +212,8 @@ def test_the_dashboard_shows_a_lie_with_both_values_and_with_what_punished_it(ch
 
 def test_a_lie_costs_the_bond_and_changes_nothing_on_another_chain_either(honest, cheated):
     said, _ = cheated
-    assert [line["chain"] for line in (honest[0], said[0])] == ["embedded", "anvil"]
+    chains = [line["chain"] for line in (*honest, *said) if line["event"] == "chain"]
+    assert chains == ["embedded", "anvil"]
     assert rounds(said, "committed") == [1, 2, 2, 3]
     # In the middle of the round: the first of its partial sums, of which each stands for two clients at most.
     assert [(line["round"], line["node"]) for line in said if line["event"] == "challenged"] == [(2, 1)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from galaxy_chain.demo.run import example_job
+from galaxy_chain.demo.job import example_job
 
 __all__ = ["example"]
 

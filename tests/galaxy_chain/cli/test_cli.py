@@ -17,6 +17,7 @@ from eth_account import Account
 
 from galaxy_chain.cli.commands import Deferred
 from galaxy_chain.cli.main import application
+from galaxy_chain.demo.job import example_job
 from galaxy_chain.ledger.deployment import Deployment
 from galaxy_chain.settings_file import SETTINGS, read_settings
 from galaxy_chain.transactions.accounts import LocalSigner
@@ -133,6 +134,32 @@ def test_a_demonstration_on_a_chain_that_is_not_installed(terminal, monkeypatch)
 def test_a_demonstration_of_a_lie_with_no_round_to_lie_in(terminal):
     missing = "does so in round 2, and there is only 1: give --rounds 2 or more"
     terminal.fails(2, missing, "demo", "--cheat", "--rounds", "1", "--json")
+
+
+@pytest.mark.parametrize(
+    ("change", "arguments", "code", "said"),
+    [
+        ({}, ["JOB"], 2, "job.toml says nothing of data: name those"),
+        ({}, ["--data", "digits"], 2, "--data digits is for a job of your own: name its file"),
+        ({}, ["--test-data", "digits"], 2, "--test-data digits is for a job of your own"),
+        ({}, ["--partition", "iid"], 2, "--partition iid is for a job of your own"),
+        ({}, ["JOB", "--data", "nonsense"], 8, "unknown data set 'nonsense': use one of"),
+        ({}, ["JOB", "--data", "digits", "--test-data", "nonsense"], 8, "unknown data set 'nonsense': use one of"),
+        ({}, ["JOB", "--data", "digits", "--partition", "some"], 2, "partition 'some': expected 'iid'"),
+        ({}, ["JOB", "--data", "digits", "--cheat", "--rounds", "1"], 2, "there is only 1: give --rounds 2 or more"),
+        ({"[rule]": "[rules]"}, ["JOB", "--data", "digits"], 3, "job.toml:[0-9]+: rules: there is no such key"),
+        ({"name": 'seal = "members"\nname'}, ["JOB", "--data", "digits"], 2, "nobody in a demonstration has a key"),
+        ({"name": 'start = "7:12"\nname'}, ["JOB", "--data", "digits"], 2, "no other job on a demonstration's ledger"),
+    ],
+)
+def test_a_job_that_a_demonstration_can_not_try(terminal, change, arguments, code, said):
+    text = example_job()
+    for old, new in change.items():
+        text = text.replace(old, new, 1)
+    path = terminal.folder / "job.toml"
+    path.write_text(text)
+    words = [str(path) if argument == "JOB" else argument for argument in arguments]
+    terminal.fails(code, said, "demo", *words, "--json")
 
 
 EVERYTHING = [

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from galaxy_chain.demo.run import example_job
+from galaxy_chain.demo.job import example_job
 from galaxy_chain.jobs.answer_size import answer_gas
 from galaxy_chain.jobs.file import JobFile, wei
 from galaxy_chain.jobs.terms import Chain, check_terms
