@@ -118,7 +118,7 @@ def demo(
     paid: list[int] = []
     rpc: list[str] = []
     pages: list[str] = []
-    with console.status("loading torch and the chain"):
+    with console.status("loading torch and the chain") as status:
 
         def say(said: dict[str, Any]) -> None:
             match said["event"]:
@@ -136,8 +136,11 @@ def demo(
                     console.print(f"ledger     {said['ledger']}, {said['gas']:,} gas")
                 case "created":
                     console.print(f"job        {said['job']}, {said['parameters']:,} parameters, {said['gas']:,} gas")
+                    status.stop()  # warnings are for another stream of the same terminal
                     for warning in said["warnings"]:
                         typer.echo(f"warning: {warning}", err=True)
+                    status.start()
+                    status.update("training")
                     console.print()
                     console.print("round    loss  accuracy  updates        gas  seconds  model", style="bold")
                 case "dashboard":
@@ -165,6 +168,7 @@ def demo(
                         f"       server {short(said['server'])} has lost its bond and is barred; another continues"
                     )
                 case "ahead":
+                    status.update("settling, paying out, auditing")
                     console.print(
                         f"\nThe clock of the chain is put ahead by {said['seconds'] / 3600:.1f} hours "
                         "(evm_increaseTime), until no commit\ncan be challenged any longer: rounds are settled, and "
@@ -177,6 +181,7 @@ def demo(
                 case "audited":
                     audited.append(said["round"])
                 case "finished":
+                    status.stop()
                     console.print(f"\n{how_many[0]} rounds in {said['seconds']:.1f} s; final model {said['model']}")
                     console.print(
                         f"audit      {len(audited)} rounds recomputed from ledger and content in "
