@@ -6,11 +6,13 @@ of C++, where being ended so aborts the whole program instead.
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import threading
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from galaxy_fl.exceptions import TrainingError
 from galaxy_fl.worker.pool import PoolSession, WorkerPool
@@ -46,7 +48,8 @@ class Work:
         self._changed = threading.Condition()
         self._inside = 0
         self._stopped = False
-        self._scratch: TemporaryDirectory[str] | None = None
+        self._scratch: Path | None = None
+        self._remove: Callable[[], object] = lambda: None
 
     @contextmanager
     def section(self) -> Iterator[None]:
@@ -79,8 +82,10 @@ class Work:
         """Return a folder for what no client keeps, one for all: to make one costs as much as to make a file."""
         with self._changed:
             if self._scratch is None:
-                self._scratch = TemporaryDirectory(prefix="galaxy-clients-")
-            return Path(self._scratch.name)
+                self._scratch = Path(tempfile.mkdtemp(prefix="galaxy-clients-"))
+                # Not a TemporaryDirectory: it would warn of work that nobody has stopped.
+                self._remove = weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)
+            return self._scratch
 
     def stop(self) -> None:
         """Ends the workers, and waits until no thread is in a section."""
@@ -89,5 +94,4 @@ class Work:
         self.pool.close()
         with self._changed:
             self._changed.wait_for(lambda: self._inside == 0, LAST_SAMPLE)
-            if self._scratch is not None:
-                self._scratch.cleanup()
+        self._remove()
