@@ -18,15 +18,16 @@ from galaxy_fl.exceptions import GalaxyError
 
 __all__ = ["run"]
 
-LAST_OF_ALL = 19
-"""How nice it is: it works when a processor has nothing else to do."""
+NICE = 10
+"""By how much others go first. It works when a processor has nothing else to do, and on a machine that has other work it
+ends all the same."""
 
 
 def run(connection: Connection) -> None:
     """Audit the job of the instructions that come first, whenever a message comes; with the last one, `ALL_IS_OVER`, to
     the end, and send what was found."""
     told = Instructions.model_validate_json(connection.recv_bytes())
-    os.nice(LAST_OF_ALL)
+    os.nice(NICE)
     with suppress(EOFError, KeyboardInterrupt):  # the demonstration is over
         connection.send_bytes(_audit(told, connection).model_dump_json().encode())
 
