@@ -19,8 +19,8 @@ from galaxy_fl.exceptions import GalaxyError
 __all__ = ["run"]
 
 NICE = 10
-"""By how much others go first. It works when a processor has nothing else to do, and on a machine that has other work it
-ends all the same."""
+"""By how much others go first: it works when a processor has little else to do, and on a machine that has other work,
+too, it ends."""
 
 
 def run(connection: Connection) -> None:

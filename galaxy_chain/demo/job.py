@@ -42,7 +42,7 @@ class OwnJob:
         """What its model takes long to import, as far as that can be told before the file is read with care."""
         try:
             model = tomllib.loads(self.file.read_text())["model"]["builtin"]
-        except (OSError, ValueError, LookupError, TypeError):
+        except (OSError, ValueError, LookupError, TypeError, RecursionError):
             return ()
         return ("torchvision.models",) if str(model).startswith("torchvision:") else ()
 

@@ -93,6 +93,9 @@ def run(connection: Connection) -> None:
                 _take_part(told, ledger, back, track)
             else:
                 _serve(told, ledger, back, track)
+    except GalaxyError as error:  # whatever keeps all of them from beginning
+        for account in told.accounts:
+            back.tell(account, Failed(message=str(error)))
     except KeyboardInterrupt:
         pass  # the demonstration is over
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from galaxy_chain.demo import LYING_ROUND
 from galaxy_chain.demo.chain import DemoChain, running_chain
 from galaxy_chain.demo.job import CLIENTS, DIGITS, ROUNDS, OwnJob, with_terms
+from galaxy_chain.verify.how import Verify
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.worker import forkserver
 
@@ -76,11 +77,12 @@ def demonstrate(
         device: Where clients train and the server evaluates, as torch names it.
 
     Raises:
-        ConfigurationError: the chain is not installed, a server is to lie and there is no round to lie in, or one's own
-            job needs what a demonstration has not.
+        ConfigurationError: the chain is not installed, `verify` is not of its form, a server is to lie and there is no
+            round to lie in, or one's own job needs what a demonstration has not.
         JobDocumentError: the job's file can't be read, or is not valid.
         GalaxyError: something went wrong; the message of the participant that it went wrong with.
     """
+    Verify.parse(verify)
     # Before anything slow is imported here: the fork server imports torch meanwhile, and the embedded chain py-evm.
     modules = () if own is None else own.modules
     forkserver.start("galaxy_chain.demo.participant", "galaxy_chain.demo.auditor", *modules)

@@ -234,6 +234,16 @@ def test_a_lie_costs_the_bond_and_changes_nothing_on_another_chain_either(honest
     assert 1_500 * 10**14 - 6 <= min(clients) <= 1_500 * 10**14
 
 
+def test_what_keeps_all_from_beginning_is_said_without_a_traceback(tmp_path):
+    path = f"{ANVIL.parent}{os.pathsep}{os.environ['PATH']}"
+    with Forked(tmp_path, "demo", "--chain", "anvil", "--track", "paper:here", "--json", PATH=path) as demo:
+        code, _, errors = demo.finish(check=False)
+    assert code != 0
+    assert re.fullmatch(
+        "galaxy-chain: the (server|client) 0x[0-9a-fA-F]{40} failed: track begins with 'paper', expected .*\n", errors
+    )
+
+
 @pytest.mark.extended
 def test_a_device_that_is_not_there_is_named(tmp_path):
     path = f"{ANVIL.parent}{os.pathsep}{os.environ['PATH']}"

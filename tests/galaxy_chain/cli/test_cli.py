@@ -146,6 +146,8 @@ def test_a_demonstration_of_a_lie_with_no_round_to_lie_in(terminal):
         ({}, ["JOB", "--data", "nonsense"], 8, "unknown data set 'nonsense': use one of"),
         ({}, ["JOB", "--data", "digits", "--test-data", "nonsense"], 8, "unknown data set 'nonsense': use one of"),
         ({}, ["JOB", "--data", "digits", "--partition", "some"], 2, "partition 'some': expected 'iid'"),
+        ({}, ["JOB", "--data", "digits", "--verify", "some"], 2, "'some' is not a way to verify: expected branch"),
+        ({"name": f"name = {'[' * 2000}"}, ["JOB", "--data", "digits"], 3, "job.toml is not valid TOML: "),
         ({}, ["JOB", "--data", "digits", "--cheat", "--rounds", "1"], 2, "there is only 1: give --rounds 2 or more"),
         ({"[rule]": "[rules]"}, ["JOB", "--data", "digits"], 3, "job.toml:[0-9]+: rules: there is no such key"),
         ({"name": 'seal = "members"\nname'}, ["JOB", "--data", "digits"], 2, "nobody in a demonstration has a key"),
