@@ -28,7 +28,7 @@ def demo(
     job: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[JOB.toml]",
+            metavar="JOB.toml",
             help="Job file of your own to try, on --data. Its terms hold, but for who and how many take part. A model "
             "that it brings along is a program, and runs here.",
         ),
