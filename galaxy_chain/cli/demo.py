@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ from galaxy_fl.exceptions import ConfigurationError
 __all__ = ["demo"]
 
 LISTED = 20
-"""Participants whose earnings are listed."""
+"""Participants whose earnings are listed; where there are more, those who have earned most."""
 
 
 def demo(
@@ -57,7 +58,11 @@ def demo(
     rounds: Annotated[
         int | None, typer.Option(min=1, help="Number of rounds; by default 5, or those of the job file.")
     ] = None,
-    home: Annotated[Path, typer.Option(help="Folder for everything that is kept.")] = Path(".galaxy/demo"),
+    # Not by the name of a setting: that folder is of ledgers that count.
+    place: Annotated[Path, typer.Option("--home", help="Folder for everything that is kept.")] = Path(".galaxy/demo"),
+    data_root: Annotated[
+        str | None, typer.Option(envvar="GALAXY_DATA_ROOT", help="Folder in which downloaded data sets are.")
+    ] = None,
     cheat: Annotated[
         bool, typer.Option("--cheat", help="Let the server lie in round 2, and show what becomes of it.")
     ] = False,
@@ -99,8 +104,8 @@ def demo(
         demonstrate,
         clients,
         rounds,
-        home,
-        own=_own(job, data, test_data, partition),
+        place,
+        own=_own(job, data, test_data, partition, data_root),
         keep=keep,
         cheat=cheat,
         verify=verify,
@@ -114,8 +119,7 @@ def demo(
         return
     how_many: list[int] = []
     audited: list[int] = []
-    earned: list[str] = []
-    paid: list[int] = []
+    earners: list[tuple[int, str]] = []
     rpc: list[str] = []
     pages: list[str] = []
     with console.status("loading torch and the chain") as status:
@@ -126,7 +130,7 @@ def demo(
                     how_many.append(said["rounds"])
                     console.print(
                         f"{said['name']}, {said['clients']} clients, {said['rounds']} rounds; everything is kept in "
-                        f"{home}",
+                        f"{place}",
                         markup=False,
                     )
                 case "chain":
@@ -157,6 +161,10 @@ def demo(
                         f"{said['round']:>5}  {_shown(said['loss'], '.3f'):>6}  {_shown(said['accuracy'], '.1%'):>8}  "
                         f"{said['updates']:>7}  {said['gas']:>9,}  {said['seconds']:7.2f}  {short(said['model'])}"
                     )
+                    if why := said["unevaluated"] or said["diverged"]:
+                        console.print(f"       not measured: {why}", markup=False)
+                case "noted":
+                    console.print(f"       {said['message']}", markup=False)
                 case "challenged":
                     of = f" of partial sum {said['node']}" if said["node"] else ""
                     console.print(
@@ -171,13 +179,12 @@ def demo(
                     status.update("settling, paying out, auditing")
                     console.print(
                         f"\nThe clock of the chain is put ahead by {said['seconds'] / 3600:.1f} hours "
-                        "(evm_increaseTime), until no commit\ncan be challenged any longer: rounds are settled, and "
-                        "what was earned is paid out."
+                        "(evm_increaseTime), until none of these commits\ncan be challenged any longer: the rounds are "
+                        "settled, and what was earned is due."
                     )
                 case "earned":
-                    paid.append(said["amount"])
-                    if said["amount"] and len(paid) <= LISTED:
-                        earned.append(f"{said['role']} {short(said['account'])} {ether(said['amount'])}")
+                    if said["amount"]:
+                        earners.append((said["amount"], f"{said['role']} {short(said['account'])}"))
                 case "audited":
                     audited.append(said["round"])
                 case "finished":
@@ -187,20 +194,23 @@ def demo(
                         f"audit      {len(audited)} rounds recomputed from ledger and content in "
                         f"{said['audit_seconds']:.1f} s, all right"
                     )
-                    if earned and len(paid) > LISTED:
-                        earned.append(f"and {len(paid) - LISTED} more, {ether(sum(paid))} in all")
+                    first = earners[:LISTED] if len(earners) <= LISTED else sorted(earners, reverse=True)[:LISTED]
+                    earned = [f"{who} {ether(amount)}" for amount, who in first]
+                    if len(earners) > LISTED:
+                        in_all = ether(sum(amount for amount, _ in earners))
+                        earned.append(f"and {len(earners) - LISTED} more, {in_all} in all")
                     for line, text in enumerate(earned):
                         console.print(f"{'' if line else 'earned':<10} {text}")
                     if said["final_model"]:
                         console.print(f"model      {os.path.relpath(said['final_model'])}, and .safetensors beside it")
                     else:
-                        console.print(f"models     {home}, one of each client, as the method has it")
-                    console.print(f"reports    {home}")
-                    console.print(f"ledger     {home / 'ledger.json'}")
-                    console.print(f"content    {home / 'store'}")
-                    console.print(f"metrics    {home / 'metrics'}")
+                        console.print(f"models     {place}, one of each client, as the method has it")
+                    console.print(f"reports    {place}")
+                    console.print(f"ledger     {place / 'ledger.json'}")
+                    console.print(f"content    {place / 'store'}")
+                    console.print(f"metrics    {place / 'metrics'}")
                 case "kept":
-                    where = f"--rpc {rpc[0]} --home {home}"
+                    where = f"--rpc {rpc[0]} --home {shlex.quote(str(place))}"
                     if pages:
                         console.print(f"\nThe page is at {pages[-1]}", soft_wrap=True)
                     console.print("\nThe chain runs until Ctrl-C. In another terminal:")
@@ -210,7 +220,9 @@ def demo(
         run(say)
 
 
-def _own(job: Path | None, data: str | None, test_data: str | None, partition: str | None) -> OwnJob | None:
+def _own(
+    job: Path | None, data: str | None, test_data: str | None, partition: str | None, data_root: str | None
+) -> OwnJob | None:
     """Return the job of one's own that is to be tried, None for the digits."""
     if job is not None:
         if data is None:
@@ -218,7 +230,7 @@ def _own(job: Path | None, data: str | None, test_data: str | None, partition: s
                 f"{job} says nothing of data: name those that the clients divide among them and train on, as in "
                 "--data digits or --data module:function"
             )
-        return OwnJob(job, data, test_data, "iid" if partition is None else partition)
+        return OwnJob(job, data, test_data, "iid" if partition is None else partition, data_root)
     options = {"--data": data, "--test-data": test_data, "--partition": partition}
     given = [f"{option} {value}" for option, value in options.items() if value is not None]
     if given:

@@ -12,8 +12,10 @@ from galaxy_fl.participants.events import (
     Challenged,
     Committed,
     Event,
+    Exhausted,
     Failed,
     Finished,
+    Noted,
     Paid,
     Staying,
     Trained,
@@ -25,9 +27,9 @@ __all__ = ["ALL_IS_OVER", "HEARD_OF_CLIENTS", "HEARD_OF_SERVERS", "AuditReport",
 ALL_IS_OVER = b"over"
 """What an auditor is told at the end; anything else is that there may be something new."""
 
-HEARD_OF_CLIENTS = Challenged, Failed, Paid, Staying, Trained
+HEARD_OF_CLIENTS = Challenged, Exhausted, Failed, Paid, Staying, Trained
 """What the demonstration hears of clients. Each message wakes its process, and a thousand clients have many."""
-HEARD_OF_SERVERS = *HEARD_OF_CLIENTS, Committed, Finished
+HEARD_OF_SERVERS = *HEARD_OF_CLIENTS, Committed, Finished, Noted
 
 _ADDRESS = 42
 
@@ -51,6 +53,7 @@ class Instructions(Strict):
     """What clients divide among them and train on."""
     test_data: str | None
     """What the server evaluates models on."""
+    data_root: str | None
     partition: str
     trust: Sequence[str]
     """Whose programs may run."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from galaxy_fl.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
+    from galaxy_chain.jobs.creation import CreatedJob
     from galaxy_chain.jobs.file import JobFile
+    from galaxy_chain.ledger.contract import LedgerContract
 
 __all__ = ["CLIENTS", "DIGITS", "ROUNDS", "OwnJob", "example_job", "with_terms"]
 
@@ -30,24 +34,49 @@ class OwnJob:
         data: As `galaxy-chain client --data` has it; each client trains on a part of its own.
         test_data: As `galaxy-chain server --data` has it; None for no evaluation.
         partition: How the data are divided.
+        data_root: Folder in which downloaded data sets are; None for `data`.
     """
 
     file: Path
     data: str
     test_data: str | None = None
     partition: str = "iid"
+    data_root: str | None = None
 
     @property
     def modules(self) -> tuple[str, ...]:
         """What its model takes long to import, as far as that can be told before the file is read with care."""
+        if not self.file.is_file():  # a pipe is read once
+            return ()
         try:
             model = tomllib.loads(self.file.read_text())["model"]["builtin"]
         except (OSError, ValueError, LookupError, TypeError, RecursionError):
             return ()
         return ("torchvision.models",) if str(model).startswith("torchvision:") else ()
 
-    def read(self) -> JobFile:
-        """Return the job.
+    def warnings(self, ledger: LedgerContract, rules: Mapping[str, str], created: CreatedJob) -> list[str]:
+        """Return what is to be said of the job's terms as they are written, where it is registered with those of a
+        demonstration.
+
+        Raises:
+            UnsoundTermsError: nobody could register them.
+            JobDocumentError: they don't suit the model.
+        """
+        from galaxy_chain.jobs.acceptance import accept_terms
+        from galaxy_chain.jobs.terms import Limits, Role
+
+        job, made = self.written, created.terms
+        uniform = job.weighting == "uniform"
+        terms = job.terms.on_ledger(
+            made.spec, job.rule, rules[job.rule.name], made.parameters, created.owner, uniform=uniform
+        )
+        what, pool = f"“{job.name}”", job.terms.reward
+        concerns = accept_terms(ledger, what, terms, job.rule.name, Role.OWNER, Limits(), pool=pool)
+        return [concern.message for concern in concerns]
+
+    @cached_property
+    def written(self) -> JobFile:
+        """The job.
 
         Raises:
             JobDocumentError: the file can't be read, or is not valid.

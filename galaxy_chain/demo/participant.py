@@ -109,7 +109,9 @@ def _serve(told: Instructions, ledger: LedgerContract, back: _Told, track: Seque
         else:
             server = LyingServerCoordinator(ledger, store, told.job, PATIENCE, leave=True, limits=PLAY_MONEY)
         listeners: list[Listener] = [back.of(account, HEARD_OF_SERVERS), MetricsFile(Path(told.metrics))]
-        data = None if told.test_data is None else LocalData(None, told.test_data, device=told.device)
+        data = (
+            None if told.test_data is None else LocalData(None, told.test_data, device=told.device, root=told.data_root)
+        )
         output, trust = Path(told.output), Trust(told.trust)
         JobServer(server, data, trust, listeners=listeners, track=track, output=output, alone=True).run()
         back.tell(account, None)
@@ -120,7 +122,7 @@ def _serve(told: Instructions, ledger: LedgerContract, back: _Told, track: Seque
 def _take_part(told: Instructions, ledger: LedgerContract, back: _Told, track: Sequence[Tracker]) -> None:
     """Be all clients, in threads that share what they follow and verify, and the workers."""
     verify, count = Verify.parse(told.verify), len(told.accounts)
-    data = LocalData(told.data, device=told.device, partition=told.partition)
+    data = LocalData(told.data, device=told.device, partition=told.partition, root=told.data_root)
     parts = list(data.parts(f"1-{count}/{count}").values())
     store, work, trust = LocalStore(Path(told.store)), Work(), Trust(told.trust)
     own = Path(told.scratch) if told.keeps else None

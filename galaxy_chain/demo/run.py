@@ -14,12 +14,12 @@ from contextlib import ExitStack, suppress
 from importlib.resources import as_file, files
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from galaxy_chain.demo import LYING_ROUND
 from galaxy_chain.demo.chain import DemoChain, running_chain
 from galaxy_chain.demo.job import CLIENTS, DIGITS, ROUNDS, OwnJob, with_terms
+from galaxy_chain.demo.place import expect_own, scratch
 from galaxy_chain.verify.how import Verify
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.worker import forkserver
@@ -31,11 +31,15 @@ __all__ = ["demonstrate"]
 
 POOL = 10**18 // 2
 """What the job's owner pays, in wei: half of a server's bond, so that no round has to wait for another's window."""
+MOST_CLIENTS = 1_000
+UNCHANGED = "relay"
+"""The rule by which no round makes another model."""
 FEW = 16
 FEW_FAN_IN = 2
 """Updates that a partial sum stands for where there are few clients: so few that they make a tree."""
 ADMITTED_AT_ONCE = 200
 """Clients of a job that is not open, each of whom takes the owner's transaction some 26,000 gas."""
+STDERR = 2
 SPARE = 60
 """Seconds that the chain's clock is put ahead beyond what has to pass."""
 
@@ -85,8 +89,8 @@ def demonstrate(
     Verify.parse(verify)
     # Before anything slow is imported here: the fork server imports torch meanwhile, and the embedded chain py-evm.
     modules = () if own is None else own.modules
-    forkserver.start("galaxy_chain.demo.participant", "galaxy_chain.demo.auditor", *modules)
-    job_file = None if own is None else own.read()
+    forkserver.start("galaxy_chain.demo.participant", "galaxy_chain.demo.auditor", *modules, stdout=STDERR)
+    job_file = None if own is None else own.written
     if clients is None:
         clients = CLIENTS if job_file is None else job_file.terms.min_clients
     if rounds is None:
@@ -96,6 +100,16 @@ def demonstrate(
             f"a server that lies does so in round {LYING_ROUND}, and there is only {rounds}: "
             f"give --rounds {LYING_ROUND} or more"
         )
+    if job_file is not None and cheat and job_file.rule.name == UNCHANGED:
+        raise ConfigurationError(
+            f"--cheat has a server lie about a round's model, and with the rule {UNCHANGED} that does not change: the "
+            "ledger itself takes no other; try the job without --cheat"
+        )
+    if clients > MOST_CLIENTS:
+        raise ConfigurationError(
+            f"terms.min_clients is {clients}, and a demonstration has {MOST_CLIENTS} clients at most: give --clients"
+        )
+    expect_own(home / "ledger.json")
     with running_chain(chain, clients + 3) as ready, ExitStack() as stack:
         from galaxy_chain.demo.instructions import Instructions, unpack
         from galaxy_chain.jobs.creation import create_job
@@ -111,8 +125,10 @@ def demonstrate(
         from galaxy_fl.participants.events import (
             Challenged,
             Committed,
+            Exhausted,
             Failed,
             Finished,
+            Noted,
             Paid,
             Staying,
             Trained,
@@ -138,6 +154,7 @@ def demonstrate(
         store = LocalStore(home / "store")
         folder = Path() if own is None else own.file.parent
         created = create_job(ledger, deployment.rules, store, job_file, folder)
+        warnings = [] if own is None else own.warnings(ledger, deployment.rules, created)
         if not job_file.terms.open:
             for first in range(0, clients, ADMITTED_AT_ONCE):
                 ledger.admit(created.job, client_accounts[first : first + ADMITTED_AT_ONCE]).transact()
@@ -147,7 +164,6 @@ def demonstrate(
 
             page = stack.enter_context(page_of(rpc.url, deployment, home))
             say({"event": "dashboard", "url": page.url_of(created.job)})
-        warnings = [] if own is None else [concern.message for concern in created.concerns]
         told_of_job = {"job": created.job, "parameters": created.parameters, "gas": created.gas, "warnings": warnings}
         say({"event": "created"} | told_of_job)
 
@@ -165,11 +181,10 @@ def demonstrate(
             job=created.job,
             data=DIGITS if own is None else own.data,
             test_data=DIGITS if own is None else own.test_data,
+            data_root=None if own is None else own.data_root,
             partition="iid" if own is None else own.partition,
             trust=[] if own is None else [owner],
-            scratch=stack.enter_context(
-                TemporaryDirectory(prefix=".demo-", dir=home.absolute(), ignore_cleanup_errors=True)
-            ),
+            scratch=str(stack.enter_context(scratch(home.absolute()))),
             keeps=own is not None,
             track=list(track),
             device=device,
@@ -191,7 +206,20 @@ def demonstrate(
         earned: dict[str, int] = {}
         attempts: dict[tuple[str, int], int] = {}
         waiting: set[str] = set()
-        trained = 0.0
+        past, ahead, trained = 0, 0, 0.0
+        """The last round whose window is over, how many seconds the clock is put ahead, and when all were trained."""
+
+        def put_ahead() -> None:
+            """Let all windows be over that are open."""
+            nonlocal ahead
+            # Each block is a second later than the one before, and many clients make many in a second.
+            early = max(0, rpc.block("latest").time - int(time.time()) - ahead)
+            seconds = created.terms.challenge_seconds + early + SPARE
+            ahead += seconds
+            rpc.request("evm_increaseTime", seconds)
+            rpc.request("evm_mine")
+            say({"event": "ahead", "seconds": seconds})
+
         committed: dict[int, Committed] = {}
         finished: Finished | None = None
         auditor = stack.enter_context(forkserver.fork("galaxy_chain.demo.auditor:run")).connection
@@ -219,9 +247,20 @@ def demonstrate(
                         if page is not None:
                             of = attempts.get((event.server, event.round))
                             say({"event": "shown", "url": page.url_of(created.job, event.round, of)})
+                    case Exhausted():
+                        raise GalaxyError(
+                            f"the client {account} trains no more in round {event.round}, which would take its epsilon "
+                            f"from {event.epsilon:.3g} to {event.next:.3g}, above {event.stop_at:g}, and here all "
+                            "clients are in each round: raise stop_at_epsilon, or have fewer rounds"
+                        )
+                    case Noted():
+                        say(event.model_dump(mode="json"))
                     case Trained():
                         number = event.round
                         gas_of.setdefault(number, []).append(event.gas or 0)
+                        if len(gas_of[number]) == clients and number - 1 - past >= created.terms.max_unsettled:
+                            past = number - 1
+                            put_ahead()
                     case Committed():
                         number = event.round
                         committed[number] = event
@@ -240,12 +279,7 @@ def demonstrate(
                     say(told_of.model_dump(mode="json") | {"gas": told_of.gas + sum(gas_of[number])})
             if not trained and running and waiting.issuperset(running):
                 trained = time.monotonic() - started
-                # Each block is a second later than the one before, and many clients make many in a second.
-                early = max(0, rpc.block("latest").time - int(time.time()))
-                ahead = created.terms.challenge_seconds + early + SPARE
-                rpc.request("evm_increaseTime", ahead)
-                rpc.request("evm_mine")
-                say({"event": "ahead", "seconds": ahead})
+                put_ahead()
         assert finished is not None
         audit = _found(auditor)
         for number, model in enumerate(audit.models, 1):

@@ -397,12 +397,12 @@ def _pool(terms: Terms, pool: int) -> Iterator[Concern]:
     open_rounds = min(terms.max_unsettled, terms.rounds)
     at_stake = open_rounds * pool // terms.rounds
     if 2 * at_stake > terms.bond:
-        instead = "" if open_rounds <= covered else f" or max_unsettled to {covered} or less"
+        instead = "" if open_rounds <= covered else f", or max_unsettled to {covered} or less"
         yield Concern(
             "bond",
             f"bond is {ether(terms.bond)}: one wrong commit takes back what up to {open_rounds} rounds (max_unsettled) "
             f"have earned, {ether(at_stake)}, more than half of the bond; set bond to {ether(2 * at_stake)} or "
-            f"more,{instead}",
+            f"more{instead}",
         )
     waits = (terms.rounds - 1) // terms.max_unsettled if terms.max_unsettled else 0
     if waits:

@@ -94,12 +94,13 @@ class Child:
         self.close()
 
 
-def start(*modules: str, nice: int = 0) -> None:
+def start(*modules: str, nice: int = 0, stdout: int | None = None) -> None:
     """Start the fork server if there is none, without waiting until it is ready.
 
     `modules` are imported in it after training's, and after what was asked of it by then is done; the call that starts
     it decides. To be called early by a command that will train, so that the server loads torch meanwhile. `fork` calls
-    it otherwise. `nice` is by how much others go first, as `nice` has it, before the server and all that it forks.
+    it otherwise. `nice` is by how much others go first, as `nice` has it, before the server and all that it forks, and
+    `stdout` their standard output, in place of the caller's: what models print is not what a command answers.
     """
     global _server, _lifeline, _address
     with _lock:
@@ -124,6 +125,7 @@ def start(*modules: str, nice: int = 0) -> None:
                         *(str(listener.fileno()), json.dumps(sys.path), str(nice), PRELOAD, *modules),
                     ],
                     stdin=its_stdin.fileno(),
+                    stdout=stdout,
                     env=HUGE_PAGES | {name: value for name, value in os.environ.items() if name not in SECRETS},
                     pass_fds=[listener.fileno()],
                     process_group=0,  # an interrupt at the terminal is for the starter

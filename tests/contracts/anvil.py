@@ -20,8 +20,10 @@ MNEMONIC = "test test test test test test test test test test test junk"
 PATH = "m/44'/60'/0'/"
 FEE = hex(10**9)
 MISSED = "Transaction confirmation timeout"
-"""What the node says after half a minute where it has missed its own block, which happens on a busy machine now and then
-and changes nothing."""
+"""What the node says after half a minute where it has missed its own block, or lost the transaction, which happens on a
+busy machine now and then and changes nothing."""
+TRIES = 3
+"""At sending one that the node loses."""
 
 
 @cache
@@ -97,14 +99,19 @@ class Anvil:
         """The receipt of a transaction, in a block of its own."""
         fees = {"maxFeePerGas": FEE, "maxPriorityFeePerGas": FEE}
         receipt: dict[str, Any]
-        try:
-            receipt = self.ask("eth_sendTransactionSync", message | fees)
-        except TransactionFailed as error:
-            counts = {self.ask("eth_getTransactionCount", message["from"], block) for block in ("latest", "pending")}
-            if str(error) != MISSED or len(counts) > 1:
-                raise
-            (sent,) = self.block()["transactions"]
-            receipt = self.ask("eth_getTransactionReceipt", sent)
+        for left in reversed(range(TRIES)):
+            try:
+                receipt = self.ask("eth_sendTransactionSync", message | fees)
+                break
+            except TransactionFailed as error:
+                counts = {self.ask("eth_getTransactionCount", message["from"], at) for at in ("latest", "pending")}
+                if str(error) != MISSED or len(counts) > 1:
+                    raise
+                if sent := self.block()["transactions"]:
+                    receipt = self.ask("eth_getTransactionReceipt", *sent)
+                    break
+                if not left:  # it has lost the transaction, which is in no block and waits for none
+                    raise
         return receipt
 
     def call(self, message: dict[str, Any]) -> bytes:

@@ -18,7 +18,7 @@ import pytest
 from galaxy_chain.demo.chain import DemoChain, running_chain
 from galaxy_chain.demo.job import example_job
 from tests.end_to_end.forked import Forked
-from tests.end_to_end.processes import ANVIL, LONG
+from tests.end_to_end.processes import ANVIL, LONG, Program
 
 
 def demonstrate(folder, *options):
@@ -174,6 +174,50 @@ def test_what_is_said_of_a_job_without_measurements_and_without_one_model(tmp_pa
         "final_model_pars_1_1",
         "final_model_pars_1_2",
     ]
+
+
+def demonstrate_own(folder, job, *options, check=True, program=Forked):
+    (folder / "job.toml").write_text(job)
+    path = f"{ANVIL.parent}{os.pathsep}{os.environ['PATH']}"
+    words = "job.toml", "--data", "digits", "--clients", 3, "--chain", "anvil", "--json"
+    with program(folder, "demo", *words, *options, PATH=path) as demo:
+        code, output, errors = demo.finish(check=check)
+    return code, [json.loads(line) for line in output.splitlines()], errors
+
+
+def test_where_rounds_wait_for_windows_the_clock_is_put_ahead(tmp_path):
+    job = example_job().replace('reward = "0 ether"', 'reward = "1 ether"\nmax_unsettled = 2')
+    _, said, _ = demonstrate_own(tmp_path, job)
+    told = [line.get("round", line["event"]) for line in said if line["event"] in ("committed", "ahead")]
+    assert told == [1, 2, "ahead", 3, 4, "ahead", 5, "ahead"]
+    assert all(86_400 <= line["seconds"] <= 2 * 86_400 for line in said if line["event"] == "ahead")
+    assert rounds(said, "audited") == [1, 2, 3, 4, 5]
+    assert sum(earnings(said, "client")) > 0.89 * 10**18
+
+
+def test_a_budget_that_ends_before_the_job_is_said(tmp_path):
+    """Nobody waits for updates that can't come."""
+    privacy = '[privacy]\nmode = "update"\nclip = 1.0\nnoise_multiplier = 1.0\ndelta = 1e-5\nstop_at_epsilon = 0.1\n'
+    code, _, errors = demonstrate_own(tmp_path, example_job().replace("[rule]", f"{privacy}\n[rule]"), check=False)
+    assert code != 0
+    assert re.search(
+        "trains no more in round 1, which would take its epsilon from 0 to .*: raise stop_at_epsilon", errors
+    )
+
+
+def test_terms_that_nobody_could_register_are_refused_although_a_demonstration_has_others(tmp_path):
+    job = example_job().replace("weighted_mean", "coordinate_median").replace("max_clients = 4", "max_clients = 4000")
+    code, said, errors = demonstrate_own(tmp_path, job, check=False)
+    assert (code, [line["event"] for line in said]) == (34, ["begun", "chain", "deployed"])
+    assert "the terms of “digits” are refused" in errors
+
+
+def test_what_a_model_prints_is_not_what_is_answered(tmp_path):
+    (tmp_path / "net.py").write_text(NET.replace("super().__init__()", 'super().__init__(); print("made")'))
+    job = example_job().replace('builtin = "cnn"', 'source = "net.py"\nclass = "Net"')
+    _, said, errors = demonstrate_own(tmp_path, job, "--rounds", 1, program=Program)
+    assert said[-1]["event"] == "finished"
+    assert "made" in errors
 
 
 @pytest.fixture(scope="module")

@@ -147,6 +147,13 @@ def test_a_demonstration_of_a_lie_with_no_round_to_lie_in(terminal):
         ({}, ["JOB", "--data", "digits", "--test-data", "nonsense"], 8, "unknown data set 'nonsense': use one of"),
         ({}, ["JOB", "--data", "digits", "--partition", "some"], 2, "partition 'some': expected 'iid'"),
         ({}, ["JOB", "--data", "digits", "--verify", "some"], 2, "'some' is not a way to verify: expected branch"),
+        ({"weighted_mean": "relay"}, ["JOB", "--data", "digits", "--cheat"], 2, "the ledger itself takes no other"),
+        (
+            {"min_clients = 4": "min_clients = 1001", "max_clients = 4": ""},
+            ["JOB", "--data", "digits"],
+            2,
+            "1000 clients",
+        ),
         ({"name": f"name = {'[' * 2000}"}, ["JOB", "--data", "digits"], 3, "job.toml is not valid TOML: "),
         ({}, ["JOB", "--data", "digits", "--cheat", "--rounds", "1"], 2, "there is only 1: give --rounds 2 or more"),
         ({"[rule]": "[rules]"}, ["JOB", "--data", "digits"], 3, "job.toml:[0-9]+: rules: there is no such key"),
@@ -162,6 +169,16 @@ def test_a_job_that_a_demonstration_can_not_try(terminal, change, arguments, cod
     path.write_text(text)
     words = [str(path) if argument == "JOB" else argument for argument in arguments]
     terminal.fails(code, said, "demo", *words, "--json")
+
+
+def test_a_demonstration_replaces_no_ledger_that_counts(terminal):
+    """Named by --home; that of the settings is not its own anyway."""
+    home = terminal.folder / "prod"
+    ledger = Deployment(chain_id=1, ledger="0x" + "11" * 20, rules={}, block=7)
+    ledger.write(home / "ledger.json")
+    said = "is that of the ledger 0x1{40} on chain 1, and a demonstration would replace it: give it a folder of its own"
+    terminal.fails(2, said, "demo", "--home", home, "--json")
+    assert Deployment.read(home / "ledger.json") == ledger
 
 
 EVERYTHING = [

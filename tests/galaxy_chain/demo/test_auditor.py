@@ -24,6 +24,7 @@ def auditor(federation):
         job=federation.job,
         data="digits",
         test_data=None,
+        data_root=None,
         partition="iid",
         trust=[],
         scratch="",
