@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ from contextlib import ExitStack, closing
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoordinator, Patience
+from galaxy_chain.coordinators import LedgerClientCoordinator, LedgerServerCoordinator, Patience, base
 from galaxy_chain.coordinators.shared_job import SharedJob
 from galaxy_chain.coordinators.summing_up import SummingUp
 from galaxy_chain.demo import LYING_ROUND
@@ -83,6 +84,8 @@ def run(connection: Connection) -> None:
     told = Instructions.model_validate_json(connection.recv_bytes())
     back = _Told(connection)
     tempfile.tempdir = told.scratch
+    # What is to be said of terms, the demonstration has said.
+    logging.getLogger(base.__name__).addFilter(lambda record: record.funcName != "accept")
     try:
         rpc = Rpc(told.rpc)
         where = told.deployment
