@@ -101,6 +101,7 @@ def memory(root: int) -> int:
 def seconds(command: list[str], place: Path, audits: bool = False) -> tuple[float, float]:
     """How long a command takes, in a folder of its own, and the audit's share of that, as its last line says."""
     folder = tempfile.mkdtemp(dir=place)
+    os.sync()  # what runs before it have left to be written is not for this one to wait for
     started = time.perf_counter()
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     took = time.perf_counter() - started
