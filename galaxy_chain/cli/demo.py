@@ -157,6 +157,7 @@ def demo(
                     console.print(f"       on the page: {said['url']}", soft_wrap=True)
                     _open(said["url"])
                 case "committed":
+                    status.update("training")
                     console.print(
                         f"{said['round']:>5}  {_shown(said['loss'], '.3f'):>6}  {_shown(said['accuracy'], '.1%'):>8}  "
                         f"{said['updates']:>7}  {said['gas']:>9,}  {said['seconds']:7.2f}  {short(said['model'])}"

@@ -20,7 +20,10 @@ from typing import IO
 from galaxy_fl.exceptions import ConfigurationError
 from galaxy_fl.interrupts import interrupts_wait
 
-__all__ = ["DemoChain", "running_chain"]
+__all__ = ["CHAIN_ID", "DemoChain", "running_chain"]
+
+CHAIN_ID = 1337
+"""Of all chains of demonstrations."""
 
 _LOOKS = 0.01
 """Seconds between two looks at what anvil has said until it listens."""
@@ -84,7 +87,7 @@ def _command(chain: DemoChain, accounts: int) -> list[str]:
         "port": 0,
         "accounts": accounts,
         # As on the embedded chain.
-        "chain-id": 1337,
+        "chain-id": CHAIN_ID,
         "hardfork": "prague",
         "gas-limit": 30_000_000,
         # Of as many blocks the states are there; all others it would write to the user's home, and leave them there.

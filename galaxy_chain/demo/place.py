@@ -9,12 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from galaxy_chain.demo.chain import CHAIN_ID
 from galaxy_fl.exceptions import ConfigurationError
 
-__all__ = ["CHAIN_ID", "expect_own", "scratch"]
+__all__ = ["expect_own", "scratch"]
 
-CHAIN_ID = 1337
-"""Of the chains of demonstrations."""
 LAST_TRIES = 100
 """At removing a folder, 20 ms apart: processes that were killed may be about to write there."""
 
