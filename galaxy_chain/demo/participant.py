@@ -98,7 +98,7 @@ def run(connection: Connection) -> None:
                 _serve(told, ledger, back, track)
     except GalaxyError as error:  # whatever keeps all of them from beginning
         for account in told.accounts:
-            back.tell(account, Failed(message=str(error)))
+            back.tell(account, Failed(message=str(error), exit_code=error.exit_code))
     except KeyboardInterrupt:
         pass  # the demonstration is over
 
@@ -119,7 +119,7 @@ def _serve(told: Instructions, ledger: LedgerContract, back: _Told, track: Seque
         JobServer(server, data, trust, listeners=listeners, track=track, output=output, alone=True).run()
         back.tell(account, None)
     except GalaxyError as error:
-        back.tell(account, Failed(message=str(error)))
+        back.tell(account, Failed(message=str(error), exit_code=error.exit_code))
 
 
 def _take_part(told: Instructions, ledger: LedgerContract, back: _Told, track: Sequence[Tracker]) -> None:
@@ -148,7 +148,7 @@ def _take_part(told: Instructions, ledger: LedgerContract, back: _Told, track: S
                 ).run()  # fmt: skip
             back.tell(account, None)
         except GalaxyError as error:
-            back.tell(account, Failed(message=str(error)))
+            back.tell(account, Failed(message=str(error), exit_code=error.exit_code))
 
     shared = SharedJob(ledger, store, told.job, poll=PATIENCE.poll, hosted=count)
     apart = shared.document.distils or bool(shared.document.personal)  # of all other models the server's file is theirs

@@ -84,7 +84,7 @@ def demonstrate(
         ConfigurationError: the chain is not installed, `verify` is not of its form, a server is to lie and there is no
             round to lie in, or one's own job needs what a demonstration has not.
         JobDocumentError: the job's file can't be read, or is not valid.
-        GalaxyError: something went wrong; the message of the participant that it went wrong with.
+        GalaxyError: something went wrong; with message and exit code of the participant that it went wrong with.
     """
     Verify.parse(verify)
     # Before anything slow is imported here: the fork server imports torch meanwhile, and the embedded chain py-evm.
@@ -241,7 +241,9 @@ def demonstrate(
                         running.pop(account, None)
                         say({"event": "barred", "server": account, "message": event.message})
                     case Failed():
-                        raise GalaxyError(f"the {roles[account]} {account} failed: {event.message}")
+                        failed = GalaxyError(f"the {roles[account]} {account} failed: {event.message}")
+                        failed.exit_code = event.exit_code
+                        raise failed
                     case Challenged():
                         say(event.model_dump(mode="json") | {"client": account})
                         if page is not None:

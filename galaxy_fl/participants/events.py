@@ -321,6 +321,8 @@ class Failed(Strict):
 
     event: Literal["failed"] = "failed"
     message: str
+    exit_code: int = 1
+    """Of a command that ends with it."""
     trace: str | None = None
     """Where in the program it happened, for an error that is a mistake in it."""
 

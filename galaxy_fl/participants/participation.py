@@ -172,7 +172,8 @@ def _failed(error: Exception) -> Failed:
     # A mistake in Galaxy: where it is helps to mend it.
     mistake = not isinstance(error, GalaxyError | OSError)
     trace = "".join(traceback.format_exception(error)) if mistake else None
-    return Failed(message=str(error) or type(error).__name__, trace=trace)
+    code = error.exit_code if isinstance(error, GalaxyError) else 1
+    return Failed(message=str(error) or type(error).__name__, exit_code=code, trace=trace)
 
 
 def check_common(name: str | None, trust: Iterable[str], listeners: Sequence[Listener] | None) -> None:
