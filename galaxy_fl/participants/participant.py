@@ -186,9 +186,8 @@ class JobParticipant(Generic[AnyCoordinator]):
             self._report = ReportFile(
                 output / f"report_{job}_{label}", job, document, coordinator.job.name, who, bool(hosted)
             )
-            if (
-                self._final is not None and self._final.exists()
-            ):  # of this job, if the report says so, and not of another of the same id
+            # Of this job, if the report says so, and not of another of the same id.
+            if self._final is not None and self._final.exists():
                 self._sha256 = self._report.report.final_model
 
     def run(self) -> Outcome:

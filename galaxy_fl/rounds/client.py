@@ -22,6 +22,8 @@ from galaxy_fl.training.task import TrainTask
 
 __all__ = ["ClientReport", "Guard", "Trainer", "round_seed", "run_client"]
 
+UNKNOWN = "0" * 64
+"""In place of the digest of the model that a training began with: it is none's."""
 RETIRED = "it has spent its privacy budget in this job"
 
 
@@ -212,10 +214,11 @@ def _train(
     if guard is not None:  # before it is kept, as what is kept is handed in
         guard.protect(kept.raw, update)
     made = Finished.of(update)
-    # A large model is hashed now, when others train, and not before, when everybody waits for it.
-    trained = KeptUpdate(
-        round=round.number, begin=digest_of(begin), draw=round.draw, result=result, content=made.content.cid
-    )
+    try:  # now, when others train, and not before, when everybody waits for it: a large model takes its time
+        digest = digest_of(begin)
+    except OSError:  # somebody has removed it since
+        digest = UNKNOWN
+    trained = KeptUpdate(round=round.number, begin=digest, draw=round.draw, result=result, content=made.content.cid)
     kept.keep(trained, coordinator.first_open(round))
     return result, made
 

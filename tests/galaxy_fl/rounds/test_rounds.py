@@ -114,6 +114,18 @@ def test_a_server_that_was_beaten_looks_again(table):
     assert end.number == 3
 
 
+def test_a_model_that_is_removed_while_a_client_trains_costs_no_update(table, tmp_path):
+    class Removing(Counting):
+        def train(self, task):
+            result = super().train(task)
+            task.start.unlink()
+            return result
+
+    seat = ClientSeat(table, "a", lambda: setattr(table, "cancelled", True))
+    assert run_client(seat, Removing(5), 10, folder=tmp_path / "kept").phase is Phase.CANCELLED
+    assert read_vector(table.submissions["a"][0], PARAMETERS)[0] == 5
+
+
 def test_clients_of_a_program_share_a_folder_and_leave_nothing_there(table, tmp_path):
     scratch = tmp_path / "scratch"
     scratch.mkdir()
