@@ -14,7 +14,7 @@ import typer
 from galaxy_chain.cli.console import console, print_json, short
 from galaxy_chain.cli.options import Json
 from galaxy_chain.demo.chain import DemoChain
-from galaxy_chain.demo.job import OwnJob
+from galaxy_chain.demo.job import MOST_CLIENTS, OwnJob
 from galaxy_chain.demo.run import demonstrate
 from galaxy_chain.shown import ether
 from galaxy_fl.exceptions import ConfigurationError
@@ -52,7 +52,9 @@ def demo(
     clients: Annotated[
         int | None,
         typer.Option(
-            min=1, max=1_000, help="Number of clients, all of which are in each round; by default 4, or min_clients."
+            min=1,
+            max=MOST_CLIENTS,
+            help="Number of clients, all of which are in each round; by default 4, or min_clients.",
         ),
     ] = None,
     rounds: Annotated[

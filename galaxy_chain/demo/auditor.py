@@ -40,8 +40,9 @@ def _audit(told: Instructions, connection: Connection) -> AuditReport:
         nonlocal auditor
         if auditor is None:
             ledger = LedgerContract(Rpc(told.rpc), where.ledger, first_block=where.block, chain_id=where.chain_id)
-            auditor = Auditor(ledger, LocalStore(Path(told.store)), told.job)
-            auditor.check_initial_model()
+            begun = Auditor(ledger, LocalStore(Path(told.store)), told.job)
+            begun.check_initial_model()
+            auditor = begun  # not before: what is wrong with it is to be found at the end, too
         auditor.follow()
         for _, commit in sorted(auditor.history.commits.items()):
             if commit.word not in roots:

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from galaxy_chain.jobs.file import JobFile
     from galaxy_chain.ledger.contract import LedgerContract
 
-__all__ = ["CLIENTS", "DIGITS", "ROUNDS", "OwnJob", "example_job", "with_terms"]
+__all__ = ["CLIENTS", "DIGITS", "MOST_CLIENTS", "ROUNDS", "OwnJob", "example_job", "with_terms"]
 
 CLIENTS, ROUNDS = 4, 5
 """Of the digits, where nothing else is asked for."""
+MOST_CLIENTS = 1_000
 DIGITS = "digits"
 """The data that they are."""
 

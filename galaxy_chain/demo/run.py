@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from galaxy_chain.demo import LYING_ROUND
 from galaxy_chain.demo.chain import DemoChain, running_chain
-from galaxy_chain.demo.job import CLIENTS, DIGITS, ROUNDS, OwnJob, with_terms
+from galaxy_chain.demo.job import CLIENTS, DIGITS, MOST_CLIENTS, ROUNDS, OwnJob, with_terms
 from galaxy_chain.demo.place import expect_own, scratch
 from galaxy_chain.verify.how import Verify
 from galaxy_fl.exceptions import ConfigurationError
@@ -31,7 +31,6 @@ __all__ = ["demonstrate"]
 
 POOL = 10**18 // 2
 """What the job's owner pays, in wei: half of a server's bond, so that no round has to wait for another's window."""
-MOST_CLIENTS = 1_000
 UNCHANGED = "relay"
 """The rule by which no round makes another model."""
 FEW = 16
@@ -109,7 +108,6 @@ def demonstrate(
         raise ConfigurationError(
             f"terms.min_clients is {clients}, and a demonstration has {MOST_CLIENTS} clients at most: give --clients"
         )
-    expect_own(home / "ledger.json")
     with running_chain(chain, clients + 3) as ready, ExitStack() as stack:
         from galaxy_chain.demo.instructions import Instructions, unpack
         from galaxy_chain.jobs.creation import create_job
@@ -134,6 +132,7 @@ def demonstrate(
             Trained,
         )
 
+        expect_own(home / "ledger.json")
         decided: dict[str, Any] = {"rounds": rounds}
         if job_file is None:
             with as_file(files("galaxy_chain.demo").joinpath("digits.toml")) as path:

@@ -107,8 +107,11 @@ class Anvil:
                 counts = {self.ask("eth_getTransactionCount", message["from"], at) for at in ("latest", "pending")}
                 if str(error) != MISSED or len(counts) > 1:
                     raise
-                if sent := self.block()["transactions"]:
-                    receipt = self.ask("eth_getTransactionReceipt", *sent)
+                sent = [self.ask("eth_getTransactionByHash", each) for each in self.block()["transactions"]]
+                if sent and sent[0]["input"][2:] == message.get("data", "").removeprefix(
+                    "0x"
+                ):  # and not the transaction before
+                    receipt = self.ask("eth_getTransactionReceipt", sent[0]["hash"])
                     break
                 if not left:  # it has lost the transaction, which is in no block and waits for none
                     raise

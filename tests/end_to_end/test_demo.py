@@ -11,6 +11,7 @@ import socket
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import httpx
 import pytest
@@ -92,18 +93,7 @@ def test_the_digits_as_a_job_of_ones_own_make_the_same_models(honest, tmp_path):
     assert {line["accuracy"] for line in said if line["event"] == "committed"} == {None}
 
 
-NET = """
-from torch import nn
-
-
-class Net(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
-
-    def forward(self, x):
-        return self.layers(x)
-"""
+NET = (Path(__file__).parents[2] / "examples" / "hello" / "model.py").read_text()
 OWN_JOB = """
 name = "tried"
 reveal = "after-close"

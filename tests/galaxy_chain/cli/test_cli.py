@@ -172,13 +172,19 @@ def test_a_job_that_a_demonstration_can_not_try(terminal, change, arguments, cod
 
 
 def test_a_demonstration_replaces_no_ledger_that_counts(terminal):
-    """Named by --home; that of the settings is not its own anyway."""
     home = terminal.folder / "prod"
     ledger = Deployment(chain_id=1, ledger="0x" + "11" * 20, rules={}, block=7)
     ledger.write(home / "ledger.json")
     said = "is that of the ledger 0x1{40} on chain 1, and a demonstration would replace it: give it a folder of its own"
     terminal.fails(2, said, "demo", "--home", home, "--json")
     assert Deployment.read(home / "ledger.json") == ledger
+
+
+def test_a_demonstration_has_a_folder_of_its_own_whatever_the_settings_say(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("galaxy.toml").write_text('home = "prod"\ndevice = "cuda"\n')
+    given = Deferred("demo", "demo:demo", "").make_context("demo", []).params
+    assert (given["place"], given["device"]) == (Path(".galaxy/demo"), "cuda")
 
 
 EVERYTHING = [

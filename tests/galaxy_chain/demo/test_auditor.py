@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from galaxy_chain.demo.instructions import ALL_IS_OVER, AuditReport, Instructions
@@ -99,6 +101,13 @@ def test_content_that_was_altered_is_said(federation, auditor):
     federation.submit(0, 1, 2)
     federation.commit()
     alter(federation.content(federation.client(0).history.model.content))
+    assert "is no longer" in ended(auditor).error
+
+
+def test_an_initial_model_that_is_wrong_is_said_although_it_was_looked_at_before(federation, auditor):
+    alter(federation.content(federation.client(0).history.initial.content))
+    auditor.connection.send_bytes(b"")
+    time.sleep(0.5)  # or it would be looked at once
     assert "is no longer" in ended(auditor).error
 
 
